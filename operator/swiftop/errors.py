@@ -1,8 +1,8 @@
 """Errors that carry what to do next, classified where they arise.
 
 The engine maps a class to a condition and a retry: ``Invalid`` waits for the user, ``Waiting`` for a dependency,
-``Transient`` for the next try. ``NotFound``, ``AlreadyExists``, ``Conflict`` and ``Forbidden`` are the API answers that a
-caller may want to handle itself.
+``Transient`` for the next try. ``NotFound``, ``AlreadyExists``, ``Conflict`` and ``Forbidden`` are the API answers that
+a caller may want to handle itself.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Closed list of condition reasons that the operator itself finds. Those that end a training are in runner/causes.py."""
+    """Closed list of condition reasons that the operator itself finds; runner/causes.py has those that end a training."""
 
     # before the pod
     PENDING = "Pending"
