@@ -98,7 +98,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Closed list of condition reasons that the operator itself finds; runner/causes.py has those that end a training."""
+    """Closed list of condition reasons that the operator itself finds; runner/causes.py has those that end training."""
 
     # before the pod
     PENDING = "Pending"

@@ -1,0 +1,48 @@
+# Two commands do everything: `make demo` and `make test`. Both install what they need into .venv and, as root, from apt.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint unit e2e bench crds images clean help
+help:  ## list the targets
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "swiftop needs Python 3.11 or newer: $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another with PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## fine-tune a real model on a real cluster, with a live progress display
+	$(RUN)/python -m demo
+
+test: lint  ## lint, types, unit, engine, API and end-to-end tests
+	$(RUN)/pytest
+
+lint: $(STAMP)  ## ruff, mypy --strict and the layer contracts
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+unit: $(STAMP)  ## the tests that need no cluster
+	$(RUN)/pytest tests/unit tests/engine
+
+e2e: $(STAMP)  ## the tests on the real cluster only
+	$(RUN)/pytest tests/e2e
+
+bench: $(STAMP)  ## print the figures of docs/performance.md
+	$(RUN)/python -m tests.bench
+
+crds: $(STAMP)  ## write crds/ from the models
+	$(RUN)/swiftop crds --out crds
+
+images: $(STAMP)  ## build the images that this machine can build
+	$(RUN)/python -m images operator trainer-cpu
+
+clean:  ## stop the demo's and the tests' clusters and remove .venv (the cache stays: ~/.cache/swiftop)
+	-$(RUN)/python -m tests.cluster --name demo down
+	-$(RUN)/python -m tests.cluster --name test down
+	rm -rf $(VENV)

@@ -1,0 +1,23 @@
+"""The shape of the checkout: what a wrong file in the wrong place would break."""
+
+from __future__ import annotations
+
+import operator
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_operator_is_a_source_root_and_never_a_package() -> None:
+    """``operator/__init__.py`` would shadow the standard library's ``operator`` and stop Python itself."""
+    assert not (ROOT / "operator" / "__init__.py").exists()
+    children = {p.name for p in (ROOT / "operator").iterdir() if not p.name.startswith((".", "__pycache__"))}
+    assert children == {"swiftop"}
+
+
+def test_the_standard_librarys_operator_wins_from_the_root() -> None:
+    code = "import operator; print(operator.itemgetter(0)('ok'), operator.__file__)"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["o", operator.__file__]
