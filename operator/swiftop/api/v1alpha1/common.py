@@ -1,0 +1,215 @@
+"""What all kinds share: the model bases, the checked scalar types, and references to other objects.
+
+Every text, list and map that a CEL rule may read has an upper bound: the API server estimates the cost of a rule from
+the largest object that the schema admits, and refuses a CRD whose rules could become too expensive.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from swiftop.api.v1alpha1.rules import VALIDATIONS, Rule
+
+
+class Model(BaseModel):
+    """Base of everything a user writes: unknown fields are errors, values never change after parsing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        json_schema = handler(schema)
+        if cls.RULES:
+            handler.resolve_ref_schema(json_schema)[VALIDATIONS] = [rule.schema() for rule in cls.RULES]
+        return json_schema
+
+
+class Reported(BaseModel):
+    """Base of everything the operator writes: unknown fields are ignored, they may come from another version."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+# ---------------------------------------------------------------------------------------------------- checked scalars
+
+NUMBER = r"^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
+# A CEL string literal needs its backslashes doubled.
+_NUMBER_CEL = "self.matches('" + NUMBER.replace("\\", "\\\\") + "')"
+
+
+def _number(low: str, high: str = "", *, text: str) -> Rule:
+    """Rule for a number that is written as a string; ``low`` and ``high`` are comparisons such as ``> 0.0``."""
+    bounds = [b for b in (low, high) if b]
+    return Rule(
+        cel=" && ".join([_NUMBER_CEL, *(f"double(self) {b}" for b in bounds)]),
+        message=text,
+        holds=lambda value: bool(re.match(NUMBER, value)) and all(_compare(float(value), b) for b in bounds),
+    )
+
+
+def _compare(value: float, bound: str) -> bool:
+    operator, limit = bound.split()
+    number = float(limit)
+    return {">": value > number, ">=": value >= number, "<": value < number, "<=": value <= number}[operator]
+
+
+_QUOTED = "written in quotes because YAML tools round floats"
+PositiveNumber = Annotated[
+    str,
+    Field(max_length=32, examples=["1e-4"]),
+    _number("> 0.0", text=f'must be a number above 0, {_QUOTED}, for example "1e-4"'),
+]
+NonNegativeNumber = Annotated[
+    str,
+    Field(max_length=32, examples=["0.1"]),
+    _number(">= 0.0", text=f'must be a number of at least 0, {_QUOTED}, for example "0.1"'),
+]
+Ratio = Annotated[
+    str,
+    Field(max_length=32, examples=["0.05"]),
+    _number(">= 0.0", "< 1.0", text=f'must be a number of at least 0 and below 1, {_QUOTED}, for example "0.05"'),
+]
+Share = Annotated[
+    str,
+    Field(max_length=32, examples=["0.01"]),
+    _number("> 0.0", "< 1.0", text=f'must be a number above 0 and below 1, {_QUOTED}, for example "0.01"'),
+]
+
+QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
+_POSITIVE_QUANTITY = r"^[0-9]*\.?[0-9]*[1-9][0-9]*(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
+
+
+def _is_size(value: str) -> bool:
+    return bool(re.match(QUANTITY, value)) and bool(re.search(r"[1-9]", re.sub(r"[A-Za-z]+$", "", value)))
+
+
+Size = Annotated[
+    str,
+    Field(max_length=32, examples=["50Gi"]),
+    Rule(
+        cel="isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
+        message="must be a size above 0, for example 50Gi",
+        holds=_is_size,
+    ),
+]
+
+# Whole CPUs are usually written without quotes, so integers pass too. CEL sees such a union as an unbounded value,
+# whose cost the API server refuses; hence a pattern that asks for a digit other than 0, and a minimum for the integer.
+Cpu = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    Field(
+        max_length=32,
+        pattern=_POSITIVE_QUANTITY,
+        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 1},
+    ),
+]
+
+_PARENT = re.compile(r"(^|/)[.][.](/|$)")
+RelativePath = Annotated[
+    str,
+    Field(max_length=256, pattern=r"^[^#\x00-\x1f]*$"),
+    Rule(
+        cel="!self.startsWith('/') && !self.matches('(^|/)[.][.](/|$)')",
+        message="must be relative to the root of the volume and must not contain '..': write chats/train.jsonl",
+        holds=lambda value: not value.startswith("/") and not _PARENT.search(value),
+    ),
+]
+
+_HUB_ID = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?$"
+HubId = Annotated[
+    str,
+    Field(min_length=1, max_length=200),
+    Rule(
+        cel=f"self.matches('{_HUB_ID}')",
+        message="must be a hub id such as Qwen/Qwen2.5-7B-Instruct; for a file or folder use persistentVolumeClaim",
+        holds=lambda value: bool(re.match(_HUB_ID, value)),
+    ),
+]
+
+DnsLabel = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+DnsSubdomain = Annotated[
+    str,
+    Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
+]
+DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+Word = Annotated[str, Field(min_length=1, max_length=128)]
+# A value whose content Kubernetes defines. CEL cannot see into it; swiftop.api.validate does.
+Schemaless = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+
+
+# --------------------------------------------------------------------------------------------------------- references
+
+
+class ConfigMapKey(Model):
+    """One key of a ConfigMap in the same namespace."""
+
+    name: DnsSubdomain = Field(description="Name of the ConfigMap, in the namespace of the run.")
+    key: DataKey = Field(description="Key within the ConfigMap; it becomes the file's name.")
+
+
+class ClaimPath(Model):
+    """A folder or file on a PersistentVolumeClaim in the same namespace."""
+
+    claim_name: DnsSubdomain = Field(description="Name of the PersistentVolumeClaim, in the namespace of the run.")
+    path: RelativePath = Field(
+        default="", description="Path below the root of the volume, relative and without '..'; empty is the root."
+    )
+
+
+class ClaimFile(ClaimPath):
+    """A file (or folder) on a PersistentVolumeClaim that must be named."""
+
+    path: RelativePath = Field(
+        min_length=1, description="Path of the file below the root of the volume, relative and without '..'."
+    )
+
+
+class SecretKey(Model):
+    """One key of a Secret in the same namespace."""
+
+    name: DnsSubdomain = Field(description="Name of the Secret, in the namespace of the run.")
+    key: DataKey = Field(description="Key within the Secret.")
+
+
+class LocalObjectReference(Model):
+    """Name of an object in the same namespace."""
+
+    name: DnsSubdomain = Field(description="Name of the object, in the namespace of the run.")
+
+
+class ObjectMeta(Reported):
+    """The part of Kubernetes' metadata that swiftop reads. Times are RFC 3339 texts, as Kubernetes writes them."""
+
+    name: str = ""
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+
+
+class Condition(Reported):
+    """``metav1.Condition``: one aspect of the state, with the generation of the spec that it speaks of."""
+
+    type: str = Field(description="Aspect of the run, in CamelCase.")
+    status: str = Field(description="True, False or Unknown.", json_schema_extra={"enum": ["True", "False", "Unknown"]})
+    reason: str = Field(default="Unknown", description="Why, as one CamelCase word out of a closed list.")
+    message: str = Field(default="", description="Why, for people.")
+    observed_generation: int = Field(default=0, description="Generation of the spec that this condition speaks of.")
+    last_transition_time: str = Field(
+        default="",
+        description="When the status last changed.",
+        json_schema_extra={"format": "date-time"},
+    )

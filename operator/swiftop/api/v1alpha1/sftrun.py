@@ -1,0 +1,186 @@
+"""SFTRun: one supervised fine-tuning run. The members of its spec live in data.py, training.py and platform.py."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field
+
+from swiftop.api.parse import parse
+from swiftop.api.v1alpha1.common import Model, ObjectMeta, Reported
+from swiftop.api.v1alpha1.data import Cache, DatasetSource, FileSource, ModelSource, Output, Validation
+from swiftop.api.v1alpha1.platform import Credentials, Lifecycle, Placement, Resources, Runtime, Tracking
+from swiftop.api.v1alpha1.rules import Rule
+from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
+from swiftop.api.v1alpha1.training import Checkpoints, ExtraArg, Training, Tuner
+from swiftop.names import MAX_RUN_NAME
+
+FIXED_FIELDS = (
+    "model",
+    "datasets",
+    "validation",
+    "files",
+    "tuner",
+    "training",
+    "checkpoints",
+    "output",
+    "cache",
+    "tracking",
+    "credentials",
+    "resources",
+    "placement",
+    "runtime",
+    "extraArgs",
+)
+"""Members of the spec that are fixed once ``status.startTime`` is set; all others may change at any time."""
+
+_NAME = rf"^[a-z]([-a-z0-9]{{0,{MAX_RUN_NAME - 2}}}[a-z0-9])?$"
+_NAME_TEXT = f"a DNS label of at most {MAX_RUN_NAME} characters that starts with a letter"
+
+
+def better_name(name: str) -> str:
+    """Nearest name that is allowed: ``qwen2.5-7b`` becomes ``qwen2-5-7b``."""
+    label = re.sub(r"[^-a-z0-9]", "-", name.lower())
+    label = label if re.match("[a-z]", label) else f"run-{label}"
+    return label[:MAX_RUN_NAME].rstrip("-")
+
+
+_BETTER_NAME_CEL = (
+    "(self.metadata.name.matches('^[a-z]') ? self.metadata.name : 'run-' + self.metadata.name).replace('.', '-')"
+)
+
+
+class SFTRunSpec(Model):
+    """What to train, on what, how, and where."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel="!(has(self.training) && has(self.training.streaming) && self.training.streaming"
+            " && has(self.validation) && has(self.validation.splitRatio))",
+            message="a stream cannot be split, ms-swift would never evaluate: use validation.datasets, or remove "
+            "training.streaming",
+            holds=lambda s: not (s.training.streaming and s.validation.split_ratio),
+            field="validation",
+        ),
+        Rule(
+            cel="!(has(self.training) && has(self.training.deepspeed)) || self.resources.gpus > 0",
+            message="DeepSpeed needs GPUs: set resources.gpus, or remove training.deepspeed",
+            holds=lambda s: s.training.deepspeed is None or s.resources.gpus > 0,
+            field="training.deepspeed",
+        ),
+        Rule(
+            cel="!(has(self.training) && has(self.training.deepspeed)) || !has(self.resources.processesPerNode)"
+            " || self.resources.processesPerNode >= self.resources.gpus",
+            message="DeepSpeed drives one GPU per process: remove resources.processesPerNode, or set it to "
+            "resources.gpus",
+            holds=lambda s: s.training.deepspeed is None or s.resources.processes >= s.resources.gpus,
+            field="resources.processesPerNode",
+        ),
+        Rule(
+            cel="!(has(self.training) && has(self.training.deepspeed) && self.training.deepspeed.endsWith('.json'))"
+            " || has(self.files) && self.files.exists(f, has(f.configMap) && f.configMap.key == self.training.deepspeed"
+            " || has(f.persistentVolumeClaim) && ('/' + f.persistentVolumeClaim.path)"
+            ".endsWith('/' + self.training.deepspeed))",
+            message="training.deepspeed names a file that is not among files: add it there, or use zero0 to zero3",
+            holds=lambda s: (
+                not (s.training.deepspeed or "").endswith(".json")
+                or s.training.deepspeed in {file.basename for file in s.files}
+            ),
+            field="training.deepspeed",
+        ),
+        Rule(
+            cel="!has(self.validation) || !has(self.checkpoints) || !has(self.checkpoints.keep)"
+            " || self.checkpoints.keep >= 2",
+            message="with validation the best and the last checkpoint are kept, and with 1 ms-swift deletes the last: "
+            "set checkpoints.keep to 2 or more",
+            holds=lambda s: not s.validation.enabled or s.checkpoints.keep is None or s.checkpoints.keep >= 2,
+            field="checkpoints.keep",
+        ),
+        Rule(
+            cel="self.resources.nodes == 1 || !(has(self.output.ephemeral) && self.output.ephemeral)"
+            " && (!has(self.output.volume) || self.output.volume.accessMode == 'ReadWriteMany')",
+            message="several nodes write to one output: use output.volume with accessMode: ReadWriteMany, or a "
+            "persistentVolumeClaim of that mode",
+            holds=lambda s: (
+                s.resources.nodes == 1
+                or (
+                    not s.output.ephemeral
+                    and (s.output.volume is None or s.output.volume.access_mode == "ReadWriteMany")
+                )
+            ),
+            field="output",
+        ),
+    )
+
+    model: ModelSource = Field(description="The model to fine-tune: a hub id, or a folder on a volume.")
+    datasets: tuple[DatasetSource, ...] = Field(
+        min_length=1, max_length=32, description="What the model learns from; several datasets are mixed."
+    )
+    validation: Validation = Field(
+        default_factory=Validation, description="What the model is evaluated on. Absent: no evaluation."
+    )
+    files: tuple[FileSource, ...] = Field(
+        default=(),
+        max_length=32,
+        description="Files that the training needs: plugins, a DeepSpeed JSON, prompts. Mounted at /swiftop/files/.",
+    )
+    tuner: Tuner = Field(default_factory=Tuner, description="Which parameters are trained. Absent: LoRA.")
+    training: Training = Field(default_factory=Training, description="How to train. Absent: ms-swift's own defaults.")
+    checkpoints: Checkpoints = Field(
+        default_factory=Checkpoints, description="When checkpoints are written, how many stay, and resuming from them."
+    )
+    output: Output = Field(description="Where checkpoints and logs go.")
+    cache: Cache | None = Field(
+        default=None, description="Cache shared by runs: a model is downloaded once. Absent: each attempt downloads."
+    )
+    tracking: Tracking = Field(
+        default_factory=Tracking, description="Where metrics are shown besides the status of the run."
+    )
+    credentials: Credentials = Field(
+        default_factory=Credentials, description="Secrets for SwanLab, ModelScope and Hugging Face."
+    )
+    resources: Resources = Field(description="What each node of the run gets.")
+    placement: Placement = Field(default_factory=Placement, description="Where the pods may run.")
+    lifecycle: Lifecycle = Field(
+        default_factory=Lifecycle, description="Limits in time. May still change after the start."
+    )
+    runtime: Runtime = Field(default_factory=Runtime, description="Image, ms-swift version and pod details.")
+    extra_args: tuple[ExtraArg, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Any further flag of ms-swift, checked against the flags of the version.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+
+
+class SFTRun(Reported):
+    """One supervised fine-tuning run of a language model with ms-swift, resumed after interruptions until it ends."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel=f"self.metadata.name.matches('{_NAME}')",
+            message=f"metadata.name must be {_NAME_TEXT}: use letters, digits and '-'",
+            message_cel=f"'metadata.name must be {_NAME_TEXT}: use ' + (size(self.metadata.name) > {MAX_RUN_NAME} ? "
+            f"'a shorter one' : {_BETTER_NAME_CEL})",
+            holds=lambda run: bool(re.match(_NAME, run.metadata.name)),
+            describe=lambda run: (
+                f"metadata.name must be {_NAME_TEXT}: use "
+                + ("a shorter one" if len(run.metadata.name) > MAX_RUN_NAME else better_name(run.metadata.name))
+            ),
+        ),
+    )
+
+    api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
+    kind: Literal["SFTRun"] = "SFTRun"
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    spec: SFTRunSpec = Field(description="What to train, on what, how, and where.")
+    status: Annotated[SFTRunStatus | None, BeforeValidator(SFTRunStatus.lenient)] = Field(
+        default=None, description="What happened so far. Written by the operator only."
+    )
+
+    @classmethod
+    def from_object(cls, obj: Mapping[str, Any]) -> Self:
+        """Parse an object of the API server or of a file; raises ``Invalid`` with paths in the user's spelling."""
+        return parse(cls, obj)

@@ -1,0 +1,145 @@
+"""Status of an SFTRun: what happened, for people, ``kubectl wait`` and the operator's own memory.
+
+Read leniently: a status written by another version of the operator must never keep this one from working, so a part
+that does not parse is dropped and written anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic.config import JsonDict
+
+from swiftop.api.v1alpha1.common import Condition, Reported
+
+_TIME: JsonDict = {"format": "date-time"}
+
+
+class Progress(Reported):
+    """How far the training is, from the last report of the runner."""
+
+    step: int | None = Field(default=None, description="Optimizer steps done.")
+    max_steps: int | None = Field(default=None, description="Optimizer steps in all.")
+    epoch: float | None = Field(default=None, description="Epochs done.")
+    loss: float | None = Field(default=None, description="Training loss in the last report.")
+    eval_loss: float | None = Field(default=None, description="Loss of the last evaluation.")
+    learning_rate: float | None = Field(default=None, description="Learning rate now.")
+    grad_norm: float | None = Field(default=None, description="Norm of the gradient in the last report.")
+    seconds_per_step: float | None = Field(default=None, description="Time of one optimizer step.")
+    eta_seconds: int | None = Field(default=None, description="Time left by that pace.")
+    memory_gi_b: float | None = Field(  # the alias is the field's name in the runner's report
+        default=None, alias="memoryGiB", description="GPU memory in use by one process, in GiB."
+    )
+
+
+class Checkpoint(Reported):
+    """The newest complete checkpoint on the output volume."""
+
+    step: int = Field(description="Optimizer step of the checkpoint.")
+    path: str = Field(default="", description="Its folder, as seen in the training pod.")
+    time: str | None = Field(default=None, description="When it was written.", json_schema_extra=_TIME)
+
+
+class BestCheckpoint(Reported):
+    """The checkpoint with the best evaluation."""
+
+    step: int = Field(description="Optimizer step of the checkpoint.")
+    path: str = Field(default="", description="Its folder, as seen in the training pod.")
+    metric: float | None = Field(
+        default=None, description="What it was chosen by: the evaluation loss, if not set otherwise."
+    )
+
+
+class TrackingStatus(Reported):
+    """Where the run is shown."""
+
+    url: str | None = Field(default=None, description="Page of the run on SwanLab.")
+
+
+class Failure(Reported):
+    """Why the run (or its last attempt) failed, and what to do."""
+
+    reason: str = Field(default="", description="Cause, as one CamelCase word out of a closed list.")
+    message: str = Field(default="", description="Cause, for people.")
+    suggestion: str = Field(default="", description="What to change.")
+    log: str = Field(default="", description="Last lines of the log, secrets blanked.")
+
+
+class Resolved(Reported):
+    """What the run was started with, after the platform's defaults; pinned at the first attempt."""
+
+    image: str | None = Field(default=None, description="Image of the training pods.")
+    swift_version: str | None = Field(default=None, description="Version of ms-swift that the flags are made for.")
+    command: str | None = Field(default=None, description="The exact training command, as one line for a shell.")
+
+
+class Display(Reported):
+    """Ready-made texts for the columns of kubectl get. Not an API: read the other fields."""
+
+    progress: str | None = Field(default=None, description="Steps done, as 412/1000 (41%).")
+    eta: str | None = Field(default=None, description="Time left, as 1h12m.")
+    loss: str | None = Field(default=None, description="Loss, rounded.")
+    gpus: str | None = Field(default=None, description="GPUs, as 8 or 2x8.")
+    model: str | None = Field(default=None, description="The model.")
+    dataset: str | None = Field(default=None, description="The first dataset and how many more.")
+
+
+class SFTRunStatus(Reported):
+    """What happened so far. Written by the operator only."""
+
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        description="Succeeded is the summary (Unknown while the run is active); Reconciling and Stalled are for "
+        "kstatus; the others tell details. All are there from the first write.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    state: str | None = Field(
+        default=None, description="One word derived from conditions, for people. Not an API: read conditions."
+    )
+    observed_generation: int = Field(default=0, description="Generation of the spec that this status speaks of.")
+    progress: Progress | None = Field(default=None, description="How far the training is.")
+    checkpoint: Checkpoint | None = Field(default=None, description="The newest complete checkpoint.")
+    best_checkpoint: BestCheckpoint | None = Field(default=None, description="The checkpoint with the best evaluation.")
+    attempts: int = Field(default=0, description="Attempts (Jobs) started so far.")
+    start_time: str | None = Field(
+        default=None,
+        description="When the first attempt was started. From then on only lifecycle may change in the spec.",
+        json_schema_extra=_TIME,
+    )
+    completion_time: str | None = Field(
+        default=None, description="When the run ended for good.", json_schema_extra=_TIME
+    )
+    gpu_seconds: int | None = Field(default=None, description="GPUs times the seconds that the run held them.")
+    tracking: TrackingStatus | None = Field(default=None, description="Where the run is shown.")
+    failure: Failure | None = Field(default=None, description="Why the run failed, and what to do.")
+    resolved: Resolved | None = Field(default=None, description="What the run was started with.")
+    display: Display | None = Field(default=None, description="Ready-made texts for kubectl get. Not an API.")
+
+    def condition(self, type_: str) -> Condition | None:
+        """Condition of a type, if it is there."""
+        return next((c for c in self.conditions if c.type == type_), None)
+
+    @staticmethod
+    def lenient(value: object) -> object:
+        """Whatever of a status parses: parts that do not are left out."""
+        if not isinstance(value, Mapping):
+            return value if isinstance(value, SFTRunStatus) else None
+        data: dict[str, Any] = dict(value)
+        while True:
+            try:
+                return SFTRunStatus.model_validate(data)
+            except ValidationError as error:
+                data = _without(data, [bad["loc"] for bad in error.errors(include_url=False, include_context=False)])
+
+
+def _without(data: dict[str, Any], wrong: list[tuple[int | str, ...]]) -> dict[str, Any]:
+    """``data`` less the list items and the other top-level members in which an error lies; always smaller."""
+    items = {(loc[0], loc[1]) for loc in wrong if len(loc) > 1 and isinstance(loc[1], int)}
+    members = {loc[0] for loc in wrong if loc[:2] not in items}
+    return {
+        key: [item for i, item in enumerate(value) if (key, i) not in items] if isinstance(value, list) else value
+        for key, value in data.items()
+        if key not in members
+    }
