@@ -1,0 +1,1 @@
+"""Stand-ins for the outside world: a tiny model, and servers that speak to the real SwanLab and ModelScope clients."""
