@@ -7,7 +7,6 @@ The engine and its tests depend on these few methods only, never on a client lib
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from swiftop.names import Kind
@@ -23,22 +22,18 @@ class Key(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class PodTarget:
-    """A running pod whose training reports progress."""
-
-    key: Key  # the run to look at again when there is news
-    uid: str  # of the pod: a new pod under an old name starts afresh
-    name: str
-    ip: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Said(Protocol):
     """What a pod last said about its training."""
 
-    report: Mapping[str, Any] | None = field(default=None)  # the runner's /progress, not checked
-    reachable: bool = True  # False when both ways, HTTP and the log, failed several times
+    @property
+    def numbers(self) -> Mapping[str, float] | None:
+        """The runner's /progress, None when it was never heard."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where the numbers came from: page, log, or none when neither can be read any more."""
+        ...
 
 
 class Cluster(Protocol):
@@ -86,12 +81,8 @@ class Store(Protocol):
 
 
 class ProgressSource(Protocol):
-    """Where progress comes from. It asks pods in the background and adds a run's key to the queue when there is news."""
+    """Where progress comes from. It asks pods by itself and adds a run's key to the queue on news."""
 
-    def follow(self, pod: PodTarget) -> Reading | None:
-        """Start (or keep) asking this pod; what it last said, or None when it was never heard. Never waits."""
-        ...
-
-    def forget(self, key: Key) -> None:
-        """The run ended or is gone: stop asking its pods."""
+    def latest(self, pod_uid: str) -> Said | None:
+        """What this pod last said, or None before the first look at it. Never waits."""
         ...

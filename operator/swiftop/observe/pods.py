@@ -1,0 +1,156 @@
+"""Facts of a pod: where it stands on its way from the scheduler to its end, and why it stands there."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from swiftop import names
+from swiftop.names import Reason
+from swiftop.observe.facts import Cause, End, PodFacts
+from swiftop.observe.report import outcome_of
+
+_INDEX = "batch.kubernetes.io/job-completion-index"
+_PULL_REASONS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+)
+_BROKEN_REASONS = frozenset({"CreateContainerError", "RunContainerError", "PostStartHookError"})
+_SECRET = re.compile(r'secret "([^"]+)" not found')
+_SECRET_KEY = re.compile(r"couldn't find key (\S+) in Secret (\S+)")
+_CONFIG_MAP = re.compile(r'configmap "([^"]+)" not found|couldn\'t find key (\S+) in ConfigMap (\S+)')
+_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
+_INSUFFICIENT = re.compile(r"Insufficient ([-\w./]*\w)")
+# The scheduler's second thoughts ("preemption: 0/1 nodes are available: ...") repeat the first and change each time.
+_SECOND_THOUGHTS = re.compile(r"\.?\s+(preemption: |no new claims to deallocate).*$", re.DOTALL)
+# The kubelet alternates between the error and "Back-off pulling image ...: the error": one fact, hence one text.
+_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: )?')
+_PULL_PREFIX = re.compile(r"^(ErrImagePull|ImagePullBackOff): ")
+
+
+def pod_facts(pod: dict[str, Any], *, gpu_resource: str) -> PodFacts:
+    """Facts of one pod."""
+    meta, status = pod["metadata"], pod.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    scheduling = conditions.get("PodScheduled", {})
+    disruption = conditions.get("DisruptionTarget", {})
+    disrupted = disruption.get("status") == "True"
+    state = _container_state(status)
+    scheduled = scheduling.get("status") == "True" or bool((pod.get("spec") or {}).get("nodeName"))
+    return PodFacts(
+        name=meta["name"],
+        uid=meta.get("uid", ""),
+        index=_index(meta),
+        created=meta.get("creationTimestamp", ""),
+        phase=status.get("phase", "Pending"),
+        ip=status.get("podIP", ""),
+        deleting=bool(meta.get("deletionTimestamp")),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        disruption=disruption.get("reason", "") if disrupted else "",
+        disruption_message=disruption.get("message", "") if disrupted else "",
+        scheduled=scheduled,
+        scheduled_at=scheduling.get("lastTransitionTime", "") if scheduled else "",
+        unschedulable=None if scheduled else _unschedulable(scheduling, gpu_resource),
+        waiting=_waiting(state.get("waiting")),
+        running_since=(state.get("running") or {}).get("startedAt") or "",
+        end=_end(state.get("terminated")),
+    )
+
+
+def _index(meta: dict[str, Any]) -> int:
+    text = (meta.get("annotations") or {}).get(_INDEX, "0")
+    return int(text) if text.isdecimal() else 0
+
+
+def _container_state(status: dict[str, Any]) -> dict[str, Any]:
+    containers = status.get("containerStatuses") or ()
+    found = next((c for c in containers if c.get("name") == names.CONTAINER), None)
+    return (found.get("state") or {}) if found else {}
+
+
+def _end(terminated: dict[str, Any] | None) -> End | None:
+    if terminated is None:
+        return None
+    message = terminated.get("message") or ""
+    return End(
+        exit_code=terminated.get("exitCode", 0),
+        reason=terminated.get("reason") or "",
+        message=message,
+        finished=terminated.get("finishedAt") or "",
+        outcome=outcome_of(message),
+    )
+
+
+def _unschedulable(condition: dict[str, Any], gpu_resource: str) -> Cause | None:
+    if condition.get("status") != "False":
+        return None
+    said = condition.get("message", "")
+    text = _SECOND_THOUGHTS.sub("", said).rstrip(". ")
+    if missing := _CLAIM.search(said):
+        return claim_missing(missing[1])
+    if "PersistentVolumeClaims" in said and ("unbound" in said or "not bound" in said):
+        return Cause(
+            Reason.VOLUME_PENDING,
+            f"waiting for a volume: {text}",
+            "look at the claim with kubectl describe pvc: is there a StorageClass that can make it?",
+        )
+    if gpu_resource in _INSUFFICIENT.findall(said):
+        return Cause(
+            Reason.INSUFFICIENT_GPU,
+            f"no node has enough free {gpu_resource}: {text}",
+            "it starts when GPUs become free; ask for fewer in spec.resources.gpus if no node has that many",
+        )
+    return Cause(
+        Reason.UNSCHEDULABLE,
+        f"no node fits: {text}" if text else "no node fits",
+        "compare spec.resources and spec.placement with the nodes (kubectl describe nodes)",
+    )
+
+
+def _waiting(waiting: dict[str, Any] | None) -> Cause | None:
+    if waiting is None:
+        return None
+    reason, said = waiting.get("reason") or "", waiting.get("message") or ""
+    if reason in _PULL_REASONS:
+        detail = _PULL_PREFIX.sub("", _BACK_OFF.sub("", said))
+        return Cause(
+            Reason.IMAGE_PULL_FAILED,
+            f"the image cannot be pulled: {detail}" if detail else "the image cannot be pulled",
+            "check the name in spec.runtime.image, and spec.runtime.imagePullSecrets for a private registry",
+        )
+    if reason == "CreateContainerConfigError":
+        return missing_reference(said) or Cause(Reason.CONTAINER_CONFIG_ERROR, said)
+    if reason in _BROKEN_REASONS:
+        return Cause(Reason.CONTAINER_CONFIG_ERROR, f"the container cannot be started: {said}")
+    return None
+
+
+def missing_reference(said: str) -> Cause | None:
+    """The Secret, ConfigMap or key that the kubelet misses, out of its words."""
+    if found := _SECRET_KEY.search(said):
+        key, secret = found[1], found[2].rpartition("/")[2]
+        return Cause(
+            Reason.SECRET_KEY_MISSING,
+            f"Secret {secret} has no key {key}",
+            f"add the key {key} to Secret {secret}; the run goes on by itself",
+        )
+    if found := _SECRET.search(said):
+        return Cause(
+            Reason.SECRET_MISSING,
+            f"Secret {found[1]} does not exist",
+            f"make it: kubectl create secret generic {found[1]} --from-env-file=.env; the run goes on by itself",
+        )
+    if found := _CONFIG_MAP.search(said):
+        name = found[1] or found[3].rpartition("/")[2]
+        text = f"ConfigMap {name} does not exist" if found[1] else f"ConfigMap {name} has no key {found[2]}"
+        return Cause(Reason.CONFIG_MAP_MISSING, text, "make it in this namespace; the run goes on by itself")
+    return None
+
+
+def claim_missing(name: str) -> Cause:
+    """A PersistentVolumeClaim of the spec that does not exist."""
+    return Cause(
+        Reason.CLAIM_MISSING,
+        f"PersistentVolumeClaim {name} does not exist",
+        "make it in this namespace, or mend its name; the run goes on by itself",
+    )
