@@ -64,22 +64,22 @@ def _compare(value: float, bound: str) -> bool:
 _QUOTED = "written in quotes because YAML tools round floats"
 PositiveNumber = Annotated[
     str,
-    Field(max_length=32, examples=["1e-4"]),
+    Field(max_length=32),
     _number("> 0.0", text=f'must be a number above 0, {_QUOTED}, for example "1e-4"'),
 ]
 NonNegativeNumber = Annotated[
     str,
-    Field(max_length=32, examples=["0.1"]),
+    Field(max_length=32),
     _number(">= 0.0", text=f'must be a number of at least 0, {_QUOTED}, for example "0.1"'),
 ]
 Ratio = Annotated[
     str,
-    Field(max_length=32, examples=["0.05"]),
+    Field(max_length=32),
     _number(">= 0.0", "< 1.0", text=f'must be a number of at least 0 and below 1, {_QUOTED}, for example "0.05"'),
 ]
 Share = Annotated[
     str,
-    Field(max_length=32, examples=["0.01"]),
+    Field(max_length=32),
     _number("> 0.0", "< 1.0", text=f'must be a number above 0 and below 1, {_QUOTED}, for example "0.01"'),
 ]
 
@@ -93,7 +93,7 @@ def _is_size(value: str) -> bool:
 
 Size = Annotated[
     str,
-    Field(max_length=32, examples=["50Gi"]),
+    Field(max_length=32),
     Rule(
         cel="isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
         message="must be a size above 0, for example 50Gi",
@@ -105,12 +105,12 @@ Size = Annotated[
 # whose cost the API server refuses; hence a pattern that asks for a digit other than 0, and a minimum for the integer.
 Cpu = Annotated[
     str,
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
     Field(
         max_length=32,
         pattern=_POSITIVE_QUANTITY,
         json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 1},
     ),
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
 ]
 
 _PARENT = re.compile(r"(^|/)[.][.](/|$)")

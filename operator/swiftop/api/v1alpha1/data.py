@@ -80,7 +80,7 @@ class DatasetSource(Model):
             message="a dataset needs exactly one source: id, persistentVolumeClaim or configMap",
         ),
         Rule(
-            cel="has(self.id) || !(has(self.hub) || has(self.subsets))",
+            cel="has(self.id) || !(has(self.hub) || has(self.subsets) && size(self.subsets) > 0)",
             message="hub and subsets belong to a dataset by id: remove them",
             holds=lambda dataset: dataset.id is not None or not (dataset.hub or dataset.subsets),
         ),
@@ -116,7 +116,7 @@ class Validation(Model):
 
     RULES: ClassVar = (
         Rule(
-            cel="!(has(self.splitRatio) && has(self.datasets))",
+            cel="!(has(self.splitRatio) && has(self.datasets) && size(self.datasets) > 0)",
             message="choose splitRatio (rows of the training data) or datasets (own data), not both",
             holds=lambda validation: not (validation.split_ratio and validation.datasets),
         ),

@@ -169,6 +169,11 @@ _OWN_ENV = (
 )
 
 
+def looks_secret(name: str) -> bool:
+    """Whether an environment variable of this name would carry a secret."""
+    return bool(re.search(_DENIED_ENDING, name.upper()))
+
+
 class EnvVar(Model):
     """An environment variable of the training container."""
 
@@ -177,7 +182,7 @@ class EnvVar(Model):
             cel=f"!self.name.upperAscii().matches('{_DENIED_ENDING}')",
             message="a secret must not stand in the spec, where everyone who may read the run sees it: put it into "
             "the Secret that spec.credentials names",
-            holds=lambda env: not re.search(_DENIED_ENDING, env.name.upper()),
+            holds=lambda env: not looks_secret(env.name),
             field="name",
         ),
         Rule(

@@ -91,7 +91,8 @@ class SFTRunSpec(Model):
             field="training.deepspeed",
         ),
         Rule(
-            cel="!has(self.validation) || !has(self.checkpoints) || !has(self.checkpoints.keep)"
+            cel="!(has(self.validation) && (has(self.validation.splitRatio) || has(self.validation.datasets)"
+            " && size(self.validation.datasets) > 0)) || !has(self.checkpoints) || !has(self.checkpoints.keep)"
             " || self.checkpoints.keep >= 2",
             message="with validation the best and the last checkpoint are kept, and with 1 ms-swift deletes the last: "
             "set checkpoints.keep to 2 or more",

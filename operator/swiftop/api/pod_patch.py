@@ -1,0 +1,151 @@
+"""What ``runtime.podPatch`` may not do. CEL cannot see into a value without a schema, so the operator looks itself.
+
+A patch is for what the spec has no field for (a sidecar, an annotation, a scratch volume). It must not widen what a
+training pod may do beyond Pod Security ``restricted``, give it an identity in the cluster, carry a secret, or take away
+what swiftop relies on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from swiftop.api.parse import field_path
+from swiftop.api.v1alpha1.platform import looks_secret
+from swiftop.errors import Problem
+from swiftop.names import CONTAINER, GROUP, LABEL_MANAGED_BY
+
+_ROOT = ("spec", "runtime", "podPatch")
+_Loc = tuple[int | str, ...]
+# Volume types of Pod Security "restricted".
+_VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ban:
+    """A key that must not be set, at whatever depth, to a value for which ``when`` holds."""
+
+    why: str
+    when: Callable[[Any], bool] = lambda _value: True
+
+
+_PRIVILEGE = "would give the pod more rights than Pod Security restricted allows: remove it"
+_IDENTITY = "training pods have no identity in the cluster: remove it"
+_DECIDED = "decided by swiftop: remove it"
+_BANS = {
+    "hostPath": _Ban("reaches into the node: use a PersistentVolumeClaim"),
+    "hostNetwork": _Ban(_PRIVILEGE, bool),
+    "hostPID": _Ban(_PRIVILEGE, bool),
+    "hostIPC": _Ban(_PRIVILEGE, bool),
+    "hostPort": _Ban(_PRIVILEGE, bool),
+    "hostProcess": _Ban(_PRIVILEGE, bool),
+    "privileged": _Ban(_PRIVILEGE, bool),
+    "allowPrivilegeEscalation": _Ban(_PRIVILEGE, bool),
+    "procMount": _Ban(_PRIVILEGE, lambda value: value != "Default"),
+    "sysctls": _Ban(_PRIVILEGE, bool),
+    "runAsNonRoot": _Ban(_PRIVILEGE, lambda value: value is False),
+    "runAsUser": _Ban(_PRIVILEGE, lambda value: value == 0),
+    "serviceAccount": _Ban(_IDENTITY),
+    "serviceAccountName": _Ban(_IDENTITY),
+    "automountServiceAccountToken": _Ban(_IDENTITY, bool),
+    "serviceAccountToken": _Ban(_IDENTITY),
+    "ephemeralContainers": _Ban(_DECIDED),
+        _DECIDED, lambda value: value != "Always"
+    ),  # Always is what makes an init container a sidecar
+    "nodeName": _Ban("bypasses the scheduler: use placement.nodeSelector"),
+    "activeDeadlineSeconds": _Ban("use lifecycle.activeDeadlineSeconds"),
+    "hostname": _Ban(_DECIDED),
+    "subdomain": _Ban(_DECIDED),
+}
+_TRAINER_BANS = {
+    "command": "decided by swiftop: use extraArgs for flags",
+    "args": "decided by swiftop: use extraArgs for flags",
+    "image": "use runtime.image",
+    "workingDir": _DECIDED,
+    "terminationMessagePath": _DECIDED,
+}
+
+
+def pod_patch_problems(patch: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """Problems of a pod patch, with paths below ``spec.runtime.podPatch``."""
+    found = [*_shape(patch), *_walk(patch, ()), *_volumes(patch), *_containers(patch)]
+    return tuple(Problem(field_path((*_ROOT, *loc)), message) for loc, message in found)
+
+
+def _shape(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
+    """The patch is a pod template: labels and annotations, and a pod spec."""
+    for key in patch:
+        if key not in ("metadata", "spec"):
+            yield (key,), "unknown field: a pod template has metadata and spec"
+        elif not isinstance(patch[key], Mapping):
+            yield (key,), "must be an object"
+    metadata = _mapping(patch.get("metadata"))
+    for key in metadata:
+        if key not in ("labels", "annotations"):
+            yield ("metadata", key), "only labels and annotations may be set"
+    for key in _mapping(metadata.get("labels")):
+        if key == LABEL_MANAGED_BY or key.partition("/")[0] == GROUP:
+            yield ("metadata", "labels", key), "swiftop finds its pods by this label: remove it"
+
+
+def _walk(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
+    """Banned keys and removals at any depth."""
+    if value is None:
+        yield loc, "null would remove what swiftop sets: remove it"
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _walk(item, (*loc, i))
+    elif isinstance(value, Mapping):
+        for key, child in value.items():
+            here = (*loc, key)
+            ban = _BANS.get(key) if loc[:1] == ("spec",) else None
+            if key.startswith("$"):
+                yield here, "patch directives could remove what swiftop sets: only add and change"
+            elif ban and ban.when(child):
+                yield here, ban.why
+            else:
+                yield from _special(key, child, here)
+                yield from _walk(child, here)
+
+
+def _special(key: str, child: object, here: _Loc) -> Iterator[tuple[_Loc, str]]:
+    """Bans that need more than one key to see."""
+    if here == ("spec", "restartPolicy"):  # on a container it makes a sidecar
+        yield here, _DECIDED
+    if key == "capabilities" and _mapping(child).get("add"):
+        yield (*here, "add"), _PRIVILEGE
+    if key == "seccompProfile" and _mapping(child).get("type") == "Unconfined":
+        yield (*here, "type"), _PRIVILEGE
+    if key == "env":
+        for i, env in enumerate(_list(child)):
+            name = str(_mapping(env).get("name", ""))
+            if _mapping(env).get("value") and looks_secret(name):
+                yield (*here, i, "value"), f"{name} looks like a secret: refer to a Secret with valueFrom.secretKeyRef"
+
+
+def _volumes(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
+    for i, volume in enumerate(_list(_mapping(patch.get("spec")).get("volumes"))):
+        for kind in _mapping(volume):
+            if kind not in ("name", "hostPath", *_VOLUMES):  # hostPath is told of by its own ban
+                yield ("spec", "volumes", i, kind), f"this type of volume is not allowed: use {', '.join(_VOLUMES)}"
+
+
+def _containers(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
+    spec = _mapping(patch.get("spec"))
+    for group in ("containers", "initContainers"):
+        for i, container in enumerate(_list(spec.get(group))):
+            name = _mapping(container).get("name")
+            if not name:
+                yield ("spec", group, i, "name"), f"containers are merged by name: set it ({CONTAINER} is the training)"
+            for key, why in _TRAINER_BANS.items() if name == CONTAINER else ():
+                if key in container:
+                    yield ("spec", group, i, key), why
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
