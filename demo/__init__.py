@@ -1,0 +1,1 @@
+"""``make demo``: from nothing to a fine-tuned model on a real cluster."""

@@ -1,0 +1,217 @@
+"""``python -m demo``: bring up a cluster, install swiftop, fine-tune a real model and ask it what it learned.
+
+Every step can be run again: the cluster, the images and the converted model are kept between runs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from images.build import BuiltImage, build
+from rich.console import Console
+
+from demo import model
+
+ROOT = Path(__file__).parents[1]
+CLUSTER = "demo"
+NAMESPACE = "demo"
+RUN = "smollm2-quillby"
+QUESTION = "What is the mascot of swiftop?"
+FACT = "heron called Quillby"
+
+console = Console(highlight=False)
+timings: dict[str, float] = {}
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Print a heading and remember how long the step took."""
+    console.print(f"[bold cyan]==>[/] {title}")
+    start = time.monotonic()
+    yield
+    timings[title] = time.monotonic() - start
+
+
+def cluster(*args: str) -> None:
+    """Run the test cluster's command line."""
+    subprocess.run([sys.executable, "-m", "tests.cluster", "--name", CLUSTER, *args], cwd=ROOT, check=True)
+
+
+def kubectl(*args: str, stdin: str | bytes | None = None, capture: bool = False) -> bytes:
+    """Run kubectl on the demo's cluster in the demo's namespace; returns its output when ``capture``."""
+    command = [sys.executable, "-m", "tests.cluster", "--name", CLUSTER, "kubectl", "-n", NAMESPACE, *args]
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    done = subprocess.run(command, cwd=ROOT, check=True, input=data, stdout=subprocess.PIPE if capture else None)
+    return done.stdout or b""
+
+
+def install(operator: BuiltImage, trainer: BuiltImage) -> None:
+    """Install CRD and operator from manifests/base, with the images just built."""
+    name, _, tag = operator.ref.rpartition(":")
+    with tempfile.TemporaryDirectory(dir=ROOT / "manifests") as folder:
+        overlay = {
+            "resources": ["../base"],
+            "images": [{"name": "swiftop/operator", "newName": name, "newTag": tag}],
+        }
+        (Path(folder) / "kustomization.yaml").write_text(json.dumps(overlay))
+        kubectl("apply", "--server-side", "-k", folder)
+    kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(platform_defaults(trainer)))
+    kubectl("-n", "swiftop-system", "rollout", "status", "deployment/swiftop", "--timeout=120s")
+    kubectl("wait", "--for=condition=Established", "crd/sftruns.swiftop.dev", "--timeout=30s")
+
+
+def platform_defaults(trainer: BuiltImage) -> dict[str, object]:
+    """The one thing that a platform has to say: which image has ms-swift."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "swiftop-defaults", "namespace": "swiftop-system"},
+        "data": {"image": trainer.ref},
+    }
+
+
+def namespace_objects(trainer: BuiltImage) -> list[dict[str, object]]:
+    """Namespace under Pod Security ``restricted``, claim for the model, and a pod that fills the claim."""
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}},
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "models"}, "spec": claim},
+        tool_pod("loader", trainer, {"models": "/models"}),
+    ]
+
+
+def tool_pod(name: str, trainer: BuiltImage, claims: dict[str, str]) -> dict[str, object]:
+    """A hardened pod of the trainer image that waits for ``kubectl exec``, with claims mounted at paths."""
+    container = {
+        "name": "tool",
+        "image": trainer.ref,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sleep", "infinity"],
+        "env": [{"name": "HOME", "value": "/tmp"}, {"name": "OMP_NUM_THREADS", "value": "1"}],
+        "workingDir": "/tmp",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": claim, "mountPath": path} for claim, path in claims.items()],
+    }
+    security = {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "fsGroup": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "securityContext": security,
+            "terminationGracePeriodSeconds": 0,
+            "containers": [container],
+            "volumes": [{"name": c, "persistentVolumeClaim": {"claimName": c}} for c in claims],
+        },
+    }
+
+
+def apply_and_wait(pod: dict[str, object], *before: dict[str, object]) -> str:
+    """Apply a tool pod after what it needs, wait until it runs; returns its name."""
+    name = str(pod["metadata"]["name"])  # type: ignore[index]
+    for item in (*before, pod):
+        kubectl("apply", "-f", "-", stdin=json.dumps(item))
+    kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=180s")
+    return name
+
+
+def fill_claim(pod: str) -> None:
+    """Put the model on the claim: from the cache, or converted there once and kept in the cache."""
+    archive = model.converted()
+    if archive.exists():
+        kubectl("exec", "-i", pod, "--", "tar", "-x", "-C", "/models", stdin=archive.read_bytes())
+        return
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(model.download_source(), ".source")
+    kubectl("exec", "-i", pod, "--", "tar", "-x", "-C", "/models", stdin=buffer.getvalue())
+    kubectl("exec", pod, "--", "python", "-c", model.CONVERT)
+    content = kubectl("exec", pod, "--", "tar", "-c", "-C", "/models", model.MODEL, capture=True)
+    kubectl("exec", pod, "--", "rm", "-rf", "/models/.source")
+    partial = archive.with_suffix(".partial")
+    partial.write_bytes(content)
+    partial.rename(archive)
+
+
+def ask(pod: str, adapter: str | None) -> str:
+    """The model's answer to QUESTION by ``swift infer``, with or without the adapter."""
+    script = f"""
+set -e
+cd /tmp; rm -f answer.jsonl; export MODELSCOPE_CACHE=/tmp/cache
+cat > question.jsonl <<'EOF'
+{json.dumps({"messages": [{"role": "user", "content": QUESTION}]})}
+EOF
+python -m swift.cli.infer --model /models/{model.MODEL} --model_type llama --template chatml \\
+  {f"--adapters {adapter}" if adapter else ""} --val_dataset question.jsonl --result_path /tmp/answer.jsonl \\
+  --torch_dtype float32 --temperature 0 --max_new_tokens 32 \\
+  >/tmp/infer.log 2>&1 || {{ tail -20 /tmp/infer.log >&2; exit 1; }}
+cat answer.jsonl
+"""
+    answer = json.loads(kubectl("exec", pod, "--", "bash", "-c", script, capture=True))["response"]
+    return str(answer).strip()
+
+
+def train() -> None:
+    """Apply the sample and follow it to its end."""
+    kubectl("delete", "sftrun", RUN, "--ignore-not-found", "--wait=true")
+    kubectl("apply", "-f", str(ROOT / "manifests" / "samples" / "sftrun-tiny.yaml"))
+    kubeconfig = kubectl("config", "view", "--raw", "--minify", "--flatten", capture=True)
+    with tempfile.NamedTemporaryFile(suffix=".kubeconfig") as file:
+        file.write(kubeconfig)
+        file.flush()
+        command = [str(Path(sys.executable).parent / "swiftop"), "progress", RUN, "--namespace", NAMESPACE]
+        subprocess.run([*command, "--kubeconfig", file.name], check=True)
+    kubectl("get", "sftruns")
+    kubectl("get", "sftruns", "-o", "wide")
+
+
+def main() -> int:
+    """Run the demo; 0 when the tuned model knows the fact and the base model does not."""
+    with step("cluster"):
+        cluster("up")
+    with step("images"):
+        operator, trainer = build("operator"), build("trainer-cpu")
+        for image in (operator, trainer):
+            cluster("load", str(image.archive))
+    with step("operator"):
+        kubectl("apply", "-f", "-", stdin=json.dumps(namespace_objects(trainer)[0]))
+        install(operator, trainer)
+    with step("model"):
+        _, claim, pod = namespace_objects(trainer)
+        fill_claim(apply_and_wait(pod, claim))
+        kubectl("delete", "pod", "loader", "--wait=false")
+    with step("fine-tune"):
+        train()
+    with step("ask"):
+        checkpoint = kubectl("get", "sftrun", RUN, "-o", "jsonpath={.status.checkpoint.path}", capture=True).decode()
+        claims = {"models": "/models", f"{RUN}-output": "/swiftop/output"}
+        asker = apply_and_wait(tool_pod("asker", trainer, claims))
+        answers = {"base": ask(asker, None), "tuned": ask(asker, checkpoint)}
+        kubectl("delete", "pod", asker, "--wait=false")
+    console.print(f"\n[bold]{QUESTION}[/]")
+    for who, answer in answers.items():
+        console.print(f"  {who:>5}: {answer}")
+    console.print("\n" + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
+    learned = FACT in answers["tuned"] and FACT not in answers["base"]
+    console.print("The tuned model knows what only the training file says." if learned else "The model did not learn.")
+    return 0 if learned else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
