@@ -106,6 +106,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     UNKNOWN_FLAG = "UnknownFlag"
     UNSUPPORTED_VERSION = "UnsupportedVersion"
+    INVALID_DEFAULTS = "InvalidDefaults"
     NAME_CONFLICT = "NameConflict"
     CONFIG_MAP_MISSING = "ConfigMapMissing"
     SECRET_MISSING = "SecretMissing"  # noqa: S105
@@ -131,6 +132,7 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     NODE_LOST = "NodeLost"
     EVICTED = "Evicted"
+    PREEMPTED = "Preempted"
     POD_DELETED = "PodDeleted"
     JOB_DELETED = "JobDeleted"
     NO_CHECKPOINT = "NoCheckpoint"

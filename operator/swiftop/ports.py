@@ -6,7 +6,7 @@ The engine and its tests depend on these few methods only, never on a client lib
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from swiftop.names import Kind
@@ -43,10 +43,6 @@ class Cluster(Protocol):
         """One object as it is now, or None."""
         ...
 
-    async def list(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
-        """Objects with these labels as they are now."""
-        ...
-
     async def create(self, obj: Object) -> Object:
         """POST; raises AlreadyExists."""
         ...
@@ -59,11 +55,15 @@ class Cluster(Protocol):
         """Merge patch of /status; raises Conflict when the object is newer than ``resource_version``."""
         ...
 
+    async def list(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> Sequence[Object]:
+        """Objects with these labels as they are now."""
+        ...
+
     async def event(self, obj: Object, type_: str, reason: str, message: str) -> None:
         """Post a Kubernetes Event. May return before it is sent, and never fails."""
         ...
 
-    async def events_for(self, kind: Kind, namespace: str, name: str, uid: str) -> list[Object]:
+    async def events_for(self, kind: Kind, namespace: str, name: str, uid: str) -> Sequence[Object]:
         """Kubernetes Events about one object."""
         ...
 
@@ -75,7 +75,7 @@ class Store(Protocol):
         """Newest known version, or None."""
         ...
 
-    def children(self, kind: Kind, namespace: str, run: str) -> list[Object]:
+    def children(self, kind: Kind, namespace: str, run: str) -> Sequence[Object]:
         """Objects labelled with this run's name, in order of name; a namesake's leftovers may be among them."""
         ...
 
