@@ -1,0 +1,6 @@
+"""The in-pod runner: PID 1 of every training pod.
+
+It needs Python 3.9 and nothing but the standard library, because it runs in whatever image has ms-swift, and it is
+shipped to the pod as one zip file (``bundle.py``). Inside that file the package is called ``swiftop_runner``, so its
+modules import each other relatively and nothing else of swiftop. The operator imports ``causes`` only.
+"""

@@ -1,0 +1,39 @@
+"""The runner as one zip file that Python runs: what the operator puts into the pod. Not part of the zip itself.
+
+Same sources, same bytes, on any machine: the hash of the bytes names the ConfigMap, so files are sorted, times are
+fixed, and nothing is compressed (zlib's output differs between builds).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+
+PACKAGE = "swiftop_runner"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_MAIN = f"from {PACKAGE}.main import main\n\nif __name__ == '__main__':\n    raise SystemExit(main())\n"
+
+
+@lru_cache(maxsize=1)
+def bundle() -> bytes:
+    """Content of ``runner.pyz``."""
+    files = {"__main__.py": _MAIN.encode()}
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if path.name != Path(__file__).name:
+            files[f"{PACKAGE}/{path.name}"] = path.read_bytes()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(files):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.external_attr = 0o644 << 16
+            info.create_system = 3  # Unix, whatever it is made on
+            archive.writestr(info, files[name])
+    return buffer.getvalue()
+
+
+def digest() -> str:
+    """SHA-256 of ``bundle()`` in hex."""
+    return hashlib.sha256(bundle()).hexdigest()

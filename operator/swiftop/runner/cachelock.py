@@ -1,0 +1,101 @@
+"""Download a model once when several runs start on one cache.
+
+A run that loads from a hub holds a lock per model and dataset, in the cache itself, from its start until everything is
+loaded. Once that has succeeded a mark beside the lock lets later runs start at once and together: the hub's client
+then finds its files. Local paths need no lock. Locks that the file system does not know, or that are held too long,
+are gone without: a duplicate download is a waste, a run that does not start is a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Optional
+
+WAIT_SECONDS = 1800.0
+_FLAGS = ("--model", "--dataset", "--val_dataset", "--adapters")
+_SCOPE = ("--use_hf", "--model_revision")
+
+
+def keys(command: tuple[str, ...]) -> tuple[str, ...]:
+    """A short name for each thing that the command loads from a hub, sorted: all runs lock in the same order."""
+    scope = "|".join(f"{flag}={','.join(_values(command, flag))}" for flag in _SCOPE)
+    sources = {value.partition("#")[0] for flag in _FLAGS for value in _values(command, flag)}
+    remote = sorted(source for source in sources if source and not source.startswith(("/", ".")))
+    return tuple(hashlib.sha256(f"{source}|{scope}".encode()).hexdigest()[:16] for source in remote)
+
+
+def _values(command: tuple[str, ...], flag: str) -> list[str]:
+    found: list[str] = []
+    for at, arg in enumerate(command):
+        if arg == flag:
+            for value in command[at + 1 :]:
+                if value.startswith("--"):
+                    break
+                found.append(value)
+    return found
+
+
+class CacheLock:
+    """The locks of one run."""
+
+    def __init__(self, cache_dir: Path, names: tuple[str, ...]) -> None:
+        self._directory = cache_dir / ".swiftop"
+        self._names = names
+        self._held: list[int] = []
+
+    def acquire(
+        self,
+        *,
+        stop: Callable[[], bool],
+        sleep: Callable[[float], object] = time.sleep,
+        seconds: float = WAIT_SECONDS,
+    ) -> Optional[str]:
+        """Take the locks of what is not loaded yet. Returns why it went on without one, None when all is well."""
+        deadline = time.monotonic() + seconds
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            for name in self._names:
+                if not self._loaded(name).exists() and not self._take(name, deadline, stop, sleep):
+                    return "the lock is held by another run for too long"
+        except OSError as error:
+            return f"{type(error).__name__}: {error.strerror or error}"
+        return None
+
+    def _take(self, name: str, deadline: float, stop: Callable[[], bool], sleep: Callable[[float], object]) -> bool:
+        file = os.open(self._directory / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if self._loaded(name).exists():  # loaded by the one we waited for
+                    os.close(file)
+                    return True
+                if stop() or time.monotonic() >= deadline:
+                    os.close(file)
+                    return False
+                sleep(1)
+            except OSError:
+                os.close(file)
+                raise
+            else:
+                self._held.append(file)
+                return True
+
+    def release(self, *, loaded: bool) -> None:
+        """Let the others go on; ``loaded`` tells them that the files are there."""
+        if loaded and self._held:
+            with contextlib.suppress(OSError):
+                for name in self._names:
+                    self._loaded(name).touch()
+        while self._held:
+            with contextlib.suppress(OSError):
+                os.close(self._held.pop())
+
+    def _loaded(self, name: str) -> Path:
+        return self._directory / f"{name}.loaded"

@@ -1,0 +1,383 @@
+"""Closed list of the ways a training ends: reason, exit code, the texts that tell it, and what to do about it.
+
+The operator imports this module for the same list, so a reason in a status is always one of these. The patterns are
+matched against the text of an exception (or of argparse's last word), never against the whole log: warnings mention
+everything. The order of ``FAILURES`` is the order of matching, so the narrow ones stand first.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Optional
+
+EXIT_FINISHED = 0
+EXIT_USER = 3
+EXIT_DATA = 4
+EXIT_CUDA_MEMORY = 5
+EXIT_HOST_MEMORY = 6
+EXIT_NETWORK = 7
+EXIT_COLLECTIVE = 8
+EXIT_STALLED = 9
+EXIT_TRACKER = 10
+EXIT_STORAGE = 11
+EXIT_UNKNOWN = 20
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: try again
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One way to end."""
+
+    reason: str
+    exit_code: int
+    suggestion: str = ""
+    patterns: tuple[str, ...] = ()
+    vague: bool = False  # a symptom that another process' real failure leaves behind; the real one wins over it
+
+    def matches(self, text: str) -> bool:
+        """Whether ``text`` (an exception's type and message) is this cause."""
+        return any(re.search(pattern, text, re.IGNORECASE | re.MULTILINE) for pattern in self.patterns)
+
+
+MAX_STEPS = Cause("MaxSteps", EXIT_FINISHED)
+MAX_EPOCHS = Cause("MaxEpochs", EXIT_FINISHED)
+EARLY_STOPPED = Cause("EarlyStopped", EXIT_FINISHED)
+INTERRUPTED = Cause("Interrupted", EXIT_INTERRUPTED)
+
+CUDA_OUT_OF_MEMORY = Cause(
+    "CUDAOutOfMemory",
+    EXIT_CUDA_MEMORY,
+    "Lower training.perDeviceBatchSize and raise training.gradientAccumulationSteps by as much, set "
+    "training.gradientCheckpointing: true, use training.deepspeed: zero2 or zero3, or shorten training.maxLength.",
+    (
+        r"(torch|cuda)[\w.]*\.OutOfMemoryError",
+        r"^OutOfMemoryError",
+        r"CUDA (error: )?out of memory",
+        r"CUBLAS_STATUS_ALLOC_FAILED",
+        r"CUDNN_STATUS_ALLOC_FAILED",
+        r"NPU out of memory",
+        r"HIP out of memory",
+    ),
+)
+SHARED_MEMORY_EXHAUSTED = Cause(
+    "SharedMemoryExhausted",
+    EXIT_HOST_MEMORY,
+    "Raise resources.sharedMemory, or lower training.dataloaderWorkers.",
+    (
+        r"killed by signal: Bus error",
+        r"out of shared memory",
+        r"unable to (open|write to|mmap).{0,80}shared memory",
+        r"No space left on device.{0,80}/dev/shm",
+    ),
+)
+HOST_OUT_OF_MEMORY = Cause(
+    "HostOutOfMemory",
+    EXIT_HOST_MEMORY,
+    "Raise resources.memory, or lower training.dataloaderWorkers and training.datasetProcesses, or set "
+    "training.streaming: true for a large dataset.",
+    (
+        r"^MemoryError",
+        r"Cannot allocate memory",
+        r"DefaultCPUAllocator: (can't|not enough)",
+        r"DataLoader worker .{0,80}killed by signal: Killed",
+        r"numpy[\w.]*\._ArrayMemoryError",
+        r"std::bad_alloc",
+        r"One of the subprocesses has abruptly died during map operation",
+    ),
+)
+TRACKER_AUTH_FAILED = Cause(
+    "TrackerAuthFailed",
+    EXIT_TRACKER,
+    "Put a valid SWANLAB_API_KEY into the credentials Secret (see https://swanlab.cn/space/~/settings), and check "
+    "tracking.swanlab.host for a server of your own.",
+    (
+        r"swanlab\.[\w.]*AuthenticationError",
+        r"Failed to initialize the SwanLab client",
+        r"no TTY is available for "
+        r"interactive login",
+    ),
+)
+TRACKER_UNREACHABLE = Cause(
+    "TrackerUnreachable",
+    EXIT_TRACKER,
+    "Check tracking.swanlab.host, the namespace's NetworkPolicy and its proxy settings; or remove tracking.swanlab "
+    "and train without it.",
+    (r"swanlab[\w.]*\.\w*(Connection|Network|Timeout|Api)\w*Error",),
+)
+FLASH_ATTENTION_MISSING = Cause(
+    "FlashAttentionMissing",
+    EXIT_USER,
+    "Use an image with flash-attn for its torch and CUDA, or set training.attention: sdpa and leave out "
+    "training.packing and training.paddingFree.",
+    (
+        r"FlashAttention\w* has been toggled on",
+        r"requires a flash attention implementation",
+        r"No module named '?(flash_attn|flash_attn_2_cuda|flash_attn_interface)",
+        r"flash_attn\w*.{0,60}undefined symbol",
+        r"FlashAttention only supports",
+    ),
+)
+DEEPSPEED_MISSING = Cause(
+    "DeepSpeedMissing",
+    EXIT_USER,
+    "Use an image that has the deepspeed package, or leave out training.deepspeed.",
+    (
+        r"PackageNotFoundError.{0,120}deepspeed",
+        r"No module named '?deepspeed",
+        r"DeepSpeed is not available",
+        r"requires DeepSpeed",
+    ),
+)
+PRECISION_UNSUPPORTED = Cause(
+    "PrecisionUnsupported",
+    EXIT_USER,
+    "This device has no bfloat16: set training.precision: fp16 (or fp32 without a GPU).",
+    (
+        r"Your setup doesn't support bf16",
+        r"bf16.{0,60}not supported",
+        r"bfloat16.{0,60}(not|isn't) (supported|available)",
+        r"does(n't| not) support bf(loat)?16",
+        r"Bfloat16 is only supported on GPUs",
+    ),
+)
+VOLUME_NOT_WRITABLE = Cause(
+    "VolumeNotWritable",
+    EXIT_STORAGE,
+    "Let the output volume belong to the pod's user: set runtime.securityContext (runAsUser, fsGroup), or choose a "
+    "claim that is writable and not ReadOnlyMany.",
+    (r"Read-only file system", r"PermissionError.{0,200}/swiftop/(output|cache)"),
+)
+DISK_FULL = Cause(
+    "DiskFull",
+    EXIT_STORAGE,
+    "Free or enlarge the output volume (and the cache), lower checkpoints.keep, or save less often.",
+    (r"No space left on device", r"Disk quota exceeded", r"PytorchStreamWriter failed writing file"),
+)
+OUTPUT_OCCUPIED = Cause(
+    "OutputOccupied",
+    EXIT_STORAGE,
+    "The output directory holds the data of another run: choose another output path or run name.",
+)
+DATASET_NOT_FOUND = Cause(
+    "DatasetNotFound",
+    EXIT_DATA,
+    "Check the dataset's id, its hub (modelscope or huggingface) and subset, or the path in its claim or ConfigMap.",
+    (
+        r"The local path does not exist, dataset_id",
+        r"Unable to find '.*\.(jsonl?|csv|parquet)",
+        r"DatasetNotFoundError",
+        r"DataFilesNotFoundError",
+        r"EmptyDatasetError",
+        r"Please input the training dataset",
+        r"not found in DATASET_MAPPING",
+        r"Please provide subsets",
+        r"BuilderConfig .{0,80}not found",
+        r"self\.dataset: \[\], self\.cached_dataset: \[\]",
+        r"(NotExist|RepositoryNotFound|HTTP)Error.{0,300}/datasets?/",
+    ),
+)
+DATASET_EMPTY = Cause(
+    "DatasetEmpty",
+    EXIT_DATA,
+    "The dataset has no rows (or none is left after training.maxLength): check the file and the limit.",
+    (
+        r"^StopIteration",
+        r"num_samples=0",
+        r"num_samples should be a positive integer",
+        r"`?train_dataset`? is empty",
+        r"Failed to retrieve the dataset\. You can avoid this issue by increasing `?max_length",
+    ),
+)
+DATASET_FORMAT = Cause(
+    "DatasetFormat",
+    EXIT_DATA,
+    "Each line must be one JSON object with messages, conversations or system/conversation; rename other columns with "
+    "training.columns.",
+    (
+        r"^ZeroDivisionError: integer division or modulo by zero",
+        r"DatasetGenerationError",
+        r"CastError",
+        r"JSON parse error",
+        r"pyarrow\.lib\.ArrowInvalid",
+        r"JSONDecodeError.{0,200}(dataset|jsonl)",
+        r"UnicodeDecodeError",
+        r"Column\(s\)? .{0,80}(doesn't|don't) match",
+        r"KeyError: '?(messages|conversations?)'?",
+    ),
+)
+MODEL_NOT_FOUND = Cause(
+    "ModelNotFound",
+    EXIT_USER,
+    "Check model.id and model.hub, or the claim and path; a local model directory whose type is not clear needs "
+    "model.type.",
+    (
+        r"ValueError: path: '[^']+' not found",
+        r"Please set --model",
+        r"(NotExist|RepositoryNotFound)Error",
+        r"Multiple possible types found",
+        r"Please explicitly pass the model_type",
+        r"RevisionNotFoundError",
+        r"does not appear to have a file named",
+        r"no file named (pytorch_model|model\.safetensors|config\.json)",
+        r"HTTPError.{0,40}404",
+        r"(config|tokenizer)\.json.{0,120}No such file",
+    ),
+)
+HUB_AUTH_FAILED = Cause(
+    "HubAuthFailed",
+    EXIT_NETWORK,
+    "Put a valid MODELSCOPE_API_TOKEN or HF_TOKEN into the credentials Secret, and accept the model's licence on its "
+    "page if it is gated.",
+    (
+        r"GatedRepoError",
+        r"modelscope[\w.]*\.(Authentication|PermissionDenied)Error",
+        r"NotLoginException",
+        r"LocalTokenNotFoundError",
+        r"HTTPError.{0,60}(401|403)",
+        r"(401|403) Client Error",
+        r"Invalid (user )?token",
+        r"Please specify a token by",
+    ),
+)
+HUB_UNREACHABLE = Cause(
+    "HubUnreachable",
+    EXIT_NETWORK,
+    "The model hub does not answer: check DNS, proxy and NetworkPolicy, use a mirror (MODELSCOPE_ENDPOINT, HF_ENDPOINT "
+    "in runtime.env), or take model and dataset from a claim.",
+    (
+        r"(Network|RequestTimeout)Error: \[E\d+\]",
+        r"(httpx?|requests|urllib3|aiohttp)[\w.]*\.\w*"
+        r"(Connect|Timeout|Proxy|SSL|Protocol|NewConnection|MaxRetry|NameResolution|ReadError|Chunked)\w*",
+        r"LocalEntryNotFoundError",
+        r"OfflineModeIsEnabled",
+        r"Temporary failure in name resolution",
+        r"Name or service not known",
+        r"We couldn't connect to",
+        r"(429|5\d\d) (Client|Server) Error",
+        r"modelscope[\w.]*\.(Server|RateLimit)Error",
+        r"Connection (failed|reset by peer|refused).{0,200}(modelscope|huggingface|hf\.co)",
+        r"FileDownloadError",
+    ),
+)
+LOSS_NAN = Cause(
+    "LossNaN",
+    EXIT_USER,
+    "The loss is no number any more: lower training.learningRate, prefer training.precision: bf16 over fp16, and look "
+    "for broken rows in the dataset.",
+    (
+        r"loss (is|became) (nan|inf)",
+        r"returned nan values",
+        r"contains either `?inf`?, `?nan`?",
+        r"Current loss scale already at minimum",
+        r"FloatingPointError",
+    ),
+)
+INVALID_ARGUMENTS = Cause(
+    "InvalidArguments",
+    EXIT_USER,
+    "ms-swift refuses an argument: compare training and extraArgs with the flags of its version (swiftop preview).",
+    (
+        r"remaining_argv",
+        r": error: (argument|unrecognized|the following arguments|ambiguous)",
+        r"invalid choice",
+        r"not compatible with",
+        r"are incompatible",
+        r"ArgumentError",
+        r"HfArgumentParser",
+        r"Please use one of",
+    ),
+)
+COLLECTIVE_FAILED = Cause(
+    "CollectiveFailed",
+    EXIT_COLLECTIVE,
+    "The processes lost each other: look at the other pods and the nodes' network first, then at NCCL settings in "
+    "runtime.env (NCCL_SOCKET_IFNAME, NCCL_IB_DISABLE, NCCL_DEBUG=INFO).",
+    (
+        r"\bNCCL\b",
+        r"ncclSystemError|ncclInternalError|ncclRemoteError|ncclUnhandledCudaError",
+        r"\bgloo\b",
+        r"ProcessGroup\w*",
+        r"DistBackendError|DistNetworkError|DistStoreError",
+        r"RendezvousConnectionError",
+        r"Rendezvous\w*Error",
+        r"Watchdog caught collective",
+        r"Broken pipe",
+        r"Connection reset by peer",
+        r"store->get",
+        r"TCPStore",
+    ),
+    vague=True,
+)
+SECRET_MISSING = Cause(
+    "SecretMissing",
+    EXIT_USER,
+    "Add the named key to the credentials Secret.",
+)
+VERSION_MISMATCH = Cause(
+    "VersionMismatch",
+    EXIT_USER,
+    "Set runtime.swiftVersion to the version in the image, or runtime.image to an image of that version.",
+)
+GPU_MISSING = Cause(
+    "GPUMissing",
+    EXIT_USER,
+    "The container sees too few GPUs: check the node's device plugin and driver, and resources.gpuResource.",
+    (
+        r"No CUDA GPUs are available",
+        r"Found no NVIDIA driver",
+        r"CUDA driver version is insufficient",
+        r"no NVIDIA GPU detected",
+        r"CUDA error: invalid device ordinal",
+        r"Torch not compiled with CUDA enabled",
+        r"CUDA unknown error",
+        r"CUDA initialization:",
+    ),
+)
+STALLED = Cause(
+    "Stalled",
+    EXIT_STALLED,
+    "No step was logged for too long: look at the last log lines and the GPUs (nvidia-smi); raise "
+    "lifecycle.stallSeconds when steps are just slow.",
+)
+UNKNOWN = Cause(
+    "Unknown",
+    EXIT_UNKNOWN,
+    "See the last log lines in status.failure.log and the pod's log.",
+    vague=True,
+)
+
+FINISHED = (MAX_STEPS, MAX_EPOCHS, EARLY_STOPPED)
+FAILURES = (
+    CUDA_OUT_OF_MEMORY,
+    SHARED_MEMORY_EXHAUSTED,
+    HOST_OUT_OF_MEMORY,
+    TRACKER_AUTH_FAILED,
+    TRACKER_UNREACHABLE,
+    FLASH_ATTENTION_MISSING,
+    DEEPSPEED_MISSING,
+    PRECISION_UNSUPPORTED,
+    VOLUME_NOT_WRITABLE,
+    DISK_FULL,
+    OUTPUT_OCCUPIED,
+    DATASET_NOT_FOUND,
+    DATASET_EMPTY,
+    DATASET_FORMAT,
+    HUB_AUTH_FAILED,
+    MODEL_NOT_FOUND,
+    GPU_MISSING,
+    HUB_UNREACHABLE,
+    LOSS_NAN,
+    INVALID_ARGUMENTS,
+    COLLECTIVE_FAILED,
+    SECRET_MISSING,
+    VERSION_MISMATCH,
+    STALLED,
+    UNKNOWN,
+)
+BY_REASON = {cause.reason: cause for cause in (*FINISHED, INTERRUPTED, *FAILURES)}
+
+
+def match(text: str) -> Optional[Cause]:
+    """First cause whose pattern is in ``text``, None when no cause knows it."""
+    return next((cause for cause in FAILURES if cause.matches(text)), None)

@@ -1,0 +1,133 @@
+"""What can be known to fail before the minutes of imports and model loading: checked here, in a second.
+
+Nothing heavy is imported: the version of ms-swift is read from the name of its metadata directory, GPUs are counted by
+their device files.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Optional
+
+from . import causes
+from .classify import Verdict, shorten
+from .plan import Plan
+
+_DIST = re.compile(r"^ms[_-]swift-(\d[^-]*)(?:-.*)?\.(?:dist|egg)-info$")
+_DEVICES = {"nvidia": "nvidia[0-9]*", "amd": "dri/renderD*", "ascend": "davinci[0-9]*"}
+
+
+def check(plan: Plan, environ: Mapping[str, str]) -> Optional[Verdict]:
+    """First thing that is wrong with pod and image, None when the training may start."""
+    return (
+        check_environment(plan.required_env, environ)
+        or check_version(plan.swift_version, installed_version(sys.path))
+        or check_gpus(plan.gpus, count_gpus())
+    )
+
+
+def check_environment(required: Iterable[str], environ: Mapping[str, str]) -> Optional[Verdict]:
+    """Each variable that the run needs is there and not blank."""
+    missing = [name for name in required if not environ.get(name, "").strip()]
+    if not missing:
+        return None
+    return Verdict(causes.SECRET_MISSING, f"environment variable {', '.join(missing)} is not set or empty")
+
+
+def check_version(wanted: Optional[str], installed: Optional[str]) -> Optional[Verdict]:
+    """The command was rendered for ``wanted`` (major.minor); flags were renamed between versions."""
+    if wanted is None:
+        return None
+    if installed is None:
+        return Verdict(causes.VERSION_MISMATCH, "ms-swift is not installed in this image")
+    if installed.split(".")[:2] == wanted.split(".")[:2]:
+        return None
+    return Verdict(causes.VERSION_MISMATCH, f"the image has ms-swift {installed}, the run is for {wanted}")
+
+
+def installed_version(path: Iterable[str]) -> Optional[str]:
+    """Version of the ms-swift that ``import swift`` would find."""
+    for directory in path:
+        try:
+            names = os.listdir(directory or ".")  # noqa: PTH208 - names are all that is needed
+        except OSError:
+            continue
+        for name in names:
+            found = _DIST.match(name)
+            if found:
+                return found.group(1)
+    return None
+
+
+def check_output(directory: Path, min_free_bytes: int) -> Optional[Verdict]:
+    """The output directory can be made and written, and its volume has room."""
+    probe = directory / f".swiftop-probe-{os.getpid()}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"swiftop")
+        probe.unlink()
+        free = shutil.disk_usage(directory).free
+    except OSError as error:
+        return storage_verdict(error, directory)
+    if free < min_free_bytes:
+        text = f"the output volume has {free >> 20} MiB free, the run asks for {min_free_bytes >> 20} MiB"
+        return Verdict(causes.DISK_FULL, text)
+    return None
+
+
+def storage_verdict(error: OSError, directory: Path) -> Verdict:
+    """Cause of an error while writing to the output volume."""
+    cause = causes.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else causes.VOLUME_NOT_WRITABLE
+    user = f"user {os.getuid()}, groups {','.join(str(group) for group in sorted(os.getgroups()))}"
+    return Verdict(cause, shorten(f"cannot write to {directory}: {error.strerror or error} ({user})"))
+
+
+def check_gpus(wanted: int, seen: int) -> Optional[Verdict]:
+    """The container sees as many accelerators as the run was given."""
+    if seen >= wanted:
+        return None
+    return Verdict(causes.GPU_MISSING, f"the run was given {wanted} GPU(s), the container sees {seen}")
+
+
+def count_gpus(dev: Path = Path("/dev")) -> int:
+    """Accelerators by device file; by ``nvidia-smi`` where a runtime hides the files (WSL)."""
+    count = max(len(list(dev.glob(pattern))) for pattern in _DEVICES.values())
+    if count == 0 and shutil.which("nvidia-smi"):
+        try:
+            listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return 0
+        count = sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
+    return count
+
+
+def wait_for_name(
+    name: str,
+    *,
+    seconds: float = 300,
+    resolve: Callable[[str], object] = socket.gethostbyname,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Optional[Verdict]:
+    """Wait until the rendezvous name resolves: a pod that starts first does not find the other's yet.
+
+    torch's own rendezvous gives up on an unknown name within seconds, while DNS may cache the miss for 30.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            resolve(name)
+            return None
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                text = f"the rendezvous name {name} does not resolve after {seconds:.0f} s: {error}"
+                return Verdict(causes.COLLECTIVE_FAILED, text)
+            sleep(1)

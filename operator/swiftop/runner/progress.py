@@ -1,0 +1,207 @@
+"""What the training has reached, read from ms-swift's ``logging.jsonl`` as it grows.
+
+The file is the source because stdout is a Python dict repr mixed with redrawn progress bars. One thing is not in it:
+the beginning of an evaluation, which only the ``Val:`` bar shows; the output pump passes that on as ``saw_evaluation``.
+On a resume ms-swift appends, so reading starts at the end of what is there.
+The last line carries the whole log history, many MB after a long run: of each line only the first 64 KiB are kept,
+where all that matters stands.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+PREPARING, TRAINING, EVALUATING, SAVING, FINISHED = range(5)
+LINE_LIMIT = 64 * 1024
+READ_SIZE = 64 * 1024
+_HISTORY = ', "log_history"'
+_STEPS = re.compile(r"^(\d+)/(\d+)$")
+
+
+@dataclass
+class Progress:
+    """Numbers of ``GET /progress``; None where nothing is known yet. Attribute names are the JSON's in snake_case."""
+
+    version: int = 1
+    updated: float = 0
+    phase: int = PREPARING
+    step: Optional[int] = None
+    max_steps: Optional[int] = None
+    epoch: Optional[float] = None
+    loss: Optional[float] = None
+    eval_loss: Optional[float] = None
+    learning_rate: Optional[float] = None
+    grad_norm: Optional[float] = None
+    seconds_per_step: Optional[float] = None
+    eta_seconds: Optional[float] = None
+    memory_gib: Optional[float] = None
+    checkpoint_step: Optional[int] = None
+    checkpoint_time: Optional[float] = None
+    best_step: Optional[int] = None
+    best_metric: Optional[float] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The members in camelCase."""
+        return {_camel(name): value for name, value in asdict(self).items()}
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join("GiB" if part == "gib" else part.capitalize() for part in rest)
+
+
+class LineReader:
+    """Whole lines that were added to a file since the last look, each cut to ``LINE_LIMIT`` bytes."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self._path = path
+        self._offset = offset
+        self._part = b""
+
+    def skip(self, offset: int) -> None:
+        """Go on from ``offset``."""
+        self._offset, self._part = offset, b""
+
+    def read(self) -> list[bytes]:
+        """New complete lines. A file that shrank was replaced and is read from its start."""
+        try:
+            size = self._path.stat().st_size
+        except OSError:
+            return []
+        if size < self._offset:
+            self._offset, self._part = 0, b""
+        if size == self._offset:
+            return []
+        lines: list[bytes] = []
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                while chunk := file.read(READ_SIZE):
+                    self._offset += len(chunk)
+                    self._split(chunk, lines)
+        except OSError:
+            pass  # a network volume may fail for a moment; the next look goes on from the same place
+        return lines
+
+    def _split(self, chunk: bytes, lines: list[bytes]) -> None:
+        first, *rest = chunk.split(b"\n")
+        self._part = (self._part + first)[:LINE_LIMIT]
+        for piece in rest:
+            lines.append(self._part)
+            self._part = piece[:LINE_LIMIT]
+
+
+def end_last_line(path: Path, *, mend: bool) -> int:
+    """Size of the log, where new lines start. A line that a killed execution left unfinished is ended with ``mend``."""
+    try:
+        with path.open("rb+" if mend else "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(size - 1, 0))
+            if mend and file.read(1) not in (b"\n", b""):
+                file.write(b"\n")
+                size += 1
+            return size
+    except OSError:
+        return 0
+
+
+def parse_line(raw: bytes) -> Optional[dict[str, Any]]:
+    """One line as a dict, without the history of the last one; None when it is no JSON object."""
+    text = raw.decode("utf-8", "replace").strip()
+    at = text.find(_HISTORY)
+    if at >= 0:
+        text = text[:at] + "}"
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def number(value: Any) -> Optional[float]:
+    """A finite number or None: JSON has no NaN."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return value
+
+
+class Tracker:
+    """Follows one execution: feeds on lines of ``logging.jsonl`` and keeps the current ``Progress``."""
+
+    def __init__(self, reader: LineReader) -> None:
+        self.progress = Progress(updated=round(time.time()))
+        self.loop_ended = False  # "train_runtime": the training loop ended by itself
+        self.summary_seen = False  # the last line; written after an exception as well
+        self.lines = 0
+        self.train_lines = 0
+        self.nan_lines = 0  # in a row
+        self._reader = reader
+
+    def skip(self, offset: int) -> None:
+        """Start behind what an earlier execution has logged."""
+        self._reader.skip(offset)
+
+    def poll(self) -> bool:
+        """Read what is new; whether there was something."""
+        lines = self._reader.read()
+        for raw in lines:
+            data = parse_line(raw)
+            if data is not None:
+                self.lines += 1
+                self._take(data)
+        if lines:
+            self.progress.updated = round(time.time())
+        return bool(lines)
+
+    def saw_evaluation(self) -> None:
+        """The output shows an evaluation's bar."""
+        if self.progress.phase in (TRAINING, SAVING):
+            self.progress.phase = EVALUATING
+
+    def _take(self, data: dict[str, Any]) -> None:
+        now = self.progress
+        if "last_model_checkpoint" in data:
+            self.summary_seen = True
+            now.step = _integer(data.get("global_step"), now.step)
+            return
+        self._take_common(data)
+        if "train_runtime" in data:
+            self.loop_ended = True
+            now.phase = FINISHED
+        elif "eval_loss" in data or "eval_runtime" in data:
+            now.eval_loss = _or(number(data.get("eval_loss")), now.eval_loss)
+            now.phase = TRAINING
+        elif "loss" in data:
+            self.train_lines += 1
+            self.nan_lines = 0 if number(data["loss"]) is not None else self.nan_lines + 1
+            now.loss = number(data["loss"])
+            now.learning_rate = number(data.get("learning_rate"))
+            now.grad_norm = number(data.get("grad_norm"))
+            now.phase = TRAINING
+
+    def _take_common(self, data: dict[str, Any]) -> None:
+        now = self.progress
+        steps = _STEPS.match(str(data.get("global_step/max_steps", "")))
+        if steps:
+            now.step, now.max_steps = int(steps.group(1)), int(steps.group(2))
+        now.epoch = _or(number(data.get("epoch")), now.epoch)
+        now.memory_gib = _or(number(data.get("memory(GiB)")), now.memory_gib)
+        speed = number(data.get("train_speed(s/it)"))
+        if speed:
+            now.seconds_per_step = speed
+        if now.seconds_per_step is not None and now.step is not None and now.max_steps is not None:
+            now.eta_seconds = round(max(now.max_steps - now.step, 0) * now.seconds_per_step)
+
+
+def _or(value: Optional[float], default: Optional[float]) -> Optional[float]:
+    return default if value is None else value
+
+
+def _integer(value: Any, default: Optional[int]) -> Optional[int]:
+    return value if isinstance(value, int) and not isinstance(value, bool) else default

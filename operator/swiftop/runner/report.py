@@ -1,0 +1,48 @@
+"""The termination message: one JSON of at most 4096 bytes, because the kubelet cuts a longer one off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .classify import LOG_BYTES, Verdict, head_bytes, tail_bytes
+
+LIMIT = 4096
+MESSAGE_BYTES = 700
+
+
+def termination_message(outcome: str, verdict: Verdict, *, log: str, progress: dict[str, Any]) -> bytes:
+    """Everything fits because the log gives way: its JSON form may be much longer than its text."""
+    message: dict[str, Any] = {
+        "outcome": outcome,
+        "reason": verdict.cause.reason,
+        "message": head_bytes(verdict.message, MESSAGE_BYTES),
+        "suggestion": verdict.cause.suggestion,
+        "log": "",
+        "progress": progress,
+    }
+    room = LOG_BYTES
+    while room > 0:
+        message["log"] = tail_bytes(log, room)
+        raw = _encode(message)
+        if len(raw) <= LIMIT:
+            return raw
+        room -= max(len(raw) - LIMIT, 64)
+    message["log"] = ""
+    while len(_encode(message)) > LIMIT:
+        message["message"] = message["message"][: len(message["message"]) // 2]
+    return _encode(message)
+
+
+def _encode(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def write(path: Path, content: bytes) -> bool:
+    """Write the message in place: the kubelet mounts this very file."""
+    try:
+        path.write_bytes(content)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,60 @@
+"""When a training that still runs has to be ended. Pure: facts and a clock in, a decision out.
+
+Three ways to hang or to run in vain:
+- no step for too long (a collective that never returns). The clock starts with the first logged step: loading and
+  compiling take what they take. An evaluation or a save is a sign of life as long as it moves. The limit is never
+  below five logging intervals, so that slow steps are not taken for a stall;
+- the tracker's upload after the last step, which SwanLab waits for without end when its server is gone. The model is
+  saved by then, so the run is finished;
+- a loss that is no number, several times in a row: the weights are lost, each further hour is wasted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+STALLED, FLUSHING, NOT_A_NUMBER = "stalled", "flushing", "nan"
+LOGGING_INTERVALS = 5
+NAN_LINES = 5
+STOPPING_SECONDS = 15.0  # patience with the upload once the pod itself is asked to stop
+
+
+@dataclass
+class Watchdog:
+    """Times are of one monotonic clock."""
+
+    stall_seconds: Optional[float]
+    logging_steps: int
+    finish_timeout: float
+    last_sign: Optional[float] = None
+    summary_since: Optional[float] = None
+
+    def sign_of_life(self, now: float) -> None:
+        """A logged line, a moving evaluation or a growing checkpoint. Counts once training has begun."""
+        self.last_sign = now
+
+    def summary(self, now: float) -> None:
+        """The last line of the log is there."""
+        if self.summary_since is None:
+            self.summary_since = now
+
+    def limit(self, seconds_per_step: Optional[float]) -> Optional[float]:
+        """Seconds without a sign that count as a stall, None when stalls are not watched."""
+        if self.stall_seconds is None:
+            return None
+        return max(self.stall_seconds, LOGGING_INTERVALS * self.logging_steps * (seconds_per_step or 0))
+
+    def verdict(
+        self, now: float, *, seconds_per_step: Optional[float], nan_lines: int, stopping: bool
+    ) -> Optional[str]:
+        """What is wrong now, None when nothing is."""
+        if self.summary_since is not None:
+            patience = min(self.finish_timeout, STOPPING_SECONDS) if stopping else self.finish_timeout
+            return FLUSHING if now - self.summary_since >= patience else None
+        if nan_lines >= NAN_LINES:
+            return NOT_A_NUMBER
+        limit = self.limit(seconds_per_step)
+        if limit is not None and self.last_sign is not None and not stopping and now - self.last_sign >= limit:
+            return STALLED
+        return None
