@@ -1,0 +1,153 @@
+"""Keyed work queue: the level-triggered heart of the operator.
+
+A key stands for "look at this object again", never for an event, so adding it twice is adding it once. One key is with
+one worker at most; what is added meanwhile runs once more afterwards. kopf's own queueing is not used for this: its
+worker limit holds a slot for seconds after the last event, and its handlers are never retried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from swiftop.errors import Conflict, Transient, Waiting
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Growing pauses with jitter, so that a thousand keys that failed together do not come back together."""
+
+    first: float = 1.0
+    first_after_conflict: float = 0.05  # the watch event that makes the read fresh again is already on its way
+    longest: float = 300.0
+    jitter: float = 0.5
+
+    def pause(self, error: Exception, *, failures: int, chance: float) -> float:
+        """Seconds until the next try after ``failures`` failures in a row; ``chance`` is a random number in [0, 1)."""
+        first: float = self.first_after_conflict if isinstance(error, Conflict) else self.first
+        # Past 2**16 every first pause is over the longest one; the cap keeps the power a small number.
+        pause: float = min(first * 2.0 ** min(failures - 1, 16), self.longest)
+        return pause * (1 - self.jitter * chance)
+
+
+class Queue(Generic[K]):
+    """Deduplicating queue with delayed adds and retries; single event loop, whose clock it reads."""
+
+    def __init__(
+        self,
+        *,
+        backoff: Backoff | None = None,
+        chance: Callable[[], float] = random.random,
+        waited: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """``waited`` is told how long each key stood in line, in seconds."""
+        self._backoff = backoff or Backoff()
+        self._chance = chance
+        self._waited = waited
+        self._line: asyncio.Queue[K | None] = asyncio.Queue()  # None tells one worker to leave
+        self._ready: dict[K, float] = {}  # key -> since when; insertion order is age
+        self._working: dict[K, float] = {}
+        self._again: dict[K, float] = {}  # added while being worked on
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._failures: dict[K, int] = {}
+        self._stopping = False
+
+    def add(self, key: K) -> None:
+        """Look at ``key`` as soon as a worker is free. A later delayed add of the same key is dropped: this is it."""
+        if self._stopping:
+            return
+        self._cancel_timer(key)
+        now = asyncio.get_running_loop().time()
+        if key in self._working:
+            self._again.setdefault(key, now)
+        elif key not in self._ready:
+            self._ready[key] = now
+            self._line.put_nowait(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Look at ``key`` in ``seconds``; of several delayed adds the earliest counts."""
+        if self._stopping or key in self._ready or key in self._again:
+            return
+        loop = asyncio.get_running_loop()
+        when = loop.time() + seconds
+        timer = self._timers.get(key)
+        if timer is not None and timer.when() <= when:
+            return
+        self._cancel_timer(key)
+        self._timers[key] = loop.call_at(when, self.add, key)
+
+    def forget(self, key: K) -> None:
+        """Drop the timer and the failures of a key whose object is gone."""
+        self._cancel_timer(key)
+        self._failures.pop(key, None)
+
+    @property
+    def depth(self) -> int:
+        """Keys that stand in line."""
+        return len(self._ready)
+
+    def oldest(self) -> float:
+        """Seconds that the oldest key has been in line or with a worker: grows without end when something hangs."""
+        since = [next(iter(times.values())) for times in (self._ready, self._working) if times]
+        return asyncio.get_running_loop().time() - min(since) if since else 0.0
+
+    async def run(self, handler: Callable[[K], Awaitable[float | None]], *, workers: int) -> None:
+        """Work until ``stop``. The handler returns the seconds after which to look again, or None."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(workers):
+                group.create_task(self._work(handler, workers), name=f"worker-{number}")
+
+    def stop(self) -> None:
+        """Take no more keys; ``run`` returns when those in work are done. The next start finds the rest again."""
+        self._stopping = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._line.put_nowait(None)
+
+    async def _work(self, handler: Callable[[K], Awaitable[float | None]], workers: int) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            key = await self._line.get()
+            if key is None or self._stopping:
+                self._line.put_nowait(None)  # pass it on to the next worker
+                return
+            self._waited(loop.time() - self._ready.pop(key))
+            self._working[key] = loop.time()
+            try:
+                pause = await handler(key)
+            except Exception as error:  # the one place that may not die with a key
+                pause = self._failed(key, error)
+            else:
+                self._failures.pop(key, None)
+            del self._working[key]
+            if self._again.pop(key, None) is not None:
+                self.add(key)
+            elif pause is not None:
+                self.add_after(key, pause)
+
+    def _failed(self, key: K, error: Exception) -> float:
+        if isinstance(error, Waiting):
+            return error.seconds
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        pause = self._backoff.pause(error, failures=failures, chance=self._chance())
+        if isinstance(error, Conflict):
+            log.debug("%s: stale read, again in %.2f s", key, pause)
+        elif isinstance(error, Transient):
+            log.warning("%s: %s; again in %.1f s", key, error, pause)
+        else:
+            log.error("%s: unexpected error; again in %.1f s", key, pause, exc_info=error)
+        return pause
+
+    def _cancel_timer(self, key: K) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()

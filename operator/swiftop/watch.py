@@ -1,0 +1,67 @@
+"""Watches the cluster through kopf: every event goes to one function, which does nothing but note it.
+
+kopf is used for discovery, LIST + WATCH with reconnects, and server-side selectors, and for none of its handler
+machinery that writes to users' objects: ``on.event`` handlers keep no annotations, no finalizers and no retries.
+The registry is our own, which also means that the login is ours: a registry of one's own has no login handlers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import kopf
+
+from swiftop import names
+from swiftop.cluster import Connection
+
+Object = dict[str, Any]
+
+
+def registry(
+    *,
+    kinds: Iterable[names.Kind],
+    seen: Callable[[names.Kind, str | None, Object], None],
+    connection: Callable[[], Awaitable[Connection]],
+) -> kopf.OperatorRegistry:
+    """Handlers that pass each event to ``seen(kind, type, object)``; the type is None for the first LIST."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        now = await connection()
+        return kopf.ConnectionInfo(
+            server=now.server,
+            ca_path=now.ca_path,
+            insecure=now.insecure,
+            certificate_path=now.certificate_path,
+            private_key_path=now.private_key_path,
+            token=now.token,
+        )
+
+    for kind in kinds:
+        _pass_on(handlers, kind, seen)
+    return handlers
+
+
+def _pass_on(
+    handlers: kopf.OperatorRegistry, kind: names.Kind, seen: Callable[[names.Kind, str | None, Object], None]
+) -> None:
+    @kopf.on.event(kind.group, kind.version, kind.plural, registry=handlers, id=f"watch-{kind.plural}")
+    async def event_seen(event: Any, **_: Any) -> None:
+        seen(kind, event["type"], event["object"])
+
+
+def settings(*, selectors: dict[names.Kind, str]) -> kopf.OperatorSettings:
+    """kopf with everything off that we do ourselves or never want. ``selectors`` filter on the server's side."""
+    cfg = kopf.OperatorSettings()
+    cfg.peering.standalone = True  # else an object named "default" may freeze the operator
+    cfg.scanning.disabled = True  # no watching of CRDs and namespaces: less RBAC
+    cfg.posting.enabled = False  # our Events are posted on state changes only
+    cfg.networking.request_timeout = 30
+    cfg.networking.connect_timeout = 10
+    cfg.queueing.idle_timeout = 1  # a worker per object lives this long after its last event
+    cfg.process.ultimate_exiting_timeout = 25
+    for kind, selector in selectors.items():
+        cfg.watching.label_selectors[kind.group, kind.version, kind.plural] = selector
+    return cfg
