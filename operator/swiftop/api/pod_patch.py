@@ -51,8 +51,6 @@ _BANS = {
     "automountServiceAccountToken": _Ban(_IDENTITY, bool),
     "serviceAccountToken": _Ban(_IDENTITY),
     "ephemeralContainers": _Ban(_DECIDED),
-        _DECIDED, lambda value: value != "Always"
-    ),  # Always is what makes an init container a sidecar
     "nodeName": _Ban("bypasses the scheduler: use placement.nodeSelector"),
     "activeDeadlineSeconds": _Ban("use lifecycle.activeDeadlineSeconds"),
     "hostname": _Ban(_DECIDED),

@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from swiftop.api.v1alpha1.rules import VALIDATIONS, Rule
+from swiftop.api.v1alpha1.rules import VALIDATIONS, Rule, matching
 
 
 class Model(BaseModel):
@@ -41,17 +41,16 @@ class Reported(BaseModel):
 # ---------------------------------------------------------------------------------------------------- checked scalars
 
 NUMBER = r"^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
-# A CEL string literal needs its backslashes doubled.
-_NUMBER_CEL = "self.matches('" + NUMBER.replace("\\", "\\\\") + "')"
 
 
 def _number(low: str, high: str = "", *, text: str) -> Rule:
     """Rule for a number that is written as a string; ``low`` and ``high`` are comparisons such as ``> 0.0``."""
     bounds = [b for b in (low, high) if b]
+    number = matching(NUMBER, text)
     return Rule(
-        cel=" && ".join([_NUMBER_CEL, *(f"double(self) {b}" for b in bounds)]),
+        cel=" && ".join([number.cel, *(f"double(self) {b}" for b in bounds)]),
         message=text,
-        holds=lambda value: bool(re.match(NUMBER, value)) and all(_compare(float(value), b) for b in bounds),
+        holds=lambda value: number.holds(value) and all(_compare(float(value), b) for b in bounds),
     )
 
 
@@ -83,12 +82,13 @@ Share = Annotated[
     _number("> 0.0", "< 1.0", text=f'must be a number above 0 and below 1, {_QUOTED}, for example "0.01"'),
 ]
 
-QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
+QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(n|u|m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei|[eE][-+]?[0-9]+)?$"
 _POSITIVE_QUANTITY = r"^[0-9]*\.?[0-9]*[1-9][0-9]*(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
 
 
 def _is_size(value: str) -> bool:
-    return bool(re.match(QUANTITY, value)) and bool(re.search(r"[1-9]", re.sub(r"[A-Za-z]+$", "", value)))
+    mantissa = re.split(r"[A-Za-z]", value)[0]
+    return bool(re.match(QUANTITY, value)) and bool(re.search(r"[1-9]", mantissa))
 
 
 Size = Annotated[
@@ -116,7 +116,8 @@ Cpu = Annotated[
 _PARENT = re.compile(r"(^|/)[.][.](/|$)")
 RelativePath = Annotated[
     str,
-    Field(max_length=256, pattern=r"^[^#\x00-\x1f]*$"),
+    Field(max_length=256),
+    matching(r"^[^#\x00-\x1f]*$", "must not contain '#', which asks ms-swift for a sample: rename the file"),
     Rule(
         cel="!self.startsWith('/') && !self.matches('(^|/)[.][.](/|$)')",
         message="must be relative to the root of the volume and must not contain '..': write chats/train.jsonl",
@@ -124,14 +125,12 @@ RelativePath = Annotated[
     ),
 ]
 
-_HUB_ID = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?$"
 HubId = Annotated[
     str,
     Field(min_length=1, max_length=200),
-    Rule(
-        cel=f"self.matches('{_HUB_ID}')",
-        message="must be a hub id such as Qwen/Qwen2.5-7B-Instruct; for a file or folder use persistentVolumeClaim",
-        holds=lambda value: bool(re.match(_HUB_ID, value)),
+    matching(
+        r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?$",
+        "must be a hub id such as Qwen/Qwen2.5-7B-Instruct; for a file or folder use persistentVolumeClaim",
     ),
 ]
 

@@ -17,7 +17,7 @@ from swiftop.api.v1alpha1.common import (
     Size,
     Word,
 )
-from swiftop.api.v1alpha1.rules import Rule
+from swiftop.api.v1alpha1.rules import Rule, matching
 
 LabelName = Annotated[str, Field(max_length=317, pattern=r"^([-.a-z0-9]+/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")]
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$")]
@@ -222,7 +222,10 @@ class Runtime(Model):
     image_pull_secrets: tuple[LocalObjectReference, ...] = Field(
         default=(), max_length=8, description="Secrets for the registry of the image."
     )
-    swift_version: Annotated[str, Field(max_length=16, pattern=r"^[0-9]+\.[0-9]+$")] | None = Field(
+    swift_version: (
+        Annotated[str, Field(max_length=16), matching(r"^[0-9]+\.[0-9]+$", 'write two numbers in quotes, as in "4.6"')]
+        | None
+    ) = Field(
         default=None,
         description='Version of ms-swift in the image, as a quoted text: "4.6", "3.12" or "3.7". It decides the flags.',
     )

@@ -10,6 +10,7 @@ parsing: an upgrade that tightens such a rule must not make a stored, running ob
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,16 @@ def one_of(*fields: str, cel: dict[str, str] | None = None, message: str) -> Rul
         cel=f"[{tests}].filter(given, given).size() == 1",
         message=message,
         holds=lambda value: sum(_member(value, f) not in (None, False) for f in fields) == 1,
+    )
+
+
+def matching(pattern: str, message: str) -> Rule:
+    """Rule that a text matches; unlike a schema's ``pattern`` it can say in words what to write."""
+    # A CEL string literal needs its backslashes doubled.
+    return Rule(
+        cel="self.matches('" + pattern.replace("\\", "\\\\") + "')",
+        message=message,
+        holds=lambda value: bool(re.match(pattern, value)),
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from swiftop.api.v1alpha1.common import Model, NonNegativeNumber, PositiveNumber, Ratio, Word
 from swiftop.api.v1alpha1.flags import EXTRA_ARG_RULES
-from swiftop.api.v1alpha1.rules import Rule, one_of
+from swiftop.api.v1alpha1.rules import Rule, matching, one_of
 
 FLASH_ATTENTION = ("flash_attn", "flash_attention_2", "flash_attention_3", "flash_attention_4")
 
@@ -236,7 +236,12 @@ class Training(Model):
     deepspeed: (
         Annotated[
             str,
-            Field(max_length=253, pattern=r"^(zero[0-3]|zero[23]_offload|[-._a-zA-Z0-9]+\.json)$"),
+            Field(max_length=253),
+            matching(
+                r"^(zero[0-3]|zero[23]_offload|[-._a-zA-Z0-9]+\.json)$",
+                "must be zero0, zero1, zero2, zero3, zero2_offload, zero3_offload, or the name (without "
+                "folders) of a .json file that is listed under files",
+            ),
         ]
         | None
     ) = Field(
@@ -369,7 +374,13 @@ class ExtraArg(Model):
         *EXTRA_ARG_RULES,
     )
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")] = Field(
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=64),
+        matching(
+            r"^[A-Za-z][A-Za-z0-9_]*$", "write the flag without leading dashes and with underscores, as in vit_lr"
+        ),
+    ] = Field(
         description="Name of the flag without leading dashes and with underscores, for example vit_lr. A flag that the "
         "ms-swift version does not know is refused by the operator, with the nearest name."
     )

@@ -1,0 +1,86 @@
+"""What a pod patch may and may not do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swiftop.api.pod_patch import pod_patch_problems
+
+
+def spec(**fields: Any) -> dict[str, Any]:
+    return {"spec": fields}
+
+
+def container(name: str = "trainer", **fields: Any) -> dict[str, Any]:
+    return spec(containers=[{"name": name, **fields}])
+
+
+ALLOWED = {
+    "labels and annotations": {"metadata": {"labels": {"team": "nlp"}, "annotations": {"a": "b"}}},
+    "grace": spec(terminationGracePeriodSeconds=600),
+    "sidecar": container(
+        "proxy", image="proxy:1", command=["proxy"], args=["--port", "1"], env=[{"name": "A", "value": "b"}]
+    ),
+    "native sidecar": spec(initContainers=[{"name": "proxy", "image": "proxy:1", "restartPolicy": "Always"}]),
+    "scratch volume": spec(volumes=[{"name": "scratch", "ephemeral": {}}]),
+    "secret by reference": container(
+        env=[{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]
+    ),
+    "dropped capabilities": container(securityContext={"capabilities": {"drop": ["ALL"]}, "privileged": False}),
+    "nothing": {},
+}
+
+BANNED = {
+    "spec.hostNetwork": spec(hostNetwork=True),
+    "spec.hostPID": spec(hostPID=True),
+    "spec.hostIPC": spec(hostIPC=True),
+    "spec.serviceAccountName": spec(serviceAccountName="admin"),
+    "spec.serviceAccount": spec(serviceAccount="admin"),
+    "spec.automountServiceAccountToken": spec(automountServiceAccountToken=True),
+    "spec.nodeName": spec(nodeName="node1"),
+    "spec.restartPolicy": spec(restartPolicy="Always"),
+    "spec.activeDeadlineSeconds": spec(activeDeadlineSeconds=5),
+    "spec.securityContext": spec(securityContext=None),
+    "spec.securityContext.sysctls": spec(securityContext={"sysctls": [{"name": "a"}]}),
+    "spec.securityContext.runAsNonRoot": spec(securityContext={"runAsNonRoot": False}),
+    "spec.securityContext.seccompProfile.type": spec(securityContext={"seccompProfile": {"type": "Unconfined"}}),
+    "spec.$patch": spec(**{"$patch": "replace"}),
+    "spec.volumes[0].hostPath": spec(volumes=[{"name": "root", "hostPath": {"path": "/"}}]),
+    "spec.volumes[0].nfs": spec(volumes=[{"name": "root", "nfs": {"server": "a", "path": "/"}}]),
+    "spec.volumes[0].projected.sources[0].serviceAccountToken": spec(
+        volumes=[{"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]
+    ),
+    "spec.containers[0].securityContext.privileged": container(securityContext={"privileged": True}),
+    "spec.containers[0].securityContext.allowPrivilegeEscalation": container(
+        securityContext={"allowPrivilegeEscalation": True}
+    ),
+    "spec.containers[0].securityContext.runAsUser": container(securityContext={"runAsUser": 0}),
+    "spec.containers[0].securityContext.capabilities.add": container(
+        securityContext={"capabilities": {"add": ["SYS_ADMIN"]}}
+    ),
+    "spec.containers[0].ports[0].hostPort": container(ports=[{"containerPort": 1, "hostPort": 1}]),
+    "spec.containers[0].env[0].value": container(env=[{"name": "HF_TOKEN", "value": "hf_x"}]),
+    "spec.containers[0].command": container(command=["sh"]),
+    "spec.containers[0].image": container(image="other"),
+    "spec.containers[0].name": spec(containers=[{"image": "nameless"}]),
+    "spec.initContainers[0].securityContext.privileged": spec(
+        initContainers=[{"name": "a", "securityContext": {"privileged": True}}]
+    ),
+    "metadata.ownerReferences": {"metadata": {"ownerReferences": []}},
+    "metadata.labels.swiftop.dev/uid": {"metadata": {"labels": {"swiftop.dev/uid": "x"}}},
+    "template": {"template": {}},
+    "spec": {"spec": "text"},
+}
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_allowed(name: str) -> None:
+    assert pod_patch_problems(ALLOWED[name]) == ()
+
+
+@pytest.mark.parametrize("path", BANNED)
+def test_banned(path: str) -> None:
+    (problem,) = pod_patch_problems(BANNED[path])
+    assert problem.path == f"spec.runtime.podPatch.{path}"
