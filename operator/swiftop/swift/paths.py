@@ -1,0 +1,90 @@
+"""Where everything lies inside a training pod.
+
+One module for both sides: render writes these paths into the command, build mounts the volumes there. Only /tmp and the
+output and cache volumes are writable; the root file system is read-only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from swiftop.api.v1alpha1.common import ClaimPath
+from swiftop.api.v1alpha1.data import AdapterSource, DatasetSource, FileSource, ModelSource
+from swiftop.api.v1alpha1.sftrun import SFTRunSpec
+
+RUNNER_DIR = "/swiftop/runner"
+RUNNER = f"{RUNNER_DIR}/runner.pyz"
+OUTPUT_DIR = "/swiftop/output"
+CACHE_DIR = "/swiftop/cache"
+FILES_DIR = "/swiftop/files"
+CONFIG_MAP_DATASETS_DIR = "/swiftop/datasets"
+CLAIM_DATASETS_DIR = "/data"
+CLAIM_MODELS_DIR = "/models"
+WORK_DIR = "/tmp"  # noqa: S108 - an emptyDir of the pod, nobody else's
+EPHEMERAL_CACHE_DIR = f"{WORK_DIR}/cache"
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """Who a run is: what its output directory and its SwanLab id are derived from."""
+
+    name: str
+    uid: str
+    namespace: str = "default"
+
+
+def join(root: str, path: str) -> str:
+    """``path`` below ``root``, without empty parts."""
+    return "/".join([root, *(part for part in path.split("/") if part not in ("", "."))])
+
+
+def output_dir(spec: SFTRunSpec, run: RunIdentity) -> str:
+    """Directory of one run, which holds its UID so that a later run of the same name never meets its checkpoints."""
+    claim = spec.output.persistent_volume_claim
+    return join(join(OUTPUT_DIR, claim.path if claim else ""), f"{run.name}-{run.uid[:8]}")
+
+
+def cache_dir(spec: SFTRunSpec) -> str:
+    """Directory on the cache claim; without a claim one that ends with the pod."""
+    if spec.cache is None:
+        return EPHEMERAL_CACHE_DIR
+    return join(CACHE_DIR, spec.cache.persistent_volume_claim.path)
+
+
+def modelscope_cache(spec: SFTRunSpec) -> str:
+    """``MODELSCOPE_CACHE``: models, datasets and the tokenized data."""
+    return join(cache_dir(spec), "modelscope")
+
+
+def hf_home(spec: SFTRunSpec) -> str:
+    """``HF_HOME``: models and datasets of the Hugging Face hub."""
+    return join(cache_dir(spec), "huggingface")
+
+
+def model_path(model: ModelSource) -> str:
+    """What ``--model`` gets: a hub id or a folder. ms-swift reads the model's type from the last part of the name."""
+    return _claim(CLAIM_MODELS_DIR, model.persistent_volume_claim) if model.persistent_volume_claim else model.id or ""
+
+
+def adapter_path(adapter: AdapterSource) -> str:
+    """What ``--adapters`` gets: a hub id or a folder."""
+    claim = adapter.persistent_volume_claim
+    return _claim(CLAIM_MODELS_DIR, claim) if claim else adapter.id or ""
+
+
+def dataset_path(source: DatasetSource) -> str:
+    """Hub id or path of a dataset, without subsets and sample."""
+    if source.config_map is not None:
+        return f"{CONFIG_MAP_DATASETS_DIR}/{source.config_map.name}/{source.config_map.key}"
+    if source.persistent_volume_claim is not None:
+        return _claim(CLAIM_DATASETS_DIR, source.persistent_volume_claim)
+    return source.id or ""
+
+
+def file_path(source: FileSource) -> str:
+    """Path of a file of ``spec.files``."""
+    return f"{FILES_DIR}/{source.basename}"
+
+
+def _claim(root: str, claim: ClaimPath) -> str:
+    return join(f"{root}/{claim.claim_name}", claim.path)

@@ -1,0 +1,23 @@
+CUDA_VISIBLE_DEVICES=6 \
+swift sft \
+  --model Qwen/Qwen2.5-32B-Instruct \
+  --train_type lora \
+  --dataset CodyWhy/mh-sharegpt-20250820 \
+  --bf16 true \
+  --max_length 4096 \
+  --packing true \
+  --attn_impl flash_attn \
+  --gradient_checkpointing true \
+  --per_device_train_batch_size 2 \
+  --gradient_accumulation_steps 8 \
+  --learning_rate 2e-4 \
+  --num_train_epochs 1 \
+  --save_steps 200 \
+  --save_total_limit 3 \
+  --logging_steps 20 \
+  --output_dir output/mh-sft-32b-lora \
+  --report_to swanlab \
+  --swanlab_token ${SWANLAB_API_KEY} \
+  --swanlab_project ${SWANLAB_PROJECT:-mh-sft} \
+  --swanlab_mode ${SWANLAB_MODE:-cloud} \
+  --swanlab_exp_name mh-sft-qwen2p5-32b-lora

@@ -1,0 +1,145 @@
+"""What a version would refuse, with the field to blame and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swiftop.errors import Problem
+from swiftop.names import Reason
+from swiftop.swift import check
+from tests.unit.swift.specs import spec
+
+
+def problems(version: str = "4.6", **members: Any) -> list[Problem]:
+    return check.problems(spec(**members), version)
+
+
+def extra(version: str = "4.6", **arg: Any) -> list[Problem]:
+    return problems(version, extraArgs=[arg])
+
+
+def test_a_valid_spec_has_none() -> None:
+    assert problems("3.7") == problems("3.12") == problems() == []
+
+
+def test_an_unknown_version_names_the_supported_ones() -> None:
+    assert problems("4.9") == [
+        Problem("spec.runtime.swiftVersion", "ms-swift 4.9 is not supported", "use one of 3.7, 3.12, 4.6",
+                Reason.UNSUPPORTED_VERSION)
+    ]  # fmt: skip
+
+
+def test_an_unknown_flag_names_the_nearest_one() -> None:
+    assert extra(name="vit_lrr", value="1") == [
+        Problem("spec.extraArgs[0].name", "ms-swift 4.6 has no flag --vit_lrr", "did you mean vit_lr?",
+                Reason.UNKNOWN_FLAG)
+    ]  # fmt: skip
+
+
+def test_a_flag_of_another_version_says_so() -> None:
+    (problem,) = extra("3.7", name="packing_strategy", value="binpack")
+    assert "ms-swift 4.6 has it" in problem.suggestion
+
+
+def test_an_abbreviation_of_a_flag_is_unknown() -> None:
+    """argparse would complete ``--hub_tok`` to ``--hub_token``."""
+    assert extra(name="hub_tok", value="x")[0].reason == Reason.UNKNOWN_FLAG
+
+
+def test_the_negative_spelling_names_the_flag() -> None:
+    (problem,) = extra(name="no_dataset_shuffle", value="true")
+    assert problem.suggestion == 'write name: dataset_shuffle with value: "false"'
+
+
+@pytest.mark.parametrize("name", ["hub_token", "swanlab_token", "swanlab_secret", "swanlab_webhook_url", "api_key"])
+def test_secrets_are_refused(name: str) -> None:
+    (problem,) = extra(name=name, value="x")
+    assert problem.path == "spec.extraArgs[0].name"
+    assert "spec.credentials" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("learning_rate", "spec.training.learningRate"), ("output_dir", "spec.output"),
+                        ("tuner_type", "spec.tuner.type")]
+)  # fmt: skip
+def test_a_flag_with_a_field_names_the_field(name: str, field: str) -> None:
+    (problem,) = extra(name=name, value="x")
+    assert field in problem.message
+
+
+@pytest.mark.parametrize(
+    ("arg", "words"),
+    [
+        ({"name": "truncation_strategy", "value": "middle"}, "not one of delete, left, right, split"),
+        ({"name": "max_pixels", "value": "many"}, "not a whole number"),
+        ({"name": "max_pixels", "value": "1.5"}, "not a whole number"),
+        ({"name": "vit_lr", "value": "fast"}, "not a number"),
+        ({"name": "dataset_shuffle", "value": "maybe"}, "neither true nor false"),
+        ({"name": "vit_lr", "values": ["1", "2"]}, "takes one value"),
+        ({"name": "dataset_shuffle", "json": "{}"}, "takes no JSON"),
+        ({"name": "gradient_checkpointing_kwargs", "json": "{use"}, "is no JSON"),
+        ({"name": "new_special_tokens", "values": ["-a"]}, "cannot start with a dash"),
+    ],
+)
+def test_wrong_values(arg: dict[str, Any], words: str) -> None:
+    (problem,) = extra(**arg)
+    assert words in problem.message
+
+
+@pytest.mark.parametrize(
+    "arg",
+    [
+        {"name": "truncation_strategy", "value": "left"},
+        {"name": "max_pixels", "value": "1003520"},
+        {"name": "dataset_shuffle", "value": "False"},
+        {"name": "new_special_tokens", "value": "/swiftop/files/tokens.txt"},
+        {"name": "lr_scheduler_kwargs", "json": '{"min_lr": 1e-6}'},
+        {"name": "enable_jit_checkpoint", "value": "true"},
+    ],
+)
+def test_right_values(arg: dict[str, Any]) -> None:
+    assert extra(**arg) == []
+
+
+def test_the_tuner_is_checked_against_the_version() -> None:
+    assert problems(tuner={"type": "lora_llm"}) == []
+    (problem,) = problems("3.7", tuner={"type": "lora_llm"})
+    assert (problem.path, problem.suggestion) == ("spec.tuner.type", "did you mean lora?")
+    (problem,) = problems(tuner={"type": "qqq"})
+    assert problem.suggestion.startswith("use one of adalora, ")
+
+
+def test_an_attention_of_a_later_version() -> None:
+    training = {"attention": "flash_attention_4"}
+    assert problems(training=training) == []
+    (problem,) = problems("3.12", training=training)
+    assert problem.path == "spec.training.attention"
+
+
+def test_a_system_prompt_that_ms_swift_would_take_for_a_path() -> None:
+    (problem,) = problems(training={"system": "read me.txt"})
+    assert problem.path == "spec.training.system"
+    assert problems(training={"system": "sys.txt"}, files=[{"configMap": {"name": "f", "key": "sys.txt"}}]) == []
+
+
+def test_callbacks_are_known_or_come_from_a_plugin() -> None:
+    (problem,) = extra(name="callbacks", value="early_stopp")
+    assert problem.suggestion == "did you mean early_stop?"
+    plugin = {"name": "external_plugins", "value": "/swiftop/files/plugin.py"}
+    assert problems(extraArgs=[{"name": "callbacks", "value": "mine"}, plugin]) == []
+    assert extra("3.12", name="callbacks", value="early_stop")[0].reason == Reason.UNKNOWN_FLAG
+
+
+def test_evaluation_without_data_is_a_warning() -> None:
+    quiet = spec(training={"evalSteps": 5, "evalStrategy": "steps"}, validation={"splitRatio": "0.1"})
+    assert check.warnings(quiet) == []
+    assert check.warnings(spec(training={"evalStrategy": "no"})) == []
+    loud = check.warnings(spec(training={"evalSteps": 5, "evalStrategy": "steps"}))
+    assert [w.path for w in loud] == ["spec.training.evalSteps", "spec.training.evalStrategy"]
+
+
+def test_swanlab_without_a_workspace_has_no_link() -> None:
+    (warning,) = check.warnings(spec(tracking={"swanlab": {"project": "p"}}))
+    assert warning.path == "spec.tracking.swanlab.workspace"

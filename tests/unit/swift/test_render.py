@@ -1,0 +1,323 @@
+"""The command by field: what each typed field renders, on CPU and GPU, on one node and several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from swiftop.api.v1alpha1.flags import FIELD_OF_FLAG
+from swiftop.api.v1alpha1.sftrun import SFTRunSpec
+from swiftop.errors import Invalid
+from swiftop.swift import check
+from swiftop.swift.render import RunIdentity, render, threads
+from swiftop.swift.versions import SUPPORTED, table
+from tests.unit.swift.samples import UID
+from tests.unit.swift.specs import SPECS, spec
+
+RUN = RunIdentity(name="demo", uid=UID, namespace="team")
+LAUNCHER = ("python", "-m", "torch.distributed.run", "--nproc_per_node")
+
+
+def command(version: str = "4.6", **members: Any) -> tuple[str, ...]:
+    return render(spec(**members), run=RUN, version=version).command
+
+
+def values(words: tuple[str, ...], flag: str) -> list[str] | None:
+    """Values of a flag, None without it."""
+    if f"--{flag}" not in words:
+        return None
+    rest = words[words.index(f"--{flag}") + 1 :]
+    end = next((i for i, word in enumerate(rest) if word.startswith("--")), len(rest))
+    return list(rest[:end])
+
+
+def env(**members: Any) -> dict[str, str]:
+    return dict(render(spec(**members), run=RUN, version="4.6").env)
+
+
+def test_the_smallest_spec() -> None:
+    assert command() == (
+        *("python", "-m", "swift.cli.sft", "--model", "Qwen/Qwen2.5-0.5B-Instruct", "--tuner_type", "lora"),
+        *("--dataset", "AI-ModelScope/alpaca-gpt4-data-zh", "--output_dir", "/swiftop/output/demo-0f3a1c9e"),
+        *("--report_to", "none", "--add_version", "false", "--check_model", "false", "--callbacks", "graceful_exit"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "flag", "words"),
+    [
+        ("epochs", 2, "num_train_epochs", ["2"]),
+        ("maxSteps", 14, "max_steps", ["14"]),
+        ("learningRate", "1e-4", "learning_rate", ["1e-4"]),
+        ("maxLength", 2048, "max_length", ["2048"]),
+        ("perDeviceBatchSize", 8, "per_device_train_batch_size", ["8"]),
+        ("perDeviceEvalBatchSize", 4, "per_device_eval_batch_size", ["4"]),
+        ("gradientAccumulationSteps", 3, "gradient_accumulation_steps", ["3"]),
+        ("gradientCheckpointing", False, "gradient_checkpointing", ["false"]),
+        ("attention", "sdpa", "attn_impl", ["sdpa"]),
+        ("deepspeed", "zero3_offload", "deepspeed", ["zero3_offload"]),
+        ("sequenceParallelSize", 2, "sequence_parallel_size", ["2"]),
+        ("liger", True, "use_liger_kernel", ["true"]),
+        ("streaming", True, "streaming", ["true"]),
+        ("columns", {"问": "query", "a": "response"}, "columns", ['{"a": "response", "问": "query"}']),
+        ("template", "chatml", "template", ["chatml"]),
+        ("system", "你是一个助手 \\n", "system", ["你是一个助手 \\n"]),
+        ("agentTemplate", "hermes", "agent_template", ["hermes"]),
+        ("lossScale", "last_round", "loss_scale", ["last_round"]),
+        ("task", {"type": "seq_cls", "numLabels": 2}, "num_labels", ["2"]),
+        ("task", {"type": "embedding", "lossType": "infonce"}, "loss_type", ["infonce"]),
+        ("task", {"type": "seq_cls", "problemType": "regression"}, "problem_type", ["regression"]),
+        ("freeze", {"vit": False}, "freeze_vit", ["false"]),
+        ("freeze", {"aligner": False}, "freeze_aligner", ["false"]),
+        ("freeze", {"llm": True}, "freeze_llm", ["true"]),
+        ("selfCognition", {"name": "小黄", "author": "魔搭"}, "model_name", ["小黄"]),
+        ("selfCognition", {"name": "小黄", "author": "魔搭"}, "model_author", ["魔搭"]),
+        ("dataloaderWorkers", 0, "dataloader_num_workers", ["0"]),
+        ("datasetProcesses", 4, "dataset_num_proc", ["4"]),
+        ("loadFromCacheFile", True, "load_from_cache_file", ["true"]),
+        ("dropLast", True, "dataloader_drop_last", ["true"]),
+        ("loggingSteps", 1, "logging_steps", ["1"]),
+        ("evalStrategy", "epoch", "eval_strategy", ["epoch"]),
+        ("evalSteps", 50, "eval_steps", ["50"]),
+        ("seed", 0, "seed", ["0"]),
+        ("warmupRatio", "0.03", "warmup_ratio", ["0.03"]),
+        ("weightDecay", "0.1", "weight_decay", ["0.1"]),
+        ("scheduler", "linear", "lr_scheduler_type", ["linear"]),
+    ],
+)
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_training_fields(field: str, value: Any, flag: str, words: list[str], version: str) -> None:
+    assert values(command(version, training={field: value}), flag) == words
+    assert values(command(version), flag) is None
+
+
+def test_every_flag_that_the_schema_calls_ours_is_rendered_or_kept_from_ms_swift() -> None:
+    """The deny list of extraArgs and the renderer must not drift apart."""
+    rendered = set[str]()
+    for version in SUPPORTED:
+        known = table(version)
+        rendered |= {"train_type", "tuner_type"} & set(known.flags)
+    everything = {flag for flag, field in FIELD_OF_FLAG.items() if field}
+    specs = [
+        spec(
+            model={"id": "a/b", "hub": "huggingface", "revision": "main", "type": "qwen2", "adapters": [{"id": "a/c"}]},
+            validation={"splitRatio": "0.1"},
+            tuner={
+                "rank": 8,
+                "alpha": 32,
+                "dropout": "0",
+                "targetModules": ["q"],
+                "modulesToSave": ["e"],
+                "quantization": {
+                    "method": "bnb",
+                    "bits": 4,
+                    "computeType": "float16",
+                    "quantType": "nf4",
+                    "doubleQuant": False,
+                },
+            },
+            training={
+                "precision": "fp16",
+                "packing": True,
+                "attention": "flash_attn",
+                "maxLength": 1,
+                "epochs": 1,
+                "maxSteps": 1,
+                "learningRate": "1",
+                "perDeviceBatchSize": 1,
+                "perDeviceEvalBatchSize": 1,
+                "gradientAccumulationSteps": 1,
+                "gradientCheckpointing": True,
+                "paddingFree": True,
+                "deepspeed": "zero1",
+                "sequenceParallelSize": 1,
+                "liger": True,
+                "streaming": False,
+                "columns": {"a": "b"},
+                "template": "t",
+                "system": "s",
+                "agentTemplate": "a",
+                "lossScale": "l",
+                "task": {"type": "seq_cls", "numLabels": 2, "problemType": "regression", "lossType": "l"},
+                "freeze": {"vit": True, "aligner": True, "llm": True},
+                "selfCognition": {"name": "n", "author": "a"},
+                "dataloaderWorkers": 1,
+                "datasetProcesses": 1,
+                "loadFromCacheFile": True,
+                "dropLast": True,
+                "loggingSteps": 1,
+                "evalStrategy": "steps",
+                "evalSteps": 1,
+                "seed": 1,
+                "warmupRatio": "0",
+                "weightDecay": "0",
+                "scheduler": "linear",
+            },
+            checkpoints={"saveSteps": 1, "keep": 2, "saveOnlyModel": True, "resume": "Never"},
+            tracking={"swanlab": {"project": "p", "workspace": "w"}},
+        ),
+        spec(validation={"datasets": [{"id": "a/v"}]}),
+    ]
+    for one in specs:
+        rendered |= {w[2:] for w in render(one, run=RUN, version="4.6").command if w.startswith("--")}
+    by_the_runner_or_nobody = {"sft_type", "resume_from_checkpoint", "resume_only_model", "logging_dir"}
+    assert everything - rendered == by_the_runner_or_nobody
+
+
+@pytest.mark.parametrize(
+    ("precision", "gpus", "expected"),
+    [
+        (None, 1, {}),
+        ("bf16", 1, {"bf16": "true"}),
+        ("fp16", 1, {"torch_dtype": "float16", "fp16": "true", "bf16": "false"}),
+        ("fp32", 1, {"torch_dtype": "float32", "fp16": "false", "bf16": "false"}),
+        (None, 0, {"torch_dtype": "float32", "fp16": "false", "bf16": "false", "use_cpu": "true"}),
+        ("bf16", 0, {"torch_dtype": "bfloat16", "fp16": "false", "bf16": "true", "use_cpu": "true"}),
+    ],
+)
+def test_precision_is_whole(precision: str | None, gpus: int, expected: dict[str, str]) -> None:
+    words = command(training={"precision": precision} if precision else {}, resources={"gpus": gpus})
+    for flag in ("torch_dtype", "fp16", "bf16", "use_cpu"):
+        assert values(words, flag) == ([expected[flag]] if flag in expected else None), flag
+
+
+def test_a_run_on_the_cpu() -> None:
+    words = command(resources={"gpus": 0, "processesPerNode": 2}, training={"dataloaderWorkers": 2})
+    assert words[:6] == (*LAUNCHER, "2", "-m")
+    assert values(words, "ddp_backend") == ["gloo"]
+    assert values(words, "dataloader_num_workers") == ["2"]
+    alone = command(resources={"gpus": 0})
+    assert alone[:3] == ("python", "-m", "swift.cli.sft")
+    assert values(alone, "ddp_backend") is None
+    assert values(alone, "dataloader_num_workers") == ["0"]
+
+
+def test_gpus_on_one_node_get_a_process_each_unless_told_otherwise() -> None:
+    assert command(resources={"gpus": 8})[:7] == (*LAUNCHER, "8", "-m", "swift.cli.sft")
+    assert command(resources={"gpus": 8, "processesPerNode": 4})[4] == "4"
+    assert command(resources={"gpus": 8, "processesPerNode": 1})[:3] == ("python", "-m", "swift.cli.sft")
+
+
+def test_several_nodes_meet_at_placeholders_that_the_runner_fills() -> None:
+    words = command(resources={"gpus": 1, "nodes": 2}, output={"persistentVolumeClaim": {"claimName": "rwx"}})
+    assert words[:15] == (
+        *LAUNCHER, "1", "--nnodes", "2", "--node_rank", "$(NODE_RANK)", "--master_addr", "$(MASTER_ADDR)",
+        "--master_port", "29500", "-m", "swift.cli.sft",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "expected"),
+    [
+        ({"id": "a/m"}, {"id": "a/d"}, "a/d"),
+        ({"id": "a/m"}, {"id": "a/d", "hub": "modelscope"}, "a/d"),
+        ({"id": "a/m"}, {"id": "a/d", "hub": "huggingface"}, "HF::a/d"),
+        ({"id": "a/m", "hub": "huggingface"}, {"id": "a/d"}, "a/d"),
+        ({"id": "a/m", "hub": "huggingface"}, {"id": "a/d", "hub": "modelscope"}, "MS::a/d"),
+        ({"id": "a/m"}, {"id": "a/d", "subsets": ["x", "y"], "sample": 5000}, "a/d:x/y#5000"),
+        ({"id": "a/m"}, {"persistentVolumeClaim": {"claimName": "c", "path": "./p//f.jsonl"}}, "/data/c/p/f.jsonl"),
+        ({"id": "a/m"}, {"configMap": {"name": "cm", "key": "f.jsonl"}, "sample": 9}, "/swiftop/datasets/cm/f.jsonl#9"),
+    ],
+)
+def test_dataset_sources(model: dict[str, Any], dataset: dict[str, Any], expected: str) -> None:
+    words = command(model=model, datasets=[dataset])
+    assert values(words, "dataset") == [expected]
+    assert values(words, "use_hf") == (["true"] if model.get("hub") == "huggingface" else None)
+
+
+def test_a_model_and_adapters_on_a_volume() -> None:
+    claim = {"claimName": "models", "path": "base"}
+    words = command(
+        model={
+            "persistentVolumeClaim": claim,
+            "type": "qwen2",
+            "adapters": [{"id": "a/b"}, {"persistentVolumeClaim": {"claimName": "out"}}],
+        }
+    )
+    assert values(words, "model") == ["/models/models/base"]
+    assert values(words, "model_type") == ["qwen2"]
+    assert values(words, "adapters") == ["a/b", "/models/out"]
+
+
+def test_names_of_files_become_their_paths() -> None:
+    files = [
+        {"configMap": {"name": "x", "key": "ds.json"}},
+        {"persistentVolumeClaim": {"claimName": "c", "path": "p/sys.txt"}},
+    ]
+    words = command(files=files, training={"deepspeed": "ds.json", "system": "sys.txt"})
+    assert values(words, "deepspeed") == ["/swiftop/files/ds.json"]
+    assert values(words, "system") == ["/swiftop/files/sys.txt"]
+
+
+def test_output_and_cache_paths() -> None:
+    claim = {"persistentVolumeClaim": {"claimName": "c", "path": "team/a"}}
+    words = command(output=claim)
+    assert values(words, "output_dir") == ["/swiftop/output/team/a/demo-0f3a1c9e"]
+    assert env(cache=claim) == {
+        "MODELSCOPE_CACHE": "/swiftop/cache/team/a/modelscope",
+        "HF_HOME": "/swiftop/cache/team/a/huggingface",
+    }
+
+
+def test_extra_arguments_merge_into_our_lists_and_replace_our_values() -> None:
+    words = command(
+        extraArgs=[
+            {"name": "callbacks", "values": ["early_stop", "graceful_exit"]},
+            {"name": "report_to", "value": "wandb"},
+            {"name": "check_model", "value": "true"},
+            {"name": "vit_lr", "value": "1e-5"},
+            {"name": "new_special_tokens", "values": ["<a>", "<b>"]},
+            {"name": "gradient_checkpointing_kwargs", "json": '{"use_reentrant": false}'},
+        ]
+    )
+    assert values(words, "callbacks") == ["graceful_exit", "early_stop"]
+    assert values(words, "report_to") == ["wandb"]
+    assert values(words, "check_model") == ["true"]
+    assert values(words, "vit_lr") == ["1e-5"]
+    assert values(words, "new_special_tokens") == ["<a>", "<b>"]
+    assert values(words, "gradient_checkpointing_kwargs") == ['{"use_reentrant": false}']
+    assert len([w for w in words if w == "--check_model"]) == 1
+
+
+def test_a_value_that_starts_with_a_dash_is_not_taken_for_a_flag() -> None:
+    assert "--system=- be brief" in command(training={"system": "- be brief"})
+
+
+def test_an_unsupported_spec_raises_with_every_problem() -> None:
+    with pytest.raises(Invalid) as caught:
+        command(tuner={"type": "lorra"}, extraArgs=[{"name": "vit_rl", "value": "1"}])
+    assert [p.path for p in caught.value.problems] == ["spec.tuner.type", "spec.extraArgs[0].name"]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "processes", "expected"), [("8", 1, 8), ("8", 3, 2), ("500m", 1, 1), ("7.5", 2, 3), ("2500m", 1, 2)]
+)
+def test_threads_follow_the_limit(cpu: str, processes: int, expected: int) -> None:
+    assert threads(cpu, processes) == expected
+    assert env(resources={"gpus": 0, "cpu": cpu, "processesPerNode": processes})["OMP_NUM_THREADS"] == str(expected)
+
+
+@settings(max_examples=150, deadline=None)
+@given(SPECS)
+def test_every_rendered_flag_exists_and_none_is_a_secret(any_spec: SFTRunSpec) -> None:
+    for version in SUPPORTED:
+        if check.problems(any_spec, version):  # attention and packing of one version only, a random callback, ...
+            continue
+        first = render(any_spec, run=RUN, version=version)
+        assert first == render(SFTRunSpec.model_validate(any_spec.model_dump()), run=RUN, version=version)
+        words = first.command[first.command.index("swift.cli.sft") + 1 :]
+        known = table(version).flags
+        names = [w[2:].split("=", 1)[0] for w in words if w.startswith("--")]
+        assert len(names) == len(set(names))
+        for name in names:
+            assert name in known, name
+            assert name == "new_special_tokens" or not name.endswith(("token", "secret", "api_key", "webhook_url"))
+
+
+@settings(max_examples=100, deadline=None)
+@given(SPECS)
+def test_the_generated_specs_are_accepted(any_spec: SFTRunSpec) -> None:
+    """Otherwise the property above would hold of nothing."""
+    assert check.problems(any_spec, "4.6") == []
