@@ -54,7 +54,8 @@ def _sftrun() -> dict[str, Any]:
     properties = schema["properties"]
     properties["apiVersion"] = {"type": "string"}
     properties["kind"] = {"type": "string"}
-    properties["metadata"] = {"type": "object"}
+    # The name is declared so that a rule can blame it; all else of metadata has the API server's own schema.
+    properties["metadata"] = {"type": "object", "properties": {"name": {"type": "string"}}}
     schema["x-kubernetes-validations"] = [
         *(rule.schema() for rule in SFTRun.RULES),
         *(_fixed(name, required=name in properties["spec"]["required"]) for name in FIXED_FIELDS),

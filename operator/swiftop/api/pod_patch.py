@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from swiftop.api.parse import field_path
-from swiftop.api.v1alpha1.platform import looks_secret
+from swiftop.api.v1alpha1.platform import is_own, looks_secret
 from swiftop.errors import Problem
 from swiftop.names import CONTAINER, GROUP, LABEL_MANAGED_BY
 
@@ -53,6 +53,7 @@ _BANS = {
     "ephemeralContainers": _Ban(_DECIDED),
     "nodeName": _Ban("bypasses the scheduler: use placement.nodeSelector"),
     "activeDeadlineSeconds": _Ban("use lifecycle.activeDeadlineSeconds"),
+    "shareProcessNamespace": _Ban("the runner has to be the first process of its container: remove it", bool),
     "hostname": _Ban(_DECIDED),
     "subdomain": _Ban(_DECIDED),
 }
@@ -118,6 +119,8 @@ def _special(key: str, child: object, here: _Loc) -> Iterator[tuple[_Loc, str]]:
     if key == "env":
         for i, env in enumerate(_list(child)):
             name = str(_mapping(env).get("name", ""))
+            if is_own(name):
+                yield (*here, i, "name"), _DECIDED
             if _mapping(env).get("value") and looks_secret(name):
                 yield (*here, i, "value"), f"{name} looks like a secret: refer to a Secret with valueFrom.secretKeyRef"
 

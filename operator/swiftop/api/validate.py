@@ -36,7 +36,7 @@ def _rule_problems(model: BaseModel, loc: _Loc) -> Iterator[Problem]:
     for rule in rules:
         if not rule.holds(model):
             blamed = (*loc, *rule.field.split(".")) if rule.field else loc
-            yield Problem(field_path(blamed) or "metadata.name", rule.text(model))
+            yield Problem(field_path(blamed), rule.text(model))
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
         here = (*loc, field.alias or name)

@@ -62,6 +62,8 @@ BANNED = {
     ),
     "spec.containers[0].ports[0].hostPort": container(ports=[{"containerPort": 1, "hostPort": 1}]),
     "spec.containers[0].env[0].value": container(env=[{"name": "HF_TOKEN", "value": "hf_x"}]),
+    "spec.shareProcessNamespace": spec(shareProcessNamespace=True),
+    "spec.containers[0].env[0].name": container(env=[{"name": "SWIFTOP_PLAN", "value": "{}"}]),
     "spec.containers[0].command": container(command=["sh"]),
     "spec.containers[0].image": container(image="other"),
     "spec.containers[0].name": spec(containers=[{"image": "nameless"}]),

@@ -174,6 +174,11 @@ def looks_secret(name: str) -> bool:
     return bool(re.search(_DENIED_ENDING, name.upper()))
 
 
+def is_own(name: str) -> bool:
+    """Whether swiftop alone sets an environment variable of this name."""
+    return name.startswith("SWIFTOP_") or name in _OWN_ENV
+
+
 class EnvVar(Model):
     """An environment variable of the training container."""
 
@@ -188,7 +193,7 @@ class EnvVar(Model):
         Rule(
             cel=f"!self.name.startsWith('SWIFTOP_') && !(self.name in {list(_OWN_ENV)})",
             message="this variable is set by swiftop: remove it",
-            holds=lambda env: not env.name.startswith("SWIFTOP_") and env.name not in _OWN_ENV,
+            holds=lambda env: not is_own(env.name),
             field="name",
         ),
     )

@@ -170,6 +170,7 @@ class SFTRun(Reported):
                 f"metadata.name must be {_NAME_TEXT}: use "
                 + ("a shorter one" if len(run.metadata.name) > MAX_RUN_NAME else better_name(run.metadata.name))
             ),
+            field="metadata.name",
         ),
     )
 
