@@ -1,0 +1,248 @@
+"""The whole new status of a run: pure, from the last status, the verdict and what was observed.
+
+Of the last status only facts are read that cannot be derived again: when it started, how often, what was pinned, the
+last progress of a pod that is gone. Everything else is made anew each time; equal content means no write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.build import Resolved
+from swiftop.decide import Fail, Finish, Phase, Verdict, Wait
+from swiftop.names import ConditionType, Reason, State
+from swiftop.observe import Cause, Observed, Progress, seconds_of, tail, text_of
+from swiftop.status import conditions
+from swiftop.status.display import progress_texts, spec_texts
+from swiftop.swift.paths import RunIdentity, output_dir
+from swiftop.swift.tracking import tracking_url
+
+Status = dict[str, Any]
+
+PROGRESS_SECONDS = 15.0
+"""Progress of one run is written at most this often."""
+
+_VOLATILE = ("progress", "checkpoint", "bestCheckpoint", "display")
+_PROGRESS_FIELDS = {
+    "step": "step",
+    "max_steps": "maxSteps",
+    "epoch": "epoch",
+    "loss": "loss",
+    "eval_loss": "evalLoss",
+    "learning_rate": "learningRate",
+    "grad_norm": "gradNorm",
+    "seconds_per_step": "secondsPerStep",
+    "eta_seconds": "etaSeconds",
+    "memory_gib": "memoryGiB",
+}
+# Reasons that only a person can end: worth a warning when they appear.
+_WARNINGS = conditions.DEPENDENCIES | {
+    Reason.CONTAINER_CONFIG_ERROR,
+    Reason.QUOTA_EXCEEDED,
+    Reason.POD_REFUSED,
+    Reason.POD_SECURITY_VIOLATION,
+} - {Reason.VOLUME_PENDING}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """What the status needs of a run's spec: small, and kept as long as the run is active."""
+
+    gpus: int  # per node
+    gpu_resource: str
+    output_dir: str
+    url: str | None
+    deadline: int | None
+    texts: Mapping[str, str]
+
+
+def view_of(run: SFTRun) -> RunView:
+    """View of a run."""
+    spec = run.spec
+    identity = RunIdentity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
+    return RunView(
+        gpus=spec.resources.gpus,
+        gpu_resource=spec.resources.gpu_resource,
+        output_dir=output_dir(spec, identity),
+        url=tracking_url(spec, identity),
+        deadline=spec.lifecycle.active_deadline_seconds,
+        texts=spec_texts(spec),
+    )
+
+
+def status_of(
+    *,
+    view: RunView | None,
+    generation: int,
+    previous: Mapping[str, Any],
+    verdict: Verdict,
+    observed: Observed,
+    resolved: Resolved | None,
+    now: float,
+) -> Status:
+    """New status. ``view`` is None for a spec that does not parse: what it told before then stays."""
+    before = conditions.held(previous)
+    over = isinstance(verdict, Finish | Fail)
+    reported = _last_progress(observed)
+    progress = _progress(reported, previous, over=over)
+    checkpoint, best = _checkpoints(reported, view, previous)
+    aspects = conditions.aspects_of(verdict, before=before) | conditions.progress_aspects(
+        verdict,
+        before=before,
+        heard=observed.progress is not None,
+        reachable=observed.reachable,
+        checkpoint=bool(checkpoint),
+    )
+    job = observed.job
+    texts = view.texts if view else _kept_texts(previous)
+    content: Status = {
+        "conditions": conditions.written(aspects, before=before, generation=generation, now=text_of(now)),
+        "state": str(_state(verdict, progress, observed)),
+        "observedGeneration": generation,
+        "progress": progress,
+        "checkpoint": checkpoint,
+        "bestCheckpoint": best,
+        "attempts": max(job.attempt if job else 0, previous.get("attempts") or 0),
+        "startTime": previous.get("startTime") or (job.created if job else None),
+        "completionTime": ((job.finished if job else "") or text_of(now)) if over else None,
+        "gpuSeconds": _gpu_seconds(view, observed, previous, now=now),
+        "tracking": {"url": view.url} if view and view.url else (None if view else previous.get("tracking")),
+        "failure": _failure(verdict.cause) if isinstance(verdict, Fail) else None,
+        "resolved": previous.get("resolved") or _resolved(resolved),
+        "display": {**progress_texts(progress or {}), **texts},
+    }
+    return {name: value for name, value in content.items() if value not in (None, {})}
+
+
+def settled(previous: Mapping[str, Any], new: Status, *, since_write: float) -> tuple[Status, float | None]:
+    """``new``, or ``previous`` when nothing is to be written; with the seconds after which held-back news are due.
+
+    Time alone is no news: GPU seconds are brought up to date only together with something else.
+    """
+    changed = [key for key in new.keys() | previous.keys() if new.get(key) != previous.get(key) and key != "gpuSeconds"]
+    if not changed:
+        return dict(previous), None
+    if any(key not in _VOLATILE for key in changed) or since_write >= PROGRESS_SECONDS:
+        return new, None
+    return dict(previous), PROGRESS_SECONDS - since_write
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> Status:
+    """JSON merge patch (RFC 7386) from one status to another: removed members as null, lists whole."""
+    patch: Status = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        if isinstance(value, Mapping) and isinstance(known := old.get(key), Mapping):
+            if inner := merge_patch(known, value):
+                patch[key] = inner
+        elif key not in old or old[key] != value:
+            patch[key] = value
+    return patch
+
+
+def acknowledged(status: Mapping[str, Any], generation: int) -> Status:
+    """Status of a run that is over, for a newer generation of its spec."""
+    listed = conditions.acknowledged(status.get("conditions") or (), generation)
+    return {**status, "observedGeneration": generation, "conditions": listed}
+
+
+def event_of(previous: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Kubernetes Event (type, reason, message) of a change of state; None when the change is not worth one."""
+    summary = conditions.held(new)[ConditionType.SUCCEEDED]
+    stalled = conditions.held(new)[ConditionType.STALLED]["status"] == "True"
+    last = conditions.held(previous).get(ConditionType.SUCCEEDED, {})
+    alarming = stalled or (summary["reason"] in _WARNINGS and summary["status"] == "Unknown")
+    if new["state"] == previous.get("state") and not (alarming and last.get("reason") != summary["reason"]):
+        return None
+    return "Warning" if alarming else "Normal", summary["reason"], summary["message"] or str(new["state"])
+
+
+def _last_progress(observed: Observed) -> Progress | None:
+    """The leader's last words are newer than anything that was heard of it before."""
+    leader = observed.leader
+    outcome = leader.end.outcome if leader and leader.end else None
+    return (outcome.progress if outcome else None) or observed.progress
+
+
+def _progress(reported: Progress | None, previous: Mapping[str, Any], *, over: bool) -> Status | None:
+    """A pod that still prepares knows no step: what an earlier one reached stays."""
+    if reported is None or reported.step is None:
+        known: Status = dict(previous.get("progress") or {})
+    else:
+        values = {name: getattr(reported, field) for field, name in _PROGRESS_FIELDS.items()}
+        known = {name: value for name, value in values.items() if value is not None}
+    if over:
+        known.pop("etaSeconds", None)
+    return known or None
+
+
+def _checkpoints(
+    reported: Progress | None, view: RunView | None, previous: Mapping[str, Any]
+) -> tuple[Status | None, Status | None]:
+    checkpoint, best = previous.get("checkpoint"), previous.get("bestCheckpoint")
+    if reported is None or view is None:
+        return checkpoint, best
+    if reported.checkpoint_step is not None:
+        checkpoint = {"step": reported.checkpoint_step, "path": _path(view, reported.checkpoint_step)}
+        if reported.checkpoint_time is not None:
+            checkpoint["time"] = text_of(reported.checkpoint_time)
+    if reported.best_step is not None:
+        best = {"step": reported.best_step, "path": _path(view, reported.best_step)}
+        if reported.best_metric is not None:
+            best["metric"] = reported.best_metric
+    return checkpoint, best
+
+
+def _path(view: RunView, step: int) -> str:
+    return f"{view.output_dir}/checkpoint-{step}"
+
+
+def _gpu_seconds(view: RunView | None, observed: Observed, previous: Mapping[str, Any], *, now: float) -> int | None:
+    """GPUs times the seconds that pods held them; never less than once said, since pods are deleted."""
+    known: int = previous.get("gpuSeconds") or 0
+    if view is None or not view.gpus:
+        return known or None
+    held = sum(
+        max(0.0, (seconds_of(pod.end.finished) if pod.end else now) - seconds_of(pod.scheduled_at))
+        for pod in observed.pods
+        if pod.scheduled_at
+    )
+    return max(known, int(held * view.gpus)) or None
+
+
+def _failure(cause: Cause) -> Status:
+    found = {
+        "reason": str(cause.reason),
+        "message": cause.message,
+        "suggestion": cause.suggestion,
+        "log": tail(cause.log),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _resolved(resolved: Resolved | None) -> Status | None:
+    if resolved is None:
+        return None
+    return {"image": resolved.image, "swiftVersion": resolved.swift_version, "command": resolved.command}
+
+
+def _kept_texts(previous: Mapping[str, Any]) -> dict[str, str]:
+    shown = previous.get("display") or {}
+    return {name: shown[name] for name in ("gpus", "model", "dataset") if name in shown}
+
+
+def _state(verdict: Verdict, progress: Mapping[str, Any] | None, observed: Observed) -> State:
+    if isinstance(verdict, Finish):
+        return State.SUCCEEDED
+    if isinstance(verdict, Fail):
+        return State.FAILED
+    if not isinstance(verdict, Wait):
+        return State.PENDING
+    if verdict.phase is Phase.RUNNING:
+        # Who cannot be heard is taken to train.
+        return State.RUNNING if progress or not observed.reachable else State.PREPARING
+    if verdict.resuming:
+        return State.RESUMING
+    return State.PENDING if verdict.phase is Phase.PENDING else State.PREPARING

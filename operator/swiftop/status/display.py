@@ -1,0 +1,43 @@
+"""Ready-made texts for the columns of ``kubectl get``: JSONPath can neither join nor round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from swiftop.api.v1alpha1.sftrun import SFTRunSpec
+from swiftop.swift.paths import dataset_path, model_path
+
+
+def spec_texts(spec: SFTRunSpec) -> dict[str, str]:
+    """What the spec alone tells: GPUs, model and dataset."""
+    gpus, nodes = spec.resources.gpus, spec.resources.nodes
+    more = len(spec.datasets) - 1
+    return {
+        "gpus": f"{nodes}x{gpus}" if nodes > 1 else str(gpus),
+        "model": model_path(spec.model),
+        "dataset": dataset_path(spec.datasets[0]) + (f" +{more}" if more else ""),
+    }
+
+
+def progress_texts(progress: Mapping[str, Any]) -> dict[str, str]:
+    """What ``status.progress`` tells: steps, time left and loss."""
+    step, max_steps = progress.get("step"), progress.get("maxSteps")
+    texts = {}
+    if step is not None:
+        texts["progress"] = f"{step}/{max_steps} ({step * 100 // max_steps}%)" if max_steps else str(step)
+    if (eta := progress.get("etaSeconds")) is not None:
+        texts["eta"] = duration(eta)
+    if (loss := progress.get("loss")) is not None:
+        texts["loss"] = f"{loss:.4f}"
+    return texts
+
+
+def duration(seconds: int) -> str:
+    """Two units at most, as people say it: 1d4h, 1h12m, 5m30s, 45s."""
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    units = [(days, "d"), (hour, "h"), (minute, "m"), (second, "s")]
+    first = next((i for i, (amount, _) in enumerate(units) if amount), len(units) - 1)
+    return "".join(f"{amount}{unit}" for amount, unit in units[first : first + 2] if amount) or "0s"
