@@ -92,7 +92,7 @@ def refusal(said: str) -> Cause:
         )
     return Cause(
         Reason.POD_REFUSED,
-        f"the pod is refused: {text}",
+        f"it is refused: {text}",
         "compare spec.resources with the namespace's LimitRange (kubectl describe limitrange) and admission policies",
     )
 
