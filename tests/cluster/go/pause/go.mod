@@ -1,0 +1,3 @@
+module swiftop.dev/pause
+
+go 1.24

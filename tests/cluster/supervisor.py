@@ -1,0 +1,116 @@
+"""The one process of a cluster in the host's namespaces: starts it, leads a loopback port into it, ends with it.
+
+The listening socket is made in the host's network namespace; then the process joins the cluster's one, so that every
+connection it opens from there on reaches the API server. Whichever of the two dies first, the kernel takes the other:
+the parent-death signal one way, a process descriptor the other way.
+"""
+
+import asyncio
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.cluster.layout import Layout
+
+_CLONE_NEWNET = 0x40000000
+_CHUNK = 1 << 16
+
+
+def main() -> None:
+    """Take the same JSON as process 1 gets."""
+    plan = json.loads(sys.argv[1])
+    layout = Layout(plan["name"], Path(plan["cache"]))
+    lock = layout.lock.open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    listener = _listen(plan["port"])
+    namespaces = _start_init(sys.argv[1], layout)
+    _join_network(namespaces.pid)
+    state = {
+        "supervisor": os.getpid(),
+        "namespaces": namespaces.pid,
+        "init": _child_of(namespaces.pid),
+        "port": listener.getsockname()[1],
+        "options": plan["options"],
+    }
+    scratch = layout.state.with_suffix(".new")
+    scratch.write_text(json.dumps(state))
+    scratch.rename(layout.state)
+    asyncio.run(_serve(listener, namespaces))
+
+
+def _listen(preferred: int) -> socket.socket:
+    """The port of the last boot where it is free: an open shell keeps its kubeconfig."""
+    try:
+        return socket.create_server(("127.0.0.1", preferred))
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0))
+
+
+def _start_init(plan: str, layout: Layout) -> subprocess.Popen[bytes]:
+    command = [
+        *("setpriv", "--pdeathsig", "KILL"),
+        *("unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child=KILL"),
+        *("--mount-proc", sys.executable, "-m", "tests.cluster.init", plan),
+    ]
+    with (layout.log / "init.log").open("w") as log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def _join_network(pid: int) -> None:
+    """Enter the network namespace of a process as soon as it has made its own."""
+    own = Path("/proc/self/ns/net").readlink()
+    while Path(f"/proc/{pid}/ns/net").readlink() == own or not _child_of(pid):
+        time.sleep(0.01)
+    descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "cannot join the cluster's network namespace")
+    os.close(descriptor)
+
+
+def _child_of(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else 0
+
+
+async def _serve(listener: socket.socket, namespaces: subprocess.Popen[bytes]) -> None:
+    """Forward until the cluster ends or somebody asks for its end."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(os.pidfd_open(namespaces.pid), ended.set)
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    server = await asyncio.start_server(_forward, sock=listener)
+    await ended.wait()
+    server.close()
+    namespaces.kill()
+    namespaces.wait()
+
+
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", 443)
+    except OSError:
+        writer.close()
+        return
+    await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
+
+
+if __name__ == "__main__":
+    main()
