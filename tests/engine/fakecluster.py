@@ -1,0 +1,204 @@
+"""An API server in memory, as far as the engine can tell, and the parts of Kubernetes that act on a run's children.
+
+It keeps resource versions, generations and UIDs, answers 409 where the real one does, deletes children with their owner,
+and writes a watch log that a test may deliver late, twice, out of order or not at all. Faults are injected per call:
+before the call takes effect (it was refused) or after (it got through, but the answer was lost).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from swiftop import names
+from swiftop.errors import AlreadyExists, Conflict, NotFound, SwiftopError
+from swiftop.names import Kind
+from swiftop.observe import text_of
+
+Object = dict[str, Any]
+Place = tuple[str, str, str]  # kind, namespace, name
+
+START = 1_800_000_000.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An error that one call meets. ``late``: the call took effect, only its answer was lost."""
+
+    error: SwiftopError
+    late: bool = False
+
+
+@dataclass
+class FakeCluster:
+    """Objects, watch log, and a count of what was asked."""
+
+    now: float = START
+    objects: dict[Place, Object] = field(default_factory=dict)
+    log: list[tuple[str, Object]] = field(default_factory=list)  # watch events, oldest first
+    calls: list[tuple[str, str, str]] = field(default_factory=list)  # verb, kind, name
+    posted: list[tuple[str, str, str]] = field(default_factory=list)  # Kubernetes Events: type, reason, message
+    about: dict[str, list[Object]] = field(default_factory=dict)  # Events of other components, by UID of their object
+    fault: Callable[[str, str], Fault | None] = lambda _verb, _kind: None
+    wrote: Callable[[str, Object], None] = lambda _verb, _obj: None
+    _version: int = 100
+    _uids: int = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    @property
+    def writes(self) -> list[tuple[str, str, str]]:
+        return [call for call in self.calls if call[0] in ("create", "apply", "patch_status", "event")]
+
+    # The protocol of the engine
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        return self._call("get", kind, name, lambda: copy.deepcopy(self.objects.get((kind.kind, namespace, name))))
+
+    async def list(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
+        def found() -> list[Object]:
+            wanted = (labels or {}).items()
+            return [
+                copy.deepcopy(obj)
+                for (kind_name, where, _), obj in sorted(self.objects.items())
+                if kind_name == kind.kind
+                and namespace in ("", where)
+                and wanted <= (obj["metadata"].get("labels") or {}).items()
+            ]
+
+        return self._call("list", kind, "", found)
+
+    async def create(self, obj: Object) -> Object:
+        kind = names.KINDS[obj["kind"]]
+
+        def act() -> Object:
+            if _place(obj) in self.objects:
+                raise AlreadyExists(f"{obj['kind']} {obj['metadata']['name']}")
+            return self._born(obj)
+
+        return self._call("create", kind, obj["metadata"]["name"], act)
+
+    async def apply(self, obj: Object) -> Object:
+        kind = names.KINDS[obj["kind"]]
+
+        def act() -> Object:
+            known = self.objects.get(_place(obj))
+            if known is None:
+                return self._born(obj)
+            merged = _merge(known, obj)
+            if "ownerReferences" not in obj["metadata"] and kind is names.PVC:
+                merged["metadata"].pop("ownerReferences", None)  # what the manager applied before and no longer does
+            return self._changed(merged)
+
+        return self._call("apply", kind, obj["metadata"]["name"], act)
+
+    async def patch_status(self, obj: Object, status: Object, resource_version: str) -> Object:
+        kind = names.KINDS[obj["kind"]]
+
+        def act() -> Object:
+            known = self.objects.get(_place(obj))
+            if known is None or known["metadata"]["uid"] != obj["metadata"]["uid"]:
+                raise NotFound(obj["metadata"]["name"])
+            if known["metadata"]["resourceVersion"] != resource_version:
+                raise Conflict(f"{obj['metadata']['name']} is newer")
+            return self._changed({**known, "status": merge_patched(known.get("status") or {}, status)})
+
+        return self._call("patch_status", kind, obj["metadata"]["name"], act)
+
+    async def event(self, obj: Object, type_: str, reason: str, message: str) -> None:
+        self.calls.append(("event", obj["kind"], obj["metadata"]["name"]))
+        self.posted.append((type_, reason, message))
+
+    async def events_for(self, kind: Kind, namespace: str, name: str, uid: str) -> list[Object]:
+        return self._call("events_for", kind, name, lambda: copy.deepcopy(self.about.get(uid, [])))
+
+    # Users and Kubernetes
+
+    def put(self, obj: Object) -> Object:
+        """Create, or change: a changed spec is a new generation."""
+        known = self.objects.get(_place(obj))
+        return self._born(obj) if known is None else self._changed(_merge(known, obj))
+
+    def delete(self, kind: Kind, namespace: str, name: str) -> None:
+        """Delete with all that it owns."""
+        gone = self.objects.pop((kind.kind, namespace, name), None)
+        if gone is None:
+            return
+        self._version += 1
+        gone["metadata"]["resourceVersion"] = str(self._version)
+        self.log.append(("DELETED", gone))
+        uid = gone["metadata"]["uid"]
+        owned = [
+            o for o in self.objects.values() if any(r["uid"] == uid for r in o["metadata"].get("ownerReferences", ()))
+        ]
+        for obj in owned:
+            self.delete(names.KINDS[obj["kind"]], obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+    def of_kind(self, kind: Kind) -> Iterator[Object]:
+        return (obj for (kind_name, _, _), obj in sorted(self.objects.items()) if kind_name == kind.kind)
+
+    def find(self, kind: Kind, name: str, namespace: str = "team") -> Object:
+        return self.objects[kind.kind, namespace, name]
+
+    def _call(self, verb: str, kind: Kind, name: str, act: Callable[[], Any]) -> Any:
+        self.calls.append((verb, kind.kind, name))
+        fault = self.fault(verb, kind.kind)
+        if fault is not None and not fault.late:
+            raise fault.error
+        answer = act()
+        if fault is not None:
+            raise fault.error
+        if verb in ("create", "apply", "patch_status"):
+            self.wrote(verb, copy.deepcopy(answer))
+        return answer
+
+    def _born(self, obj: Object) -> Object:
+        self._uids += 1
+        obj = copy.deepcopy(obj)
+        meta = obj["metadata"]
+        meta.setdefault("uid", f"{self._uids:08x}-0000-4000-8000-000000000000")
+        meta.setdefault("creationTimestamp", text_of(self.now))
+        meta["generation"] = 1
+        return self._stored("ADDED", obj)
+
+    def _changed(self, obj: Object) -> Object:
+        known = self.objects[_place(obj)]
+        if obj == known:
+            return copy.deepcopy(known)
+        obj = copy.deepcopy(obj)
+        if obj.get("spec") != known.get("spec"):
+            obj["metadata"]["generation"] = known["metadata"]["generation"] + 1
+        return self._stored("MODIFIED", obj)
+
+    def _stored(self, type_: str, obj: Object) -> Object:
+        self._version += 1
+        obj["metadata"]["resourceVersion"] = str(self._version)
+        self.objects[_place(obj)] = obj
+        self.log.append((type_, copy.deepcopy(obj)))
+        return copy.deepcopy(obj)
+
+
+def merge_patched(target: Any, patch: Any) -> Any:
+    """RFC 7386, written from its text and not from the code under test."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    result = copy.deepcopy(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge_patched(result.get(key), value)
+    return result
+
+
+def _merge(known: Any, wanted: Any) -> Any:
+    if isinstance(known, dict) and isinstance(wanted, dict):
+        return {**known, **{key: _merge(known.get(key), value) for key, value in wanted.items()}}
+    return copy.deepcopy(wanted)
+
+
+def _place(obj: Object) -> Place:
+    return obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]

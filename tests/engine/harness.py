@@ -1,0 +1,120 @@
+"""The engine with its real store on the cluster in memory, driven by hand: no clock, no tasks, no sleeping."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from swiftop import names
+from swiftop.errors import Transient
+from swiftop.ports import Key
+from swiftop.reconcile import Reconciler
+from swiftop.status.conditions import held
+from swiftop.store import Store
+from tests.engine.fakecluster import FakeCluster, Object
+from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun
+
+WATCHED = (names.SFTRUN, names.JOB, names.POD, names.PVC)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A reading of a pod's progress."""
+
+    numbers: Mapping[str, float] | None
+    source: str = "page"
+
+
+@dataclass
+class Voices:
+    """Source of progress whose readings a test sets."""
+
+    by_pod: dict[str, Said] = field(default_factory=dict)
+
+    def latest(self, pod_uid: str) -> Said | None:
+        return self.by_pod.get(pod_uid)
+
+
+class Harness:
+    """One operator process and its cluster."""
+
+    def __init__(self, cluster: FakeCluster | None = None, run: str = "tiny") -> None:
+        self.cluster = cluster or FakeCluster()
+        self.kubernetes = Kubernetes(self.cluster, run)
+        self.key = Key("SFTRun", NAMESPACE, run)
+        self.delivered = 0
+        self.voices = Voices()
+        self.restart()
+
+    def restart(self) -> None:
+        """A new process: nothing is remembered but what is in the cluster."""
+        self.store = Store()
+        self.engine = Reconciler(cluster=self.cluster, store=self.store, progress=self.voices, clock=self.cluster.clock)
+        self.cluster.wrote = lambda _verb, obj: self._note("MODIFIED", obj)
+        self.resync()
+
+    def resync(self) -> None:
+        for kind in WATCHED:
+            objects = [copy.deepcopy(obj) for obj in self.cluster.of_kind(kind)]
+            self.store.replace(kind, objects, version=self.cluster._version)
+        self.delivered = len(self.cluster.log)
+
+    def deliver(self) -> None:
+        """All watch events that are still under way."""
+        for type_, obj in self.cluster.log[self.delivered :]:
+            self._note(type_, obj)
+        self.delivered = len(self.cluster.log)
+
+    def _note(self, type_: str, obj: Object) -> None:
+        kind = names.KINDS[obj["kind"]]
+        managed = (obj["metadata"].get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
+        if kind not in WATCHED or not (managed or kind is names.SFTRUN):
+            return
+        if type_ == "DELETED":
+            self.store.forget(kind, copy.deepcopy(obj))
+        else:
+            self.store.observe(kind, copy.deepcopy(obj))
+
+    async def look(self) -> float | None:
+        """Deliver what is under way and look at the run once."""
+        self.deliver()
+        return await self.engine.reconcile(self.key)
+
+    async def settle(self, most: int = 10) -> None:
+        """Look until nothing is written any more, over any errors that are retried."""
+        for _ in range(most):
+            before = len(self.cluster.writes)
+            try:
+                await self.look()
+            except Transient:
+                continue
+            if len(self.cluster.writes) == before:
+                return
+        raise AssertionError(f"not settled after {most} looks: {self.cluster.writes[-5:]}")
+
+    def apply(self, obj: Object | None = None, **spec: Any) -> Object:
+        return self.cluster.put(obj or sftrun(self.key.name, **spec))
+
+    def say(self, source: str = "page", **numbers: float) -> None:
+        """The pod of the run says how far it is."""
+        pod = self.cluster.find(names.POD, self.kubernetes.pod_name)
+        self.voices.by_pod[pod["metadata"]["uid"]] = Said(numbers or None, source)
+
+    @property
+    def run(self) -> Object:
+        return self.cluster.find(names.SFTRUN, self.key.name)
+
+    @property
+    def status(self) -> Object:
+        found: Object = self.run.get("status", {})
+        return found
+
+    def condition(self, type_: str) -> tuple[str, str]:
+        """Status and reason of a condition."""
+        found = held(self.status)[type_]
+        return found["status"], found["reason"]
+
+    def jobs_created(self) -> int:
+        return sum(call[:2] == ("create", "Job") for call in self.cluster.calls)

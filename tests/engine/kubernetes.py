@@ -1,0 +1,146 @@
+"""What Kubernetes does with a run's Job, step by step, so that a test can stop between any two steps."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from swiftop import names
+from swiftop.observe import text_of
+from tests.engine.fakecluster import FakeCluster, Object
+
+NAMESPACE = "team"
+
+
+def sftrun(name: str = "tiny", **spec: Any) -> Object:
+    """A small valid run."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": "SFTRun",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "model": {"id": "Qwen/Qwen2.5-7B-Instruct"},
+            "datasets": [{"id": "CodyWhy/mh-sharegpt-20250820"}],
+            "resources": {"gpus": 1},
+            "output": {"persistentVolumeClaim": {"claimName": "results"}},
+            **spec,
+        },
+    }
+
+
+def termination(outcome: str, reason: str, **more: Any) -> str:
+    """The runner's last message."""
+    return json.dumps({"outcome": outcome, "reason": reason, "message": f"it ended with {reason}", **more})
+
+
+class Kubernetes:
+    """Job controller, scheduler and kubelet for the Job of one run."""
+
+    def __init__(self, cluster: FakeCluster, run: str = "tiny", attempt: int = 1) -> None:
+        self.cluster = cluster
+        self.job_name = names.job_name(run, attempt)
+        self.pods = 0
+
+    @property
+    def job(self) -> Object:
+        return self.cluster.find(names.JOB, self.job_name)
+
+    def has_job(self) -> bool:
+        return (names.JOB.kind, NAMESPACE, self.job_name) in self.cluster.objects
+
+    @property
+    def pod_name(self) -> str:
+        return f"{self.job_name}-{self.pods}"
+
+    def _now(self) -> str:
+        return text_of(self.cluster.now)
+
+    def take_up(self, *, active: int = 1) -> None:
+        """The Job controller has seen the Job."""
+        self._job_status(startTime=self._now(), active=active)
+
+    def create_pod(self, index: int | None = None) -> None:
+        self.pods += 1
+        template = self.job["spec"]["template"]
+        annotations = {"batch.kubernetes.io/job-completion-index": str(index)} if index is not None else {}
+        self.cluster.put(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": self.pod_name,
+                    "namespace": NAMESPACE,
+                    "labels": dict(template["metadata"]["labels"]),
+                    "annotations": annotations,
+                    "ownerReferences": [
+                        {"kind": "Job", "name": self.job_name, "uid": self.job["metadata"]["uid"], "controller": True}
+                    ],
+                },
+                "spec": dict(template["spec"]),
+                "status": {"phase": "Pending"},
+            }
+        )
+
+    def refuse_to_place(self, message: str = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.") -> None:
+        self._pod_status(conditions=[self._placed("False", "Unschedulable", message)])
+
+    def place(self) -> None:
+        self._pod_status(conditions=[self._placed("True")])
+
+    def container(self, pod: str | None = None, **state: Any) -> None:
+        self._pod_status(pod, containerStatuses=[{"name": names.CONTAINER, "state": state}])
+
+    def run(self) -> None:
+        self._pod_status(phase="Running", podIP="10.0.0.7")
+        self.container(running={"startedAt": self._now()})
+
+    def end(self, *, exit_code: int = 0, message: str = "", reason: str = "", pod: str | None = None) -> None:
+        terminated = {
+            "exitCode": exit_code,
+            "reason": reason or ("Completed" if exit_code == 0 else "Error"),
+            "message": message,
+            "finishedAt": self._now(),
+        }
+        self._pod_status(pod, phase="Succeeded" if exit_code == 0 else "Failed")
+        self.container(pod, terminated=terminated)
+
+    def disrupt(self, reason: str = "EvictionByEvictionAPI") -> None:
+        target = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "the node is drained"}
+        self._pod_status(conditions=[self._placed("True"), target])
+
+    def complete_job(self) -> None:
+        self._job_status(active=0, succeeded=1, conditions=[self._held("Complete", "CompletionsReached")])
+
+    def fail_job(self, reason: str = "BackoffLimitExceeded") -> None:
+        self._job_status(active=0, failed=1, conditions=[self._held("Failed", reason)])
+
+    def delete_job(self) -> None:
+        self.cluster.delete(names.JOB, NAMESPACE, self.job_name)
+
+    def delete_pod(self) -> None:
+        self.cluster.delete(names.POD, NAMESPACE, self.pod_name)
+
+    def tell(self, obj: Object, reason: str, message: str) -> None:
+        """Another component posts an Event about an object."""
+        event = {"reason": reason, "message": message, "lastTimestamp": self._now(), "metadata": {}}
+        self.cluster.about.setdefault(obj["metadata"]["uid"], []).append(event)
+
+    def _placed(self, status: str, reason: str = "", message: str = "") -> Object:
+        return {
+            "type": "PodScheduled",
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "lastTransitionTime": self._now(),
+        }
+
+    def _held(self, type_: str, reason: str) -> Object:
+        return {"type": type_, "status": "True", "reason": reason, "lastTransitionTime": self._now()}
+
+    def _job_status(self, **status: Any) -> None:
+        job = self.job
+        self.cluster.put({**job, "status": {**job.get("status", {}), **status}})
+
+    def _pod_status(self, pod: str | None = None, **status: Any) -> None:
+        known = self.cluster.find(names.POD, pod or self.pod_name)
+        self.cluster.put({**known, "status": {**known.get("status", {}), **status}})

@@ -1,0 +1,290 @@
+"""Why a run waits, each cause with its own reason, and how each heals by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from swiftop import names
+from swiftop.errors import Forbidden, Refused
+from tests.engine.fakecluster import Fault
+from tests.engine.harness import Harness
+from tests.engine.kubernetes import Kubernetes, sftrun
+
+
+async def waiting(**spec: object) -> Harness:
+    """A run whose pod has a node and does not run yet."""
+    harness = Harness()
+    harness.apply(**spec)
+    await harness.look()
+    harness.kubernetes.take_up()
+    harness.kubernetes.create_pod()
+    harness.kubernetes.place()
+    return harness
+
+
+def pending(kubernetes: Kubernetes, message: str) -> None:
+    kubernetes.refuse_to_place(message)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. preemption: 0/1 nodes are available",
+            "InsufficientGPU",
+        ),
+        ("0/1 nodes are available: 1 Insufficient memory.", "Unschedulable"),
+        ("no nodes available to schedule pods", "Unschedulable"),
+        ('persistentvolumeclaim "datasets" not found', "ClaimMissing"),
+        ("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "VolumePending"),
+    ],
+)
+async def test_the_scheduler_is_quoted(message: str, reason: str) -> None:
+    harness = await waiting()
+    pending(harness.kubernetes, message)
+    await harness.settle()
+    assert harness.condition("Scheduled") == ("False", reason)
+    assert harness.condition("Succeeded") == ("Unknown", reason)
+    assert harness.status["state"] == "Pending"
+
+
+@pytest.mark.parametrize(
+    ("waits", "reason", "quoted"),
+    [
+        ({"reason": "ErrImagePull", "message": "nope: not found"}, "ImagePullFailed", "nope: not found"),
+        (
+            {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "x"'},
+            "ImagePullFailed",
+            "cannot be pulled",
+        ),
+        (
+            {"reason": "CreateContainerConfigError", "message": 'secret "swiftop-credentials" not found'},
+            "SecretMissing",
+            "swiftop-credentials",
+        ),
+        (
+            {"reason": "CreateContainerConfigError", "message": "couldn't find key HF_TOKEN in Secret team/tokens"},
+            "SecretKeyMissing",
+            "Secret tokens has no key HF_TOKEN",
+        ),
+    ],
+)
+async def test_the_kubelet_is_quoted_and_the_run_heals(waits: dict[str, str], reason: str, quoted: str) -> None:
+    harness = await waiting()
+    harness.kubernetes.container(waiting=waits)
+    await harness.settle()
+    assert harness.condition("DependenciesReady") == ("False", reason)
+    assert quoted in harness.status["conditions"][0]["message"]
+    assert harness.cluster.posted[-1][:2] == ("Warning", reason)
+    harness.kubernetes.run()
+    await harness.settle()
+    assert harness.condition("DependenciesReady") == ("True", "Ready")
+    assert harness.condition("Running")[0] == "True"
+
+
+async def test_the_two_words_of_the_kubelet_for_one_failed_pull_are_one_fact() -> None:
+    harness = await waiting()
+    detail = 'failed to pull image "x": not found'
+    harness.kubernetes.container(waiting={"reason": "ErrImagePull", "message": detail})
+    await harness.settle()
+    before = len(harness.cluster.writes)
+    message = f'Back-off pulling image "x": ErrImagePull: {detail}'
+    harness.kubernetes.container(waiting={"reason": "ImagePullBackOff", "message": message})
+    await harness.settle()
+    assert harness.cluster.writes[before:] == []
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('Error creating: pods "tiny-1-x" is forbidden: exceeded quota: gpus, requested: 1', "QuotaExceeded"),
+        (
+            'Error creating: pods "tiny-1-x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot',
+            "PodSecurityViolation",
+        ),
+        ('Error creating: pods "tiny-1-x" is forbidden: maximum memory usage per Container is 1Gi', "PodRefused"),
+    ],
+)
+async def test_a_pod_that_is_refused_is_explained_by_the_events_of_its_job(message: str, reason: str) -> None:
+    harness = Harness()
+    harness.apply()
+    await harness.look()
+    harness.kubernetes.take_up(active=0)
+    harness.kubernetes.tell(harness.kubernetes.job, "FailedCreate", message)
+    assert await harness.look() is not None  # Events are not watched
+    assert harness.condition("Succeeded") == ("Unknown", reason)
+    assert "tiny-1-x" not in harness.status["conditions"][0]["message"]
+    harness.kubernetes.take_up()
+    harness.kubernetes.create_pod()
+    harness.kubernetes.place()
+    harness.kubernetes.run()
+    await harness.settle()
+    assert harness.condition("Succeeded") == ("Unknown", "Running")
+
+
+async def test_a_config_map_that_is_missing_is_told_from_the_events_of_the_pod() -> None:
+    harness = await waiting(datasets=[{"configMap": {"name": "chats", "key": "chats.jsonl"}}])
+    pod = harness.cluster.find(names.POD, harness.kubernetes.pod_name)
+    failed = 'MountVolume.SetUp failed for volume "config-0" : configmap "chats" not found'
+    harness.kubernetes.tell(pod, "FailedMount", failed)
+    wake = await harness.look()
+    assert harness.condition("DependenciesReady")[0] == "Unknown"
+    assert wake is not None
+    harness.cluster.now += wake
+    await harness.settle()
+    assert harness.condition("DependenciesReady") == ("False", "ConfigMapMissing")
+
+
+async def test_a_runner_that_was_deleted_is_made_again() -> None:
+    harness = await waiting()
+    config_map = next(harness.cluster.of_kind(names.CONFIG_MAP))["metadata"]["name"]
+    harness.cluster.delete(names.CONFIG_MAP, "team", config_map)
+    pod = harness.cluster.find(names.POD, harness.kubernetes.pod_name)
+    failed = f'MountVolume.SetUp failed for volume "runner" : configmap "{config_map}" not found'
+    harness.kubernetes.tell(pod, "FailedMount", failed)
+    harness.cluster.now += 30
+    await harness.look()
+    assert harness.cluster.find(names.CONFIG_MAP, config_map)["immutable"] is True
+
+
+async def test_a_volume_that_was_deleted_before_the_pod_ran_is_made_again() -> None:
+    harness = await waiting(output={"volume": {"size": "1Gi"}})
+    harness.cluster.delete(names.PVC, "team", "tiny-output")
+    pending(harness.kubernetes, 'persistentvolumeclaim "tiny-output" not found')
+    await harness.look()
+    assert harness.cluster.find(names.PVC, "tiny-output")["spec"]["resources"]["requests"]["storage"] == "1Gi"
+
+
+async def test_a_volume_that_cannot_be_made_is_explained_by_the_events_of_its_claim() -> None:
+    harness = await waiting(output={"volume": {"size": "1Gi", "storageClassName": "nope"}})
+    pending(harness.kubernetes, "pod has unbound immediate PersistentVolumeClaims")
+    claim = harness.cluster.find(names.PVC, "tiny-output")
+    harness.kubernetes.tell(claim, "ProvisioningFailed", 'storageclass.storage.k8s.io "nope" not found')
+    await harness.settle()
+    assert harness.condition("Scheduled") == ("False", "VolumePending")
+    assert '"nope" not found' in harness.status["conditions"][0]["message"]
+
+
+def _foreign(kind: names.Kind, name: str) -> dict[str, object]:
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {"name": name, "namespace": "team"},
+        "spec": {"theirs": True},
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "spec"),
+    [
+        (names.JOB, "tiny-1", {}),
+        (names.PVC, "tiny-output", {"output": {"volume": {"size": "1Gi", "accessMode": "ReadWriteMany"}}}),
+        (
+            names.SERVICE,
+            "tiny",
+            {"resources": {"gpus": 1, "nodes": 2}},
+        ),
+    ],
+)
+async def test_a_foreign_object_is_never_taken_over(kind: names.Kind, name: str, spec: dict[str, object]) -> None:
+    harness = Harness()
+    foreign = harness.cluster.put(_foreign(kind, name))
+    harness.apply(**spec)
+    assert await harness.look() is not None
+    assert harness.condition("DependenciesReady") == ("False", "NameConflict")
+    assert harness.condition("Stalled") == ("True", "NameConflict")
+    assert harness.cluster.find(kind, name) == foreign
+    harness.cluster.delete(kind, "team", name)
+    await harness.settle()
+    assert harness.condition("Stalled")[0] == "False"
+    assert harness.jobs_created() == (2 if kind is names.JOB else 1)
+
+
+async def test_a_namesake_waits_for_the_children_of_its_predecessor() -> None:
+    harness = Harness()
+    harness.apply()
+    await harness.settle()
+    leftover = harness.kubernetes.job
+    harness.cluster.delete(names.SFTRUN, "team", "tiny")
+    again = harness.cluster.put(sftrun("tiny"))
+    harness.cluster.put(leftover)  # the garbage collector has not come by yet
+    assert await harness.look() == 2
+    assert harness.condition("DependenciesReady") == ("False", "NameConflict")
+    assert harness.condition("Stalled")[0] == "False"
+    harness.cluster.delete(names.JOB, "team", "tiny-1")
+    await harness.settle()
+    assert harness.kubernetes.job["metadata"]["ownerReferences"][0]["uid"] == again["metadata"]["uid"]
+
+
+async def test_a_retained_volume_passes_to_the_next_run_of_the_name() -> None:
+    harness = Harness()
+    harness.apply(output={"volume": {"size": "1Gi"}})
+    await harness.settle()
+    first = harness.cluster.find(names.PVC, "tiny-output")
+    harness.cluster.delete(names.SFTRUN, "team", "tiny")
+    harness.apply(output={"volume": {"size": "2Gi"}})
+    await harness.settle()
+    assert harness.cluster.find(names.PVC, "tiny-output") == first
+    assert harness.jobs_created() == 2
+
+
+async def test_a_volume_that_is_not_retained_goes_with_its_run() -> None:
+    harness = Harness()
+    harness.apply(output={"volume": {"size": "1Gi", "retain": "Delete"}})
+    await harness.settle()
+    harness.cluster.delete(names.SFTRUN, "team", "tiny")
+    assert list(harness.cluster.of_kind(names.PVC)) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "condition", "reason"),
+    [
+        (
+            Forbidden('POST /x: 403 jobs.batch "tiny-1" is forbidden: exceeded quota: jobs'),
+            "Succeeded",
+            "QuotaExceeded",
+        ),
+        (Refused("POST /x: 422 Job.batch is invalid: spec.template: bad"), "Validated", "InvalidSpec"),
+    ],
+)
+async def test_a_job_that_is_refused_becomes_a_condition(error: Exception, condition: str, reason: str) -> None:
+    harness = Harness()
+    harness.apply()
+    refuse: Callable[[str, str], Fault | None] = lambda verb, kind: (  # noqa: E731
+        Fault(error) if (verb, kind) == ("create", "Job") else None
+    )
+    harness.cluster.fault = refuse
+    await harness.look()
+    assert harness.condition(condition)[1] == reason
+    assert "POST" not in harness.status["conditions"][0]["message"]
+    harness.cluster.fault = lambda _verb, _kind: None
+    await harness.settle()
+    assert harness.condition("Succeeded") == ("Unknown", "JobCreated")
+
+
+async def test_defaults_of_the_platform_are_read_once_for_many_runs_and_mistakes_are_told() -> None:
+    harness = Harness()
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "swiftop-defaults", "namespace": "swiftop-system"},
+        "data": {"image": "registry.example/trainer:1", "imagee": "x"},
+    }
+    harness.cluster.put(config_map)
+    harness.apply()
+    wake = await harness.look()
+    assert harness.condition("Validated") == ("False", "InvalidDefaults")
+    assert wake is not None
+    harness.cluster.objects["ConfigMap", "swiftop-system", "swiftop-defaults"]["data"].pop("imagee")
+    harness.cluster.now += wake
+    await harness.settle()
+    assert harness.status["resolved"]["image"] == "registry.example/trainer:1"
+    reads = harness.cluster.calls.count(("get", "ConfigMap", "swiftop-defaults"))
+    other = Harness(harness.cluster, run="other")
+    other.engine = harness.engine
+    other.store = harness.store
+    other.apply()
+    await other.look()
+    assert harness.cluster.calls.count(("get", "ConfigMap", "swiftop-defaults")) == reads
