@@ -1,0 +1,117 @@
+"""Every command that swiftop renders is accepted by the real ms-swift, and means what the spec says.
+
+For each supported release the real argument class is built, ``__post_init__`` included, on the tiny model: every
+precision with every tuner, every DeepSpeed setting and every way of packing, on GPU and CPU.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from swiftop.swift.render import RunIdentity, render
+from swiftop.swift.versions import DEFAULT, SUPPORTED, table
+from tests.swift_versions.environments import Environment, environment
+from tests.unit.swift.specs import spec
+
+ENVIRONMENTS = {"3.7": "3.7", "3.12": "3.12", "4.6": "4.6", "4.6-transformers5": "4.6"}
+RUN = RunIdentity(name="demo", uid="0f3a1c9e-5d1b-4e0a-9a55-0c1d2e3f4a5b")
+TINY = {"persistentVolumeClaim": {"claimName": "tiny", "path": "Qwen2.5-0.5B-Instruct"}}
+
+PRECISIONS = (None, "bf16", "fp16", "fp32")
+ZERO = {"zero0": 0, "zero1": 1, "zero2": 2, "zero3": 3, "zero2_offload": 2, "zero3_offload": 3, "ds.json": 1}
+FLASH = {"attention": "flash_attention_2", "maxLength": 128}
+PACKINGS: tuple[dict[str, Any], ...] = ({}, {"packing": True, **FLASH}, {"paddingFree": True, **FLASH})
+GPU_MEANING = {
+    None: ("bfloat16", False, True),  # as the tiny model's own files say
+    "bf16": ("bfloat16", False, True),
+    "fp16": ("float16", True, False),
+    "fp32": ("float32", False, False),
+}
+CPU_MEANING = {**GPU_MEANING, None: ("float32", False, False)}
+Case = tuple[dict[str, Any], dict[str, Any]]  # members of the spec, what ms-swift is to make of them
+
+
+@functools.cache
+def ready(name: str) -> Environment:
+    return environment(name)
+
+
+def gpu_cases(version: str) -> Iterator[Case]:
+    for precision, tuner, deepspeed, packing in itertools.product(
+        PRECISIONS, table(version).tuners, (None, *ZERO), PACKINGS
+    ):
+        training = {**packing, **({"precision": precision} if precision else {})}
+        if deepspeed:
+            training["deepspeed"] = deepspeed
+        dtype, fp16, bf16 = GPU_MEANING[precision]
+        members = {"tuner": {"type": tuner}, "training": training}
+        yield members, {
+            "tuner": tuner, "dtype": dtype, "fp16": fp16, "bf16": bf16, "zero": ZERO.get(deepspeed or ""),
+            "packing": "packing" in packing, "flat": bool(packing),
+        }  # fmt: skip
+
+
+def cpu_cases(version: str) -> Iterator[Case]:
+    for precision, tuner in itertools.product(PRECISIONS, table(version).tuners):
+        dtype, fp16, bf16 = CPU_MEANING[precision]
+        training = {"precision": precision} if precision else {}
+        members = {"tuner": {"type": tuner}, "training": training, "resources": {"gpus": 0}}
+        yield members, {
+            "tuner": tuner, "dtype": dtype, "fp16": fp16, "bf16": bf16, "zero": None, "packing": False, "flat": False,
+        }  # fmt: skip
+
+
+def arguments(version: str, members: dict[str, Any]) -> list[str]:
+    """The flags of a rendered command, its paths moved below /tmp."""
+    files = [{"configMap": {"name": "files", "key": "ds.json"}}]
+    whole = spec(**{"model": TINY, "files": files, **members})
+    words = render(whole, run=RUN, version=version).command
+    words = words[words.index("swift.cli.sft") + 1 :]
+    return [f"/tmp{word}" if word.startswith(("/models/", "/swiftop/")) else word for word in words]
+
+
+def accepted(name: str, commands: list[list[str]]) -> list[dict[str, Any]]:
+    """What the real ms-swift makes of each command line."""
+    output = ready(name).run("tests/swift_versions/accept.py", stdin=json.dumps(commands))
+    results: list[dict[str, Any]] = json.loads(output.rpartition("RESULTS\n")[2])
+    assert len(results) == len(commands)
+    return results
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_every_combination_is_accepted_and_means_what_the_spec_says(name: str) -> None:
+    version = ENVIRONMENTS[name]
+    cases = [*gpu_cases(version), *cpu_cases(version)]
+    results = accepted(name, [arguments(version, members) for members, _ in cases])
+    wrong = []
+    for (members, meant), result in zip(cases, results, strict=True):
+        got = {key: result.get(key) for key in meant}
+        if "error" in result or got != meant:
+            wrong.append((members, meant, result))
+    assert not wrong, f"{len(wrong)} of {len(cases)}; the first: {wrong[0]}"
+
+
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_the_same_harness_sees_what_ms_swift_refuses(version: str) -> None:
+    good = arguments(version, {})
+    other_tuner_flag = "train_type" if table(version).tuner_flag == "tuner_type" else "tuner_type"
+    bad = {
+        "remaining_argv": [*good, f"--{other_tuner_flag}", "lora"],
+        "requires a flash attention": [*good, "--packing", "true", "--attn_impl", "sdpa"],
+        "At most one of fp16 and bf16": [*good, "--fp16", "true"],
+        "exit 2": [*good, "--swanlab_mode", "offline"],
+    }
+    results = accepted(version, [good, *bad.values()])
+    assert "error" not in results[0]
+    for words, result in zip(bad, results[1:], strict=True):
+        assert words in result["error"]
+
+
+def test_the_default_version_is_the_trainer_images() -> None:
+    assert ready(DEFAULT).run("tests/swift_versions/release.py").split()[-1] == table(DEFAULT).release
