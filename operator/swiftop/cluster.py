@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ Objects = list[Object]  # inside a class with a method named list, the type need
 
 _SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _USER_AGENT = f"swiftop/{version('swiftop')}"
-_PAGE = 500  # objects per LIST page: bounds the memory of a resync
+_PAGE = 200  # objects per LIST page: bounds the memory of a resync
 _LOG_BYTES = 64 * 1024  # of a pod's log tail: a training that prints megabytes per line must not fill the operator
 
 
@@ -85,6 +85,7 @@ class Cluster:
         self._timeout = timeout
         self._wrote = wrote or (lambda _verb, _obj: None)
         self._refresher: asyncio.Task[None] | None = None
+        self.namespace = "default"  # of the current kubeconfig context
 
     @classmethod
     async def connect(cls, *, wrote: Callable[[str, Object], None] | None = None) -> Cluster:
@@ -99,6 +100,7 @@ class Cluster:
             problem = Problem("kubeconfig", str(error), "set KUBECONFIG, or run inside a cluster")
             raise Invalid((problem,)) from error
         self = cls(configuration, wrote=wrote)
+        self.namespace = loader.current_context.get("context", {}).get("namespace") or self.namespace
         # Tokens of exec plugins (cloud providers) live for minutes; without such a plugin this ends at once.
         self._refresher = asyncio.create_task(login.refresh_token(loader, configuration), name="token-refresh")
         return self
@@ -139,19 +141,30 @@ class Cluster:
         return (await self.listing(kind, namespace, selector=selector)).items
 
     async def listing(self, kind: names.Kind, namespace: str = "", *, selector: str = "", fields: str = "") -> Listing:
-        """LIST in pages. Items get the ``apiVersion`` and ``kind`` that the API leaves out of lists."""
+        """A whole LIST."""
+        items: Objects = []
+        version = 0
+        async for page in self.pages(kind, namespace, selector=selector, fields=fields):
+            items += page.items
+            version = page.version
+        return Listing(items, version)
+
+    async def pages(
+        self, kind: names.Kind, namespace: str = "", *, selector: str = "", fields: str = ""
+    ) -> AsyncIterator[Listing]:
+        """LIST in pages of one version. Items get the ``apiVersion`` and ``kind`` that the API leaves out of lists."""
         query = {"limit": str(_PAGE)}
         if selector:
             query["labelSelector"] = selector
         if fields:
             query["fieldSelector"] = fields
-        items: Objects = []
         while True:
             page = await self._json("GET", path_of(kind, namespace), query=query)
-            items += ({"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"])
+            items = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"]]
+            yield Listing(items, int(page["metadata"]["resourceVersion"]))
             following = page["metadata"].get("continue")
             if not following:
-                return Listing(items, int(page["metadata"]["resourceVersion"]))
+                return
             query["continue"] = following
 
     async def events_for(self, kind: names.Kind, namespace: str, name: str, uid: str) -> Objects:

@@ -83,7 +83,7 @@ class Metrics:
         """The API server took a write."""
         self._writes.labels(verb, kind).inc()
 
-    def pulled(self, source: str, *, ok: bool) -> None:
+    def pulled(self, source: str, ok: bool) -> None:
         """A pod's progress was asked for."""
         self._pulls.labels(source, "ok" if ok else "failed").inc()
 

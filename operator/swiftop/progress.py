@@ -12,17 +12,18 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 import aiohttp
 
 from swiftop import names
 from swiftop.errors import SwiftopError
-from swiftop.ports import Key, PodTarget, Reading
 
+Object = dict[str, Any]
 Numbers = dict[str, float]
 
 LOG_PREFIX = "swiftop-progress "
@@ -39,12 +40,27 @@ _FALL_BACK_AFTER = 3
 _RETRY_PAGE_EVERY = 20  # looks at the log between two tries of the page
 
 
+class Source(StrEnum):
+    """Where the numbers came from."""
+
+    PAGE = "page"
+    LOG = "log"
+    NONE = "none"  # neither can be read
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Newest numbers of one pod. With ``Source.NONE`` they are the last that were known, if any."""
+
+    numbers: Numbers | None
+    source: Source
+
+
 @dataclass(slots=True)
-class _Followed:
+class _Pod:
     """What is remembered of one pod between two looks."""
 
-    pod: PodTarget
-    reading: Reading | None = None
+    progress: Progress | None = None
     page_failures: int = 0
     log_looks: int = 0
     log_failures: int = 0
@@ -58,7 +74,7 @@ def parse(text: str | bytes) -> Numbers | None:
             return {
                 name: value
                 for name, value in document.items()
-                if name in FIELDS and type(value) in (int, float) and math.isfinite(value) and abs(value) < 1e15
+                if name in FIELDS and type(value) in (int, float) and abs(value) < 1e15  # no NaN, no infinity
             }
     return None
 
@@ -71,33 +87,43 @@ def last_in_log(text: str) -> Numbers | None:
     return None
 
 
-def page_url(ip: str, port: int) -> str | None:
-    """URL of a pod's progress page; None for what cannot be a pod's address, such as loopback or link-local."""
+def is_running(pod: Object) -> bool:
+    """Whether the trainer has started and not ended."""
+    statuses = pod.get("status", {}).get("containerStatuses", [])
+    return any(s.get("name") == names.CONTAINER and "running" in s.get("state", {}) for s in statuses)
+
+
+def page_url(pod: Object) -> str | None:
+    """URL of a pod's progress page: only for an address of the pod network, never the node's own or a special one."""
+    if pod.get("spec", {}).get("hostNetwork"):
+        return None
     try:
-        address = ipaddress.ip_address(ip)
+        address = ipaddress.ip_address(pod.get("status", {}).get("podIP", ""))
     except ValueError:
         return None
     if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
         return None
     host = f"[{address}]" if address.version == 6 else str(address)
-    return f"http://{host}:{port}/progress"
+    return f"http://{host}:{names.PROGRESS_PORT}/progress"
 
 
 class Puller:
-    """Looks at every followed pod once per interval, spread over it, a few at a time."""
+    """Looks at every running pod once per interval, spread over it, a few at a time."""
 
     def __init__(
         self,
         *,
+        pods: Callable[[], Iterable[Object]],
         log_tail: Callable[[str, str, int], Awaitable[str]],
-        news: Callable[[Key], None],
+        news: Callable[[Object], None],
         pulled: Callable[[str, bool], None] = lambda _source, _ok: None,
         interval: float = 15.0,
         timeout: float = 2.0,
-        url: Callable[[str, int], str | None] = page_url,
+        url: Callable[[Object], str | None] = page_url,
         parallel: int = 16,
     ) -> None:
-        """``news`` is told the run of which ``follow`` has something new; ``pulled`` counts each look by its way."""
+        """``news`` is told each pod of which ``latest`` has something new; ``pulled`` counts the looks."""
+        self._pods = pods
         self._log_tail = log_tail
         self._news = news
         self._pulled = pulled
@@ -105,74 +131,69 @@ class Puller:
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._url = url
         self._limit = asyncio.Semaphore(parallel)
-        self._followed: dict[Key, _Followed] = {}
+        self._known: dict[str, _Pod] = {}  # by pod UID
 
-    def follow(self, pod: PodTarget) -> Reading | None:
-        """Start or keep asking this pod, in place of an earlier one of the same run; what it last said."""
-        followed = self._followed.get(pod.key)
-        if followed is None or followed.pod.uid != pod.uid:
-            followed = self._followed[pod.key] = _Followed(pod)
-        followed.pod = pod  # an address may come late
-        return followed.reading
-
-    def forget(self, key: Key) -> None:
-        """Stop asking the pod of this run."""
-        self._followed.pop(key, None)
+    def latest(self, pod_uid: str) -> Progress | None:
+        """What this pod last said, or None before the first look at it. Never waits."""
+        known = self._known.get(pod_uid)
+        return known.progress if known else None
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look until cancelled. A pod is first looked at within a second of its start."""
+        due: dict[str, float] = {}  # pod UID -> loop time of the next look
+        loop = asyncio.get_running_loop()
         # A proxy of the environment would be asked for pod addresses; trust_env stays off.
-        async with aiohttp.ClientSession(timeout=self._timeout) as session:
+        async with aiohttp.ClientSession(timeout=self._timeout) as session, asyncio.TaskGroup() as looks:
             while True:
-                due = list(self._followed)
-                spread = self._interval / max(len(due), 1)
-                looks = [self._look_after(n * spread, session, key) for n, key in enumerate(due)]
-                # Without pods a new one is noticed within a second; with pods, at the next round.
-                await asyncio.gather(asyncio.sleep(self._interval if due else 1.0), *looks)
+                running = {pod["metadata"]["uid"]: pod for pod in self._pods() if is_running(pod)}
+                self._known = {uid: known for uid, known in self._known.items() if uid in running}
+                due = {uid: due.get(uid, 0.0) for uid in running}
+                for uid, pod in running.items():
+                    if due[uid] <= loop.time():
+                        due[uid] = loop.time() + self._interval
+                        looks.create_task(self._look_in_turn(session, pod), name=f"progress-{uid}")
+                await asyncio.sleep(1.0)
 
-    async def _look_after(self, seconds: float, session: aiohttp.ClientSession, key: Key) -> None:
-        await asyncio.sleep(seconds)
+    async def _look_in_turn(self, session: aiohttp.ClientSession, pod: Object) -> None:
         async with self._limit:
-            await self.look(session, key)
+            await self.look(session, pod)
 
-    async def look(self, session: aiohttp.ClientSession, key: Key) -> None:
-        """Ask one run's pod once, by the way that works for it."""
-        followed = self._followed.get(key)
-        if followed is None:
-            return
-        before = followed.reading
-        page_is_down = followed.page_failures >= _FALL_BACK_AFTER
-        if not page_is_down or followed.log_looks % _RETRY_PAGE_EVERY == _RETRY_PAGE_EVERY - 1:
-            await self._look_at_page(session, followed)
-        if followed.page_failures >= _FALL_BACK_AFTER:
-            await self._look_at_log(followed)
-        if _differ(before, followed.reading) and self._followed.get(key) is followed:
-            self._news(key)
+    async def look(self, session: aiohttp.ClientSession, pod: Object) -> None:
+        """Ask one pod once, by the way that works for it."""
+        known = self._known.setdefault(pod["metadata"]["uid"], _Pod())
+        before = known.progress
+        page_is_down = known.page_failures >= _FALL_BACK_AFTER
+        if not page_is_down or known.log_looks % _RETRY_PAGE_EVERY == _RETRY_PAGE_EVERY - 1:
+            await self._look_at_page(session, pod, known)
+        if known.page_failures >= _FALL_BACK_AFTER:
+            await self._look_at_log(pod, known)
+        if _differ(before, known.progress):
+            self._news(pod)
 
-    async def _look_at_page(self, session: aiohttp.ClientSession, followed: _Followed) -> None:
-        numbers = await self._page(session, followed.pod.ip)
-        self._pulled("page", numbers is not None)
+    async def _look_at_page(self, session: aiohttp.ClientSession, pod: Object, known: _Pod) -> None:
+        numbers = await self._page(session, pod)
+        self._pulled(Source.PAGE, numbers is not None)
         if numbers is None:
-            followed.page_failures += 1
+            known.page_failures += 1
         else:
-            followed.reading = Reading(numbers)
-            followed.page_failures = followed.log_looks = followed.log_failures = 0
+            known.progress = Progress(numbers, Source.PAGE)
+            known.page_failures = known.log_looks = known.log_failures = 0
 
-    async def _look_at_log(self, followed: _Followed) -> None:
-        followed.log_looks += 1
-        numbers, pod = None, followed.pod
+    async def _look_at_log(self, pod: Object, known: _Pod) -> None:
+        known.log_looks += 1
+        numbers, meta = None, pod["metadata"]
         with suppress(SwiftopError):
-            numbers = last_in_log(await self._log_tail(pod.key.namespace, pod.name, _LOG_LINES))
-        self._pulled("log", numbers is not None)
+            numbers = last_in_log(await self._log_tail(meta["namespace"], meta["name"], _LOG_LINES))
+        self._pulled(Source.LOG, numbers is not None)
         if numbers is not None:
-            followed.reading, followed.log_failures = Reading(numbers), 0
+            known.progress, known.log_failures = Progress(numbers, Source.LOG), 0
             return
-        followed.log_failures += 1
-        if followed.log_failures >= _FALL_BACK_AFTER:
-            followed.reading = replace(followed.reading or Reading(), reachable=False)
+        known.log_failures += 1
+        if known.log_failures >= _FALL_BACK_AFTER:
+            known.progress = Progress(known.progress.numbers if known.progress else None, Source.NONE)
 
-    async def _page(self, session: aiohttp.ClientSession, ip: str) -> Numbers | None:
-        url = self._url(ip, names.PROGRESS_PORT)
+    async def _page(self, session: aiohttp.ClientSession, pod: Object) -> Numbers | None:
+        url = self._url(pod)
         if url is None:
             return None
         with suppress(aiohttp.ClientError, TimeoutError, OSError):
@@ -186,11 +207,11 @@ class Puller:
         return None
 
 
-def _differ(before: Reading | None, after: Reading | None) -> bool:
+def _differ(before: Progress | None, after: Progress | None) -> bool:
     """Whether there is news, apart from the time at which the runner wrote it."""
     if before is None or after is None:
         return before is not after
-    old, new = dict(before.report or {}), dict(after.report or {})
+    old, new = dict(before.numbers or {}), dict(after.numbers or {})
     old.pop("updated", None)
     new.pop("updated", None)
-    return before.reachable != after.reachable or old != new
+    return before.source != after.source or old != new

@@ -84,11 +84,6 @@ class Queue(Generic[K]):
         self._cancel_timer(key)
         self._timers[key] = loop.call_at(when, self.add, key)
 
-    def forget(self, key: K) -> None:
-        """Drop the timer and the failures of a key whose object is gone."""
-        self._cancel_timer(key)
-        self._failures.pop(key, None)
-
     @property
     def depth(self) -> int:
         """Keys that stand in line."""

@@ -60,6 +60,7 @@ def settings(*, selectors: dict[names.Kind, str]) -> kopf.OperatorSettings:
     cfg.posting.enabled = False  # our Events are posted on state changes only
     cfg.networking.request_timeout = 30
     cfg.networking.connect_timeout = 10
+    cfg.watching.chunk_size = 200  # objects per page of the first LIST: bounds its memory
     cfg.queueing.idle_timeout = 1  # a worker per object lives this long after its last event
     cfg.process.ultimate_exiting_timeout = 25
     for kind, selector in selectors.items():

@@ -1,0 +1,136 @@
+"""What the operator does with an event, apart from the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from swiftop import names
+from swiftop.config import Config
+from swiftop.controller import Controller, key_of
+from swiftop.logs import JsonFormatter
+from swiftop.ports import Key
+from tests.unit.shell.virtual_time import run
+
+Object = dict[str, Any]
+
+
+def obj(kind: names.Kind, name: str, *, version: int = 1, labels: dict[str, str] | None = None, **more: Any) -> Object:
+    meta = {"namespace": "ns", "name": name, "resourceVersion": str(version), "labels": labels or {}}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta, **more}
+
+
+LABELS = {names.LABEL_KIND: "SFTRun", names.LABEL_NAME: "a"}
+
+
+def test_a_child_wakes_its_run() -> None:
+    key = Key("SFTRun", "ns", "a")
+    assert key_of(names.SFTRUN, obj(names.SFTRUN, "a")) == key
+    assert key_of(names.POD, obj(names.POD, "a-1-x", labels=LABELS)) == key
+    assert key_of(names.POD, obj(names.POD, "alien")) is None
+    assert key_of(names.POD, obj(names.POD, "alien", labels={**LABELS, names.LABEL_KIND: "Nonsense"})) is None
+
+
+def test_only_news_wakes_a_run_and_never_the_echo_of_a_write() -> None:
+    async def scenario() -> None:
+        controller = Controller(Config())
+        job = obj(names.JOB, "a-1", labels=LABELS, version=7)
+        controller.wrote("POST", job)
+        controller.seen(names.JOB, "ADDED", job)
+        assert controller.queue.depth == 0
+        controller.seen(names.JOB, "MODIFIED", obj(names.JOB, "a-1", labels=LABELS, version=8))
+        assert controller.queue.depth == 1
+        controller.seen(names.JOB, "DELETED", obj(names.JOB, "a-1", labels=LABELS, version=9))
+        assert controller.store.get(names.JOB, "ns", "a-1") is None
+
+    run(scenario())
+
+
+def test_health() -> None:
+    async def scenario() -> None:
+        controller = Controller(Config(resync_seconds=600))
+        await asyncio.sleep(100_000)
+        assert controller.sickness() == ""  # a standby is well
+        await controller.first_resync(Empty())  # type: ignore[arg-type]
+        assert controller.sickness() == ""
+        await asyncio.sleep(1000)
+        assert controller.sickness() == ""
+        await asyncio.sleep(1000)
+        assert "no resync" in controller.sickness()
+        await controller.resync(Empty())  # type: ignore[arg-type]
+        controller.queue.add(Key("SFTRun", "ns", "a"))
+        await asyncio.sleep(130)
+        assert "waited for 130 s" in controller.sickness()
+
+    run(scenario())
+
+
+class Empty:
+    """A cluster without objects."""
+
+    async def pages(self, *_: Any, **__: Any) -> Any:
+        for nothing in ():
+            yield nothing
+
+
+def metric(controller: Controller, line: str) -> bool:
+    return line in controller.metrics.exposition().decode().splitlines()
+
+
+def test_metrics_tell_runs_errors_and_durations() -> None:
+    async def scenario() -> None:
+        controller = Controller(Config())
+        begun = {"state": "Running", "startTime": "2026-01-01T00:00:00Z"}
+        ended = {**begun, "state": "Succeeded", "completionTime": "2026-01-01T01:00:00Z"}
+        controller.seen(names.SFTRUN, None, obj(names.SFTRUN, "old", status=ended))  # ended before this process
+        controller.seen(names.SFTRUN, None, obj(names.SFTRUN, "a", status=begun))
+        controller.seen(names.SFTRUN, None, obj(names.SFTRUN, "new"))
+        assert metric(controller, 'swiftop_runs{namespace="ns",state="Running"} 1.0')
+        assert metric(controller, 'swiftop_runs{namespace="ns",state="Pending"} 1.0')
+        controller.wrote("PATCH", obj(names.SFTRUN, "a", version=2, status=ended))
+        controller.seen(names.SFTRUN, "MODIFIED", obj(names.SFTRUN, "a", version=2, status=ended))
+        controller.seen(names.SFTRUN, "MODIFIED", obj(names.SFTRUN, "a", version=3, status=ended))
+        assert metric(controller, 'swiftop_run_duration_seconds_count{state="Succeeded"} 1.0')
+        assert metric(controller, 'swiftop_run_duration_seconds_sum{state="Succeeded"} 3600.0')
+        assert metric(controller, 'swiftop_runs{namespace="ns",state="Succeeded"} 2.0')
+        assert metric(controller, 'swiftop_api_writes_total{kind="SFTRun",verb="PATCH"} 1.0')
+        assert metric(controller, "swiftop_queue_depth 3.0")
+
+        async def failing(_: Key) -> None:
+            raise ValueError
+
+        asyncio.get_running_loop().call_later(0.5, controller.queue.stop)
+        await controller.work(failing)
+        assert metric(controller, 'swiftop_reconcile_errors_total{error="ValueError"} 3.0')
+
+    run(scenario())
+
+
+def test_a_log_line_is_one_line_of_json() -> None:
+    record = logging.makeLogRecord({"name": "x", "levelno": logging.ERROR, "levelname": "ERROR", "msg": "两\nlines"})
+    try:
+        raise RuntimeError("why")
+    except RuntimeError as error:
+        record.exc_info = (RuntimeError, error, error.__traceback__)
+    text = JsonFormatter().format(record)
+    assert "\n" not in text
+    line = json.loads(text)
+    assert (line["level"], line["message"]) == ("error", "两\nlines")
+    assert "RuntimeError: why" in line["error"]
+
+
+@pytest.mark.parametrize("level", ["debug", "warning"])
+def test_kopf_stays_quiet(level: str) -> None:
+    from swiftop import logs
+
+    root, kopf_level = logging.getLogger(), logging.getLogger("kopf").level
+    before = (root.level, root.handlers[:])
+    logs.set_up(level=level, as_json=True)
+    assert logging.getLogger("kopf").level == logging.WARNING
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+    logging.getLogger("kopf").setLevel(kopf_level)

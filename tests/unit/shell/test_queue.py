@@ -1,0 +1,217 @@
+"""The work queue, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from swiftop.errors import Conflict, Transient, Waiting
+from swiftop.queue import Backoff, Queue
+from tests.unit.shell.virtual_time import run
+
+Handler = Callable[[str], Awaitable[float | None]]
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Recorder:
+    """A handler that notes when it was called with what, and answers from a script."""
+
+    def __init__(self, *script: float | Exception | None, takes: float = 0.0) -> None:
+        self.calls: list[tuple[float, str]] = []
+        self.script = list(script)
+        self.takes = takes
+        self.running: set[str] = set()
+
+    async def __call__(self, key: str) -> float | None:
+        assert key not in self.running, "two workers have one key"
+        self.running.add(key)
+        self.calls.append((round(now(), 3), key))
+        await asyncio.sleep(self.takes)
+        self.running.discard(key)
+        answer = self.script.pop(0) if self.script else None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def work(queue: Queue[str], handler: Handler, *, seconds: float, workers: int = 2) -> None:
+    """Let the workers work for so long, then stop them."""
+    asyncio.get_running_loop().call_later(seconds, queue.stop)
+    await queue.run(handler, workers=workers)
+
+
+def no_chance() -> float:
+    return 0.0
+
+
+def test_adding_twice_is_adding_once() -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[str](), Recorder()
+        for _ in range(3):
+            queue.add("a")
+        assert queue.depth == 1
+        await work(queue, handler, seconds=1)
+        assert handler.calls == [(0.0, "a")]
+
+    run(scenario())
+
+
+def test_a_key_added_during_its_work_runs_once_more_and_never_beside_itself() -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[str](), Recorder(takes=5)
+        queue.add("a")
+        for second in (1, 2, 3):
+            asyncio.get_running_loop().call_later(second, queue.add, "a")
+        await work(queue, handler, seconds=60, workers=4)
+        assert handler.calls == [(0.0, "a"), (5.0, "a")]
+
+    run(scenario())
+
+
+def test_workers_take_different_keys_side_by_side_in_order() -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[str](), Recorder(takes=2)
+        for key in "abcd":
+            queue.add(key)
+        await work(queue, handler, seconds=60, workers=2)
+        assert handler.calls == [(0.0, "a"), (0.0, "b"), (2.0, "c"), (2.0, "d")]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("delays", [(10, 5), (5, 10)])
+def test_of_two_delayed_adds_the_earliest_counts(delays: tuple[float, float]) -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[str](), Recorder()
+        for delay in delays:
+            queue.add_after("a", delay)
+        await work(queue, handler, seconds=60)
+        assert handler.calls == [(5.0, "a")]
+
+    run(scenario())
+
+
+def test_an_add_replaces_a_delayed_add() -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[str](), Recorder()
+        queue.add_after("a", 10)
+        queue.add("a")
+        queue.add_after("a", 20)  # in line already: nothing to wait for
+        await work(queue, handler, seconds=60)
+        assert handler.calls == [(0.0, "a")]
+
+    run(scenario())
+
+
+def test_the_handler_may_ask_to_look_again() -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[str](), Recorder(30.0, None)
+        queue.add("a")
+        await work(queue, handler, seconds=100)
+        assert handler.calls == [(0.0, "a"), (30.0, "a")]
+
+    run(scenario())
+
+
+def test_failures_come_back_with_growing_pauses_and_a_success_forgets_them() -> None:
+    async def scenario() -> None:
+        down = Transient("down")
+        queue = Queue[str](backoff=Backoff(first=1, longest=4), chance=no_chance)
+        handler = Recorder(down, down, down, down, 10.0, down)
+        queue.add("a")
+        await work(queue, handler, seconds=60)
+        # 1, 2, 4, 4 after the failures; 10 as asked for by the success; then 1 again.
+        assert [at for at, _ in handler.calls] == [0, 1, 3, 7, 11, 21, 22]
+
+    run(scenario())
+
+
+def test_a_stale_read_comes_back_at_once() -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[str](chance=no_chance), Recorder(Conflict("stale"))
+        queue.add("a")
+        await work(queue, handler, seconds=1)
+        assert handler.calls == [(0.0, "a"), (0.05, "a")]
+
+    run(scenario())
+
+
+def test_waiting_says_itself_when_to_look_again_and_is_no_failure() -> None:
+    async def scenario() -> None:
+        missing = Waiting(reason="SecretMissing", message="no Secret", seconds=7)
+        queue, handler = Queue[str](chance=no_chance), Recorder(missing, missing, Transient("down"))
+        queue.add("a")
+        await work(queue, handler, seconds=20)
+        assert [at for at, _ in handler.calls] == [0, 7, 14, 15]
+
+    run(scenario())
+
+
+def test_jitter_spreads_the_pauses() -> None:
+    backoff, error = Backoff(first=10, jitter=0.5), Transient("down")
+    assert backoff.pause(error, failures=1, chance=0.0) == 10
+    assert backoff.pause(error, failures=1, chance=1.0) == 5
+    assert backoff.pause(error, failures=10_000, chance=0.0) == backoff.longest
+
+
+def test_an_unexpected_error_is_told_with_its_traceback_and_kills_no_worker(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[str](chance=no_chance), Recorder(KeyError("oops"))
+        queue.add("a")
+        queue.add("b")
+        await work(queue, handler, seconds=5, workers=1)
+        assert handler.calls == [(0.0, "a"), (0.0, "b"), (1.0, "a")]
+
+    run(scenario())
+    assert [(r.levelno, bool(r.exc_info)) for r in caplog.records] == [(logging.ERROR, True)]
+
+
+def test_news_during_a_failing_work_does_not_wait_for_the_pause() -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[str](chance=no_chance), Recorder(Transient("down"), takes=2)
+        queue.add("a")
+        asyncio.get_running_loop().call_later(1, queue.add, "a")
+        await work(queue, handler, seconds=30)
+        assert [at for at, _ in handler.calls] == [0, 2]
+
+    run(scenario())
+
+
+def test_stopping_finishes_what_is_in_work_and_starts_nothing_more() -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[str](), Recorder(takes=10)
+        for key in "abcde":
+            queue.add(key)
+        queue.add_after("later", 3)
+        await work(queue, handler, seconds=1, workers=2)
+        assert now() == 10
+        assert [key for _, key in handler.calls] == ["a", "b"]
+        assert handler.running == set()
+        queue.add("f")
+        assert queue.depth == 3
+
+    run(scenario())
+
+
+def test_age_grows_while_a_key_waits_or_hangs() -> None:
+    async def scenario() -> None:
+        waits: list[float] = []
+        queue, handler = Queue[str](waited=waits.append), Recorder(takes=100)
+        assert queue.oldest() == 0
+        queue.add("a")
+        queue.add("b")
+        working = asyncio.create_task(work(queue, handler, seconds=250, workers=1))
+        await asyncio.sleep(50)
+        assert (queue.depth, queue.oldest()) == (1, 50)
+        await asyncio.sleep(100)
+        assert (queue.depth, queue.oldest()) == (0, 50)  # b, in work since 100
+        await working
+        assert (queue.depth, queue.oldest(), waits) == (0, 0, [0, 100])
+
+    run(scenario())
