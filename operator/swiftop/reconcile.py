@@ -141,15 +141,16 @@ class Reconciler:
             # The watch of pods may be behind that of Jobs, and a pod's last words may be all that is ever known.
             labels = {names.LABEL_NAME: name, names.LABEL_UID: uid}
             pods = await self._cluster.list(names.POD, namespace, labels)
-            return observe(uid=uid, jobs=jobs, pods=pods, gpu_resource=gpu_resource)
+            observed = observe(uid=uid, jobs=jobs, pods=pods, gpu_resource=gpu_resource)
         return await self._with_events(self._with_progress(observed), namespace, name)
 
     def _with_progress(self, observed: Observed) -> Observed:
         leader = observed.leader
-        said = self._progress.latest(leader.uid) if leader and leader.running_since else None
-        if said is None:
+        said = self._progress.latest(leader.uid) if leader else None
+        if leader is None or said is None:
             return observed
-        return replace(observed, progress=progress_of(said.numbers), reachable=said.source != "none")
+        reachable = said.source != "none" or not leader.running_since
+        return replace(observed, progress=progress_of(said.numbers), reachable=reachable)
 
     async def _with_events(self, observed: Observed, namespace: str, name: str) -> Observed:
         claim = self._store.get(names.PVC, namespace, names.output_claim_name(name))

@@ -1,16 +1,16 @@
 """An API server in memory, as far as the engine can tell, and the parts of Kubernetes that act on a run's children.
 
-It keeps resource versions, generations and UIDs, answers 409 where the real one does, deletes children with their owner,
-and writes a watch log that a test may deliver late, twice, out of order or not at all. Faults are injected per call:
-before the call takes effect (it was refused) or after (it got through, but the answer was lost).
+It keeps resource versions, generations and UIDs, answers 409 where the real one does, deletes children with their
+owner, and writes a watch log that a test may deliver late, twice, out of order or not at all. Faults are injected per
+call: before it takes effect (it was refused) or after (it got through, but the answer was lost).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from swiftop import names
 from swiftop.errors import AlreadyExists, Conflict, NotFound, SwiftopError
@@ -18,6 +18,7 @@ from swiftop.names import Kind
 from swiftop.observe import text_of
 
 Object = dict[str, Any]
+T = TypeVar("T")
 Place = tuple[str, str, str]  # kind, namespace, name
 
 START = 1_800_000_000.0
@@ -58,8 +59,8 @@ class FakeCluster:
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         return self._call("get", kind, name, lambda: copy.deepcopy(self.objects.get((kind.kind, namespace, name))))
 
-    async def list(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Object]:
-        def found() -> list[Object]:
+    async def list(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> Sequence[Object]:
+        def found() -> Sequence[Object]:
             wanted = (labels or {}).items()
             return [
                 copy.deepcopy(obj)
@@ -112,7 +113,7 @@ class FakeCluster:
         self.calls.append(("event", obj["kind"], obj["metadata"]["name"]))
         self.posted.append((type_, reason, message))
 
-    async def events_for(self, kind: Kind, namespace: str, name: str, uid: str) -> list[Object]:
+    async def events_for(self, kind: Kind, namespace: str, name: str, uid: str) -> Sequence[Object]:
         return self._call("events_for", kind, name, lambda: copy.deepcopy(self.about.get(uid, [])))
 
     # Users and Kubernetes
@@ -143,7 +144,7 @@ class FakeCluster:
     def find(self, kind: Kind, name: str, namespace: str = "team") -> Object:
         return self.objects[kind.kind, namespace, name]
 
-    def _call(self, verb: str, kind: Kind, name: str, act: Callable[[], Any]) -> Any:
+    def _call(self, verb: str, kind: Kind, name: str, act: Callable[[], T]) -> T:
         self.calls.append((verb, kind.kind, name))
         fault = self.fault(verb, kind.kind)
         if fault is not None and not fault.late:
@@ -152,7 +153,7 @@ class FakeCluster:
         if fault is not None:
             raise fault.error
         if verb in ("create", "apply", "patch_status"):
-            self.wrote(verb, copy.deepcopy(answer))
+            self.wrote(verb, copy.deepcopy(cast(Object, answer)))
         return answer
 
     def _born(self, obj: Object) -> Object:

@@ -68,9 +68,9 @@ class Harness:
         self.delivered = len(self.cluster.log)
 
     def _note(self, type_: str, obj: Object) -> None:
-        kind = names.KINDS[obj["kind"]]
+        kind = names.KINDS.get(obj["kind"])
         managed = (obj["metadata"].get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
-        if kind not in WATCHED or not (managed or kind is names.SFTRUN):
+        if kind is None or kind not in WATCHED or not (managed or kind is names.SFTRUN):
             return
         if type_ == "DELETED":
             self.store.forget(kind, copy.deepcopy(obj))
@@ -97,10 +97,17 @@ class Harness:
     def apply(self, obj: Object | None = None, **spec: Any) -> Object:
         return self.cluster.put(obj or sftrun(self.key.name, **spec))
 
-    def say(self, source: str = "page", **numbers: float) -> None:
+    def say(self, **numbers: float) -> None:
         """The pod of the run says how far it is."""
+        self._hear(Said(numbers))
+
+    def fall_silent(self) -> None:
+        """Neither the page nor the log of the pod can be read."""
+        self._hear(Said(None, "none"))
+
+    def _hear(self, said: Said) -> None:
         pod = self.cluster.find(names.POD, self.kubernetes.pod_name)
-        self.voices.by_pod[pod["metadata"]["uid"]] = Said(numbers or None, source)
+        self.voices.by_pod[pod["metadata"]["uid"]] = said
 
     @property
     def run(self) -> Object:

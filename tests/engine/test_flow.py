@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.engine.harness import Harness
 from tests.engine.kubernetes import termination
 
 
-async def started(harness: Harness | None = None, **spec: object) -> Harness:
+async def started(harness: Harness | None = None, **spec: Any) -> Harness:
     """A run whose training runs."""
     harness = harness or Harness()
     harness.apply(**spec)
@@ -182,7 +183,7 @@ async def test_nothing_is_written_after_a_restart_of_the_operator() -> None:
 
 async def test_a_training_that_cannot_be_heard_says_so_and_is_taken_to_run() -> None:
     harness = await started()
-    harness.say(source="none")
+    harness.fall_silent()
     await harness.look()
     assert harness.condition("ProgressAvailable") == ("False", "ProgressUnavailable")
     assert harness.status["state"] == "Running"
@@ -236,7 +237,7 @@ async def test_a_deadline_changed_after_the_start_reaches_the_job() -> None:
 
 async def test_every_status_is_one_that_the_api_models_know() -> None:
     harness = await started()
-    numbers = {"loss": 1.0, "evalLoss": 2.0, "learningRate": 1e-4, "gradNorm": 1.0, "epoch": 0.5}
+    numbers: dict[str, float] = {"loss": 1.0, "evalLoss": 2.0, "learningRate": 1e-4, "gradNorm": 1.0, "epoch": 0.5}
     harness.say(phase=1, step=3, maxSteps=9, etaSeconds=77, memoryGiB=70.5, bestStep=2, bestMetric=0.5, **numbers)
     await harness.settle()
     status = SFTRunStatus.model_validate(harness.status)

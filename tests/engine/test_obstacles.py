@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from swiftop import names
-from swiftop.errors import Forbidden, Refused
+from swiftop.errors import Forbidden, Refused, SwiftopError
 from tests.engine.fakecluster import Fault
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import Kubernetes, sftrun
 
 
-async def waiting(**spec: object) -> Harness:
+async def waiting(**spec: Any) -> Harness:
     """A run whose pod has a node and does not run yet."""
     harness = Harness()
     harness.apply(**spec)
@@ -167,7 +168,7 @@ async def test_a_volume_that_cannot_be_made_is_explained_by_the_events_of_its_cl
     assert '"nope" not found' in harness.status["conditions"][0]["message"]
 
 
-def _foreign(kind: names.Kind, name: str) -> dict[str, object]:
+def _foreign(kind: names.Kind, name: str) -> dict[str, Any]:
     return {
         "apiVersion": kind.api_version,
         "kind": kind.kind,
@@ -188,7 +189,7 @@ def _foreign(kind: names.Kind, name: str) -> dict[str, object]:
         ),
     ],
 )
-async def test_a_foreign_object_is_never_taken_over(kind: names.Kind, name: str, spec: dict[str, object]) -> None:
+async def test_a_foreign_object_is_never_taken_over(kind: names.Kind, name: str, spec: dict[str, Any]) -> None:
     harness = Harness()
     foreign = harness.cluster.put(_foreign(kind, name))
     harness.apply(**spec)
@@ -249,7 +250,7 @@ async def test_a_volume_that_is_not_retained_goes_with_its_run() -> None:
         (Refused("POST /x: 422 Job.batch is invalid: spec.template: bad"), "Validated", "InvalidSpec"),
     ],
 )
-async def test_a_job_that_is_refused_becomes_a_condition(error: Exception, condition: str, reason: str) -> None:
+async def test_a_job_that_is_refused_becomes_a_condition(error: SwiftopError, condition: str, reason: str) -> None:
     harness = Harness()
     harness.apply()
     refuse: Callable[[str, str], Fault | None] = lambda verb, kind: (  # noqa: E731

@@ -89,7 +89,7 @@ def status_of(
     reported = _last_progress(observed)
     progress = _progress(reported, previous, over=over)
     checkpoint, best = _checkpoints(reported, view, previous)
-    aspects = conditions.aspects_of(verdict, before=before) | conditions.progress_aspects(
+    aspects = conditions.aspects_of(verdict, observed=observed, before=before) | conditions.progress_aspects(
         verdict,
         before=before,
         heard=observed.progress is not None,

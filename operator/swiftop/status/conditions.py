@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from swiftop.decide import Blocked, Fail, Finish, Phase, Rest, StartAttempt, Verdict, Wait
 from swiftop.names import ConditionType as Type
 from swiftop.names import Reason
-from swiftop.observe import Cause
+from swiftop.observe import Cause, Observed
 
 INVALID = frozenset({Reason.INVALID_SPEC, Reason.UNKNOWN_FLAG, Reason.UNSUPPORTED_VERSION, Reason.INVALID_DEFAULTS})
 """Reasons of a run that cannot be started as it is written."""
@@ -50,7 +50,7 @@ def held(status: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {condition["type"]: condition for condition in status.get("conditions") or ()}
 
 
-def aspects_of(verdict: Verdict, *, before: Mapping[str, Mapping[str, Any]]) -> Aspects:
+def aspects_of(verdict: Verdict, *, observed: Observed, before: Mapping[str, Mapping[str, Any]]) -> Aspects:
     """What the verdict means for each condition, but for the two that progress decides (`progress_aspects`)."""
     match verdict:
         case Wait():
@@ -60,7 +60,7 @@ def aspects_of(verdict: Verdict, *, before: Mapping[str, Mapping[str, Any]]) -> 
         case Finish():
             return _finished(verdict)
         case Fail():
-            return _failed(verdict.cause, before)
+            return _failed(verdict.cause, observed, before)
         case Rest() | StartAttempt():
             return {}
 
@@ -118,15 +118,17 @@ def _finished(finish: Finish) -> Aspects:
     }
 
 
-def _failed(cause: Cause, before: Mapping[str, Mapping[str, Any]]) -> Aspects:
+def _failed(cause: Cause, observed: Observed, before: Mapping[str, Mapping[str, Any]]) -> Aspects:
     """How far the run had come stays visible. Stalled is what kstatus shows as failed."""
+    placed = any(pod.scheduled for pod in observed.pods)
+    ran = any(pod.end or pod.running_since for pod in observed.pods)
     return {
         Type.SUCCEEDED: Aspect("False", cause.reason, said(cause)),
         Type.RECONCILING: Aspect("False", Reason.FAILED),
         Type.STALLED: Aspect("True", cause.reason, said(cause)),
         Type.VALIDATED: Aspect("True", Reason.VALID),
-        Type.DEPENDENCIES_READY: _as_before(before, Type.DEPENDENCIES_READY),
-        Type.SCHEDULED: _as_before(before, Type.SCHEDULED),
+        Type.DEPENDENCIES_READY: Aspect("True", Reason.READY) if ran else _as_before(before, Type.DEPENDENCIES_READY),
+        Type.SCHEDULED: Aspect("True", Reason.SCHEDULED) if placed else _as_before(before, Type.SCHEDULED),
         Type.RUNNING: Aspect("False", Reason.FAILED),
     }
 
