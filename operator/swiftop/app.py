@@ -26,14 +26,11 @@ from swiftop.cluster import Cluster
 from swiftop.config import Config
 from swiftop.controller import WATCHED, Controller
 from swiftop.lease import Lease, LeaseLost
-from swiftop.ports import Key
 from swiftop.reconcile import Reconciler
 
 log = logging.getLogger(__name__)
 
 EXIT_LEASE_LOST = 76  # EX_PROTOCOL: tells the log reader from an ordinary crash
-
-Reconcile = Callable[[Key], Awaitable[float | None]]
 
 
 def run(config: Config) -> None:
@@ -67,14 +64,18 @@ async def _elected(controller: Controller, cluster: Cluster, config: Config, sto
     controller.metrics.lease(True)
     keeper = asyncio.create_task(lease.keep(), name="lease")
     keeper.add_done_callback(_end_if_lost)
-    try:
-        await _lead(controller, cluster, config, stop, drained=lease.release)
-    finally:
-        keeper.cancel()
+
+    async def give_back() -> None:
+        keeper.cancel()  # first: a renewal after the release would take the Lease back
         with suppress(asyncio.CancelledError):
             await keeper
         await lease.release()
         controller.metrics.lease(False)
+
+    try:
+        await _lead(controller, cluster, config, stop, drained=give_back)
+    finally:
+        await give_back()
 
 
 async def _nothing() -> None:
@@ -93,7 +94,9 @@ async def _lead(
     if not await _unless(stop, controller.first_resync(cluster)):
         return
     puller = controller.puller(cluster)
-    reconciler = Reconciler(cluster=cluster, store=controller.store, progress=puller)
+    reconciler = Reconciler(
+        cluster=cluster, store=controller.store, progress=puller, operator_namespace=config.operator_namespace
+    )
     # kopf comes last: at its end it cancels every task that is younger than itself.
     working = asyncio.create_task(controller.work(reconciler.reconcile), name="work")
     others = [

@@ -111,14 +111,21 @@ class Lease:
         if self._held is None:
             return
         held, self._held = self._held, None
-        body = self._body(held, holder="", transitions=held["spec"].get("leaseTransitions", 0))
         try:
             async with asyncio.timeout(self._timing.call_timeout):
-                await self._api.replace(body)
+                try:
+                    await self._vacate(held)
+                except Conflict:  # a renewal that was cut off got through
+                    lease = await self._api.get(names.LEASE, *self._place)
+                    if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
+                        await self._vacate(lease)
         except (SwiftopError, TimeoutError) as error:
             log.warning("lease not released: %s", error or type(error).__name__)
         else:
             log.info("lease released")
+
+    async def _vacate(self, lease: Object) -> None:
+        await self._api.replace(self._body(lease, holder="", transitions=lease["spec"].get("leaseTransitions", 0)))
 
     async def _try_acquire(self) -> bool:
         lease = await self._api.get(names.LEASE, *self._place)

@@ -237,3 +237,16 @@ def test_a_release_that_fails_is_harmless() -> None:
         assert api.calls.count("replace") == 1
 
     run(scenario())
+
+
+def test_a_release_gets_through_although_a_renewal_was_cut_off() -> None:
+    async def scenario() -> None:
+        api = Api()
+        leader = candidate(api)
+        await leader.acquire()
+        assert api.lease is not None
+        api._put(api.lease)  # written by the renewal, whose answer nobody read
+        await leader.release()
+        assert api.holder == ""
+
+    run(scenario())
