@@ -14,9 +14,11 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from images import archive, host
 from images.build import build
@@ -38,6 +40,7 @@ torch.accelerator.current_accelerator = lambda *_args, **_kwargs: None
 sys.argv = sys.argv[1:]
 runpy.run_path("WORK/" + sys.argv[0], run_name="__main__")
 """.replace("WORK", WORK)
+_ZSTD = b"\x28\xb5\x2f\xfd"
 _PIP = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
 
 
@@ -136,13 +139,35 @@ def _blob(digest: str) -> str:
 
 def _apply(file: Path, layer: str, target: Path) -> None:
     """One layer over those before it: ``.wh.NAME`` removes NAME."""
-    with tarfile.open(file) as outer, tarfile.open(fileobj=outer.extractfile(layer)) as tar:
+    with _unpacked(file, layer) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
         for member in tar:
             folder, _, base = member.name.rpartition("/")
             if base.startswith(".wh."):
                 _remove(target / folder / base.removeprefix(".wh."))
             elif not member.isdev():
                 tar.extract(member, target, filter=_as_in_an_image)
+
+
+@contextlib.contextmanager
+def _unpacked(file: Path, layer: str) -> Iterator[IO[bytes]]:
+    """A layer as tarfile can read it: Python knows gzip, and zstd only from 3.14 on."""
+    with tarfile.open(file) as outer, tempfile.NamedTemporaryFile(dir=cache_directory()) as copy:
+        blob = outer.extractfile(layer)
+        assert blob is not None
+        shutil.copyfileobj(blob, copy)
+        copy.flush()
+        copy.seek(0)
+        if copy.read(4) != _ZSTD:
+            copy.seek(0)
+            yield copy
+            return
+        if shutil.which("zstd") is None:
+            subprocess.run(["apt-get", "install", "-q", "-y", "zstd"], check=True, capture_output=True)
+        with subprocess.Popen(["zstd", "-dc", copy.name], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            yield process.stdout
+            process.stdout.read()
+        assert process.returncode == 0
 
 
 def _as_in_an_image(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:

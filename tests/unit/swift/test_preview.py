@@ -1,0 +1,130 @@
+"""``swiftop preview``: the command first, then the objects; exit code 2 and the field's path for an invalid file."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from swiftop.cli.main import app
+from tests.unit.swift.samples import NAMES, SAMPLES, rendered
+from tests.unit.swift.specs import MINIMAL
+
+ZERO_UID = "00000000-0000-0000-0000-000000000000"
+
+
+def run(*words: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["preview", *words], input=stdin)
+
+
+def document(name: str = "demo", **members: Any) -> str:
+    spec = {**MINIMAL, **members}
+    return yaml.safe_dump(
+        {"apiVersion": "swiftop.dev/v1alpha1", "kind": "SFTRun", "metadata": {"name": name}, "spec": spec}
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_samples(name: str) -> None:
+    result = run("-f", str(SAMPLES / f"{name}.yaml"))
+    assert result.exit_code == 0, result.stderr
+    command, _, rest = result.stdout.partition("\n---\n")
+    expected = [w.replace("0f3a1c9e", "00000000") for w in rendered(name, "4.6").command]
+    assert shlex.split(command) == expected
+    assert [o["kind"] for o in yaml.safe_load_all(rest)] == ["PersistentVolumeClaim", "Job"]
+
+
+def test_several_nodes_have_a_service_and_the_uid_of_the_file_is_used() -> None:
+    text = document(resources={"gpus": 1, "nodes": 2}, output={"persistentVolumeClaim": {"claimName": "rwx"}})
+    text = text.replace("name: demo", "name: demo\n  uid: 12345678-aaaa\n  namespace: team")
+    result = run("-f", "-", stdin=text)
+    assert result.exit_code == 0, result.stderr
+    assert "/swiftop/output/demo-12345678" in result.stdout.split("\n", 1)[0]
+    objects = list(yaml.safe_load_all(result.stdout.partition("---\n")[2]))
+    assert [o["kind"] for o in objects] == ["Service", "Job"]
+    assert {o["metadata"]["namespace"] for o in objects} == {"team"}
+
+
+def test_another_version() -> None:
+    assert "--train_type lora" in run("-f", "-", "--swift-version", "3.12", stdin=document()).stdout
+
+
+def test_the_platforms_defaults_in_the_same_file_count() -> None:
+    defaults = yaml.safe_dump(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "swiftop-defaults"},
+         "data": {"image": "mirror.example/trainer:1", "swiftVersion": "3.7"}}
+    )  # fmt: skip
+    result = run("-f", "-", stdin=f"{defaults}---\n{document()}")
+    assert "--train_type" in result.stdout
+    assert "image: mirror.example/trainer:1" in result.stdout
+
+
+def test_warnings_go_to_stderr_and_change_nothing() -> None:
+    result = run("-f", "-", stdin=document(training={"evalSteps": 5}))
+    assert result.exit_code == 0
+    assert "warning: spec.training.evalSteps: there is nothing to evaluate on" in result.stderr
+    assert "warning" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"training": {"epoch": 1}}, "spec.training.epoch: unknown field (did you mean epochs?)"),
+        ({"training": {"packing": True, "maxLength": 9}}, "spec.training.attention: packing and paddingFree need"),
+        ({"datasets": [{"id": "a/b", "configMap": {"name": "a", "key": "b"}}]}, "spec.datasets[0]: "),
+        ({"extraArgs": [{"name": "vit_lrr", "value": "1"}]}, "spec.extraArgs[0].name: ms-swift 4.6 has no flag"),
+        ({"extraArgs": [{"name": "hub_token", "value": "1"}]}, "spec.extraArgs[0].name: a secret must not be a flag"),
+        ({"tuner": {"type": "lorra"}}, "spec.tuner.type: ms-swift 4.6 has no tuner 'lorra' (did you mean lora?)"),
+        ({"runtime": {"swiftVersion": "9.9"}}, "spec.runtime.swiftVersion: ms-swift 9.9 is not supported"),
+    ],
+)
+def test_an_invalid_file_exits_2_with_the_path_of_the_field(members: dict[str, Any], words: str) -> None:
+    result = run("-f", "-", stdin=document(**members))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert f"error: -: {words}" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_number_that_kubectl_reads_as_a_number_is_no_text_here_either() -> None:
+    text = document(training={"learningRate": "LR"}).replace("LR", "2e-4")
+    result = run("-f", "-", stdin=text)
+    assert result.exit_code == 2
+    assert "spec.training.learningRate: must be a text" in result.stderr
+
+
+def test_a_bad_name() -> None:
+    result = run("-f", "-", stdin=document(name="qwen2.5-7b"))
+    assert result.exit_code == 2
+    assert "use qwen2-5-7b" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "error: -: line 1: is no YAML"),
+        ("", "there is no SFTRun in this file"),
+        ("kind: Pod", "there is no SFTRun in this file"),
+        ("kind: SFTRun\nmetadata: 5", "metadata"),
+        ("kind: SFTRun", "spec: required value is missing"),
+    ],
+)
+def test_what_is_no_run(text: str, words: str) -> None:
+    result = run("-f", "-", stdin=text)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    result = run("-f", str(tmp_path / "none.yaml"))
+    assert result.exit_code == 2
+    assert "No such file" in result.stderr
+
+
+def test_one_bad_run_of_two_prints_nothing() -> None:
+    result = run("-f", "-", stdin=f"{document()}---\n{document(tuner={'type': 'x'})}")
+    assert (result.exit_code, result.stdout) == (2, "")
