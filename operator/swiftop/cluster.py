@@ -205,14 +205,6 @@ class Cluster:
         body = {"metadata": {"resourceVersion": resource_version}, "status": status}
         return await self._write("PATCH", path, body, content="application/merge-patch+json")
 
-    async def delete(self, kind: names.Kind, namespace: str, name: str, uid: str | None = None) -> None:
-        """Delete with everything that it owns; with ``uid`` only this very object. Gone already is fine."""
-        body: Object = {"propagationPolicy": "Background"}
-        if uid:
-            body["preconditions"] = {"uid": uid}
-        with suppress(NotFound):
-            await self._json("DELETE", path_of(kind, namespace, name), body=body)
-
     async def event(self, obj: Object, type_: str, reason: str, message: str) -> None:
         """Post a Kubernetes Event. It is a courtesy: a failure is logged and never fails what it tells about."""
         meta, now = obj["metadata"], datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
