@@ -48,15 +48,15 @@ class Harness:
         self.voices = Voices()
         self.restart()
 
-    def restart(self) -> None:
-        """A new process: nothing is remembered but what is in the cluster."""
+    def restart(self, kinds: tuple[names.Kind, ...] = WATCHED) -> None:
+        """A new process: nothing is remembered but what is in the cluster, of which these kinds are listed already."""
         self.store = Store()
         self.engine = Reconciler(cluster=self.cluster, store=self.store, progress=self.voices, clock=self.cluster.clock)
         self.cluster.wrote = lambda _verb, obj: self._note("MODIFIED", obj)
-        self.resync()
+        self.resync(kinds)
 
-    def resync(self) -> None:
-        for kind in WATCHED:
+    def resync(self, kinds: tuple[names.Kind, ...] = WATCHED) -> None:
+        for kind in kinds:
             objects = [copy.deepcopy(obj) for obj in self.cluster.of_kind(kind)]
             self.store.replace(kind, objects, version=self.cluster._version)
         self.delivered = len(self.cluster.log)

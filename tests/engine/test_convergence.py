@@ -103,6 +103,7 @@ _between = st.lists(
         st.just("look"),
         st.just("deliver all"),
         st.just("restart"),
+        st.just("children unseen"),
         st.just("other operator"),
         st.tuples(st.just("deliver one"), st.integers(0, 30)),
         st.tuples(st.just("fault"), _faults),
@@ -131,6 +132,8 @@ class Chaos:
             harness.deliver()
         elif action == "restart":
             harness.restart()
+        elif action == "children unseen":
+            harness.restart(kinds=(names.SFTRUN,))  # its LIST of runs is newer than that of Jobs
         elif action == "other operator":
             # Knows only what a LIST told it, and acts on it although it does not lead (any more).
             other = Harness(harness.cluster)
@@ -232,6 +235,15 @@ async def test_two_operators_at_once_make_one_job() -> None:
     await other.engine.reconcile(other.key)
     await harness.engine.reconcile(harness.key)  # its store has seen neither the Job nor the status
     assert len(list(harness.cluster.of_kind(names.JOB))) == 1
+    assert harness.condition("Succeeded") == ("Unknown", "JobCreated")
+
+
+async def test_a_job_that_the_store_has_not_seen_is_not_taken_for_deleted() -> None:
+    harness = Harness()
+    harness.apply()
+    await harness.settle()
+    harness.restart(kinds=(names.SFTRUN,))
+    await harness.engine.reconcile(harness.key)
     assert harness.condition("Succeeded") == ("Unknown", "JobCreated")
 
 
