@@ -60,9 +60,13 @@ def defaults_of(*config_maps: Mapping[str, Any] | None) -> Defaults:
         values = {**values, **found} | ({"env": env} if env else {})
     values["env"] = [{"name": name, "value": str(value)} for name, value in values.get("env", {}).items()]
     try:
-        return parse(Defaults, values)
+        defaults = parse(Defaults, values)
+        broken = [(item, rule) for item in defaults.env for rule in EnvVar.RULES if not rule.holds(item)]
+        if broken:
+            raise Invalid(tuple(Problem(f"env.{item.name}", rule.text(item)) for item, rule in broken))
     except Invalid as error:
         raise Invalid(tuple(_blame(names.DEFAULTS_CONFIG_MAP, problem) for problem in error.problems)) from None
+    return defaults
 
 
 def _values(config_map: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,199 @@
+"""Rules of the children that a golden file shows but does not explain."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from swiftop.build import Context, build, deadline, defaults_of, merged, resolved_of
+from swiftop.build.patch import strategic_merge
+from swiftop.build.plan import decoded, encoded
+from swiftop.errors import Invalid
+from swiftop.runner.plan import parse as runner_parse
+from tests.unit.build.specs import MINIMAL, PLATFORM, SHARED_VOLUMES, TWO_NODES, run_of
+
+CONTEXT = Context(runner_config_map="swiftop-runner-0")
+
+
+def job_of(spec: dict[str, Any]) -> dict[str, Any]:
+    return build(run_of(spec), CONTEXT)[-1]
+
+
+def trainer(job: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = job["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def env_of(job: dict[str, Any]) -> dict[str, Any]:
+    return {item["name"]: item.get("value", item.get("valueFrom")) for item in trainer(job)["env"]}
+
+
+def expanded(value: str, variables: dict[str, str]) -> str:
+    """What the kubelet makes of a value (k8s.io/kubernetes/third_party/forked/golang/expansion)."""
+
+    def put_in(found: re.Match[str]) -> str:
+        return "$" if found[0] == "$$" else variables.get(found[1], found[0])
+
+    return re.sub(r"\$\$|\$\(([^)]*)\)", put_in, value)
+
+
+def test_the_kubelet_puts_no_secret_into_the_plan() -> None:
+    value = env_of(job_of(PLATFORM))["SWIFTOP_PLAN"]
+    plan = json.loads(expanded(value, {"SWANLAB_API_KEY": "secret", "NODE_RANK": "7"}))
+    assert "costs $(SWANLAB_API_KEY) $5" in plan["command"]
+
+
+@pytest.mark.parametrize("spec", [MINIMAL, SHARED_VOLUMES, PLATFORM, TWO_NODES])
+def test_the_runner_understands_its_plan(spec: dict[str, Any]) -> None:
+    job = job_of(spec)
+    plan = runner_parse(expanded(env_of(job)["SWIFTOP_PLAN"], {}))
+    assert plan.command[0] == "python"
+    assert plan.attempt == 1
+    assert plan.resume is (spec.get("checkpoints", {}).get("resume", "Auto") == "Auto")
+    assert plan.required_env == (("SWANLAB_API_KEY", "HF_TOKEN") if spec is PLATFORM else ())
+
+
+@pytest.mark.parametrize("text", ["$", "$$", "$(A)", "$$(A)", "a$b$$c", "漢字"])
+def test_a_plan_survives_its_escaping(text: str) -> None:
+    assert decoded(encoded({"x": text})) == {"x": text}
+    assert json.loads(expanded(encoded({"x": text}), {"A": "secret"})) == {"x": text}
+
+
+def test_secrets_stand_in_no_object_but_as_references() -> None:
+    env = env_of(job_of(PLATFORM))
+    assert env["SWANLAB_API_KEY"] == {"secretKeyRef": {"name": "swan", "key": "key"}}
+    assert env["HF_TOKEN"] == {"secretKeyRef": {"name": "hf", "key": "token"}}
+
+
+def test_the_pod_fits_pod_security_restricted() -> None:
+    job = job_of(MINIMAL)
+    pod, container = job["spec"]["template"]["spec"], trainer(job)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert {kind for volume in pod["volumes"] for kind in volume} <= {
+        "name",
+        "configMap",
+        "emptyDir",
+        "persistentVolumeClaim",
+    }
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_each_claim_is_one_volume_and_only_output_and_cache_are_writable() -> None:
+    job = job_of(SHARED_VOLUMES)
+    volumes = job["spec"]["template"]["spec"]["volumes"]
+    claims = [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
+    assert sorted(claims) == ["adapters", "cache", "eval", "lab"]
+    writable = {m["mountPath"] for m in trainer(job)["volumeMounts"] if not m.get("readOnly")}
+    assert writable == {"/tmp", "/dev/shm", "/swiftop/output", "/swiftop/cache"}
+    paths = [m["mountPath"] for m in trainer(job)["volumeMounts"]]
+    assert len(paths) == len(set(paths))
+
+
+def test_a_disrupted_pod_is_replaced_only_where_its_successor_can_go_on_alone() -> None:
+    assert "podFailurePolicy" in job_of(MINIMAL)["spec"]
+    assert "podFailurePolicy" not in job_of(SHARED_VOLUMES)["spec"]  # resume: Never
+    assert "podFailurePolicy" not in job_of(TWO_NODES)["spec"]
+
+
+def test_what_a_job_was_made_with_can_be_read_back() -> None:
+    resolved = resolved_of(job_of(PLATFORM))
+    assert resolved is not None
+    assert resolved.image == "registry.example/trainer@sha256:0"
+    assert resolved.swift_version == "4.6"
+    assert "--system 'costs $(SWANLAB_API_KEY) $5'" in resolved.command
+    assert resolved_of({"spec": {}}) is None
+
+
+def test_only_a_changed_deadline_is_applied_to_a_job() -> None:
+    job = job_of(PLATFORM)
+    assert deadline(job, 3600) is None
+    change = deadline(job, 60)
+    assert change is not None
+    assert change["spec"] == {"activeDeadlineSeconds": 60}
+    removed = deadline(job, None)
+    assert removed is not None
+    assert deadline({**job, "spec": {**job["spec"], **removed["spec"]}}, None) is None
+    assert deadline(job_of(MINIMAL), None) is None
+
+
+class TestDefaults:
+    """swiftop-defaults."""
+
+    @staticmethod
+    def config_map(namespace: str = "swiftop-system", **data: str) -> dict[str, Any]:
+        return {"metadata": {"name": "swiftop-defaults", "namespace": namespace}, "data": data}
+
+    def test_the_namespace_overrides_the_cluster_key_by_key_and_env_by_name(self) -> None:
+        cluster = self.config_map(image="a", env="{A: 1, B: 2}", swiftVersion="3.12")
+        defaults = defaults_of(cluster, None, self.config_map("team", env="{B: 3}", image="b"))
+        assert (defaults.image, defaults.swift_version) == ("b", "3.12")
+        assert {item.name: item.value for item in defaults.env} == {"A": "1", "B": "3"}
+
+    def test_the_spec_always_wins(self) -> None:
+        defaults = defaults_of(
+            self.config_map(
+                image="theirs",
+                env="{NCCL_DEBUG: WARN, OTHER: x}",
+                placement="{nodeSelector: {a: b}, schedulerName: s, priorityClassName: p}",
+                credentials="{secretName: shared}",
+                cache="{persistentVolumeClaim: {claimName: cache}}",
+                storageClassName="slow",
+            )
+        )
+        spec = merged(run_of(PLATFORM).spec, defaults)
+        assert spec.runtime.image == "registry.example/trainer@sha256:0"
+        assert {item.name: item.value for item in spec.runtime.env}["NCCL_DEBUG"] == "INFO"
+        assert "OTHER" in {item.name for item in spec.runtime.env}
+        assert spec.placement.node_selector == {"gpu": "h100"}
+        assert spec.placement.scheduler_name == "other"
+        assert spec.output.volume is not None
+        assert spec.output.volume.storage_class_name == "fast"
+        assert spec.credentials.secret_name == "shared"
+        assert spec.cache is not None
+
+    @pytest.mark.parametrize(
+        ("data", "words"),
+        [
+            ({"imagee": "x"}, "did you mean image?"),
+            ({"env": "[1]"}, "must be a map"),
+            ({"cache": "{"}, "is no YAML"),
+            ({"env": "{HF_TOKEN: abc}"}, "secret"),
+        ],
+    )
+    def test_a_mistake_names_its_place(self, data: dict[str, str], words: str) -> None:
+        with pytest.raises(Invalid) as caught:
+            defaults_of(self.config_map(**data))
+        assert words in str(caught.value)
+        assert "swiftop-defaults" in str(caught.value)
+        assert {problem.reason for problem in caught.value.problems} == {"InvalidDefaults"}
+
+    def test_a_run_on_the_cpu_asks_for_little_and_a_gpu_for_what_feeds_it(self) -> None:
+        small, large = (merged(run_of(spec).spec, defaults_of()).resources for spec in (MINIMAL, TWO_NODES))
+        assert (small.cpu, small.memory, small.shared_memory) == ("1", "4Gi", None)
+        assert (large.cpu, large.memory, large.shared_memory) == ("64", "512Gi", "64Gi")
+
+
+class TestStrategicMerge:
+    """runtime.podPatch."""
+
+    def test_named_items_are_merged_in_place_and_new_ones_follow(self) -> None:
+        base = {"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}]}, {"name": "b"}]}
+        patch = {"containers": [{"name": "c"}, {"name": "a", "env": [{"name": "X", "value": "2"}, {"name": "Y"}]}]}
+        assert strategic_merge(base, patch) == {
+            "containers": [
+                {"name": "a", "env": [{"name": "X", "value": "2"}, {"name": "Y"}]},
+                {"name": "b"},
+                {"name": "c"},
+            ]
+        }
+
+    def test_other_lists_are_replaced_and_inputs_stay(self) -> None:
+        base, patch = {"args": [1, 2], "m": {"a": 1}}, {"args": [3], "m": {"b": 2}}
+        assert strategic_merge(base, patch) == {"args": [3], "m": {"a": 1, "b": 2}}
+        assert base == {"args": [1, 2], "m": {"a": 1}}
