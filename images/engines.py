@@ -37,7 +37,6 @@ class Request:
 def common_options(request: Request) -> list[str]:
     """The options that docker and buildah spell alike."""
     options = ["--file", str(request.context / request.image.dockerfile)]
-    options += [part for ref in request.refs for part in ("--tag", ref)]
     options += [part for item in sorted(request.arguments.items()) for part in ("--build-arg", "=".join(item))]
     options += [
         part for name, file in sorted(request.secrets.items()) for part in ("--secret", f"id={name},src={file}")
@@ -58,8 +57,9 @@ class Docker:
 
     def build(self, request: Request, target: Path, run: Run) -> None:
         """Build into the daemon's store, then save under both names."""
-        context = str(request.context)
-        run(["docker", "buildx", "build", "--load", "--progress", "plain", *common_options(request), context])
+        tags = [part for ref in request.refs for part in ("--tag", ref)]
+        options = ["--load", "--progress", "plain", *tags, *common_options(request)]
+        run(["docker", "buildx", "build", *options, str(request.context)])
         run(["docker", "save", "--output", str(target), *request.refs])
 
 
@@ -86,10 +86,11 @@ class Buildah:
             self._ensure_base(str(base), run)
         # A base from a registry is pulled when missing; one that was made here must never be asked of a registry.
         pull = "--pull=never" if own_base else "--pull=missing"
-        options = ["--isolation", "chroot", "--layers", "--format", "oci", pull, *common_options(request)]
-        run(self.command("build", *options, str(request.context)))
+        ref = request.refs[0]  # the other names stand in the archive alone
+        options = ["--isolation", "chroot", "--layers", "--format", "oci", pull, "--tag", ref]
+        run(self.command("build", *options, *common_options(request), str(request.context)))
         with tempfile.TemporaryDirectory(dir=self.cache, prefix="layout-") as layout:
-            run(self.command("push", "--quiet", *COMPRESSION, request.refs[0], f"oci:{layout}:image"))
+            run(self.command("push", "--quiet", *COMPRESSION, ref, f"oci:{layout}:image"))
             archive.pack_layout(Path(layout), request.refs, target)
 
     def _ensure_base(self, base: str, run: Run) -> None:
