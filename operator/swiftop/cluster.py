@@ -88,14 +88,16 @@ class Cluster:
         self.namespace = "default"  # of the current kubeconfig context
 
     @classmethod
-    async def connect(cls, *, wrote: Callable[[str, Object], None] | None = None) -> Cluster:
-        """Log in with the pod's service account, or with the current kubeconfig outside of a cluster."""
+    async def connect(
+        cls, *, kubeconfig: str | None = None, wrote: Callable[[str, Object], None] | None = None
+    ) -> Cluster:
+        """Log in with the pod's service account, or outside of a cluster with this or the current kubeconfig."""
         configuration = Configuration()
-        if in_cluster():
+        if kubeconfig is None and in_cluster():
             login.load_incluster_config(client_configuration=configuration)
             return cls(configuration, wrote=wrote)
         try:
-            loader = await login.load_kube_config(client_configuration=configuration, persist_config=False)
+            loader = await login.load_kube_config(kubeconfig, client_configuration=configuration, persist_config=False)
         except (login.ConfigException, OSError) as error:
             problem = Problem("kubeconfig", str(error), "set KUBECONFIG, or run inside a cluster")
             raise Invalid((problem,)) from error

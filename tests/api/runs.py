@@ -1,0 +1,25 @@
+"""A run for tests of the operator against an API server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from swiftop import names
+
+
+def run_of(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
+    """A run that needs no GPU, no volume and no Secret, so that it gets as far as its Job everywhere."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": "SFTRun",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "model": {"id": "Qwen/Qwen2.5-0.5B-Instruct"},
+            "datasets": [{"id": "swift/self-cognition"}],
+            "resources": {"gpus": 0},
+            "output": {"ephemeral": True},
+            # Nowhere schedulable: these tests are about the API server only.
+            "placement": {"nodeSelector": {"swiftop.dev/no-such-node": "true"}},
+            **spec,
+        },
+    }
