@@ -14,7 +14,7 @@ from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.build import Resolved
 from swiftop.decide import Fail, Finish, Phase, Verdict, Wait
 from swiftop.names import ConditionType, Reason, State
-from swiftop.observe import Cause, Observed, Progress, seconds_of, tail, text_of
+from swiftop.observe import Cause, JobFacts, Observed, Progress, seconds_of, tail, text_of
 from swiftop.status import conditions
 from swiftop.status.display import progress_texts, spec_texts
 from swiftop.swift.paths import RunIdentity, output_dir
@@ -107,7 +107,7 @@ def status_of(
         "bestCheckpoint": best,
         "attempts": max(job.attempt if job else 0, previous.get("attempts") or 0),
         "startTime": previous.get("startTime") or (job.created if job else None),
-        "completionTime": ((job.finished if job else "") or text_of(now)) if over else None,
+        "completionTime": previous.get("completionTime") or _completed(job, now) if over else None,
         "gpuSeconds": _gpu_seconds(view, observed, previous, now=now),
         "tracking": {"url": view.url} if view and view.url else (None if view else previous.get("tracking")),
         "failure": _failure(verdict.cause) if isinstance(verdict, Fail) else None,
@@ -210,6 +210,10 @@ def _gpu_seconds(view: RunView | None, observed: Observed, previous: Mapping[str
         if pod.scheduled_at
     )
     return max(known, int(held * view.gpus)) or None
+
+
+def _completed(job: JobFacts | None, now: float) -> str:
+    return (job.finished if job else "") or text_of(now)
 
 
 def _failure(cause: Cause) -> Status:

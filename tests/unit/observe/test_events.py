@@ -1,0 +1,93 @@
+"""Which object is asked for its events, and what they tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from swiftop import names
+from swiftop.observe import JobFacts, Observed, PodFacts, Question, obstacle_of, question_of, seconds_of
+from swiftop.observe.facts import Cause
+
+NOW = seconds_of("2027-01-15T08:10:00Z")
+JOB = JobFacts(name="run-1", uid="j", owner_uid="r", attempt=1, created="2027-01-15T08:00:00Z", started=True)
+POD = PodFacts(
+    name="p", uid="p", index=0, created="2027-01-15T08:00:00Z", phase="Pending", scheduled=True,
+    scheduled_at="2027-01-15T08:00:01Z",
+)  # fmt: skip
+CLAIM = {"metadata": {"name": "run-output", "uid": "c"}}
+VOLUME_PENDING = Cause("VolumePending", "waiting for a volume")
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected"),
+    [
+        (Observed(), None),
+        (Observed(replace(JOB, started=False)), None),  # its controller has not come to it yet
+        (Observed(replace(JOB, active=1)), None),  # the pod exists, its watch event is under way
+        (Observed(JOB), "j"),
+        (Observed(replace(JOB, failed=True)), None),
+        (Observed(replace(JOB, deleting=True)), None),
+        (Observed(JOB, (POD,)), "p"),
+        (Observed(JOB, (replace(POD, scheduled_at="2027-01-15T08:09:55Z"),)), None),  # mounting takes its time
+        (Observed(JOB, (replace(POD, running_since="2027-01-15T08:00:05Z"),)), None),
+        (Observed(JOB, (replace(POD, waiting=VOLUME_PENDING),)), None),  # the kubelet has told already
+        (Observed(JOB, (replace(POD, scheduled=False, unschedulable=VOLUME_PENDING),)), "c"),
+    ],
+)
+def test_events_are_asked_for_only_where_a_question_is_open(observed: Observed, expected: str | None) -> None:
+    question = question_of(observed, CLAIM, now=NOW)
+    assert (question.uid if question else None) == expected
+
+
+def told(kind: names.Kind, *events: tuple[str, str, str]) -> Cause | None:
+    known: list[dict[str, Any]] = [
+        {"reason": reason, "message": message, "lastTimestamp": time} for reason, message, time in events
+    ]
+    return obstacle_of(Question(kind, "x", "u"), known)
+
+
+def test_the_newest_known_event_counts() -> None:
+    cause = told(
+        names.JOB,
+        ("FailedCreate", "Error creating: exceeded quota: old", "2027-01-15T08:00:00Z"),
+        ("FailedCreate", "Error creating: exceeded quota: new", "2027-01-15T08:05:00Z"),
+        ("SuccessfulCreate", "Created pod", "2027-01-15T08:06:00Z"),
+    )
+    assert cause is not None
+    assert cause.message == "Error creating: exceeded quota: new".removeprefix("Error creating: ")
+    assert told(names.JOB, ("SuccessfulCreate", "Created pod", "")) is None
+
+
+def test_a_series_counts_by_its_last_time() -> None:
+    old = {"reason": "FailedCreate", "message": "exceeded quota: a", "eventTime": "2027-01-15T08:00:00Z"}
+    series = {**old, "message": "exceeded quota: b", "series": {"lastObservedTime": "2027-01-15T09:00:00.123456Z"}}
+    middle = {**old, "message": "exceeded quota: c", "eventTime": "2027-01-15T08:30:00Z", "lastTimestamp": None}
+    cause = obstacle_of(Question(names.JOB, "x", "u"), [series, middle, old])
+    assert cause is not None
+    assert cause.message.endswith("b")
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "quoted"),
+    [
+        (
+            'MountVolume.SetUp failed for volume "v" : configmap "c" not found',
+            "ConfigMapMissing",
+            "ConfigMap c does not",
+        ),
+        (
+            'MountVolume.SetUp failed for volume "v" : configmap references non-existent config key: k.json',
+            "ConfigMapMissing",
+            "no key k.json",
+        ),
+        ("Unable to attach or mount volumes: timed out", "VolumeMountFailed", "timed out"),
+    ],
+)
+def test_a_volume_that_is_not_mounted(message: str, reason: str, quoted: str) -> None:
+    cause = told(names.POD, ("FailedMount", message, "2027-01-15T08:00:00Z"))
+    assert cause is not None
+    assert cause.reason == reason
+    assert quoted in cause.message

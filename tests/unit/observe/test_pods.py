@@ -1,0 +1,94 @@
+"""Facts of a pod out of the words of scheduler and kubelet, as the real ones say them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swiftop.observe import Cause, pod_facts
+
+
+def pod(**status: Any) -> dict[str, Any]:
+    meta = {"name": "p", "uid": "u", "creationTimestamp": "2027-01-15T08:00:00Z"}
+    return {"metadata": meta, "spec": {}, "status": status}
+
+
+def unschedulable(message: str) -> Cause:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    cause = pod_facts(pod(conditions=[condition]), gpu_resource="nvidia.com/gpu").unschedulable
+    assert cause is not None
+    return cause
+
+
+def waiting(reason: str, message: str) -> Cause | None:
+    container = {"name": "trainer", "state": {"waiting": {"reason": reason, "message": message}}}
+    return pod_facts(pod(containerStatuses=[container]), gpu_resource="nvidia.com/gpu").waiting
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            "0/3 nodes are available: 1 node(s) had untolerated taint {a: b}, 2 Insufficient nvidia.com/gpu. "
+            "no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful.",
+            "InsufficientGPU",
+        ),
+        ("0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient nvidia.com/gpu.", "InsufficientGPU"),
+        ("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.shared.", "Unschedulable"),
+        ("0/1 nodes are available: 1 Insufficient cpu.", "Unschedulable"),
+        ('0/1 nodes are available: persistentvolumeclaim "x" not found.', "ClaimMissing"),
+        ("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "VolumePending"),
+        ("", "Unschedulable"),
+    ],
+)
+def test_unschedulable(message: str, reason: str) -> None:
+    assert unschedulable(message).reason == reason
+
+
+def test_the_schedulers_second_thoughts_change_with_every_try_and_are_left_out() -> None:
+    first = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
+    told = {unschedulable(first + tail).message for tail in ("", " preemption: 0/2 nodes", " preemption: 0/3 nodes")}
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "expected", "quoted"),
+    [
+        ("ErrImagePull", 'failed to resolve "docker.io/x"', "ImagePullFailed", "docker.io/x"),
+        ("InvalidImageName", "couldn't parse image", "ImagePullFailed", "parse"),
+        ("CreateContainerConfigError", 'secret "s" not found', "SecretMissing", "Secret s does not exist"),
+        (
+            "CreateContainerConfigError",
+            "couldn't find key K in Secret team/s",
+            "SecretKeyMissing",
+            "Secret s has no key K",
+        ),
+        ("CreateContainerConfigError", 'configmap "c" not found', "ConfigMapMissing", "ConfigMap c"),
+        ("CreateContainerConfigError", "container has runAsNonRoot", "ContainerConfigError", "runAsNonRoot"),
+        ("RunContainerError", 'exec: "python": not found', "ContainerConfigError", "python"),
+    ],
+)
+def test_a_container_that_does_not_start(reason: str, message: str, expected: str, quoted: str) -> None:
+    cause = waiting(reason, message)
+    assert cause is not None
+    assert cause.reason == expected
+    assert quoted in cause.message
+
+
+@pytest.mark.parametrize("reason", ["ContainerCreating", "PodInitializing", ""])
+def test_a_container_on_its_way_is_no_cause(reason: str) -> None:
+    assert waiting(reason, "") is None
+
+
+def test_the_trainer_counts_and_not_its_sidecar() -> None:
+    sidecar = {"name": "sidecar", "state": {"terminated": {"exitCode": 1}}}
+    trainer = {"name": "trainer", "state": {"running": {"startedAt": "2027-01-15T08:00:00Z"}}}
+    facts = pod_facts(pod(containerStatuses=[sidecar, trainer], phase="Running"), gpu_resource="nvidia.com/gpu")
+    assert facts.running_since
+    assert not facts.over
+
+
+def test_a_pod_on_a_node_is_scheduled_even_without_the_condition() -> None:
+    bound = {**pod(), "spec": {"nodeName": "n"}}
+    assert pod_facts(bound, gpu_resource="nvidia.com/gpu").scheduled
