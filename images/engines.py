@@ -109,7 +109,8 @@ class Buildah:
         return found.returncode == 0
 
 
-# Measured on the CPU trainer: see docs/performance.md.
+# The CPU trainer (2.2 GB unpacked) on 2 cores: containerd imports it in 38 s from zstd level 1 (0.67 GB), in 45 s
+# uncompressed, in 60 s from gzip (0.71 GB).
 COMPRESSION = ("--compression-format", "zstd", "--compression-level", "1")
 
 
@@ -131,7 +132,7 @@ def choose(name: str | None, cache: Path, run: Run) -> Engine:
 
 def missing_packages(which: Callable[[str], str | None] = shutil.which) -> list[str]:
     """Debian packages without which buildah cannot work here."""
-    wanted = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+    wanted = {"buildah": "buildah", "mmdebstrap": "mmdebstrap", "zstd": "zstd"}  # zstd: to look into an archive
     return [package for command, package in wanted.items() if which(command) is None]
 
 
