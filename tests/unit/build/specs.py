@@ -71,7 +71,13 @@ PLATFORM: dict[str, Any] = {
         "schedulerName": "other",
         "nodeSelector": {"gpu": "h100"},
         "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
-        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
+        "affinity": {
+            "podAntiAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": [
+                    {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"noisy": "true"}}}
+                ]
+            }
+        },
     },
     "lifecycle": {"activeDeadlineSeconds": 3600, "stallSeconds": 900},
     "runtime": {
