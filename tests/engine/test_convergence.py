@@ -158,6 +158,7 @@ class Chaos:
             self.jobs_seen.add(job["metadata"]["uid"])
         assert len(self.jobs_seen) <= 1
         assert self.harness.run["spec"] == self.spec
+        assert not self.harness.run["metadata"].keys() & {"labels", "annotations", "finalizers"}
         shown = json.dumps([o for o in self.harness.cluster.objects.values() if o["kind"] != "Secret"])
         assert CANARY not in shown + json.dumps(self.harness.cluster.posted)
 

@@ -10,6 +10,7 @@ import pytest
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
 from swiftop.names import ConditionType
+from swiftop.status.conditions import held
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import termination
 
@@ -222,6 +223,15 @@ async def test_an_invalid_run_is_stalled_with_a_suggestion_and_starts_once_it_is
     await harness.settle()
     assert harness.condition("Validated")[0] == "True"
     assert harness.condition("Stalled")[0] == "False"
+    assert harness.jobs_created() == 1
+
+
+async def test_what_has_no_effect_is_a_warning_and_no_refusal() -> None:
+    harness = Harness()
+    harness.apply(training={"evalSteps": 10})
+    await harness.settle()
+    assert harness.condition("Validated") == ("True", "Valid")
+    assert "spec.training.evalSteps" in held(harness.status)["Validated"]["message"]
     assert harness.jobs_created() == 1
 
 

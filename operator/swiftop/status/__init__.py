@@ -17,6 +17,7 @@ from swiftop.names import ConditionType, Reason, State
 from swiftop.observe import Cause, JobFacts, Observed, Progress, seconds_of, tail, text_of
 from swiftop.status import conditions
 from swiftop.status.display import progress_texts, spec_texts
+from swiftop.swift.check import warnings
 from swiftop.swift.paths import RunIdentity, output_dir
 from swiftop.swift.tracking import tracking_url
 
@@ -57,6 +58,7 @@ class RunView:
     url: str | None
     deadline: int | None
     texts: Mapping[str, str]
+    warning: str = ""  # what is allowed but has no effect
 
 
 def view_of(run: SFTRun) -> RunView:
@@ -70,6 +72,7 @@ def view_of(run: SFTRun) -> RunView:
         url=tracking_url(spec, identity),
         deadline=spec.lifecycle.active_deadline_seconds,
         texts=spec_texts(spec),
+        warning="; ".join(str(problem) for problem in warnings(spec)),
     )
 
 
@@ -89,7 +92,10 @@ def status_of(
     reported = _last_progress(observed)
     progress = _progress(reported, previous, over=over)
     checkpoint, best = _checkpoints(reported, view, previous)
-    aspects = conditions.aspects_of(verdict, observed=observed, before=before) | conditions.progress_aspects(
+    warning = view.warning if view else ""
+    aspects = conditions.aspects_of(
+        verdict, observed=observed, before=before, warning=warning
+    ) | conditions.progress_aspects(
         verdict,
         before=before,
         heard=observed.progress is not None,

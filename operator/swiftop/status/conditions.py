@@ -50,19 +50,24 @@ def held(status: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {condition["type"]: condition for condition in status.get("conditions") or ()}
 
 
-def aspects_of(verdict: Verdict, *, observed: Observed, before: Mapping[str, Mapping[str, Any]]) -> Aspects:
+def aspects_of(
+    verdict: Verdict, *, observed: Observed, before: Mapping[str, Mapping[str, Any]], warning: str = ""
+) -> Aspects:
     """What the verdict means for each condition, but for the two that progress decides (`progress_aspects`)."""
     match verdict:
         case Wait():
-            return _waiting(verdict)
+            aspects = _waiting(verdict)
         case Blocked():
-            return _blocked(verdict)
+            aspects = _blocked(verdict)
         case Finish():
-            return _finished(verdict)
+            aspects = _finished(verdict)
         case Fail():
-            return _failed(verdict.cause, observed, before)
+            aspects = _failed(verdict.cause, observed, before)
         case Rest() | StartAttempt():
             return {}
+    if aspects[Type.VALIDATED].status == "True":
+        aspects[Type.VALIDATED] = Aspect("True", Reason.VALID, warning[:_MESSAGE_CHARACTERS])
+    return aspects
 
 
 def said(cause: Cause) -> str:
