@@ -108,7 +108,8 @@ class Progress:
         """Run one command to its end; a failure carries the last lines of its output."""
         if self._file is None:
             raise RuntimeError("use Progress as a context manager")
-        self._say(" ".join(part for part in command[:6] if not part.startswith("/")))
+        words = [word for word in command if not word.startswith(("-", "/")) and word != "unshare"]
+        self._say(" ".join(words[:3]))
         last: list[str] = []
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             for line in process.stdout or ():

@@ -74,9 +74,9 @@ class Buildah:
     cache: Path
 
     def command(self, *words: str) -> list[str]:
-        """A buildah command on our own store."""
+        """A buildah command on our own store, in a mount namespace of its own: what it mounts ends with it."""
         store = ("--root", str(self.cache / "storage"), "--runroot", str(self.cache / "storage-run"))
-        return ["buildah", *store, *words]
+        return ["unshare", "--mount", "buildah", *store, *words]
 
     def build(self, request: Request, target: Path, run: Run) -> None:
         """Make the base if needed, build, push into a layout directory, tar that."""
@@ -86,6 +86,7 @@ class Buildah:
             self._ensure_base(str(base), run)
         # A base from a registry is pulled when missing; one that was made here must never be asked of a registry.
         pull = "--pull=never" if own_base else "--pull=missing"
+        run(self.command("rm", "--all"))  # what a failed or killed build left; whoever builds holds the lock
         ref = request.refs[0]  # the other names stand in the archive alone
         options = ["--isolation", "chroot", "--layers", "--format", "oci", pull, "--tag", ref]
         run(self.command("build", *options, *common_options(request), str(request.context)))

@@ -72,8 +72,8 @@ def test_buildah_makes_the_base_and_never_asks_a_registry_for_it(
     (tmp_path / "base" / f"debian-trixie-{debian.recipe()}.tar").touch()
     commands: Recorded = []
     Buildah(tmp_path).build(request_, tmp_path / "image.tar", record(commands))
-    base, tag, build, push = commands
-    assert all(command[:3] == ["buildah", "--root", str(tmp_path / "storage")] for command in commands)
+    base, tag, _clean, build, push = commands
+    assert all(command[2:5] == ["buildah", "--root", str(tmp_path / "storage")] for command in commands)
     assert ("--tag", debian.local_name()) in pairs(base)
     assert tag[-3:] == ["tag", debian.local_name(), DEBIAN]
     assert "--pull=never" in build
@@ -87,7 +87,7 @@ def test_a_base_named_by_the_user_is_pulled(request_: Request, tmp_path: Path) -
     commands: Recorded = []
     pinned = replace(request_, arguments={"BASE": "docker.io/library/debian@sha256:00"})
     Buildah(tmp_path).build(pinned, tmp_path / "image.tar", record(commands))
-    build, _push = commands
+    _clean, build, _push = commands
     assert "--pull=missing" in build
 
 
