@@ -1,0 +1,259 @@
+"""The real zip file around a stand-in for ms-swift: outcomes, signals, output, HTTP."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from tests.runner.harness import FAKE, PYTHON, Bench, wait_until
+
+KEY = "sk-0123456789-abcdef"
+
+
+def test_a_run_to_its_last_step_and_never_again(pid1: Bench) -> None:
+    code, message = pid1.fake("finish", maxSteps=20).end()
+    assert (code, message["outcome"], message["reason"], message["log"]) == (0, "finished", "MaxSteps", "")
+    progress = message["progress"]
+    assert (progress["step"], progress["maxSteps"], progress["phase"], progress["checkpointStep"]) == (20, 20, 4, 20)
+    assert (pid1.record["outcome"], pid1.record["epoch"]) == ("finished", 1)
+
+    lines = (pid1.output / "logging.jsonl").read_text()
+    again = pid1.fake("fail")
+    assert again.end()[0] == 0
+    assert (pid1.output / "logging.jsonl").read_text() == lines
+    assert "had finished before" in again.log
+
+
+def test_progress_lines_stand_alone_in_the_log(bench: Bench) -> None:
+    run = bench.fake("evaluate")
+    run.end()
+    lines = [line for line in run.log.split("\n") if "swiftop-progress" in line]
+    assert len(lines) >= 3
+    assert all(line.startswith("swiftop-progress {") for line in lines)
+    assert json.loads(lines[-1].partition(" ")[2])["step"] == 20
+
+
+def test_early_stopping_is_finished(bench: Bench) -> None:
+    code, message = bench.fake("early").end()
+    assert (code, message["outcome"], message["reason"]) == (0, "finished", "EarlyStopped")
+
+
+def test_exit_zero_without_an_end_of_training_is_no_success(bench: Bench) -> None:
+    code, message = bench.fake("nothing").end()
+    assert (code, message["outcome"], message["reason"]) == (20, "failed", "Unknown")
+
+
+def test_sigterm_saves_and_the_next_execution_resumes(pid1: Bench) -> None:
+    run = pid1.fake("graceful")
+    assert run.wait_for_step(4)["phase"] == 1
+    run.terminate()
+    code, message = run.end()
+    assert (code, message["outcome"], message["reason"]) == (75, "interrupted", "Interrupted")
+    saved = message["progress"]["checkpointStep"]
+    assert saved == message["progress"]["step"] == 4
+
+    run = pid1.fake("finish")
+    code, message = run.end()
+    assert (code, message["reason"], message["progress"]["step"]) == (0, "MaxEpochs", 20)
+    assert f"resuming from {pid1.inside('out')}/checkpoint-{saved}" in run.log
+    assert "execution 1 ended interrupted" in run.log
+    assert [e["outcome"] for e in pid1.record["executions"]] == ["interrupted", "finished"]
+    steps = [json.loads(line).get("loss") for line in (pid1.output / "logging.jsonl").read_text().splitlines()]
+    assert len([loss for loss in steps if loss is not None]) == 20
+
+
+def test_resume_never_starts_anew(bench: Bench) -> None:
+    first = bench.fake("graceful", resume="Never")
+    first.wait_for_step(4)
+    first.terminate()
+    first.end()
+    run = bench.fake("finish", resume="Never")
+    assert run.end()[0] == 0
+    assert "resuming" not in run.log
+
+
+def test_a_checkpoint_of_the_last_step_is_finished(bench: Bench) -> None:
+    assert bench.fake("finish").end()[0] == 0
+    (bench.output / "swiftop-run.json").unlink()
+    code, message = bench.fake("fail").end()
+    assert (code, message["outcome"], message["progress"]["step"]) == (0, "finished", 20)
+    assert bench.record["outcome"] == "finished"
+
+
+def test_workers_are_told_to_stop_and_torchrun_is_not(pid1: Bench) -> None:
+    run = pid1.start([PYTHON, FAKE, "torch.distributed.run", "--nproc_per_node", "2"])
+    run.wait_for_step(4)
+    run.terminate()
+    code, message = run.end()
+    assert (code, message["outcome"], message["progress"]["checkpointStep"]) == (75, "interrupted", 4)
+    assert not (pid1.output / "launcher-was-told").exists()
+
+
+def test_a_child_that_dies_of_a_foreign_sigterm_is_interrupted(pid1: Bench) -> None:
+    run = pid1.fake("sleep")
+    run.wait_for_log("swiftop-progress")
+    run.terminate()
+    code, message = run.end()
+    assert (code, message["outcome"]) == (75, "interrupted")
+
+
+def test_a_killed_child_is_not_finished(bench: Bench) -> None:
+    code, message = bench.fake("killed").end()
+    assert message["outcome"] in ("interrupted", "failed")
+    assert (code, message["reason"]) in ((75, "Interrupted"), (6, "HostOutOfMemory"))
+
+
+def test_a_failure_tells_its_true_exception_in_chinese(bench: Bench) -> None:
+    code, message = bench.fake("fail", environ={"FAKE_TEXT": "第 3 行缺少字段"}).end()
+    assert (code, message["outcome"], message["reason"]) == (20, "failed", "Unknown")
+    assert message["message"] == "RuntimeError: 第 3 行缺少字段"
+    assert message["log"].endswith("RuntimeError: 第 3 行缺少字段")
+    assert "Train:" not in message["log"]
+
+
+def test_a_known_failure_has_its_code_and_suggestion(bench: Bench) -> None:
+    code, message = bench.fake("fail", environ={"FAKE_TEXT": "CUDA out of memory. Tried to allocate 2 GiB"}).end()
+    assert (code, message["reason"]) == (5, "CUDAOutOfMemory")
+    assert "zero3" in message["suggestion"]
+
+
+def test_secrets_are_masked_everywhere(bench: Bench) -> None:
+    run = bench.fake("leak", secretEnv=["FAKE_KEY"], environ={"FAKE_KEY": KEY})
+    _, message = run.end()
+    assert "key=***" in run.log
+    assert message["message"] == "ValueError: 坏密钥 ***"
+    texts = [run.log, json.dumps(message), (bench.output / "swiftop-run.json").read_text()]
+    assert not [text for text in texts if KEY in text or KEY[5:] in text]
+
+
+def test_the_plan_is_not_handed_on(bench: Bench) -> None:
+    run = bench.fake("env", "$(NODE_RANK)", nodes=2, environ={"JOB_COMPLETION_INDEX": "0", "PAI_TRAINING_JOB_ID": "1"})
+    run.end()
+    assert "env 0 [" in run.log
+    assert "'FAKE_OUTPUT'" in run.log
+    assert "SWIFTOP_PLAN" not in run.log
+    assert "PAI_TRAINING_JOB_ID" not in run.log
+
+
+def test_zombies_are_reaped_and_orphans_do_not_hold_the_end(pid1: Bench) -> None:
+    run = pid1.fake("orphans")
+    assert run.end(30)[0] == 0
+    assert "zombies: 0" in run.log
+
+
+def test_an_upload_without_end_is_cut_off_and_finished(bench: Bench) -> None:
+    code, message = bench.fake("flush").end()
+    assert (code, message["outcome"]) == (0, "finished")
+    assert "upload did not end" in message["message"]
+
+
+def test_a_stall_is_ended_and_an_evaluation_is_none(bench: Bench) -> None:
+    code, message = bench.fake("stall", stallSeconds=2).end()
+    assert (code, message["reason"]) == (9, "Stalled")
+    assert bench.fake("evaluate", stallSeconds=2).end()[0] == 0
+
+
+def test_a_newer_execution_stops_the_older_one(bench: Bench) -> None:
+    run = bench.fake("stall")
+    run.wait_for_step(1)
+    record = bench.record
+    (bench.output / "swiftop-run.json").write_text(json.dumps({**record, "epoch": record["epoch"] + 1}))
+    code, message = run.end()
+    assert (code, message["outcome"]) == (75, "interrupted")
+    assert bench.record["epoch"] == record["epoch"] + 1
+    assert "outcome" not in bench.record["executions"][0]
+
+
+def test_another_runs_directory_is_refused(bench: Bench) -> None:
+    bench.fake("finish").end()
+    code, message = bench.fake("finish", run={"namespace": "ns", "name": "demo", "uid": "uid-2", "attempt": 1}).end()
+    assert (code, message["reason"]) == (11, "OutputOccupied")
+
+
+def test_the_other_node_takes_the_first_ones_checkpoint(bench: Bench) -> None:
+    first = bench.fake("graceful")
+    first.wait_for_step(4)
+    first.terminate()
+    first.end()
+    run = {"namespace": "ns", "name": "demo", "uid": "uid-1", "attempt": 2}
+    other = Bench(bench.directory)
+    changes: dict[str, Any] = {"run": run, "nodes": 2, "masterAddr": "localhost"}
+    waiting = other.fake(
+        "env", environ={"JOB_COMPLETION_INDEX": "1"}, terminationLog=bench.inside("other-log"), **changes
+    )
+    zero = bench.fake("env", environ={"JOB_COMPLETION_INDEX": "0"}, **changes)
+    assert waiting.process.wait(30) == 0  # this node cannot know of more than its own exit code
+    zero.process.wait(30)
+    for one in (waiting, zero):
+        assert f"--resume_from_checkpoint {bench.inside('out')}/checkpoint-4" in one.log
+    assert bench.record["epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "reason"),
+    [
+        ({"requiredEnv": ["SWANLAB_API_KEY"]}, 3, "SecretMissing"),
+        ({"swiftVersion": "4.6"}, 3, "VersionMismatch"),
+        ({"gpus": 99}, 3, "GPUMissing"),
+        ({"minFreeBytes": 1 << 60}, 11, "DiskFull"),
+        ({"outputDir": "/proc/nowhere"}, 11, "VolumeNotWritable"),
+        ({"command": ["/nowhere/python"]}, 20, "Unknown"),
+    ],
+)
+def test_what_is_found_before_the_start(bench: Bench, changes: dict[str, Any], code: int, reason: str) -> None:
+    run = (
+        bench.start([PYTHON, FAKE, "finish"], **changes)
+        if "command" not in changes
+        else bench.start(["/nowhere/python"])
+    )
+    ended, message = run.end()
+    assert (ended, message["outcome"], message["reason"]) == (code, "failed", reason)
+    assert message["suggestion"]
+
+
+def test_sigterm_before_the_start_is_an_interruption(bench: Bench) -> None:
+    run = bench.fake("finish", swanlab={"host": "http://127.0.0.1:9"})
+    wait_until(run.progress, what="a runner that answers")
+    run.terminate()
+    code, message = run.end(10)
+    assert (code, message["outcome"]) == (75, "interrupted")
+    assert not (bench.output / "logging.jsonl").exists()
+
+
+def test_a_key_that_swanlab_refuses(bench: Bench) -> None:
+    class Refuse(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(401)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Refuse)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    host = f"http://127.0.0.1:{server.server_port}"
+    code, message = bench.fake("finish", swanlab={"host": host}, environ={"SWANLAB_API_KEY": KEY}).end()
+    server.shutdown()
+    assert (code, message["reason"]) == (10, "TrackerAuthFailed")
+
+
+def test_metrics_and_memory(bench: Bench) -> None:
+    run = bench.fake("graceful")
+    run.wait_for_step(4)
+    assert "swiftop_run_step 4" in (run.get("/metrics") or "")
+    status = open(f"/proc/{run.runner_pid}/status").read()  # noqa: PTH123, SIM115
+    peak = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+    run.process.send_signal(signal.SIGTERM)
+    run.end()
+    assert peak < 40 * 1024, f"{peak} KiB"
+
+
+def test_a_bad_plan_is_told(bench: Bench) -> None:
+    run = bench.start([PYTHON], version=7)
+    assert run.process.wait(10) == 20
+    assert "plan version 7 is not supported" in run.log

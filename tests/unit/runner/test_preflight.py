@@ -1,0 +1,92 @@
+"""What is found before the training starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from swiftop.runner import preflight
+from swiftop.runner.classify import Verdict
+
+
+def reason(verdict: Verdict | None) -> str | None:
+    return verdict.cause.reason if verdict else None
+
+
+def test_required_variables() -> None:
+    environ = {"A": "x", "B": " ", "SECRET": "value"}
+    assert preflight.check_environment(["A"], environ) is None
+    found = preflight.check_environment(["A", "B", "C"], environ)
+    assert reason(found) == "SecretMissing"
+    assert found is not None
+    assert "B, C" in found.message
+
+
+@pytest.mark.parametrize(
+    ("wanted", "installed", "expected"),
+    [
+        ("4.6", "4.6.0", None),
+        ("4.6", "4.6.3.dev0", None),
+        (None, None, None),
+        ("4.6", "4.5.9", "VersionMismatch"),
+        ("3.7", "3.12.6", "VersionMismatch"),
+        ("4.6", None, "VersionMismatch"),
+    ],
+)
+def test_version(wanted: str | None, installed: str | None, expected: str | None) -> None:
+    assert reason(preflight.check_version(wanted, installed)) == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["ms_swift-4.6.0.dist-info", "ms_swift-4.6.0-py3.11.egg-info", "ms-swift-4.6.0.dist-info"]
+)
+def test_the_installed_version_is_read_from_a_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "ms_swift_extra-9.dist-info").mkdir()
+    assert preflight.installed_version(["/nowhere", str(tmp_path)]) == "4.6.0"
+    assert preflight.installed_version(["/nowhere"]) is None
+
+
+def test_output_is_made_and_left_clean(tmp_path: Path) -> None:
+    assert preflight.check_output(tmp_path / "a" / "b", 0) is None
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_output_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert reason(preflight.check_output(tmp_path / "file" / "x", 0)) == "VolumeNotWritable"
+
+
+def test_a_full_volume(tmp_path: Path) -> None:
+    assert reason(preflight.check_output(tmp_path, 1 << 62)) == "DiskFull"
+    assert preflight.storage_verdict(OSError(28, os.strerror(28)), tmp_path).cause.reason == "DiskFull"
+    assert "user" in preflight.storage_verdict(OSError(30, os.strerror(30)), tmp_path).message
+
+
+def test_gpus_are_counted_by_their_device_files(tmp_path: Path) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    assert preflight.count_gpus(tmp_path) == 2
+    assert preflight.check_gpus(2, 2) is None
+    assert reason(preflight.check_gpus(3, 2)) == "GPUMissing"
+
+
+def test_a_name_is_waited_for() -> None:
+    tries: list[str] = []
+
+    def resolve(name: str) -> None:
+        tries.append(name)
+        if len(tries) < 3:
+            raise OSError(-2, "Name or service not known")
+
+    assert preflight.wait_for_name("a.b", resolve=resolve, sleep=lambda _: None) is None
+    assert tries == ["a.b"] * 3
+
+
+def test_a_name_that_never_comes() -> None:
+    def resolve(_: str) -> None:
+        raise OSError(-2, "Name or service not known")
+
+    assert reason(preflight.wait_for_name("a.b", seconds=0, resolve=resolve)) == "CollectiveFailed"

@@ -1,0 +1,149 @@
+"""Progress from real lines of logging.jsonl, however they arrive."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swiftop.runner.progress import (
+    EVALUATING,
+    FINISHED,
+    LINE_LIMIT,
+    PREPARING,
+    TRAINING,
+    LineReader,
+    Tracker,
+    end_last_line,
+    parse_line,
+)
+
+TRAIN = (
+    '{"loss": 6.87437153, "grad_norm": 0.97462171, "learning_rate": 0.0001809, "token_acc": 0.05882353, "epoch": 0.04, '
+    '"global_step/max_steps": "4/20", "elapsed_time": "7s", "remaining_time": "30s", "train_speed(s/it)": 1.848531}\n'
+)
+EVAL = (
+    '{"eval_loss": 6.92732811, "eval_runtime": 0.464, "eval_samples_per_second": 17.243, "epoch": 0.11111111, '
+    '"global_step/max_steps": "5/20", "elapsed_time": "2s", "remaining_time": "2s", "train_speed(s/it)": 0.5192}\n'
+)
+END = (
+    '{"train_runtime": 29.8379, "train_samples_per_second": 1.341, "train_loss": 6.89514439, "epoch": 0.2, '
+    '"global_step/max_steps": "20/20", "elapsed_time": "29s", "train_speed(s/it)": 1.4, "memory(GiB)": 31.5}\n'
+)
+SUMMARY = json.dumps(
+    {
+        "train_dataset": "102.115000±34.552739, min=45.000000, max=174.000000, size=200",
+        "last_model_checkpoint": "/out/checkpoint-20",
+        "best_model_checkpoint": None,
+        "best_metric": None,
+        "global_step": 20,
+        "log_history": [{"loss": 1.0, "step": n} for n in range(20000)],
+        "memory": 0,
+    }
+)
+
+
+def follow(path: Path) -> Tracker:
+    return Tracker(LineReader(path))
+
+
+def test_a_whole_training(tmp_path: Path) -> None:
+    log = tmp_path / "logging.jsonl"
+    tracker = follow(log)
+    assert not tracker.poll()
+    assert tracker.progress.phase == PREPARING
+
+    log.write_text(TRAIN)
+    assert tracker.poll()
+    seen = tracker.progress
+    assert (seen.phase, seen.step, seen.max_steps, seen.loss) == (TRAINING, 4, 20, 6.87437153)
+    assert (seen.seconds_per_step, seen.eta_seconds, seen.learning_rate) == (1.848531, 30, 0.0001809)
+
+    tracker.saw_evaluation()
+    assert tracker.progress.phase == EVALUATING
+    with log.open("a") as file:
+        file.write(EVAL)
+    tracker.poll()
+    assert (seen.phase, seen.eval_loss, seen.step) == (TRAINING, 6.92732811, 5)
+
+    with log.open("a") as file:
+        file.write(END + SUMMARY + "\n")
+    tracker.poll()
+    assert tracker.loop_ended
+    assert tracker.summary_seen
+    assert (seen.phase, seen.step, seen.memory_gib, seen.eta_seconds) == (FINISHED, 20, 31.5, 0)
+    assert not tracker.poll()
+
+
+def test_json_names_are_those_of_the_contract(tmp_path: Path) -> None:
+    assert list(follow(tmp_path / "x").progress.to_json()) == [
+        "version", "updated", "phase", "step", "maxSteps", "epoch", "loss", "evalLoss", "learningRate", "gradNorm",
+        "secondsPerStep", "etaSeconds", "memoryGiB", "checkpointStep", "checkpointTime", "bestStep", "bestMetric",
+    ]  # fmt: skip
+
+
+def test_only_new_lines_count_on_a_resume(tmp_path: Path) -> None:
+    log = tmp_path / "logging.jsonl"
+    log.write_text(TRAIN + END + '{"loss": 1.0, "cut')
+    tracker = follow(log)
+    tracker.skip(end_last_line(log, mend=True))
+    assert not tracker.poll()
+    with log.open("a") as file:
+        file.write(TRAIN)
+    tracker.poll()
+    assert (tracker.lines, tracker.loop_ended, tracker.progress.step) == (1, False, 4)
+
+
+def test_another_node_mends_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "logging.jsonl"
+    log.write_text("{half")
+    assert end_last_line(log, mend=False) == 5
+    assert log.read_text() == "{half"
+    assert end_last_line(tmp_path / "none", mend=True) == 0
+
+
+def test_a_replaced_file_is_read_from_its_start(tmp_path: Path) -> None:
+    log = tmp_path / "logging.jsonl"
+    log.write_text(TRAIN + TRAIN)
+    tracker = follow(log)
+    tracker.poll()
+    log.write_text(EVAL)
+    tracker.poll()
+    assert tracker.progress.step == 5
+
+
+def test_numbers_that_json_does_not_know_are_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "logging.jsonl"
+    log.write_text('{"loss": NaN, "grad_norm": Infinity, "global_step/max_steps": "1/2"}\n' * 3 + "not json\n[1]\n")
+    tracker = follow(log)
+    tracker.poll()
+    assert (tracker.progress.loss, tracker.progress.grad_norm, tracker.nan_lines) == (None, None, 3)
+    json.dumps(tracker.progress.to_json(), allow_nan=False)
+    with log.open("a") as file:
+        file.write(TRAIN)
+    tracker.poll()
+    assert tracker.nan_lines == 0
+
+
+def test_a_huge_line_costs_little_memory(tmp_path: Path) -> None:
+    log = tmp_path / "logging.jsonl"
+    log.write_text(SUMMARY + "\n" + TRAIN)
+    assert len(SUMMARY) > 5 * LINE_LIMIT
+    lines = LineReader(log).read()
+    assert [len(line) <= LINE_LIMIT for line in lines] == [True, True]
+    assert (parse_line(lines[0]) or {})["global_step"] == 20
+
+
+@given(cuts=st.lists(st.integers(1, 200), max_size=12))
+def test_lines_may_come_in_pieces(tmp_path_factory: object, cuts: list[int]) -> None:
+    path = Path(tmp_path_factory.mktemp("p")) / "log"  # type: ignore[attr-defined]
+    reader, lines = LineReader(path), []
+    rest = (TRAIN + EVAL + END).encode()
+    for cut in [*cuts, len(rest)]:
+        with path.open("ab") as file:
+            file.write(rest[:cut])
+        rest = rest[cut:]
+        lines += reader.read()
+    assert b"\n".join(lines) + b"\n" == (TRAIN + EVAL + END).encode()

@@ -1,0 +1,76 @@
+"""SwanLab's login is asked before the training starts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from swiftop.runner import tracker
+
+
+@contextmanager
+def login_server(*codes: int) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+    seen: list[tuple[str, str | None]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.append((self.path, self.headers.get("authorization")))
+            self.send_response(codes[min(len(seen), len(codes)) - 1])
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", seen
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(200, None), (401, "TrackerAuthFailed"), (403, "TrackerAuthFailed"), (404, None)]
+)
+def test_an_answer_decides_at_once(code: int, reason: str | None) -> None:
+    with login_server(code) as (host, seen):
+        verdict = tracker.check(host, "the-key", sleep=pytest.fail)
+    assert (verdict.cause.reason if verdict else None) == reason
+    assert seen == [("/api/login/api_key", "the-key")]
+    assert verdict is None or "the-key" not in verdict.message
+
+
+def test_a_server_that_is_starting_is_asked_again() -> None:
+    pauses: list[float] = []
+    with login_server(503, 429, 200) as (host, seen):
+        assert tracker.check(host, "k", sleep=pauses.append) is None
+    assert (len(seen), pauses) == (3, [1.0, 2.0])
+
+
+def test_no_answer_is_unreachable_after_bounded_tries() -> None:
+    with login_server(200) as (host, _):
+        pass
+    pauses: list[float] = []
+    verdict = tracker.check(host, "k", sleep=pauses.append)
+    assert verdict is not None
+    assert verdict.cause.reason == "TrackerUnreachable"
+    assert host in verdict.message
+    assert pauses == list(tracker.PAUSES)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("https://api.swanlab.cn", "https://api.swanlab.cn/api/login/api_key"),
+        ("", "https://api.swanlab.cn/api/login/api_key"),
+        ("http://swan.example/", "http://swan.example/api/login/api_key"),
+        ("swan.example/api", "https://swan.example/api/login/api_key"),
+    ],
+)
+def test_where_the_login_is(host: str, url: str) -> None:
+    assert tracker.login_url(host) == url
