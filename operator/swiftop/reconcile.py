@@ -33,7 +33,7 @@ from typing import Any
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.build import Context, Defaults, Resolved, deadline, defaults_of, resolved_of, runner_config_map
-from swiftop.decide import Blocked, Facts, Fail, Finish, Rest, StartAttempt, Verdict, Wait, decide
+from swiftop.decide import Blocked, Facts, Fail, Finish, StartAttempt, Verdict, Wait, decide
 from swiftop.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, Refused
 from swiftop.kinds import KINDS, Handler
 from swiftop.names import Reason
@@ -106,7 +106,7 @@ class Reconciler:
         run, refused = _parse(handler, obj)
         observed = await self._observe(obj, run)
         attempts = status.get("attempts") or 0
-        verdict = decide(Facts(ended=False, attempts=attempts, observed=observed))
+        verdict = decide(Facts(attempts=attempts, observed=observed))
         resolved = None
         if isinstance(verdict, StartAttempt):
             if not live:
@@ -180,7 +180,7 @@ class Reconciler:
             text = f"the API server refuses what the spec asks for: {_server_words(error, 422)}"
             return Blocked(Cause(Reason.INVALID_SPEC, text), stalled=True), Observed(), None
         observed = observe(uid=run.metadata.uid, jobs=[job], pods=())
-        verdict = decide(Facts(ended=False, attempts=start.attempt, observed=observed))
+        verdict = decide(Facts(attempts=start.attempt, observed=observed))
         return verdict, observed, resolved_of(job)
 
     async def _make_children(self, handler: Handler, run: SFTRun, attempt: int) -> Object:
@@ -291,7 +291,7 @@ class Reconciler:
             self._written[key] = now
             if event := event_of(previous, new):
                 await self._cluster.event(obj, *event)
-        if isinstance(verdict, Finish | Fail | Rest | StartAttempt):
+        if isinstance(verdict, Finish | Fail | StartAttempt):
             self._written.pop(key, None)
             return None
         wakes = [wake for wake in (verdict.wake, held_back) if wake is not None]

@@ -1,4 +1,4 @@
-"""The next step of a run: facts in, one verdict out. A table of rules, of which the first that applies wins.
+"""The next step of a run that is not over: facts in, one verdict out. A table of rules, of which the first that applies wins.
 
 Pure and level-triggered: the same facts give the same verdict however often and in which order events arrived. Nothing
 here reads the printed word ``status.state``; of the status only facts count that cannot be derived again.
@@ -31,14 +31,8 @@ class Phase(Enum):
 class Facts:
     """All that a verdict depends on."""
 
-    ended: bool  # the status says Succeeded True or False: for good
     attempts: int  # started so far, by the status
     observed: Observed
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """The run is over; nothing is ever done again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +76,12 @@ class Fail:
     cause: Cause
 
 
-Verdict = Rest | StartAttempt | Blocked | Wait | Finish | Fail
+Verdict = StartAttempt | Blocked | Wait | Finish | Fail
 
 
 def decide(facts: Facts) -> Verdict:
     """Verdict of the first rule that applies."""
     return next(verdict for rule in _RULES if (verdict := rule(facts)) is not None)
-
-
-def _rest_when_ended(facts: Facts) -> Verdict | None:
-    return Rest() if facts.ended else None
 
 
 def _start_once(facts: Facts) -> Verdict | None:
@@ -182,7 +172,6 @@ def _interrupted(pod: PodFacts) -> bool:
 
 
 _RULES: tuple[Callable[[Facts], Verdict | None], ...] = (
-    _rest_when_ended,
     _start_once,
     _fail_without_job,
     _finish,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from swiftop.decide import Blocked, Fail, Finish, Phase, Rest, StartAttempt, Verdict, Wait
+from swiftop.decide import Blocked, Fail, Finish, Phase, StartAttempt, Verdict, Wait
 from swiftop.names import ConditionType as Type
 from swiftop.names import Reason
 from swiftop.observe import Cause, Observed
@@ -63,7 +63,7 @@ def aspects_of(
             aspects = _finished(verdict)
         case Fail():
             aspects = _failed(verdict.cause, observed, before)
-        case Rest() | StartAttempt():
+        case StartAttempt():
             return {}
     if aspects[Type.VALIDATED].status == "True":
         aspects[Type.VALIDATED] = Aspect("True", Reason.VALID, warning[:_MESSAGE_CHARACTERS])

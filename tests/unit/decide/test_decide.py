@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from swiftop.decide import Facts, Fail, Finish, Phase, Rest, StartAttempt, Verdict, Wait, decide
+from swiftop.decide import Facts, Fail, Finish, Phase, StartAttempt, Verdict, Wait, decide
 from swiftop.observe import Cause, End, JobFacts, Observed, Outcome, PodFacts
 
 JOB = JobFacts(name="run-1", uid="j", owner_uid="r", attempt=1, created="2027-01-15T08:00:00Z", started=True, active=1)
@@ -26,8 +26,8 @@ def said(outcome: str, reason: str) -> PodFacts:
     return replace(PLACED, phase=phase, end=End(exit_code=code, reason="", message="", finished="", outcome=words))
 
 
-def verdict(observed: Observed, *, attempts: int = 1, ended: bool = False) -> Verdict:
-    return decide(Facts(ended=ended, attempts=attempts, observed=observed))
+def verdict(observed: Observed, *, attempts: int = 1) -> Verdict:
+    return decide(Facts(attempts=attempts, observed=observed))
 
 
 def test_a_run_is_started_once_and_never_again() -> None:
@@ -36,11 +36,6 @@ def test_a_run_is_started_once_and_never_again() -> None:
     assert isinstance(again, Fail)
     assert again.cause.reason == "JobDeleted"
     assert isinstance(verdict(Observed(JOB), attempts=0), Wait)  # the status write after the start was lost
-
-
-@pytest.mark.parametrize("observed", [Observed(), Observed(JOB), Observed(replace(JOB, failed=True))])
-def test_a_run_that_is_over_is_left_alone(observed: Observed) -> None:
-    assert verdict(observed, ended=True) == Rest()
 
 
 @pytest.mark.parametrize(
