@@ -1,4 +1,4 @@
-"""The next step of a run that is not over: facts in, one verdict out. A table of rules, of which the first that applies wins.
+"""The next step of a run that is not over: facts in, one verdict out. A table of rules: the first that applies wins.
 
 Pure and level-triggered: the same facts give the same verdict however often and in which order events arrived. Nothing
 here reads the printed word ``status.state``; of the status only facts count that cannot be derived again.
