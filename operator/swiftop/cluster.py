@@ -49,6 +49,7 @@ Objects = list[Object]  # inside a class with a method named list, the type need
 _SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _USER_AGENT = f"swiftop/{version('swiftop')}"
 _PAGE = 200  # objects per LIST page: bounds the memory of a resync
+_EVENTS_AT_ONCE = 4  # Events give way to what runs wait for
 _LOG_BYTES = 64 * 1024  # of a pod's log tail: a training that prints megabytes per line must not fill the operator
 
 
@@ -80,11 +81,15 @@ class Cluster:
     ) -> None:
         """``wrote`` is told each verb and answer of a write, so that a store can know them before the watch does."""
         configuration.connection_pool_maxsize = 64
+        # Else aiohttp looks for a .netrc in a thread at every single request.
+        configuration.client_session_kwargs = {"trust_env": False}
         self._configuration = configuration
         self._client = ApiClient(configuration)
         self._timeout = timeout
         self._wrote = wrote or (lambda _verb, _obj: None)
         self._refresher: asyncio.Task[None] | None = None
+        self._posting: set[asyncio.Task[None]] = set()
+        self._few_at_once = asyncio.Semaphore(_EVENTS_AT_ONCE)
         self.namespace = "default"  # of the current kubeconfig context
 
     @classmethod
@@ -208,7 +213,7 @@ class Cluster:
         return await self._write("PATCH", path, body, content="application/merge-patch+json")
 
     async def event(self, obj: Object, type_: str, reason: str, message: str) -> None:
-        """Post a Kubernetes Event. It is a courtesy: a failure is logged and never fails what it tells about."""
+        """Post a Kubernetes Event in the background. It is a courtesy: nothing waits for it or fails with it."""
         meta, now = obj["metadata"], datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {
             "apiVersion": "v1",
@@ -230,10 +235,22 @@ class Cluster:
             "source": {"component": names.FIELD_MANAGER},
             "reportingComponent": names.FIELD_MANAGER,
         }
+        task = asyncio.create_task(self._post(body), name="event")
+        self._posting.add(task)
+        task.add_done_callback(self._posting.discard)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait for the Events that are on their way, but not for long."""
+        if self._posting:
+            await asyncio.wait(self._posting, timeout=seconds)
+
+    async def _post(self, event: Object) -> None:
+        meta = event["metadata"]
         try:
-            await self._json("POST", path_of(names.EVENT, meta["namespace"]), body=body)
+            async with self._few_at_once:
+                await self._json("POST", path_of(names.EVENT, meta["namespace"]), body=event)
         except SwiftopError as error:
-            log.warning("event %s of %s/%s not posted: %s", reason, meta["namespace"], meta["name"], error)
+            log.warning("event %s of %s not posted: %s", event["reason"], event["involvedObject"]["name"], error)
 
     # Transport
 

@@ -95,6 +95,7 @@ async def test_events_are_found_by_their_object_only(k8s: Cluster, namespace: st
     one, other = [await k8s.create(run_of(name, namespace)) for name in ("a", "b")]
     await k8s.event(one, "Warning", "QuotaExceeded", "x" * 5000)
     await k8s.event(other, "Normal", "Running", "fine")
+    await k8s.settle(10)
     found = await k8s.events_for(names.SFTRUN, namespace, "a", one["metadata"]["uid"])
     assert [(event["type"], event["reason"], len(event["message"])) for event in found] == [
         ("Warning", "QuotaExceeded", 1024)
@@ -107,6 +108,7 @@ async def test_an_event_that_cannot_be_posted_fails_nothing(
     nowhere = run_of("a", "no-such-namespace")
     nowhere["metadata"]["uid"] = "u"
     await k8s.event(nowhere, "Normal", "Running", "lost")
+    await k8s.settle(10)
     assert "not posted" in caplog.text
 
 
