@@ -96,7 +96,8 @@ def serve(answer: Callable[[Request], Reply], *, port: int, recorder: Recorder) 
                 reply = as_json(recorder.entries())
             else:
                 reply = answer(request)
-                recorder.add(request, reply)
+                if not request.path.startswith("/_"):
+                    recorder.add(request, reply)
             self._send(reply)
 
         def _send(self, reply: Reply) -> None:

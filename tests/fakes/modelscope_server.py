@@ -1,6 +1,6 @@
 """The download part of the ModelScope API, as much of it as the real client (modelscope 1.40, ms-swift 4.6) asks for.
 
-``modelscope_server.py --root DIR --port N [--token T]`` serves ``DIR/models/<owner>/<name>/**`` and
+``modelscope_server.py --root DIR --port N [--token-sha256 HEX]`` serves ``DIR/models/<owner>/<name>/**`` and
 ``DIR/datasets/<owner>/<name>/**``. Set ``MODELSCOPE_ENDPOINT`` to its address; nothing else has to be known to the
 client. ``GET /_counts`` tells how often each file was downloaded: a run that uses a filled cache must add nothing.
 """
@@ -24,9 +24,9 @@ REPO = re.compile(r"/api/v1/(models|datasets)/([^/]+/[^/]+|\d+)(?:/(repo/files|r
 class Hub:
     """Repositories on disk and the answers about them."""
 
-    def __init__(self, *, root: Path, token: str, recorder: Recorder) -> None:
+    def __init__(self, *, root: Path, token_sha256: str, recorder: Recorder) -> None:
         self._root = root
-        self._token = token
+        self._token_sha256 = token_sha256
         self._recorder = recorder
         names = sorted(p.relative_to(root).as_posix() for p in root.glob("datasets/*/*"))
         self._dataset_ids = {str(number): name.partition("/")[2] for number, name in enumerate(names, start=1)}
@@ -61,7 +61,8 @@ class Hub:
                 "Path": owner, "Namespace": owner, "Kind": kind, "Revision": "master"}  # fmt: skip
 
     def _login(self, request: Request) -> Reply:
-        good = bool(self._token) and request.json().get("AccessToken") == self._token
+        token = str(request.json().get("AccessToken", ""))
+        good = hashlib.sha256(token.encode()).hexdigest() == self._token_sha256
         note = {"login": "accepted" if good else "refused"}
         if not good:
             return as_json({"Code": 401, "Success": False, "Message": "invalid access token"}, status=401, note=note)
@@ -116,10 +117,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--token", default="")
+    parser.add_argument("--token-sha256", default="", help="digest of the one token that login accepts")
     args = parser.parse_args()
     recorder = Recorder()
-    hub = Hub(root=args.root, token=args.token, recorder=recorder)
+    hub = Hub(root=args.root, token_sha256=args.token_sha256, recorder=recorder)
     serve(hub.answer, port=args.port, recorder=recorder)
 
 

@@ -1,6 +1,7 @@
 """The part of the SwanLab API that the real client (swanlab 0.10) needs in cloud mode, with a record of what arrived.
 
-``swanlab_server.py --port N --key KEY``: login is refused with 401 for any other key, a project appears when first
+``swanlab_server.py --port N --key-sha256 HEX``: login is refused with 401 for any other key (given as its digest, so
+that the server's own pod does not show it), a project appears when first
 asked for, an experiment is created once and found again under the id that the client gave it (201, then 200), metrics
 are kept. ``GET /_recorded`` shows every exchange; the ones that matter carry a ``login``, ``experiment``, ``metrics``
 or ``state`` entry.
@@ -9,6 +10,7 @@ or ``state`` entry.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 from typing import Any
 
@@ -26,8 +28,8 @@ SESSION_END = "2099-01-01T00:00:00.000Z"  # the client logs in again when less t
 class SwanLab:
     """Experiments by id; everything else is answered from the request alone."""
 
-    def __init__(self, *, key: str) -> None:
-        self._key = key
+    def __init__(self, *, key_sha256: str) -> None:
+        self._key_sha256 = key_sha256
         self._experiments: dict[str, dict[str, Any]] = {}
 
     def answer(self, request: Request) -> Reply:
@@ -48,7 +50,8 @@ class SwanLab:
         return as_json({})
 
     def _login(self, request: Request) -> Reply:
-        if request.headers.get("authorization") != self._key:
+        key = request.headers.get("authorization", "")
+        if hashlib.sha256(key.encode()).hexdigest() != self._key_sha256:
             return as_json({"message": "unauthorized"}, status=401, note={"login": "refused"})
         session = {"sid": "session", "expiredAt": SESSION_END, "userInfo": {"username": USER}}
         return as_json(session, note={"login": "accepted"})
@@ -76,9 +79,9 @@ def main() -> None:
     """Read the arguments and serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--key", required=True)
+    parser.add_argument("--key-sha256", required=True)
     args = parser.parse_args()
-    serve(SwanLab(key=args.key).answer, port=args.port, recorder=Recorder())
+    serve(SwanLab(key_sha256=args.key_sha256).answer, port=args.port, recorder=Recorder())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""Fixtures of the end-to-end tests: images in the cluster, the operator installed as a user would, and the site."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from images.build import BuiltImage, build
+from tests.e2e import objects
+from tests.e2e.site import NAMESPACE, ROOT, Site
+from tests.e2e.support import Kubectl
+
+SYSTEM = "swiftop-system"
+OPERATOR_IMAGE = "swiftop/operator"  # as manifests/base names it
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Any) -> dict[str, BuiltImage]:
+    """Operator and trainer image of the current sources, imported into the cluster."""
+    built = {name: build(name) for name in ("operator", "trainer-cpu")}
+    for image in built.values():
+        cluster.load(image.archive)
+    return built
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Any, images: dict[str, BuiltImage], tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
+    """The operator, installed from manifests/base in a pod with its real rights; kubectl for its namespace."""
+    kubectl = Kubectl(Path(cluster.kubeconfig), SYSTEM)
+    folder = tmp_path_factory.mktemp("overlay")
+    name, _, tag = images["operator"].ref.rpartition(":")
+    base = os.path.relpath((ROOT / "manifests" / "base").resolve(), folder.resolve())
+    overlay = {"resources": [base], "images": [{"name": OPERATOR_IMAGE, "newName": name, "newTag": tag}]}
+    (folder / "kustomization.yaml").write_text(json.dumps(overlay))
+    kubectl("apply", "--server-side", "--force-conflicts", "-k", str(folder))
+    defaults = objects.config_map("swiftop-defaults", {"image": images["trainer-cpu"].ref})
+    kubectl.apply(defaults)
+    # A cluster that stays up between sessions may run the operator of older sources under the same image name.
+    kubectl("rollout", "restart", "deployment/swiftop")
+    kubectl("rollout", "status", "deployment/swiftop", "--timeout=120s")
+    kubectl("wait", "--for=condition=Established", "crd/sftruns.swiftop.dev", "--timeout=30s")
+    return kubectl
+
+
+@pytest.fixture(scope="session")
+def site(operator: Kubectl, images: dict[str, BuiltImage]) -> Site:
+    """The namespace of the tests, filled and with the fake servers running."""
+    made = Site(operator.within(NAMESPACE), images["trainer-cpu"].ref)
+    made.prepare()
+    return made

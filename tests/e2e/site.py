@@ -1,0 +1,174 @@
+"""Where the end-to-end tests run: a namespace under Pod Security ``restricted``, its claims and the fake servers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.e2e import objects
+from tests.e2e.support import Kubectl, Object, eventually
+
+ROOT = Path(__file__).parents[2]
+FAKES = ROOT / "tests" / "fakes"
+NAMESPACE = "e2e"
+TOOL = "tool"
+HUB_MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
+HUB_DATASET = "CodyWhy/mh-sharegpt-20250820"
+SWANLAB_HOST = f"http://swanlab.{NAMESPACE}.svc:8000"
+MODELSCOPE_HOST = f"http://modelscope.{NAMESPACE}.svc:8000"
+# Tokens that nothing but their Secret may ever show. A good token and a canary are the same: it must be used to leak.
+SWANLAB_KEY = "canary-swanlab-5f1c0b7d2a9e4c68"
+MODELSCOPE_TOKEN = "canary-modelscope-e83d91b6047f4a2c"
+CREDENTIALS = "swiftop-credentials"
+
+_FILL = f"""
+set -e
+cd /library
+tar -x
+mkdir -p hub/models/Qwen hub/datasets/{HUB_DATASET}
+cp -r {objects.MODEL} hub/models/Qwen/
+cp datasets/sharegpt.jsonl hub/datasets/{HUB_DATASET}/
+mkdir -p /runs/locked && chmod 555 /runs/locked
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """The namespace and what a test asks of it."""
+
+    kubectl: Kubectl
+    trainer: str
+
+    def prepare(self) -> None:
+        """Make the namespace anew, fill its claims and start the fake servers."""
+        everywhere = self.kubectl
+        everywhere.delete("namespace", NAMESPACE)
+        everywhere.create(objects.namespace(NAMESPACE))
+        claims = (objects.LIBRARY, objects.RUNS, objects.CACHE)
+        tool = objects.pod(
+            TOOL,
+            image=self.trainer,
+            command=["sleep", "infinity"],
+            claims={name: f"/{name}" for name in claims},
+            config_maps={"fakes": "/fakes"},
+        )
+        self.kubectl.create(
+            *(objects.claim(name) for name in claims),
+            objects.config_map("fakes", {file.name: file.read_text() for file in FAKES.glob("*.py")}),
+            tool,
+        )
+        self._ready(TOOL)
+        self.kubectl("exec", "-i", TOOL, "--", "sh", "-c", _FILL, stdin=self._tiny_model())
+        self.kubectl.create(*self._servers())
+        for name in ("swanlab", "modelscope"):
+            self._ready(name)
+
+    def _servers(self) -> list[Object]:
+        def server(name: str, *args: str, claims: dict[str, str] | None = None) -> list[Object]:
+            command = ["python", f"/fakes/{name}_server.py", "--port", "8000", *args]
+            made = objects.pod(
+                name, image=self.trainer, command=command, claims=claims, config_maps={"fakes": "/fakes"}
+            )
+            made["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8000}, "periodSeconds": 1}
+            return [made, objects.service(name)]
+
+        return [
+            *server("swanlab", "--key-sha256", _sha256(SWANLAB_KEY)),
+            *server(
+                "modelscope",
+                *("--root", "/library/hub", "--token-sha256", _sha256(MODELSCOPE_TOKEN)),
+                claims={objects.LIBRARY: "/library"},
+            ),
+        ]
+
+    def _tiny_model(self) -> bytes:
+        """Model and datasets as a tar, made once for each version of the script and of the image."""
+        script = (FAKES / "tiny_model.py").read_bytes()
+        key = hashlib.sha256(script + self.trainer.encode()).hexdigest()[:16]
+        cache = Path(os.environ.get("SWIFTOP_CACHE", "~/.cache/swiftop")).expanduser() / "tiny-model"
+        archive = cache / f"{key}.tar"
+        if not archive.exists():
+            self.kubectl("exec", TOOL, "--", "python", "/fakes/tiny_model.py", "--out", "/tmp/tiny")
+            content = self.kubectl("exec", TOOL, "--", "tar", "-c", "-C", "/tmp/tiny", "models", "datasets")
+            cache.mkdir(parents=True, exist_ok=True)
+            partial = archive.with_suffix(f".{os.getpid()}")
+            partial.write_bytes(content)
+            partial.rename(archive)
+        return archive.read_bytes()
+
+    def _ready(self, pod: str) -> None:
+        self.kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=120s")
+
+    def shell(self, script: str, *, stdin: bytes = b"") -> str:
+        """What a shell script prints in the tool pod, which sees the claims at /library, /runs and /cache."""
+        return self.kubectl("exec", "-i", TOOL, "--", "sh", "-c", script, stdin=stdin).decode(errors="replace")
+
+    def recorded(self, server: str, page: str = "_recorded") -> Any:
+        """What a fake server saw."""
+        path = f"/api/v1/namespaces/{self.kubectl.namespace}/services/{server}:8000/proxy/{page}"
+        return json.loads(self.kubectl("get", "--raw", path))
+
+    def run(self, name: str) -> Object:
+        """An SFTRun as it is now."""
+        found = self.kubectl.get("sftrun", name)
+        assert found is not None, f"SFTRun {name} does not exist"
+        return found
+
+    def ended(self, name: str, *, seconds: float = 240) -> Object:
+        """The run once it has succeeded or failed."""
+
+        def over() -> Object | None:
+            run = self.run(name)
+            return run if condition(run, "Succeeded").get("status") in ("True", "False") else None
+
+        return eventually(over, what=f"{name} ends", seconds=seconds, explain=lambda: self.story(name))
+
+    def succeeded(self, name: str, *, seconds: float = 240) -> Object:
+        """The run once it has succeeded; any other end is told at once."""
+        run = self.ended(name, seconds=seconds)
+        assert condition(run, "Succeeded")["status"] == "True", self.story(name)
+        return run
+
+    def with_reason(
+        self, name: str, reason: str, *, type_: str = "Succeeded", seconds: float = 60
+    ) -> Mapping[str, Any]:
+        """The condition once it has this reason."""
+
+        def found() -> Mapping[str, Any] | None:
+            known = condition(self.run(name), type_)
+            return known if known.get("reason") == reason else None
+
+        what = f"{name}: condition {type_} has reason {reason}"
+        return eventually(found, what=what, seconds=seconds, explain=lambda: self.story(name))
+
+    def pods(self, name: str) -> list[Object]:
+        """Pods of a run."""
+        return self.kubectl.items("pods", "-l", f"swiftop.dev/name={name}")
+
+    def story(self, name: str) -> str:
+        """All that helps to see why a run is not where it should be."""
+        run = self.kubectl.get("sftrun", name) or {}
+        parts = [json.dumps(run.get("status"), indent=1, ensure_ascii=False)]
+        for kind in ("jobs", "pods"):
+            for child in self.kubectl.items(kind, "-l", f"swiftop.dev/name={name}"):
+                status = json.dumps(child.get("status"), ensure_ascii=False)
+                parts.append(f"{kind} {child['metadata']['name']}: {status}")
+        events = self.kubectl.text("get", "events", "--sort-by=.metadata.creationTimestamp").splitlines()
+        parts += [line for line in events if name in line][-15:]
+        parts.append(self.kubectl.text("logs", "--tail=40", "--prefix", "-l", f"swiftop.dev/name={name}"))
+        return "\n".join(parts)
+
+
+def condition(run: Object, type_: str) -> dict[str, Any]:
+    """One condition of a run; empty before the first write."""
+    conditions = run.get("status", {}).get("conditions", ())
+    return next((dict(c) for c in conditions if c["type"] == type_), {})
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

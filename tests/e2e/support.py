@@ -1,0 +1,87 @@
+"""Kubectl and waiting: all that the end-to-end tests do to a cluster, as a person would do it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+
+class CommandFailed(AssertionError):
+    """kubectl ended with an error; the text is what it said."""
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """kubectl for one namespace of one cluster."""
+
+    kubeconfig: Path
+    namespace: str
+
+    def __call__(self, *args: str, stdin: bytes | None = None) -> bytes:
+        """Run kubectl; returns what it printed."""
+        command = ["kubectl", "--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace, *args]
+        done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+        if done.returncode:
+            raise CommandFailed(f"kubectl {' '.join(args)}: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout
+
+    def text(self, *args: str) -> str:
+        """Run kubectl; returns what it printed, as text."""
+        return self(*args).decode(errors="replace")
+
+    def within(self, namespace: str) -> Kubectl:
+        """The same for another namespace."""
+        return replace(self, namespace=namespace)
+
+    def apply(self, *objects: Object) -> None:
+        """Apply objects in one call, as ``kubectl apply -f`` does."""
+        self("apply", "-f", "-", stdin=_list_of(objects))
+
+    def create(self, *objects: Object) -> None:
+        """Create objects; one that exists is an error."""
+        self("create", "-f", "-", stdin=_list_of(objects))
+
+    def get(self, kind: str, name: str) -> Object | None:
+        """One object, None when it does not exist."""
+        printed = self("get", kind, name, "--ignore-not-found", "-o", "json")
+        found: Object | None = json.loads(printed) if printed.strip() else None
+        return found
+
+    def items(self, kind: str, *args: str) -> list[Object]:
+        """All objects of a kind."""
+        found: list[Object] = json.loads(self("get", kind, *args, "-o", "json"))["items"]
+        return found
+
+    def delete(self, kind: str, name: str) -> None:
+        """Delete an object and wait until it is gone."""
+        self("delete", kind, name, "--ignore-not-found", "--wait=true", "--timeout=120s")
+
+
+def _list_of(objects: tuple[Object, ...]) -> bytes:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}).encode()
+
+
+def eventually(
+    ask: Callable[[], T | None],
+    *,
+    what: str,
+    seconds: float,
+    pause: float = 0.5,
+    explain: Callable[[], str] = lambda: "",
+) -> T:
+    """The first answer that is neither None nor False; fails with ``explain`` when none came in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if answer := ask():
+            return answer
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"{what}: not within {seconds:.0f} s\n{explain()}")
+        time.sleep(pause)

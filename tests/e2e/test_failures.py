@@ -1,0 +1,125 @@
+"""Every way to fail ends in its own reason: real ms-swift in real pods, no cause is simulated.
+
+All runs are applied at once and awaited one by one; the scheduler lets as many train as there are free cores.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.e2e import objects
+from tests.e2e.objects import on_claim, sftrun
+from tests.e2e.site import SWANLAB_HOST, Site, condition
+from tests.e2e.support import Object
+
+CHINESE = "训练数据里有一个坏样本"
+PLUGIN = f"raise RuntimeError('{CHINESE}')\n"
+WRONG_KEY = "wrong-key-credentials"
+
+
+class Case(NamedTuple):
+    """One run and how it must end."""
+
+    run: Object
+    reason: str
+    told: str  # must stand in the message
+
+
+def dataset(name: str) -> list[Object]:
+    """A dataset file of the library."""
+    return [on_claim(f"datasets/{name}")]
+
+
+def tracked(host: str) -> dict[str, Any]:
+    """SwanLab on a server of one's own, with a key that it does not know."""
+    swanlab = {"project": "failures", "host": host, "workspace": "alice"}
+    return {"tracking": {"swanlab": swanlab}, "credentials": {"secretName": WRONG_KEY}}
+
+
+CASES = {
+    case.run["metadata"]["name"]: case
+    for case in (
+        Case(sftrun("dataset-missing", datasets=dataset("nothing.jsonl")), "DatasetNotFound", "nothing.jsonl"),
+        Case(sftrun("dataset-of-unknown-format", datasets=dataset("unknown-format.jsonl")), "DatasetFormat", ""),
+        Case(sftrun("dataset-empty", datasets=dataset("empty.jsonl")), "DatasetEmpty", ""),
+        Case(
+            sftrun("model-missing", model={**on_claim("models/nothing"), "type": "qwen2"}), "ModelNotFound", "nothing"
+        ),
+        Case(sftrun("host-out-of-memory", memory="200Mi"), "HostOutOfMemory", "memory"),
+        Case(sftrun("wrong-key", cpu="300m", **tracked(SWANLAB_HOST)), "TrackerAuthFailed", SWANLAB_HOST),
+        Case(
+            sftrun("tracker-unreachable", cpu="300m", **tracked("http://nobody.e2e.svc:8000")),
+            "TrackerUnreachable",
+            "nobody.e2e.svc",
+        ),
+        Case(
+            sftrun("volume-not-writable", cpu="300m", output=on_claim("locked", objects.RUNS)),
+            "VolumeNotWritable",
+            "/swiftop/output/locked",
+        ),
+        Case(
+            sftrun("other-version", cpu="300m", runtime={"swiftVersion": "3.12"}),
+            "VersionMismatch",
+            "the run is for 3.12",
+        ),
+        Case(
+            sftrun(
+                "unknown",
+                files=[{"configMap": {"name": "broken-plugin", "key": "broken.py"}}],
+                extraArgs=[{"name": "external_plugins", "values": ["/swiftop/files/broken.py"]}],
+            ),
+            "Unknown",
+            CHINESE,
+        ),
+    )
+}
+
+
+@pytest.fixture(scope="module")
+def failing(site: Site) -> Site:
+    """All failing runs, applied."""
+    site.kubectl.apply(
+        objects.config_map("broken-plugin", {"broken.py": PLUGIN}),
+        objects.secret(WRONG_KEY, {"SWANLAB_API_KEY": "wrong"}),
+        *(case.run for case in CASES.values()),
+    )
+    return site
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", CASES)
+def test_each_failure_ends_in_its_own_reason(failing: Site, name: str) -> None:
+    """Reason, message, advice and log stand in the status, and the conditions say that nothing goes on."""
+    case = CASES[name]
+    run = failing.ended(name)
+    summary, failure = condition(run, "Succeeded"), run["status"]["failure"]
+    assert (summary["status"], summary["reason"]) == ("False", case.reason), failing.story(name)
+    assert failure["reason"] == case.reason
+    assert case.told in failure["message"], failure
+    assert failure["suggestion"], failure
+    assert len(failure.get("log", "").encode()) <= 2048
+    assert run["status"]["state"] == "Failed"
+    assert condition(run, "Stalled")["status"] == "True"
+    assert condition(run, "Reconciling")["status"] == "False"
+    assert run["status"]["completionTime"]
+
+
+@pytest.mark.cluster
+def test_an_unknown_failure_keeps_its_true_last_exception(failing: Site) -> None:
+    """Nobody can know every cause: the exception itself, in whatever language, is what helps then."""
+    failure = failing.ended("unknown")["status"]["failure"]
+    assert f"RuntimeError: {CHINESE}" in failure["log"]
+
+
+@pytest.mark.cluster
+def test_a_failure_is_one_event(failing: Site) -> None:
+    """``kubectl describe sftrun`` tells the end once, with its reason."""
+    failing.ended("dataset-missing")
+    told = failing.kubectl.items(
+        "events", "--field-selector", "involvedObject.kind=SFTRun,involvedObject.name=dataset-missing"
+    )
+    ends = [event for event in told if event["reason"] == "DatasetNotFound"]
+    assert [event["type"] for event in ends] == ["Warning"]
+    assert ends[0].get("count", 1) == 1
