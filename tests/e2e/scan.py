@@ -1,0 +1,59 @@
+"""Looks for tokens in everything that a cluster shows: all objects, all logs, the operator's metrics, all files."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+
+from tests.e2e.site import CREDENTIALS, NAMESPACE, Site
+from tests.e2e.support import CommandFailed
+
+SYSTEM = "swiftop-system"
+
+
+def findings(site: Site, tokens: Iterable[str]) -> list[str]:
+    """Every place that holds one of the tokens, in plain or in base64; the Secret itself aside."""
+    needles = [form for token in tokens for form in (token, base64.b64encode(token.encode()).decode())]
+    texts = [*_objects(site), *_logs(site), *_metrics(site)]
+    found = [place for place, text in texts if any(needle in text for needle in needles)]
+    return sorted({*found, *_files(site, needles)})
+
+
+def _objects(site: Site) -> Iterator[tuple[str, str]]:
+    """All objects of all kinds, Events among them."""
+    kinds = site.kubectl.text("api-resources", "--verbs=list", "-o", "name").split()
+    for kind in kinds:
+        try:
+            items = site.kubectl.items(kind, "--all-namespaces")
+        except CommandFailed as error:
+            if "doesn't have a resource type" in str(error) or "MethodNotAllowed" in str(error):
+                continue
+            raise
+        for item in items:
+            meta = item["metadata"]
+            name = f"{meta.get('namespace', '')}/{meta['name']}"
+            if (kind, name) != ("secrets", f"{NAMESPACE}/{CREDENTIALS}"):
+                yield f"{kind} {name}", json.dumps(item)
+
+
+def _logs(site: Site) -> Iterator[tuple[str, str]]:
+    for pod in site.kubectl.items("pods", "--all-namespaces"):
+        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        if pod["status"]["phase"] != "Pending":
+            text = site.kubectl.within(namespace).text("logs", name, "--all-containers", "--tail=-1")
+            yield f"log of {namespace}/{name}", text
+
+
+def _metrics(site: Site) -> Iterator[tuple[str, str]]:
+    for pod in site.kubectl.within(SYSTEM).items("pods", "-l", "app.kubernetes.io/name=swiftop"):
+        name = pod["metadata"]["name"]
+        path = f"/api/v1/namespaces/{SYSTEM}/pods/{name}:8080/proxy/metrics"
+        yield f"metrics of {name}", site.kubectl.text("get", "--raw", path)
+
+
+def _files(site: Site, needles: list[str]) -> list[str]:
+    """Files on the output and cache volumes. The needles go in by stdin: a command line is seen by others."""
+    patterns = "\n".join(needles).encode()
+    script = "cat > /tmp/needles; grep -rlaF -f /tmp/needles /runs /cache || [ $? -eq 1 ]; rm /tmp/needles"
+    return [f"file {path}" for path in site.shell(script, stdin=patterns).splitlines()]
