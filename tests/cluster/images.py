@@ -70,7 +70,8 @@ def load(archive: Path, enter: Sequence[str], ctr: Path, store: Path) -> list[st
 
 def imported_names(output: str) -> set[str]:
     """Pure: the image names in what `ctr images import` prints."""
-    return {line.split()[0] for line in output.splitlines() if ":" in line.split(" ")[0]}
+    fields = (line.split("\t") for line in output.splitlines())
+    return {name.strip() for name, *rest in fields if rest and rest[0].strip() == "saved"}
 
 
 def _ctr(enter: Sequence[str], ctr: Path, *arguments: str) -> str:

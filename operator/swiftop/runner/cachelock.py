@@ -73,9 +73,6 @@ class CacheLock:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if self._loaded(name).exists():  # loaded by the one we waited for
-                    os.close(file)
-                    return True
                 if stop() or time.monotonic() >= deadline:
                     os.close(file)
                     return False
@@ -84,7 +81,10 @@ class CacheLock:
                 os.close(file)
                 raise
             else:
-                self._held.append(file)
+                if self._loaded(name).exists():
+                    os.close(file)  # several waited for one: they start together, not one after the other
+                else:
+                    self._held.append(file)
                 return True
 
     def release(self, *, loaded: bool) -> None:

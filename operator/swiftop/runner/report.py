@@ -28,14 +28,15 @@ def termination_message(outcome: str, verdict: Verdict, *, log: str, progress: d
         raw = _encode(message)
         if len(raw) <= LIMIT:
             return raw
-        room -= max(len(raw) - LIMIT, 64)
+        encoded = len(_encode(message["log"]))
+        room = int(room * max(encoded - (len(raw) - LIMIT), 0) / encoded) - 8
     message["log"] = ""
     while len(_encode(message)) > LIMIT:
         message["message"] = message["message"][: len(message["message"]) // 2]
     return _encode(message)
 
 
-def _encode(message: dict[str, Any]) -> bytes:
+def _encode(message: Any) -> bytes:
     return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
 
 

