@@ -18,8 +18,8 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)  ## fine-tune a real model on a real cluster, with a live progress display
 	$(RUN)/python -m demo
 
-test: lint  ## lint, types, unit, engine, API and end-to-end tests
-	$(RUN)/pytest
+test: lint  ## lint, types, and all tests but the end-to-end ones (make e2e)
+	$(RUN)/pytest --ignore=tests/e2e
 
 lint: $(STAMP)  ## ruff, mypy --strict and the layer contracts
 	$(RUN)/ruff check .

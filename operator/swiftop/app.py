@@ -9,7 +9,6 @@ cannot restore, gives the Lease back and exits 1: the restart is the recovery.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import secrets
@@ -37,9 +36,6 @@ EXIT_LEASE_LOST = 76  # EX_PROTOCOL: tells the log reader from an ordinary crash
 def run(config: Config) -> None:
     """Run the operator until a signal."""
     logs.set_up(level=config.log_level, as_json=config.log_json)
-    # Nearly all objects here are parsed JSON, which is never cyclic; the collector would walk the whole store for it.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(config))
 

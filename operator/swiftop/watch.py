@@ -50,6 +50,11 @@ def _pass_on(
     @kopf.on.event(kind.group, kind.version, kind.plural, registry=handlers, id=f"watch-{kind.plural}")
     async def event_seen(event: Any, **_: Any) -> None:
         seen(kind, event["type"], event["object"])
+        # kopf keeps the last event of every object for idle_timeout, which at a start is the whole cluster at once.
+        # Nothing of it is read after this, the only handler; what `seen` kept is a copy.
+        for part in event["object"].keys() & {"spec", "status"}:
+            del event["object"][part]
+        event["object"]["metadata"].pop("managedFields", None)
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
