@@ -137,7 +137,8 @@ class Reconciler:
             jobs = [job] if job else []
             observed = observe(uid=uid, jobs=jobs, pods=pods, gpu_resource=gpu_resource)
         job_over = observed.job is not None and (observed.job.complete or observed.job.failed)
-        if job_over and not (observed.pods and all(pod.over for pod in observed.current)):
+        heard = bool(observed.pods) and all(pod.over and pod.end and pod.end.outcome for pod in observed.current)
+        if job_over and not heard:
             # The watch of pods may be behind that of Jobs, and a pod's last words may be all that is ever known.
             labels = {names.LABEL_NAME: name, names.LABEL_UID: uid}
             pods = await self._cluster.list(names.POD, namespace, labels)
