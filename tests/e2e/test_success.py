@@ -119,9 +119,7 @@ def test_apply_delete_apply_keeps_the_first_results(site: Site) -> None:
 @pytest.mark.cluster
 def test_two_nodes_train_together(site: Site) -> None:
     """Two pods meet through the headless Service and train as one: one checkpoint, with the state of both ranks."""
-    # Debian's torch is built without libuv, which its launcher asks for unless told otherwise.
-    runtime = {"env": [{"name": "USE_LIBUV", "value": "0"}]}
-    site.kubectl.apply(sftrun("two-nodes", nodes=2, cpu="600m", output=on_claim("two", objects.RUNS), runtime=runtime))
+    site.kubectl.apply(sftrun("two-nodes", nodes=2, cpu="600m", output=on_claim("two", objects.RUNS)))
     run = site.succeeded("two-nodes")
     assert len(site.pods("two-nodes")) == 2
     files = site.shell(f"ls /runs/two/{directory(run)}/checkpoint-4").split()

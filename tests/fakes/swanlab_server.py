@@ -1,10 +1,9 @@
 """The part of the SwanLab API that the real client (swanlab 0.10) needs in cloud mode, with a record of what arrived.
 
 ``swanlab_server.py --port N --key-sha256 HEX``: login is refused with 401 for any other key (given as its digest, so
-that the server's own pod does not show it), a project appears when first
-asked for, an experiment is created once and found again under the id that the client gave it (201, then 200), metrics
-are kept. ``GET /_recorded`` shows every exchange; the ones that matter carry a ``login``, ``experiment``, ``metrics``
-or ``state`` entry.
+that the server's own pod does not show it), a project appears when first asked for, an experiment is created once and
+found again under the id that the client gave it (201, then 200), metrics are kept. ``GET /_recorded`` shows every
+exchange; the ones that matter carry a ``login``, ``experiment``, ``metrics`` or ``state`` entry.
 """
 
 from __future__ import annotations
