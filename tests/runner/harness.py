@@ -53,7 +53,7 @@ class Bench:
     directory: Path
     prefix: tuple[str, ...] = ()
     python: str = PYTHON
-    root: Path = Path("/")  # where the runner's file system is, seen from here
+    mounted: str = ""  # where the runner sees the directory; empty: in the same place
     environ: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Bench:
 
     def inside(self, *names: str) -> str:
         """A path as the runner sees it."""
-        return str(Path("/") / self.directory.joinpath(*names).relative_to(self.root))
+        return str(Path(self.mounted or self.directory).joinpath(*names))
 
     def local(self, *names: str) -> Path:
         return self.directory.joinpath(*names)

@@ -29,6 +29,7 @@ _EXCEPTION = re.compile(
 )
 _NAME = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?::|$)")
 _ARGPARSE = re.compile(r"^\S+: error: \S.*$")
+_CARETS = re.compile(r"^[\s~^]+$")
 _PROGRESS_BAR = re.compile(r"\d+%\|.*\|.*\[.*\]|swiftop-progress ")
 _WRAPPERS = re.compile(
     r"ChildFailedError|SignalException|^subprocess\.CalledProcessError|^SystemExit|ProcessRaisedException"
@@ -141,8 +142,9 @@ def clean_lines(text: str) -> list[str]:
 
 
 def last_lines(text: str, limit: int = LOG_BYTES) -> str:
-    """The end of the log for a reader: no progress bars, no empty lines, at most ``limit`` bytes, whole lines first."""
-    lines = [line for line in clean_lines(text) if line and not _PROGRESS_BAR.search(line)]
+    """The end of the log for a reader: no progress bars, no empty lines, no carets; at most ``limit`` bytes."""
+    shown = (line for line in clean_lines(text) if line and not _CARETS.match(line))
+    lines = [line for line in shown if not _PROGRESS_BAR.search(line)]
     return tail_bytes("\n".join(lines), limit)
 
 

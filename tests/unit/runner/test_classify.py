@@ -128,8 +128,8 @@ def test_without_any_text_the_exit_code_is_told() -> None:
 
 def test_last_lines_are_for_a_reader() -> None:
     bar = "Train:   0%|  | 0/2 [00:00<?]\rTrain: 50%|##  | 1/2 [00:01<00:01]\n"
-    log = "\x1b[31mred\x1b[0m\r\n" + bar + "\nswiftop-progress {}\nlast\n"
-    assert last_lines(log) == "red\nlast"
+    log = "\x1b[31mred\x1b[0m\r\n" + bar + "\nswiftop-progress {}\n    f(x)\n    ~^^^\nlast\n"
+    assert last_lines(log) == "red\n    f(x)\nlast"
 
 
 @given(st.text(), st.integers(0, 50))
