@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Optional
@@ -18,6 +19,8 @@ from typing import Optional
 from .redact import Redactor
 
 READ_SIZE = 64 * 1024
+SMALL_READ = 4096
+GATHER_SECONDS = 0.05  # after a small read: a progress bar redraws many times a second, one wake-up does for all
 TAIL_BYTES = 64 * 1024
 PARENT = 1  # index of the parent PID in /proc/PID/stat after the command's name
 
@@ -45,6 +48,8 @@ class Output:
             if not data:
                 break
             self._pass_on(self._redactor.feed(data))
+            if len(data) < SMALL_READ:
+                time.sleep(GATHER_SECONDS)
         self._pass_on(self._redactor.close())
         os.close(source)
 
