@@ -16,12 +16,13 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
 
 import kopf
 import uvloop
 from aiohttp import web
 
-from swiftop import logs, metrics, watch
+from swiftop import logs, metrics, names, watch
 from swiftop.cluster import Cluster
 from swiftop.config import Config
 from swiftop.controller import WATCHED, Controller
@@ -129,6 +130,8 @@ async def _watch(controller: Controller, cluster: Cluster, config: Config, stop:
         settings=watch.settings(selectors={kind: selector for kind, selector in WATCHED.items() if selector}),
         clusterwide=not config.namespaces,
         namespaces=config.namespaces,
+        # Without one kopf looks for the user's name, and the uid of a pod has none. Its type is private: a plain string.
+        identity=cast("Any", names.FIELD_MANAGER),
     )
     _stop_on_signals(stop)
     await kopf.run_tasks(tasks, ignored=older)

@@ -12,6 +12,14 @@ from tests.cluster.layout import API_SERVICE_IP, DNS_DOMAIN, NODE_IP, NODE_NAME
 
 _DAYS = "3650"
 _AUTHORITIES = ("ca", "front-proxy-ca")
+# Python 3.13 verifies strictly: an authority without its usage and identifiers is refused.
+_CA_USAGE = "keyUsage=critical,digitalSignature,keyCertSign,cRLSign"
+_LEAF_LINES = (
+    "keyUsage=critical,digitalSignature,keyEncipherment",
+    "extendedKeyUsage=serverAuth,clientAuth",
+    "subjectKeyIdentifier=hash",
+    "authorityKeyIdentifier=keyid",
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ LEAVES = (
 
 def ensure(pki: Path) -> None:
     """Make all certificates unless a complete set of exactly this shape is there."""
-    shape = hashlib.sha256(repr((LEAVES, _AUTHORITIES, _DAYS)).encode()).hexdigest()
+    shape = hashlib.sha256(repr((LEAVES, _AUTHORITIES, _DAYS, _CA_USAGE, _LEAF_LINES)).encode()).hexdigest()
     marker = pki / "complete"
     if marker.exists() and marker.read_text() == shape:
         return
@@ -66,7 +74,7 @@ def ensure(pki: Path) -> None:
     for authority in _AUTHORITIES:
         _key(pki / f"{authority}.key")
         _openssl("req", "-x509", "-new", "-key", pki / f"{authority}.key", "-sha256", "-days", _DAYS,
-                 "-subj", f"/CN={authority}", "-out", pki / f"{authority}.crt")  # fmt: skip
+                 "-addext", _CA_USAGE, "-subj", f"/CN={authority}", "-out", pki / f"{authority}.crt")  # fmt: skip
     _openssl("genrsa", "-out", pki / "sa.key", "2048")
     _openssl("rsa", "-in", pki / "sa.key", "-pubout", "-out", pki / "sa.pub")
     for leaf in LEAVES:
@@ -105,7 +113,7 @@ def _sign(pki: Path, leaf: Leaf) -> None:
     request, extensions = pki / f"{leaf.name}.csr", pki / f"{leaf.name}.ext"
     _key(pki / f"{leaf.name}.key")
     _openssl("req", "-new", "-key", pki / f"{leaf.name}.key", "-subj", leaf.subject, "-out", request)
-    lines = ["keyUsage=critical,digitalSignature,keyEncipherment", "extendedKeyUsage=serverAuth,clientAuth"]
+    lines = list(_LEAF_LINES)
     if leaf.names:
         lines.append("subjectAltName=" + ",".join(leaf.names))
     extensions.write_text("\n".join(lines) + "\n")
