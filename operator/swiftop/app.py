@@ -130,7 +130,7 @@ async def _watch(controller: Controller, cluster: Cluster, config: Config, stop:
         settings=watch.settings(selectors={kind: selector for kind, selector in WATCHED.items() if selector}),
         clusterwide=not config.namespaces,
         namespaces=config.namespaces,
-        # Without one kopf looks for the user's name, and the uid of a pod has none. Its type is private: a plain string.
+        # Without one kopf looks for the name of the user, and the uid of a pod has none. Its type is private: a string.
         identity=cast("Any", names.FIELD_MANAGER),
     )
     _stop_on_signals(stop)
