@@ -13,7 +13,6 @@ import urllib.request
 from tests.cluster import storage
 from tests.cluster.api import Api, ApiError, Object
 from tests.cluster.layout import (
-    API_SERVICE_IP,
     DNS_SERVICE_IP,
     GPU_RESOURCE,
     NODE_IP,
@@ -28,7 +27,8 @@ def main() -> None:
     """Set everything up, then keep volumes and GPUs in order."""
     layout, gpus = Layout.of(sys.argv[1]), int(sys.argv[2])
     pki = layout.pki
-    api = Api.from_files(f"https://{API_SERVICE_IP}:443", pki / "ca.crt", pki / "admin.crt", pki / "admin.key")
+    # Not by the Service's address: kube-proxy's first rules would cut off a watch that is open by then, without a word.
+    api = Api.from_files("https://127.0.0.1:443", pki / "ca.crt", pki / "admin.crt", pki / "admin.key")
     api.create(storage.CLASSES, storage.storage_class(), exists_ok=True)
     changed: queue.SimpleQueue[None] = queue.SimpleQueue()
     for path in (storage.CLAIMS, storage.VOLUMES, "/api/v1/nodes"):
