@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import yaml
+
 Object = dict[str, Any]
 
 
@@ -41,8 +43,8 @@ class Api:
 
     @classmethod
     def from_kubeconfig(cls, path: Path) -> "Api":
-        """Use one of our own kubeconfigs (JSON, with its certificates inside)."""
-        document = json.loads(path.read_text())
+        """Use a kubeconfig with one cluster and its certificates inside, as this package and kind write it."""
+        document = yaml.safe_load(path.read_text())
         cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
         with tempfile.TemporaryDirectory() as directory:
             files = [Path(directory) / name for name in ("ca", "certificate", "key")]

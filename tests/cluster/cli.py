@@ -4,11 +4,13 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-from tests.cluster.embedded import EmbeddedCluster
-from tests.cluster.layout import DEFAULT_NAME, ClusterError, Options
+from tests.cluster import images, kubectl
+from tests.cluster.backend import Cluster, choose
+from tests.cluster.layout import DEFAULT_NAME, ClusterError, Options, cache_root
 
 
 def main() -> None:
@@ -23,37 +25,57 @@ def main() -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    cluster = EmbeddedCluster(arguments.name)
+    cluster = choose(arguments.name)
     match arguments.command:
         case "up":
-            start = time.monotonic()
-            cluster.up(Options(arguments.gpus, arguments.control_plane_only, arguments.audit))
-            print(f"cluster: {cluster.name} is up after {time.monotonic() - start:.1f} s")
-            print(f"export KUBECONFIG={cluster.kubeconfig}")
+            _up(cluster, Options(arguments.gpus, arguments.control_plane_only, arguments.audit))
+        case "down" if arguments.purge:
+            cluster.purge()
         case "down":
             cluster.down()
         case "status":
-            print("running" if cluster.running() else "stopped")
-            return 0 if cluster.running() else 1
+            status = cluster.status()
+            print("\n".join(f"{key:<11}{value}" for key, value in status.items()))
+            return 0 if status["state"] == "running" else 1
         case "load":
-            print("\n".join(cluster.load(Path(arguments.image))))
+            _load(cluster, arguments.image)
         case "kubectl":
-            os.execvpe("kubectl", ["kubectl", *arguments.rest], os.environ | {"KUBECONFIG": str(cluster.kubeconfig)})
+            program = kubectl.find(cache_root())
+            os.execve(program, [program, *arguments.rest], kubectl.environment(cluster.kubeconfig))
     return 0
 
 
+def _up(cluster: Cluster, options: Options) -> None:
+    start = time.monotonic()
+    cluster.up(options)
+    print(f"cluster: {cluster.name} is up after {time.monotonic() - start:.1f} s")
+    print(f"export KUBECONFIG={cluster.kubeconfig}")
+
+
+def _load(cluster: Cluster, image: str) -> None:
+    if Path(image).is_file():
+        names = cluster.load(Path(image))
+    else:
+        with tempfile.TemporaryDirectory() as directory:
+            names = cluster.load(images.export(image, Path(directory) / "image.tar"))
+    print("\n".join(names))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
-    parser.add_argument("--name", default=DEFAULT_NAME)
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description="A real Kubernetes on this machine.")
+    parser.add_argument("--name", default=DEFAULT_NAME, help="clusters of different names stand side by side")
     commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up")
-    up.add_argument("--gpus", type=int, default=8)
-    up.add_argument("--control-plane-only", action="store_true")
-    up.add_argument("--audit", action="store_true")
-    commands.add_parser("down")
-    commands.add_parser("status")
-    load = commands.add_parser("load")
-    load.add_argument("image")
-    kubectl = commands.add_parser("kubectl")
-    kubectl.add_argument("rest", nargs=argparse.REMAINDER)
+    up = commands.add_parser("up", help="boot and wait until ready; the first time builds everything")
+    up.add_argument("--gpus", type=int, default=8, help="fake GPUs on the node; 0 for none")
+    up.add_argument("--control-plane-only", action="store_true", help="no node: objects only")
+    up.add_argument("--audit", action="store_true", help="write every request to the audit log")
+    down = commands.add_parser("down", help="end it; images stay for the next boot")
+    down.add_argument("--purge", action="store_true", help="remove its images and certificates too")
+    commands.add_parser("status", help="whether it runs and where its files are")
+    load = commands.add_parser("load", help="bring an image into the cluster")
+    load.add_argument(
+        "image", metavar="IMAGE", help="an archive, or a name that docker or buildah knows"
+    )
+    tool = commands.add_parser("kubectl", help="run kubectl on it", add_help=False)
+    tool.add_argument("rest", nargs=argparse.REMAINDER)
     return parser

@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import build, certs, cgroups, config, images
+from tests.cluster import build, certs, cgroups, config, host, images
 from tests.cluster.api import Api, ApiError
+from tests.cluster.host import run_checked
 from tests.cluster.layout import GPU_RESOURCE, NODE_NAME, STORAGE_CLASS, ClusterError, Layout, Options
 
 BOOT_SECONDS = 180.0
@@ -67,72 +69,102 @@ class EmbeddedCluster:
 
     def up(self, options: Options) -> None:
         """Boot, or find the cluster running; leftovers of one that was killed go first."""
-        if self.running():
-            if self.state().get("options") != asdict(options):
-                raise ClusterError(f"cluster {self.name} runs with other options: take it down first, or use --name")
-            self._wait_until_ready(options)
-            return
+        host.require_root()
+        host.require_run_programs()
         binaries = build.ensure(self.layout.cache)
-        port = self.state().get("port", 0)
-        self._clear(binaries)
-        self._prepare(binaries)
-        self._start(options, binaries, port)
-        self._wait_until_ready(options)
-        if not options.control_plane_only:
-            self._load_pause(binaries)
+        with self._exclusive():
+            if self.running():
+                if self.state().get("options") != asdict(options):
+                    raise ClusterError(f"{self.name} runs with other options: take it down first, or use --name")
+            else:
+                self._clear()
+                self._prepare(binaries)
+                self._start(options, binaries)
+            self._wait_until_ready(options)
+            if not options.control_plane_only:
+                self._load_pause(binaries)
 
     def down(self) -> None:
         """End every process, then remove what the kernel does not remove by itself."""
-        if self.running():
-            supervisor = self.state().get("supervisor")
-            if supervisor:
-                _signal(supervisor, signal.SIGTERM)
-            if not _eventually(lambda: not self.running(), STOP_SECONDS):
-                _signal(supervisor or 0, signal.SIGKILL)
-                if not _eventually(lambda: not self.running(), STOP_SECONDS):
-                    raise ClusterError(f"cluster {self.name} does not end; its processes: {self.state()}")
-        self._clear(None)
+        host.require_root()
+        with self._exclusive():
+            self._stop()
+            self._clear()
 
-    def delete(self) -> None:
+    def _stop(self) -> None:
+        """Ask, then insist: either way the kernel ends everything with the supervisor."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if not self.running():
+                return
+            _signal(self.state().get("supervisor", 0), number)
+            if _eventually(lambda: not self.running(), STOP_SECONDS):
+                return
+        raise ClusterError(f"cluster {self.name} does not end; its processes: {self.state()}")
+
+    def purge(self) -> None:
         """Down, and forget certificates and images too."""
         self.down()
         shutil.rmtree(self.layout.root, ignore_errors=True)
 
     def load(self, archive: Path) -> list[str]:
         """Import an image archive unless exactly this content is in the store; returns the image names."""
-        return images.load(archive, self.enter("mount"), self._binaries().containerd / "ctr", self.layout.images)
+        return images.load(
+            archive, self.enter("mount"), build.ensure(self.layout.cache).containerd / "ctr", self.layout.images
+        )
 
     def signal(self, component: str, number: int) -> None:
         """Send a signal to a component; one that dies is started again."""
-        pid = (self.layout.volatile / "pids" / component).read_text()
-        subprocess.run([*self.enter("pid"), "kill", f"-{number}", pid], check=True)
+        enter, pids = self.enter("pid"), self.layout.volatile / "pids"
+        if not (pids / component).exists():
+            known = ", ".join(sorted(file.name for file in pids.iterdir()))
+            raise ClusterError(f"no component {component!r}; there are {known}")
+        run_checked([*enter, "kill", f"-{number}", (pids / component).read_text()], f"cannot signal {component}")
+
+    def status(self) -> dict[str, str]:
+        """What a user wants to know."""
+        result = {"name": self.name, "backend": "embedded", "state": "stopped", "kubeconfig": str(self.kubeconfig)}
+        if self.running():
+            state = self.state()
+            missing = unready(self.api(), Options(**state["options"]))
+            result["state"] = f"waiting for {', '.join(missing)}" if missing else "running"
+            result |= {"port": str(state["port"]), "options": json.dumps(state["options"])}
+        return result | {"logs": str(self.layout.log)}
 
     def enter(self, *namespaces: str) -> list[str]:
         """The command prefix that runs something inside the cluster."""
+        if not self.running():
+            raise ClusterError(f"cluster {self.name} is not running: bring it up first")
         return ["nsenter", "--target", str(self.state()["init"]), *(f"--{kind}" for kind in namespaces)]
 
     def api(self) -> Api:
         """A small client, as administrator."""
         return Api.from_kubeconfig(self.kubeconfig)
 
-    def _binaries(self) -> config.Binaries:
-        return build.ensure(self.layout.cache)
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """One command at a time: a second `up` must not clear away what the first one is starting."""
+        self.layout.root.mkdir(parents=True, exist_ok=True)
+        with (self.layout.root / "command.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _prepare(self, binaries: config.Binaries) -> None:
         layout = self.layout
+        shutil.rmtree(layout.log, ignore_errors=True)
         for directory in (layout.config / "cni", layout.log, layout.volatile / "pod-logs", layout.volumes):
             directory.mkdir(parents=True)
+        self._forget_containers(binaries)
         certs.ensure(layout.pki)
         for name, text in config.render(layout, binaries).items():
             (layout.config / name).write_text(text)
         cgroups.create(layout.cgroup)
 
-    def _start(self, options: Options, binaries: config.Binaries, port: int) -> None:
+    def _start(self, options: Options, binaries: config.Binaries) -> None:
         layout = self.layout
         plan = {
             "name": layout.name,
             "cache": str(layout.cache),
-            "port": port,
+            "port": _port_of(layout.kubeconfig),
             "options": asdict(options),
             "binaries": {name: str(path) for name, path in asdict(binaries).items()},
         }
@@ -170,21 +202,20 @@ class EmbeddedCluster:
         images.write_archive(archive, config.PAUSE_IMAGE, {"pause": binaries.pause / "pause"}, ["/pause"])
         self.load(archive)
 
-    def _clear(self, binaries: config.Binaries | None) -> None:
-        """Remove cgroups and everything volatile; with binaries also what containerd remembers of containers."""
-        layout = self.layout
-        cgroups.remove(layout.cgroup)
-        for directory in (layout.volatile, layout.config):
+    def _clear(self) -> None:
+        """Remove what a cluster leaves behind, whether it was stopped or killed. Images and logs stay."""
+        cgroups.remove(self.layout.cgroup)
+        for directory in (self.layout.volatile, self.layout.config):
             shutil.rmtree(directory, ignore_errors=True)
-        layout.state.unlink(missing_ok=True)
-        if binaries is None:
-            return
-        shutil.rmtree(layout.log, ignore_errors=True)
+        self.layout.state.unlink(missing_ok=True)
+
+    def _forget_containers(self, binaries: config.Binaries) -> None:
+        """Take the containers of the last boot out of the store that keeps the images."""
         for name in _CONTAINER_STATE:
-            shutil.rmtree(layout.images / name, ignore_errors=True)
-        metadata = layout.images / "io.containerd.metadata.v1.bolt" / "meta.db"
+            shutil.rmtree(self.layout.images / name, ignore_errors=True)
+        metadata = self.layout.images / "io.containerd.metadata.v1.bolt" / "meta.db"
         if metadata.exists():
-            subprocess.run([str(binaries.containerd / "forget"), str(metadata)], check=True)
+            run_checked([str(binaries.containerd / "forget"), str(metadata)], "cannot clean containerd's metadata")
 
 
 def unready(api: Api, options: Options) -> list[str]:
@@ -218,6 +249,14 @@ def _node_ready(api: Api, gpus: int) -> bool:
     status = api.get(f"/api/v1/nodes/{NODE_NAME}")["status"]
     ready = any(item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions", []))
     return ready and status.get("allocatable", {}).get(GPU_RESOURCE, "0") == str(gpus)
+
+
+def _port_of(kubeconfig: Path) -> int:
+    """The port of the last boot: whoever still has its kubeconfig finds the next cluster there."""
+    if not kubeconfig.exists():
+        return 0
+    server: str = json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    return int(server.rpartition(":")[2])
 
 
 def _eventually(condition: Callable[[], bool], seconds: float) -> bool:

@@ -1,50 +1,89 @@
-"""The pytest fixture ``cluster``: one real Kubernetes for the whole session, started fresh and stopped at its end."""
+"""The cluster as a pytest fixture: `from tests.cluster.fixture import cluster` in a conftest.
 
-from __future__ import annotations
+Without further ado a session gets a fresh cluster named `test` and takes it down at the end. While writing tests,
+SWIFTOP_TEST_CLUSTER=NAME uses the cluster of that name, brings it up where needed and leaves it running.
+"""
 
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from tests.cluster.embedded import EmbeddedCluster
-from tests.cluster.layout import Options
+from tests.cluster import kubectl
+from tests.cluster.backend import Cluster, choose
+from tests.cluster.layout import Options, cache_root
 
-NAME = "test"
+KEEP_VARIABLE = "SWIFTOP_TEST_CLUSTER"
+DEFAULT_TEST_NAME = "test"
 
 
-@dataclass(frozen=True)
+class KubectlError(Exception):
+    """kubectl's exit status was not 0; the text is what it printed."""
+
+
 class RunningCluster:
-    """What a test may ask of the cluster."""
+    """A cluster that is up."""
 
-    backend: EmbeddedCluster
+    def __init__(self, cluster: Cluster) -> None:
+        """Take over a cluster."""
+        self._cluster = cluster
+        self._kubectl = kubectl.find(cache_root())
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return self._cluster.name
 
     @property
     def kubeconfig(self) -> Path:
-        """Admin's kubeconfig; its server is a loopback port."""
-        return self.backend.kubeconfig
+        """A kubeconfig that works from anywhere on this machine."""
+        return self._cluster.kubeconfig
 
-    def kubectl(self, *args: str, input: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run kubectl as admin; raises CalledProcessError when ``check`` and it fails."""
-        env = os.environ | {"KUBECONFIG": str(self.kubeconfig)}
-        done = subprocess.run(["kubectl", *args], env=env, input=input, capture_output=True, text=True, check=False)
-        if check and done.returncode:
-            done.check_returncode()
-        return done
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
+        """What kubectl prints; raises KubectlError with its error text."""
+        done = subprocess.run(
+            [self._kubectl, *arguments],
+            env=kubectl.environment(self.kubeconfig),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+        if done.returncode != 0:
+            raise KubectlError(f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}")
+        return done.stdout
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        """An object or a list, parsed."""
+        document: dict[str, Any] = yaml.safe_load(self.kubectl("get", *arguments, "-o", "json"))
+        return document
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Apply objects that are written in Python."""
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
 
     def load(self, archive: Path) -> list[str]:
-        """Import an image archive; returns the names it brought."""
-        return self.backend.load(archive)
+        """Bring an image archive into the cluster unless it is there; returns the image names."""
+        return self._cluster.load(archive)
+
+    def signal(self, component: str, number: int) -> None:
+        """Send a signal to a component, for example kube-apiserver; one that dies is started again."""
+        self._cluster.signal(component, number)
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[RunningCluster]:
-    """A fresh cluster named ``test``; SWIFTOP_KEEP_CLUSTER=1 leaves it running, to look into it."""
-    backend = EmbeddedCluster(NAME)
+    """One cluster for the whole session."""
+    kept = os.environ.get(KEEP_VARIABLE)
+    backend = choose(kept or DEFAULT_TEST_NAME)
+    if not kept:
+        backend.down()
     backend.up(Options())
     yield RunningCluster(backend)
-    if not os.environ.get("SWIFTOP_KEEP_CLUSTER"):
+    if not kept:
         backend.down()

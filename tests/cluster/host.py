@@ -19,7 +19,7 @@ RUN_PROGRAMS = {
     "setpriv": "util-linux",
     "unshare": "util-linux",
 }
-BUILD_PROGRAMS = {"gcc": "gcc", "pkg-config": "pkg-config"}
+BUILD_PROGRAMS = {"gcc": "gcc", "ld": "binutils", "pkg-config": "pkg-config"}
 _SECCOMP = "libseccomp-dev"
 
 TWO_WAYS = (
@@ -41,14 +41,23 @@ def require_root() -> None:
         raise ClusterError(TWO_WAYS)
 
 
-def require_programs(*, build: bool) -> None:
-    """Install with apt what is missing, saying what; without apt name it."""
-    packages = missing_packages(shutil.which, RUN_PROGRAMS | (BUILD_PROGRAMS if build else {}))
-    if build and not _has_seccomp_headers():
-        packages.append(_SECCOMP)
+def require_run_programs() -> None:
+    """What a cluster needs while it runs."""
+    _install(missing_packages(shutil.which, RUN_PROGRAMS))
+
+
+def require_build_programs(*, headers: bool) -> None:
+    """What the one component that links C code (runc, for seccomp) needs while it is built."""
+    if headers:
+        packages = missing_packages(shutil.which, BUILD_PROGRAMS)
+        _install(packages if _has_seccomp_headers() else [*packages, _SECCOMP])
+
+
+def _install(packages: list[str]) -> None:
+    """Install with apt what is missing, saying what; without apt or root name it."""
     if not packages:
         return
-    if not shutil.which("apt-get"):
+    if not shutil.which("apt-get") or os.geteuid() != 0:
         raise ClusterError(f"install these first (Debian's package names): {' '.join(packages)}")
     print(f"cluster: installing with apt-get: {' '.join(packages)}", flush=True)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}

@@ -4,10 +4,14 @@ import hashlib
 import io
 import json
 import platform
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests.cluster.host import run_checked
+from tests.cluster.layout import ClusterError
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _DIRECTORIES = ("tmp", "etc", "bin", "proc", "sys", "dev")
@@ -44,6 +48,20 @@ def write_archive(path: Path, name: str, files: Mapping[str, Path], command: Seq
             _add(archive, f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}", blob)
 
 
+def export(name: str, archive: Path) -> Path:
+    """An archive of an image that docker or buildah on this machine knows."""
+    for program, inspect, save in (
+        ("docker", ["image", "inspect", name], ["save", "--output", str(archive), name]),
+        ("buildah", ["inspect", "--type", "image", name], ["push", "--quiet", name, f"oci-archive:{archive}:{name}"]),
+    ):
+        if shutil.which(program):
+            known = subprocess.run([program, *inspect], capture_output=True, check=False).returncode == 0
+            if known:
+                run_checked([program, *save], f"{program} cannot export {name}")
+                return archive
+    raise ClusterError(f"{name} is neither an archive nor an image that docker or buildah knows")
+
+
 def archive_digest(path: Path) -> str:
     """The identity of an archive's content: its index names every blob by digest, so the blobs need no reading."""
     digest = hashlib.sha256()
@@ -76,7 +94,7 @@ def imported_names(output: str) -> set[str]:
 
 def _ctr(enter: Sequence[str], ctr: Path, *arguments: str) -> str:
     command = [*enter, str(ctr), "--namespace", "k8s.io", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return run_checked(command, "containerd refuses")
 
 
 def _layer(files: Mapping[str, Path]) -> bytes:

@@ -1,0 +1,55 @@
+"""What a cluster can do, whichever way it runs, and which way that is on this machine."""
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+from tests.cluster import host
+from tests.cluster.embedded import EmbeddedCluster
+from tests.cluster.kind import KindCluster
+from tests.cluster.layout import ClusterError, Options
+
+BACKEND_VARIABLE = "SWIFTOP_CLUSTER_BACKEND"
+
+
+class Cluster(Protocol):
+    """One named cluster."""
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig that works from anywhere on this machine."""
+
+    def running(self) -> bool:
+        """Whether it is up."""
+
+    def up(self, options: Options) -> None:
+        """Bring it up and wait until it can be relied on; does nothing where it is up."""
+
+    def down(self) -> None:
+        """End it and leave nothing running; does nothing where it is down."""
+
+    def purge(self) -> None:
+        """End it and forget what was kept for the next time."""
+
+    def load(self, archive: Path) -> list[str]:
+        """Bring an image archive into the cluster unless it is there; returns the image names."""
+
+    def signal(self, component: str, number: int) -> None:
+        """Send a signal to a component, for example kube-apiserver."""
+
+    def status(self) -> dict[str, str]:
+        """What a user wants to know."""
+
+
+def choose(name: str) -> Cluster:
+    """Use kind where Docker answers, the embedded cluster elsewhere; the environment can decide otherwise."""
+    wanted = os.environ.get(BACKEND_VARIABLE) or ("kind" if host.docker_answers() else "embedded")
+    if wanted == "kind":
+        return KindCluster(name)
+    if wanted == "embedded":
+        return EmbeddedCluster(name)
+    raise ClusterError(f"{BACKEND_VARIABLE}={wanted}: use kind or embedded")
