@@ -15,7 +15,7 @@ class Config:
     operator_namespace: str = names.OPERATOR_NAMESPACE  # where the Lease is
     identity: str = ""  # of this replica in the Lease; empty makes one up
     leader_election: bool = True
-    workers: int = 16  # at once: each mostly waits for the API server
+    workers: int = 32  # at once: each mostly waits for the API server
     resync_seconds: float = 600.0
     port: int = 8080  # of /healthz and /metrics
     host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from other pods

@@ -100,13 +100,17 @@ class Client:
 
 
 class Operator:
-    """``swiftop run`` as a process that is measured."""
+    """``swiftop run`` as a process that is measured, in the cluster's network as in a pod, not behind its forwarder."""
 
-    def __init__(self, kubeconfig: Path, log: Path) -> None:
+    def __init__(self, cluster: EmbeddedCluster) -> None:
+        config = yaml.safe_load(cluster.kubeconfig.read_text())
+        config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:443"
+        kubeconfig = cluster.layout.log / "operator.kubeconfig"
+        kubeconfig.write_text(yaml.safe_dump(config))
         arguments = ["run", "-n", NAMESPACE, "--operator-namespace", NAMESPACE, "--port", "18099"]
-        with log.open("a") as stderr:
+        with (cluster.layout.log / "operator.log").open("a") as stderr:
             self._process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "swiftop"), *arguments],
+                [*cluster.enter("net"), str(Path(sys.executable).parent / "swiftop"), *arguments],
                 env={**os.environ, "KUBECONFIG": str(kubeconfig), "SWIFTOP_LOG_JSON": "false"},
                 stderr=stderr,
             )
@@ -255,16 +259,16 @@ async def floor(cluster: EmbeddedCluster, count: int) -> None:
 
 async def burst(cluster: EmbeddedCluster, count: int) -> None:
     """The runs, then 200 ends, then rest and a restart."""
-    audit, log = Audit(cluster.layout.audit_log), cluster.layout.log / "operator.log"
+    audit = Audit(cluster.layout.audit_log)
     async with Client(cluster.kubeconfig) as client:
         await prepared(client)
-        operator = Operator(cluster.kubeconfig, log)
+        operator = Operator(cluster)
         await client.make_all(names.SFTRUN, [run_object(f"warm-{n}") for n in range(20)])
         await until(lambda: len(audit.ends("jobs", "create", agent="swiftop/")) == 20, patience=60)
         await audit.quiet(seconds=3, patience=60)
         await creation(client, audit, operator, count)
         await ends(client, audit, min(200, count))
-        await rest(cluster, audit, operator, log)
+        await rest(cluster, audit, operator)
 
 
 async def prepared(client: Client) -> None:
@@ -339,7 +343,7 @@ async def ends(client: Client, audit: Audit, count: int) -> None:
     assert states == {"Succeeded": count}, states
 
 
-async def rest(cluster: EmbeddedCluster, audit: Audit, operator: Operator, log: Path) -> None:
+async def rest(cluster: EmbeddedCluster, audit: Audit, operator: Operator) -> None:
     """Nothing happens: nothing is written; the same after a restart."""
     since, cpu = time.time(), operator.cpu_seconds()
     await asyncio.sleep(REST_SECONDS)
@@ -347,7 +351,7 @@ async def rest(cluster: EmbeddedCluster, audit: Audit, operator: Operator, log: 
     report("operator CPU at rest", f"{(operator.cpu_seconds() - cpu) / REST_SECONDS * 100:.1f} % of a core")
     operator.stop()
     since = time.time()
-    successor = Operator(cluster.kubeconfig, log)
+    successor = Operator(cluster)
     await asyncio.sleep(REST_SECONDS)
     report(f"writes in {REST_SECONDS:.0f} s after a restart", str(len(audit.writes(since=since))))
     report("operator CPU after a restart", f"{successor.cpu_seconds():.1f} s")
