@@ -77,7 +77,7 @@ def test_crds_are_printed_as_yaml(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 def test_an_expected_error_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(**_: Any) -> None:
+    def fail(_: Any) -> None:
         raise Transient("the API server is away")
 
     monkeypatch.setattr("swiftop.app.run", fail)
