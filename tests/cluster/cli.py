@@ -73,9 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("--purge", action="store_true", help="remove its images and certificates too")
     commands.add_parser("status", help="whether it runs and where its files are")
     load = commands.add_parser("load", help="bring an image into the cluster")
-    load.add_argument(
-        "image", metavar="IMAGE", help="an archive, or a name that docker or buildah knows"
-    )
+    load.add_argument("image", metavar="IMAGE", help="an archive, or a name that docker or buildah knows")
     tool = commands.add_parser("kubectl", help="run kubectl on it", add_help=False)
     tool.add_argument("rest", nargs=argparse.REMAINDER)
     return parser

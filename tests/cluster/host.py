@@ -43,17 +43,17 @@ def require_root() -> None:
 
 def require_run_programs() -> None:
     """What a cluster needs while it runs."""
-    _install(missing_packages(shutil.which, RUN_PROGRAMS))
+    install_packages(missing_packages(shutil.which, RUN_PROGRAMS))
 
 
 def require_build_programs(*, headers: bool) -> None:
     """What the one component that links C code (runc, for seccomp) needs while it is built."""
     if headers:
         packages = missing_packages(shutil.which, BUILD_PROGRAMS)
-        _install(packages if _has_seccomp_headers() else [*packages, _SECCOMP])
+        install_packages(packages if _has_seccomp_headers() else [*packages, _SECCOMP])
 
 
-def _install(packages: list[str]) -> None:
+def install_packages(packages: list[str]) -> None:
     """Install with apt what is missing, saying what; without apt or root name it."""
     if not packages:
         return

@@ -1,0 +1,80 @@
+"""The build cache: what makes a component be built again, and what does not."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import build, host, kubectl
+from tests.cluster.layout import ClusterError
+
+COMPONENT = next(component for component in build.COMPONENTS if component.name == "pause")
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(build.GO_MODULES / COMPONENT.module, tmp_path / "module"))
+
+
+def test_the_hash_does_not_depend_on_the_place(module: Path) -> None:
+    assert build.content_hash(COMPONENT, module) == build.content_hash(COMPONENT, build.GO_MODULES / COMPONENT.module)
+
+
+def test_a_changed_or_moved_or_added_file_changes_the_hash(module: Path) -> None:
+    hashes = {build.content_hash(COMPONENT, module)}
+    source = module / "main.go"
+    source.write_text(source.read_text() + "\n")
+    hashes.add(build.content_hash(COMPONENT, module))
+    source.rename(module / "other.go")
+    hashes.add(build.content_hash(COMPONENT, module))
+    (module / "more.go").write_text("package main\n")
+    hashes.add(build.content_hash(COMPONENT, module))
+    assert len(hashes) == 4
+
+
+def test_another_recipe_changes_the_hash(module: Path) -> None:
+    changed = dataclasses.replace(COMPONENT, tags="debug")
+    assert build.content_hash(changed, module) != build.content_hash(COMPONENT, module)
+
+
+def test_a_built_component_is_not_missing(tmp_path: Path) -> None:
+    assert build.missing(tmp_path, [COMPONENT]) == [COMPONENT]
+    build.directory_of(COMPONENT, tmp_path).mkdir(parents=True)
+    assert build.missing(tmp_path, [COMPONENT]) == []
+
+
+def test_a_failed_build_names_its_log_and_leaves_nothing_in_the_cache(tmp_path: Path) -> None:
+    broken = dataclasses.replace(COMPONENT, targets=(build.Target("pause", ("./nowhere",)),))
+    with pytest.raises(ClusterError, match=r"build-pause\.log"):
+        build.ensure_component(broken, tmp_path)
+    assert build.missing(tmp_path, [broken]) == [broken]
+    assert "nowhere" in (tmp_path / "log" / "build-pause.log").read_text()
+
+
+def test_every_component_is_a_module_with_pinned_sums() -> None:
+    for component in (*build.COMPONENTS, build.KIND):
+        module = build.GO_MODULES / component.module
+        assert (module / "go.mod").exists()
+        assert (module / "go.sum").exists() or "require" not in (module / "go.mod").read_text()
+
+
+def test_the_newest_go_that_a_module_needs_is_required() -> None:
+    assert build.required_go() >= (1, 26, 0)
+
+
+def test_kubectl_follows_the_server() -> None:
+    assert f"k8s.io/kubernetes v1.{kubectl.server_minor()}." in (build.GO_MODULES / "kubernetes" / "go.mod").read_text()
+
+
+def test_missing_programs_are_named_by_their_packages() -> None:
+    def which(program: str) -> str | None:
+        return None if program in {"nft", "unshare", "nsenter"} else f"/bin/{program}"
+
+    assert host.missing_packages(which, host.RUN_PROGRAMS) == ["nftables", "util-linux"]
+
+
+def test_without_root_and_docker_both_ways_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(ClusterError, match=r"Docker daemon.*or Linux and root"):
+        host.require_root()
