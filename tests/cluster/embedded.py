@@ -108,9 +108,11 @@ class EmbeddedCluster:
 
     def load(self, archive: Path) -> list[str]:
         """Import an image archive unless exactly this content is in the store; returns the image names."""
-        return images.load(
-            archive, self.enter("mount"), build.ensure(self.layout.cache).containerd / "ctr", self.layout.images
-        )
+        return images.load(archive, self._containerd(), self.layout.images)
+
+    def containers(self) -> list[str]:
+        """The containers that containerd knows, running or not."""
+        return run_checked([*self._containerd(), "containers", "ls", "--quiet"], "containerd refuses").split()
 
     def signal(self, component: str, number: int) -> None:
         """Send a signal to a component; one that dies is started again."""
@@ -139,6 +141,11 @@ class EmbeddedCluster:
     def api(self) -> Api:
         """A small client, as administrator."""
         return Api.from_kubeconfig(self.kubeconfig)
+
+    def _containerd(self) -> list[str]:
+        """The command prefix of containerd's client."""
+        ctr = build.ensure(self.layout.cache).containerd / "ctr"
+        return [*self.enter("mount"), str(ctr), "--namespace", "k8s.io"]
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

@@ -73,14 +73,14 @@ def archive_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def load(archive: Path, enter: Sequence[str], ctr: Path, store: Path) -> list[str]:
+def load(archive: Path, ctr: Sequence[str], store: Path) -> list[str]:
     """Import unless the store has it. The record lies in the store, so that both are lost together."""
     record = store / "imported.json"
     imported: dict[str, list[str]] = json.loads(record.read_text()) if record.exists() else {}
     digest = archive_digest(archive)
-    present = set(_ctr(enter, ctr, "images", "ls", "--quiet").split())
+    present = set(run_checked([*ctr, "images", "ls", "--quiet"], "containerd refuses").split())
     if not (digest in imported and set(imported[digest]) <= present):
-        output = _ctr(enter, ctr, "images", "import", str(archive))
+        output = run_checked([*ctr, "images", "import", str(archive)], f"containerd cannot import {archive}")
         imported[digest] = sorted(imported_names(output))
         record.write_text(json.dumps(imported, indent=2))
     return imported[digest]
@@ -90,11 +90,6 @@ def imported_names(output: str) -> set[str]:
     """Pure: the image names in what `ctr images import` prints."""
     fields = (line.split("\t") for line in output.splitlines())
     return {name.strip() for name, *rest in fields if rest and rest[0].strip() == "saved"}
-
-
-def _ctr(enter: Sequence[str], ctr: Path, *arguments: str) -> str:
-    command = [*enter, str(ctr), "--namespace", "k8s.io", *arguments]
-    return run_checked(command, "containerd refuses")
 
 
 def _layer(files: Mapping[str, Path]) -> bytes:

@@ -20,8 +20,8 @@ def ctr(tmp_path: Path) -> Path:
     script = tmp_path / "ctr"
     script.write_text(
         f"""#!/bin/sh
-echo "$4" >> {tmp_path}/calls
-case "$4" in
+echo "$2" >> {tmp_path}/calls
+case "$2" in
 import) echo localhost/x:1 > {tmp_path}/names; printf 'localhost/x:1  \\tsaved\\t\\nImporting\\telapsed: 0.1 s\\t\\n';;
 ls) cat {tmp_path}/names 2>/dev/null; true;;
 esac
@@ -55,7 +55,7 @@ def test_an_image_is_imported_once(tmp_path: Path, program: Path, ctr: Path) -> 
     archive = tmp_path / "x.tar"
     images.write_archive(archive, "localhost/x:1", {"bin/x": program}, ["/bin/x"])
     for _ in range(2):
-        assert images.load(archive, [], ctr, tmp_path) == ["localhost/x:1"]
+        assert images.load(archive, [str(ctr)], tmp_path) == ["localhost/x:1"]
     assert calls(tmp_path) == ["ls", "import", "ls"]
 
 
@@ -64,14 +64,14 @@ def test_a_changed_image_is_imported_again(tmp_path: Path, program: Path, ctr: P
     for content in (b"1", b"2"):
         program.write_bytes(content)
         images.write_archive(archive, "localhost/x:1", {"bin/x": program}, ["/bin/x"])
-        images.load(archive, [], ctr, tmp_path)
+        images.load(archive, [str(ctr)], tmp_path)
     assert calls(tmp_path).count("import") == 2
 
 
 def test_an_image_that_the_store_lost_is_imported_again(tmp_path: Path, program: Path, ctr: Path) -> None:
     archive = tmp_path / "x.tar"
     images.write_archive(archive, "localhost/x:1", {"bin/x": program}, ["/bin/x"])
-    images.load(archive, [], ctr, tmp_path)
+    images.load(archive, [str(ctr)], tmp_path)
     (tmp_path / "names").unlink()
-    images.load(archive, [], ctr, tmp_path)
+    images.load(archive, [str(ctr)], tmp_path)
     assert calls(tmp_path).count("import") == 2
