@@ -220,12 +220,12 @@ def completion(job: Object, now: str) -> Object:
 def control_plane(name: str) -> Iterator[EmbeddedCluster]:
     """A fresh control plane with an audit log, gone afterwards."""
     cluster = EmbeddedCluster(name)
-    cluster.delete()
+    cluster.down()
     cluster.up(Options(control_plane_only=True, audit=True))
     try:
         yield cluster
     finally:
-        cluster.delete()
+        cluster.purge()
 
 
 def quantiles(values: Sequence[float]) -> str:
