@@ -115,6 +115,14 @@ class Operator:
                 stderr=stderr,
             )
 
+    def __enter__(self) -> Operator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
     def cpu_seconds(self) -> float:
         """User and system time so far."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -262,13 +270,13 @@ async def burst(cluster: EmbeddedCluster, count: int) -> None:
     audit = Audit(cluster.layout.audit_log)
     async with Client(cluster.kubeconfig) as client:
         await prepared(client)
-        operator = Operator(cluster)
-        await client.make_all(names.SFTRUN, [run_object(f"warm-{n}") for n in range(20)])
-        await until(lambda: len(audit.ends("jobs", "create", agent="swiftop/")) == 20, patience=60)
-        await audit.quiet(seconds=3, patience=60)
-        await creation(client, audit, operator, count)
-        await ends(client, audit, min(200, count))
-        await rest(cluster, audit, operator)
+        with Operator(cluster) as operator:
+            await client.make_all(names.SFTRUN, [run_object(f"warm-{n}") for n in range(20)])
+            await until(lambda: len(audit.ends("jobs", "create", agent="swiftop/")) == 20, patience=60)
+            await audit.quiet(seconds=3, patience=60)
+            await creation(client, audit, operator, count)
+            await ends(client, audit, min(200, count))
+            await rest(cluster, audit, operator)
 
 
 async def prepared(client: Client) -> None:
@@ -351,12 +359,12 @@ async def rest(cluster: EmbeddedCluster, audit: Audit, operator: Operator) -> No
     report("operator CPU at rest", f"{(operator.cpu_seconds() - cpu) / REST_SECONDS * 100:.1f} % of a core")
     operator.stop()
     since = time.time()
-    successor = Operator(cluster)
-    await asyncio.sleep(REST_SECONDS)
-    report(f"writes in {REST_SECONDS:.0f} s after a restart", str(len(audit.writes(since=since))))
-    report("operator CPU after a restart", f"{successor.cpu_seconds():.1f} s")
-    report("operator peak RSS after a restart", f"{successor.peak_rss_mib():.0f} MiB")
-    successor.stop()
+    with Operator(cluster) as successor:
+        await asyncio.sleep(REST_SECONDS)
+        report(f"writes in {REST_SECONDS:.0f} s after a restart", str(len(audit.writes(since=since))))
+        report("operator CPU after a restart", f"{successor.cpu_seconds():.1f} s")
+        report("operator peak RSS after a restart", f"{successor.peak_rss_mib():.0f} MiB")
+        successor.stop()
 
 
 def main() -> None:
