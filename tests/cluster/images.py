@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.host import run_checked
 from tests.cluster.layout import ClusterError
@@ -62,34 +64,68 @@ def export(name: str, archive: Path) -> Path:
     raise ClusterError(f"{name} is neither an archive nor an image that docker or buildah knows")
 
 
-def archive_digest(path: Path) -> str:
-    """The identity of an archive's content: its index names every blob by digest, so the blobs need no reading."""
-    digest = hashlib.sha256()
-    with tarfile.open(path) as archive:
-        for member in archive:
-            if member.name.removeprefix("./") in _INDEXES:
-                content = archive.extractfile(member)
-                digest.update(content.read() if content else b"")
-    return digest.hexdigest()
+@dataclass(frozen=True)
+class Contents:
+    """What an archive says about itself: its index names every blob by digest, so the blobs need no reading."""
+
+    digest: str
+    names: frozenset[str]
+
+
+def contents(archive: Path) -> Contents:
+    """Read the index of an OCI archive, the manifest of a Docker archive, or both."""
+    found = dict.fromkeys(_INDEXES, b"")
+    with tarfile.open(archive) as members:
+        for member in members:
+            name = member.name.removeprefix("./")
+            file = members.extractfile(member) if name in found else None
+            if file:
+                found[name] = file.read()
+    digest = hashlib.sha256(b"\0".join(found.values())).hexdigest()
+    return Contents(digest, image_names(*(json.loads(text or b"{}") for text in found.values())))
+
+
+def image_names(index: Any, manifest: Any) -> frozenset[str]:
+    """Pure: the names under which containerd will know the images, in its full form."""
+    names = set()
+    for entry in index.get("manifests", []):
+        annotations = entry.get("annotations", {})
+        name = annotations.get("io.containerd.image.name") or annotations.get("org.opencontainers.image.ref.name")
+        names |= {name} if name else set()
+    for entry in manifest or []:
+        names |= {_full_name(tag) for tag in entry.get("RepoTags") or []}
+    return frozenset(names)
 
 
 def load(archive: Path, ctr: Sequence[str], store: Path) -> list[str]:
-    """Import unless the store has it. The record lies in the store, so that both are lost together."""
-    record = store / "imported.json"
-    imported: dict[str, list[str]] = json.loads(record.read_text()) if record.exists() else {}
-    digest = archive_digest(archive)
-    present = set(run_checked([*ctr, "images", "ls", "--quiet"], "containerd refuses").split())
-    if not (digest in imported and set(imported[digest]) <= present):
-        output = run_checked([*ctr, "images", "import", str(archive)], f"containerd cannot import {archive}")
-        imported[digest] = sorted(imported_names(output))
-        record.write_text(json.dumps(imported, indent=2))
-    return imported[digest]
+    """Import unless every name of the archive stands for this content already.
+
+    The record lies in the store, so that both are lost together. It is kept by name: two builds can carry one tag.
+    """
+    wanted = contents(archive)
+    if not wanted.names:
+        raise ClusterError(f"{archive} names no image")
+    record = store / "names.json"
+    imported: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
+    current = {name for name in _listed(ctr) if imported.get(name) == wanted.digest}
+    if not wanted.names <= current:
+        run_checked([*ctr, "images", "import", str(archive)], f"containerd cannot import {archive}")
+        if lost := wanted.names - _listed(ctr):
+            raise ClusterError(f"containerd does not know {', '.join(lost)} after the import of {archive}")
+        record.write_text(json.dumps(imported | dict.fromkeys(wanted.names, wanted.digest), indent=2))
+    return sorted(wanted.names)
 
 
-def imported_names(output: str) -> set[str]:
-    """Pure: the image names in what `ctr images import` prints."""
-    fields = (line.split("\t") for line in output.splitlines())
-    return {name.strip() for name, *rest in fields if rest and rest[0].strip() == "saved"}
+def _listed(ctr: Sequence[str]) -> set[str]:
+    return set(run_checked([*ctr, "images", "ls", "--quiet"], "containerd does not list its images").split())
+
+
+def _full_name(name: str) -> str:
+    """What containerd makes of Docker's short names."""
+    first, slash, _ = name.partition("/")
+    if slash and (first == "localhost" or "." in first or ":" in first):
+        return name
+    return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
 
 
 def _layer(files: Mapping[str, Path]) -> bytes:
