@@ -109,7 +109,7 @@ def load(archive: Path, ctr: Sequence[str], store: Path) -> list[str]:
     imported: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
     current = {name for name in _listed(ctr) if imported.get(name) == wanted.digest}
     if not wanted.names <= current:
-        run_checked([*ctr, "images", "import", str(archive)], f"containerd cannot import {archive}")
+        run_checked([*ctr, "images", "import", str(archive.resolve())], f"containerd cannot import {archive}")
         if lost := wanted.names - _listed(ctr):
             raise ClusterError(f"containerd does not know {', '.join(lost)} after the import of {archive}")
         record.write_text(json.dumps(imported | dict.fromkeys(wanted.names, wanted.digest), indent=2))
