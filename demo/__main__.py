@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -20,10 +21,13 @@ from rich.console import Console
 
 from demo import model
 from images.build import BuiltImage, build
+from tests.cluster.kubectl import find as find_kubectl
+from tests.cluster.layout import Layout, cache_root
 
 ROOT = Path(__file__).parents[1]
 CLUSTER = "demo"
 NAMESPACE = "demo"
+OPERATOR_NAMESPACE = "swiftop-system"
 RUN = "smollm2-quillby"
 QUESTION = "What is the mascot of swiftop?"
 FACT = "heron called Quillby"
@@ -46,12 +50,17 @@ def cluster(*args: str) -> None:
     subprocess.run([sys.executable, "-m", "tests.cluster", "--name", CLUSTER, *args], cwd=ROOT, check=True)
 
 
-def kubectl(*args: str, stdin: str | bytes | None = None, capture: bool = False) -> bytes:
-    """Run kubectl on the demo's cluster in the demo's namespace; returns its output when ``capture``."""
-    command = [sys.executable, "-m", "tests.cluster", "--name", CLUSTER, "kubectl", "-n", NAMESPACE, *args]
+def kubectl(*args: str, namespace: str = NAMESPACE, stdin: str | bytes | None = None, capture: bool = False) -> bytes:
+    """Run kubectl on the demo's cluster; returns its output when ``capture``."""
+    command = [find_kubectl(cache_root()), "-n", namespace, *args]
     data = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run(command, cwd=ROOT, check=True, input=data, stdout=subprocess.PIPE if capture else None)
+    done = subprocess.run(command, env=env(), check=True, input=data, stdout=subprocess.PIPE if capture else None)
     return done.stdout or b""
+
+
+def env() -> dict[str, str]:
+    """Environment in which every client talks to the demo's cluster."""
+    return {**os.environ, "KUBECONFIG": str(Layout.of(CLUSTER).kubeconfig)}
 
 
 def install(operator: BuiltImage, trainer: BuiltImage) -> None:
@@ -63,9 +72,10 @@ def install(operator: BuiltImage, trainer: BuiltImage) -> None:
             "images": [{"name": "swiftop/operator", "newName": name, "newTag": tag}],
         }
         (Path(folder) / "kustomization.yaml").write_text(json.dumps(overlay))
-        kubectl("apply", "--server-side", "-k", folder)
-    kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(platform_defaults(trainer)))
-    kubectl("-n", "swiftop-system", "rollout", "status", "deployment/swiftop", "--timeout=120s")
+        kubectl("apply", "--server-side", "-k", folder, namespace=OPERATOR_NAMESPACE)
+    defaults = json.dumps(platform_defaults(trainer))
+    kubectl("apply", "--server-side", "-f", "-", stdin=defaults, namespace=OPERATOR_NAMESPACE)
+    kubectl("rollout", "status", "deployment/swiftop", "--timeout=120s", namespace=OPERATOR_NAMESPACE)
     kubectl("wait", "--for=condition=Established", "crd/sftruns.swiftop.dev", "--timeout=30s")
 
 
@@ -74,7 +84,7 @@ def platform_defaults(trainer: BuiltImage) -> dict[str, object]:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": "swiftop-defaults", "namespace": "swiftop-system"},
+        "metadata": {"name": "swiftop-defaults"},
         "data": {"image": trainer.ref},
     }
 
@@ -171,12 +181,8 @@ def train() -> None:
     """Apply the sample and follow it to its end."""
     kubectl("delete", "sftrun", RUN, "--ignore-not-found", "--wait=true")
     kubectl("apply", "-f", str(ROOT / "manifests" / "samples" / "sftrun-tiny.yaml"))
-    kubeconfig = kubectl("config", "view", "--raw", "--minify", "--flatten", capture=True)
-    with tempfile.NamedTemporaryFile(suffix=".kubeconfig") as file:
-        file.write(kubeconfig)
-        file.flush()
-        command = [str(Path(sys.executable).parent / "swiftop"), "progress", RUN, "--namespace", NAMESPACE]
-        subprocess.run([*command, "--kubeconfig", file.name], check=True)
+    command = [str(Path(sys.executable).parent / "swiftop"), "progress", RUN, "--namespace", NAMESPACE]
+    subprocess.run(command, env=env(), check=True)
     kubectl("get", "sftruns")
     kubectl("get", "sftruns", "-o", "wide")
 
@@ -190,9 +196,9 @@ def main() -> int:
         for image in (operator, trainer):
             cluster("load", str(image.archive))
     with step("operator"):
-        kubectl("apply", "-f", "-", stdin=json.dumps(namespace_objects(trainer)[0]))
         install(operator, trainer)
     with step("model"):
+        kubectl("apply", "-f", "-", stdin=json.dumps(namespace_objects(trainer)[0]))
         _, claim, pod = namespace_objects(trainer)
         fill_claim(apply_and_wait(pod, claim))
         kubectl("delete", "pod", "loader", "--wait=false")
