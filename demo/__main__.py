@@ -25,7 +25,7 @@ from tests.cluster.kubectl import find as find_kubectl
 from tests.cluster.layout import Layout, cache_root
 
 ROOT = Path(__file__).parents[1]
-CLUSTER = "demo"
+CLUSTER = os.environ.get("SWIFTOP_DEMO_CLUSTER", "demo")
 NAMESPACE = "demo"
 OPERATOR_NAMESPACE = "swiftop-system"
 RUN = "smollm2-quillby"

@@ -30,6 +30,8 @@ def main() -> None:
     lock = layout.lock.open("w")
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     listener = _listen(plan["port"])
+    # Accepted sockets inherit it; asyncio sets it on no socket of protocol 0, and each answer then waits some 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     namespaces = _start_init(sys.argv[1], layout)
     _join_network(namespaces.pid)
     state = {
