@@ -18,7 +18,7 @@ from swiftop.cluster import Cluster
 def kubeconfig(cluster: Any) -> Path:
     """Administrator of a cluster that has the CRD."""
     crds = {"apiVersion": "v1", "kind": "List", "items": definitions()}
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps(crds))
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(crds))
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/sftruns.swiftop.dev")
     return Path(cluster.kubeconfig)
 

@@ -319,15 +319,15 @@ def test_kubectl_knows_the_short_name_and_the_category(api: Api, cluster: Any) -
     api.made("short")
     namespace = api.runs.split("/")[-2]
     for word in ("sft", "swift", "sftruns"):
-        assert "short" in cluster.kubectl("get", word, "-n", namespace, "-o", "name").stdout
+        assert "short" in cluster.kubectl("get", word, "-n", namespace, "-o", "name")
 
 
 def test_kubectl_explains_fields(api: Api, cluster: Any) -> None:
-    text = " ".join(cluster.kubectl("explain", "sftrun.spec.training.packing").stdout.split())
+    text = " ".join(cluster.kubectl("explain", "sftrun.spec.training.packing").split())
     assert "no computing goes into padding" in text
 
 
 def test_kubectl_applies_the_generated_files(api: Api, cluster: Any) -> None:
     for name, text in crds().items():
         if name.endswith(".yaml"):
-            cluster.kubectl("apply", "--dry-run=server", "-f", "-", input=text)
+            cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=text)

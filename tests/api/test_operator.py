@@ -144,8 +144,8 @@ async def test_the_rights_of_the_manifests_are_enough_and_hold_no_secrets(
     cluster: Any, k8s: Cluster, kubeconfig: Path, namespace: str, tmp_path: Path
 ) -> None:
     for obj in manifests(namespace):
-        cluster.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(obj))
-    token = cluster.kubectl("create", "token", "swiftop", "-n", namespace).stdout.strip()
+        cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(obj))
+    token = cluster.kubectl("create", "token", "swiftop", "-n", namespace).strip()
     limited = with_token(kubeconfig, token, tmp_path / "kubeconfig")
     try:
         async with OperatorProcess(limited, namespace) as operator:

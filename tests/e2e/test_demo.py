@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from demo.__main__ import FACT, QUESTION
-from tests.cluster.fixture import NAME
 from tests.e2e.site import ROOT
 
 
 @pytest.mark.cluster
-def test_the_tuned_model_knows_the_fact_and_the_base_model_does_not(operator: Any) -> None:
+def test_the_tuned_model_knows_the_fact_and_the_base_model_does_not(cluster: Any, operator: Any) -> None:
     """``python -m demo`` on the tests' cluster: its exit code is the comparison of both answers."""
-    env = {**os.environ, "SWIFTOP_DEMO_CLUSTER": NAME, "COLUMNS": "300"}
+    env = {**os.environ, "SWIFTOP_DEMO_CLUSTER": cluster.name, "COLUMNS": "300"}
     done = subprocess.run(
         [sys.executable, "-m", "demo"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
