@@ -33,8 +33,8 @@ unit: $(STAMP)  ## the tests that need no cluster
 e2e: $(STAMP)  ## the tests on the real cluster only
 	$(RUN)/pytest tests/e2e
 
-bench: $(STAMP)  ## print what a burst of 1,000 runs costs
-	$(RUN)/python -m tests.bench.operator_burst
+bench: $(STAMP)  ## print the figures of docs/performance.md
+	$(RUN)/python -m tests.bench
 
 crds: $(STAMP)  ## write crds/ from the models
 	$(RUN)/swiftop crds --out crds
