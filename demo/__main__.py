@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from demo import model
+from demo.phases import phases
 from images.build import BuiltImage, build
 from tests.cluster.kubectl import find as find_kubectl
 from tests.cluster.layout import Layout, cache_root
@@ -185,6 +186,18 @@ def train() -> None:
     subprocess.run(command, env=env(), check=True)
     kubectl("get", "sftruns")
     kubectl("get", "sftruns", "-o", "wide")
+    print_phases()
+
+
+def print_phases() -> None:
+    """From ``kubectl apply`` to the first step, by phase."""
+    run = json.loads(kubectl("get", "sftrun", RUN, "-o", "json", capture=True))
+    pods = kubectl("get", "pods", "-l", f"swiftop.dev/uid={run['metadata']['uid']}", "-o", "json", capture=True)
+    (pod,) = json.loads(pods)["items"]
+    log = kubectl("logs", "--timestamps", pod["metadata"]["name"], capture=True).decode(errors="replace")
+    found = phases(run, pod, log.split("\n"))  # a progress bar redraws its line with \r
+    parts = ", ".join(f"{title} {seconds:.1f} s" for title, seconds in found)
+    console.print(f"from apply to the first step {sum(seconds for _, seconds in found):.1f} s: {parts}")
 
 
 def main() -> int:

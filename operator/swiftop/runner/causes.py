@@ -132,13 +132,14 @@ DEEPSPEED_MISSING = Cause(
 PRECISION_UNSUPPORTED = Cause(
     "PrecisionUnsupported",
     EXIT_USER,
-    "This device has no bfloat16: set training.precision: fp16 (or fp32 without a GPU).",
+    "The device or the model's own type does not go with bfloat16: set training.precision: fp16 (or fp32 without a GPU).",
     (
         r"Your setup doesn't support bf16",
         r"bf16.{0,60}not supported",
         r"bfloat16.{0,60}(not|isn't) (supported|available)",
         r"does(n't| not) support bf(loat)?16",
         r"Bfloat16 is only supported on GPUs",
+        r"At most one of fp16 and bf16 can be True",
     ),
 )
 VOLUME_NOT_WRITABLE = Cause(
