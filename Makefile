@@ -4,7 +4,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit e2e bench crds images clean help
+.PHONY: demo prepare test lint unit e2e bench crds images clean help
 help:  ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -18,7 +18,12 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)  ## fine-tune a real model on a real cluster, with a live progress display
 	$(RUN)/python -m demo
 
-test: lint  ## lint, types, and all tests, the end-to-end ones on the real cluster included
+prepare: $(STAMP)  ## build what the tests need, once: Kubernetes and the images (both cached)
+	@$(RUN)/python -m tests.cluster --name test up
+	@$(RUN)/python -m tests.cluster --name test down
+	$(RUN)/python -m images operator trainer-cpu
+
+test: lint prepare  ## lint, types, and all tests, the end-to-end ones on the real cluster included
 	$(RUN)/pytest
 
 lint: $(STAMP)  ## ruff, mypy --strict and the layer contracts
@@ -30,7 +35,7 @@ lint: $(STAMP)  ## ruff, mypy --strict and the layer contracts
 unit: $(STAMP)  ## the tests that need no cluster
 	$(RUN)/pytest tests/unit tests/engine
 
-e2e: $(STAMP)  ## the tests on the real cluster only
+e2e: prepare  ## the tests on the real cluster only
 	$(RUN)/pytest tests/e2e
 
 bench: $(STAMP)  ## print the figures of docs/performance.md
