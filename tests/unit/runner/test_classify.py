@@ -93,6 +93,12 @@ def test_a_traceback_behind_a_progress_bar() -> None:
     assert classify_failure(FAILED, log).cause is causes.PRECISION_UNSUPPORTED
 
 
+def test_a_precision_that_the_model_on_disk_contradicts() -> None:
+    """ms-swift 3.7.2 on a model that was saved as float32, asked for --bf16 true."""
+    log = trace("ValueError: At most one of fp16 and bf16 can be True, but not both")
+    assert classify_failure(FAILED, log).cause is causes.PRECISION_UNSUPPORTED
+
+
 def test_the_message_may_go_on_over_lines() -> None:
     log = trace("RuntimeError: it failed because of\n  the following\nCUDA error: out of memory")
     assert classify_failure(FAILED, log).cause is causes.CUDA_OUT_OF_MEMORY
