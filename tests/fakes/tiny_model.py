@@ -69,8 +69,8 @@ def write_datasets(out: Path, chats: list[Turns]) -> None:
         (out / name).write_text("".join(lines), encoding="utf-8")
 
 
-def write_model(out: Path, chats: list[Turns]) -> None:
-    """A byte-level BPE tokenizer learned from the chats and 140,000 random bf16 weights."""
+def write_model(out: Path, chats: list[Turns], dtype: str = "bfloat16") -> None:
+    """A byte-level BPE tokenizer learned from the chats and 140,000 random weights."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
@@ -90,7 +90,7 @@ def write_model(out: Path, chats: list[Turns]) -> None:
         num_key_value_heads=2, max_position_embeddings=1024, tie_word_embeddings=True,
         bos_token_id=0, eos_token_id=2, pad_token_id=0,
     )  # fmt: skip
-    Qwen2ForCausalLM(config).to(torch.bfloat16).save_pretrained(out)
+    Qwen2ForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(out)
     tokenizer.save_pretrained(out)
 
 

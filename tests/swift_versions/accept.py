@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 tiny_model = importlib.import_module("tiny_model")
 
 # The paths of a pod, moved below the one folder that is writable here.
-MODEL = Path("/tmp/models/tiny") / tiny_model.MODEL_NAME
+MODELS = {"tiny": "bfloat16", "tiny-fp16": "float16", "tiny-fp32": "float32"}  # claim: type of the weights
 DEEPSPEED_FILE = Path("/tmp/swiftop/files/ds.json")
 DEEPSPEED = {"zero_optimization": {"stage": 1}, "train_micro_batch_size_per_gpu": "auto", "train_batch_size": "auto"}
 
@@ -81,7 +81,10 @@ def resolve(cls, parse, argv):
 def main() -> None:
     """Read, resolve, print."""
     commands = json.load(sys.stdin)
-    tiny_model.write_model(MODEL, tiny_model.conversations())
+    for claim, dtype in MODELS.items():
+        tiny_model.write_model(
+            Path("/tmp/models") / claim / tiny_model.MODEL_NAME, tiny_model.conversations(), dtype=dtype
+        )
     DEEPSPEED_FILE.parent.mkdir(parents=True)
     DEEPSPEED_FILE.write_text(json.dumps(DEEPSPEED))
     cls, parse = argument_class()

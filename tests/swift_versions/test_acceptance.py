@@ -1,7 +1,8 @@
 """Every command that swiftop renders is accepted by the real ms-swift, and means what the spec says.
 
 For each supported release the real argument class is built, ``__post_init__`` included, on the tiny model: every
-precision with every tuner, every DeepSpeed setting and every way of packing, on GPU and CPU.
+precision with every tuner, every DeepSpeed setting and every way of packing, on GPU and CPU; every precision on weights
+of every type; and each further field of the spec once.
 """
 
 from __future__ import annotations
@@ -21,19 +22,21 @@ from tests.unit.swift.specs import spec
 
 ENVIRONMENTS = {"3.7": "3.7", "3.12": "3.12", "4.6": "4.6", "4.6-transformers5": "4.6"}
 RUN = RunIdentity(name="demo", uid="0f3a1c9e-5d1b-4e0a-9a55-0c1d2e3f4a5b")
-TINY = {"persistentVolumeClaim": {"claimName": "tiny", "path": "Qwen2.5-0.5B-Instruct"}}
+
 
 PRECISIONS = (None, "bf16", "fp16", "fp32")
 ZERO = {"zero0": 0, "zero1": 1, "zero2": 2, "zero3": 3, "zero2_offload": 2, "zero3_offload": 3, "ds.json": 1}
 FLASH = {"attention": "flash_attention_2", "maxLength": 128}
 PACKINGS: tuple[dict[str, Any], ...] = ({}, {"packing": True, **FLASH}, {"paddingFree": True, **FLASH})
 GPU_MEANING = {
-    None: ("bfloat16", False, True),  # as the tiny model's own files say
+    None: ("bfloat16", False, True),  # as the tiny model is saved
     "bf16": ("bfloat16", False, True),
     "fp16": ("float16", True, False),
     "fp32": ("float32", False, False),
 }
 CPU_MEANING = {**GPU_MEANING, None: ("float32", False, False)}
+# The tiny model saved in another type, by its claim, and what ms-swift then makes of no precision at all.
+SAVED = {"tiny-fp16": ("float16", True, False), "tiny-fp32": ("float32", True, False)}
 Case = tuple[dict[str, Any], dict[str, Any]]  # members of the spec, what ms-swift is to make of them
 
 
@@ -67,10 +70,25 @@ def cpu_cases(version: str) -> Iterator[Case]:
         }  # fmt: skip
 
 
+def saved_cases() -> Iterator[Case]:
+    for claim, gpus, precision in itertools.product(SAVED, (0, 1), PRECISIONS):
+        meaning = {**GPU_MEANING, None: SAVED[claim]} if gpus else CPU_MEANING
+        members = {
+            "model": tiny(claim),
+            "training": {"precision": precision} if precision else {},
+            "resources": {"gpus": gpus},
+        }
+        yield members, dict(zip(("dtype", "fp16", "bf16"), meaning[precision], strict=True))
+
+
+def tiny(claim: str = "tiny") -> dict[str, Any]:
+    return {"persistentVolumeClaim": {"claimName": claim, "path": "Qwen2.5-0.5B-Instruct"}}
+
+
 def arguments(version: str, members: dict[str, Any]) -> list[str]:
     """The flags of a rendered command, its paths moved below /tmp."""
     files = [{"configMap": {"name": "files", "key": "ds.json"}}]
-    whole = spec(**{"model": TINY, "files": files, **members})
+    whole = spec(**{"model": tiny(), "files": files, **members})
     words = render(whole, run=RUN, version=version).command
     words = words[words.index("swift.cli.sft") + 1 :]
     return [f"/tmp{word}" if word.startswith(("/models/", "/swiftop/")) else word for word in words]
@@ -87,7 +105,7 @@ def accepted(name: str, commands: list[list[str]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_every_combination_is_accepted_and_means_what_the_spec_says(name: str) -> None:
     version = ENVIRONMENTS[name]
-    cases = [*gpu_cases(version), *cpu_cases(version)]
+    cases = [*gpu_cases(version), *cpu_cases(version), *saved_cases()]
     results = accepted(name, [arguments(version, members) for members, _ in cases])
     wrong = []
     for (members, meant), result in zip(cases, results, strict=True):

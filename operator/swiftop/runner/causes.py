@@ -132,7 +132,7 @@ DEEPSPEED_MISSING = Cause(
 PRECISION_UNSUPPORTED = Cause(
     "PrecisionUnsupported",
     EXIT_USER,
-    "The device or the model's own type does not go with bfloat16: set training.precision: fp16 (fp32 without a GPU).",
+    "The device does not go with bfloat16: set training.precision: fp16 (fp32 without a GPU).",
     (
         r"Your setup doesn't support bf16",
         r"bf16.{0,60}not supported",

@@ -62,9 +62,13 @@ def _operational(known: FlagTable) -> Flags:
 
 
 def _launcher(spec: SFTRunSpec) -> tuple[str, ...]:
-    """One process needs no launcher: several GPUs are then shared by layers (``device_map``)."""
+    """One process needs no launcher: several GPUs are then shared by layers (``device_map``).
+
+    DeepSpeed and FSDP ask for their rank even then: without a launcher's LOCAL_RANK, DeepSpeed looks for MPI.
+    """
     processes, nodes = spec.resources.processes, spec.resources.nodes
-    if processes == 1 and nodes == 1:
+    sharded = spec.training.deepspeed is not None or any(arg.name == "fsdp" for arg in spec.extra_args)
+    if processes == 1 and nodes == 1 and not sharded:
         return ("python",)
     launcher = ("python", "-m", "torch.distributed.run", "--nproc_per_node", str(processes))
     if nodes == 1:

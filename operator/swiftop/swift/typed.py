@@ -15,16 +15,13 @@ from swiftop.swift.versions import FlagTable
 
 Flags = dict[str, tuple[str, ...]]
 
-# ms-swift takes one of fp16 and bf16 from the type of the weights when it is not given, and transformers refuses both
-# at once: on a model in bf16, `--fp16 true` alone ends in an error. So fp16 and fp32 say all three.
+# Of fp16 and bf16, ms-swift sets the one that is not given by the type of the weights (_init_mixed_precision in its
+# model_args.py), and transformers refuses both at once: `--bf16 true` alone ends in an error on a model that is saved
+# in fp16 or fp32, `--fp16 true` alone on one in bf16. So the type is always named; with bfloat16, fp16 stays off.
 _PRECISION: dict[str, Flags] = {
-    "bf16": {"bf16": ("true",)},
+    "bf16": {"torch_dtype": ("bfloat16",), "bf16": ("true",)},
     "fp16": {"torch_dtype": ("float16",), "fp16": ("true",), "bf16": ("false",)},
     "fp32": {"torch_dtype": ("float32",), "fp16": ("false",), "bf16": ("false",)},
-}
-_PRECISION_CPU: dict[str, Flags] = {
-    **_PRECISION,
-    "bf16": {"torch_dtype": ("bfloat16",), "fp16": ("false",), "bf16": ("true",)},
 }
 
 
@@ -100,9 +97,8 @@ def _file_or_text(spec: SFTRunSpec, value: str) -> str:
 
 
 def _precision(spec: SFTRunSpec) -> Flags:
-    if spec.resources.gpus == 0:
-        return _PRECISION_CPU[spec.training.precision or "fp32"]
-    return _PRECISION[spec.training.precision] if spec.training.precision else {}
+    precision = spec.training.precision or ("fp32" if spec.resources.gpus == 0 else None)
+    return _PRECISION[precision] if precision else {}
 
 
 def _cpu(spec: SFTRunSpec) -> Flags:

@@ -167,11 +167,11 @@ def test_every_flag_that_the_schema_calls_ours_is_rendered_or_kept_from_ms_swift
     ("precision", "gpus", "expected"),
     [
         (None, 1, {}),
-        ("bf16", 1, {"bf16": "true"}),
+        ("bf16", 1, {"torch_dtype": "bfloat16", "bf16": "true"}),
         ("fp16", 1, {"torch_dtype": "float16", "fp16": "true", "bf16": "false"}),
         ("fp32", 1, {"torch_dtype": "float32", "fp16": "false", "bf16": "false"}),
         (None, 0, {"torch_dtype": "float32", "fp16": "false", "bf16": "false", "use_cpu": "true"}),
-        ("bf16", 0, {"torch_dtype": "bfloat16", "fp16": "false", "bf16": "true", "use_cpu": "true"}),
+        ("bf16", 0, {"torch_dtype": "bfloat16", "bf16": "true", "use_cpu": "true"}),
     ],
 )
 def test_precision_is_whole(precision: str | None, gpus: int, expected: dict[str, str]) -> None:
@@ -195,6 +195,17 @@ def test_gpus_on_one_node_get_a_process_each_unless_told_otherwise() -> None:
     assert command(resources={"gpus": 8})[:7] == (*LAUNCHER, "8", "-m", "swift.cli.sft")
     assert command(resources={"gpus": 8, "processesPerNode": 4})[4] == "4"
     assert command(resources={"gpus": 8, "processesPerNode": 1})[:3] == ("python", "-m", "swift.cli.sft")
+
+
+@pytest.mark.parametrize("gpus", [1, 8])
+def test_what_shards_has_the_launcher_even_for_one_process(gpus: int) -> None:
+    """DeepSpeed asks for LOCAL_RANK, and without it for MPI."""
+    fsdp = [{"name": "fsdp", "value": "fsdp2"}]
+    for words in (
+        command(resources={"gpus": gpus}, training={"deepspeed": "zero2"}),
+        command(resources={"gpus": gpus}, extraArgs=fsdp),
+    ):
+        assert words[:7] == (*LAUNCHER, str(gpus), "-m", "swift.cli.sft")
 
 
 def test_several_nodes_meet_at_placeholders_that_the_runner_fills() -> None:

@@ -198,8 +198,8 @@ class Training(Model):
     )
     precision: Literal["bf16", "fp16", "fp32"] | None = Field(
         default=None,
-        description="Number format to train in: bf16 (Ampere GPUs and newer), fp16 (older GPUs) or fp32 (CPU). "
-        "Absent: the type of the model.",
+        description="Number format to train in, whatever the model is saved in: bf16 (Ampere GPUs and newer), fp16 "
+        "(older GPUs) or fp32. Absent: bf16 for a model saved in bf16, fp16 for any other; fp32 on the CPU.",
     )
     gradient_checkpointing: bool | None = Field(
         default=None,
