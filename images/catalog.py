@@ -7,11 +7,12 @@ tell from the tag alone whether it already holds an image.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from images.cache import cache_root
 
 ROOT = Path(__file__).resolve().parent.parent
 REGISTRY = "localhost/swiftop"
@@ -74,8 +75,7 @@ IMAGES: Mapping[str, Image] = {
 
 def cache_directory() -> Path:
     """Where archives, base file systems and layers are kept between builds."""
-    root = os.environ.get("SWIFTOP_CACHE") or Path.home() / ".cache" / "swiftop"
-    return Path(root) / "images"
+    return cache_root() / "images"
 
 
 def input_files(image: Image, root: Path = ROOT) -> Iterator[Path]:

@@ -1,10 +1,10 @@
 """Where everything of a cluster lies, and what a cluster can be asked to be. No I/O here."""
 
-import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from images.cache import cache_root
 
 DEFAULT_NAME = "swiftop"
 NODE_NAME = "node1"
@@ -33,12 +33,6 @@ class Options:
     gpus: int = 8
     control_plane_only: bool = False
     audit: bool = False
-
-
-def cache_root(environ: Mapping[str, str] = os.environ) -> Path:
-    """The directory for everything that outlives a checkout: binaries, image stores, running clusters."""
-    configured = environ.get("SWIFTOP_CACHE")
-    return (Path(configured) if configured else Path(environ.get("HOME", "/root")) / ".cache" / "swiftop").absolute()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from images.cache import cache_root
 from tests.e2e import objects
 from tests.e2e.support import Kubectl, Object, eventually
 
@@ -90,7 +91,7 @@ class Site:
         """Model and datasets as a tar, made once for each version of the script and of the image."""
         script = (FAKES / "tiny_model.py").read_bytes()
         key = hashlib.sha256(script + self.trainer.encode()).hexdigest()[:16]
-        cache = Path(os.environ.get("SWIFTOP_CACHE", "~/.cache/swiftop")).expanduser() / "tiny-model"
+        cache = cache_root() / "tiny-model"
         archive = cache / f"{key}.tar"
         if not archive.exists():
             self.kubectl("exec", TOOL, "--", "python", "/fakes/tiny_model.py", "--out", "/tmp/tiny")

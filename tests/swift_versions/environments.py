@@ -22,6 +22,7 @@ from typing import IO
 
 from images import archive, host
 from images.build import build
+from images.cache import cache_root
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = Path(__file__).parent / "requirements"
@@ -46,8 +47,7 @@ _PIP = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", 
 
 def cache_directory() -> Path:
     """Where root file system and environments are kept between runs."""
-    root = os.environ.get("SWIFTOP_CACHE") or Path.home() / ".cache" / "swiftop"
-    return Path(root) / "swift-versions"
+    return cache_root() / "swift-versions"
 
 
 @dataclass(frozen=True)
