@@ -1,8 +1,7 @@
 """Errors that carry what to do next, classified where they arise.
 
-The engine maps a class to a condition and a retry: ``Invalid`` waits for the user, ``Waiting`` for a dependency,
-``Transient`` for the next try. ``NotFound``, ``AlreadyExists``, ``Conflict`` and ``Forbidden`` are the API answers that
-a caller may want to handle itself.
+``Invalid`` waits for the user, ``Transient`` for the next try. ``NotFound``, ``AlreadyExists``, ``Conflict`` and
+``Forbidden`` are the API answers that a caller may want to handle itself.
 """
 
 from __future__ import annotations
@@ -34,16 +33,6 @@ class Invalid(SwiftopError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("; ".join(str(p) for p in problems))
         self.problems = problems
-
-
-class Waiting(SwiftopError):
-    """A dependency is missing; look again after ``seconds``."""
-
-    def __init__(self, *, reason: str, message: str, seconds: float) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.seconds = seconds
 
 
 class Transient(SwiftopError):

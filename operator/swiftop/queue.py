@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from swiftop.errors import Conflict, Transient, Waiting
+from swiftop.errors import Conflict, Transient
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Queue(Generic[K]):
         self._again: dict[K, float] = {}  # added while being worked on
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
+        self._advanced = 0.0  # when a key was last finished, or the line last began
         self._stopping = False
 
     def add(self, key: K) -> None:
@@ -69,6 +70,8 @@ class Queue(Generic[K]):
         if key in self._working:
             self._again.setdefault(key, now)
         elif key not in self._ready:
+            if not self._ready:
+                self._advanced = now
             self._ready[key] = now
             self._line.put_nowait(key)
 
@@ -93,6 +96,12 @@ class Queue(Generic[K]):
         """Seconds that the oldest key has been in line or with a worker: grows without end when something hangs."""
         since = [next(iter(times.values())) for times in (self._ready, self._working) if times]
         return asyncio.get_running_loop().time() - min(since) if since else 0.0
+
+    def stuck(self) -> float:
+        """Seconds that one key has been in work, or that the line has not advanced: small however long the line is."""
+        now = asyncio.get_running_loop().time()
+        longest = now - next(iter(self._working.values())) if self._working else 0.0
+        return max(longest, now - self._advanced if self._ready else 0.0)
 
     async def run(self, handler: Callable[[K], Awaitable[float | None]], *, workers: int) -> None:
         """Work until ``stop``. The handler returns the seconds after which to look again, or None."""
@@ -124,14 +133,13 @@ class Queue(Generic[K]):
             else:
                 self._failures.pop(key, None)
             del self._working[key]
+            self._advanced = loop.time()
             if self._again.pop(key, None) is not None:
                 self.add(key)
             elif pause is not None:
                 self.add_after(key, pause)
 
     def _failed(self, key: K, error: Exception) -> float:
-        if isinstance(error, Waiting):
-            return error.seconds
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         pause = self._backoff.pause(error, failures=failures, chance=self._chance())
         if isinstance(error, Conflict):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from swiftop.errors import Conflict, Transient, Waiting
+from swiftop.errors import Conflict, Transient
 from swiftop.queue import Backoff, Queue
 from tests.unit.shell.virtual_time import run
 
@@ -142,17 +142,6 @@ def test_a_stale_read_comes_back_at_once() -> None:
     run(scenario())
 
 
-def test_waiting_says_itself_when_to_look_again_and_is_no_failure() -> None:
-    async def scenario() -> None:
-        missing = Waiting(reason="SecretMissing", message="no Secret", seconds=7)
-        queue, handler = Queue[str](chance=no_chance), Recorder(missing, missing, Transient("down"))
-        queue.add("a")
-        await work(queue, handler, seconds=20)
-        assert [at for at, _ in handler.calls] == [0, 7, 14, 15]
-
-    run(scenario())
-
-
 def test_jitter_spreads_the_pauses() -> None:
     backoff, error = Backoff(first=10, jitter=0.5), Transient("down")
     assert backoff.pause(error, failures=1, chance=0.0) == 10
@@ -213,5 +202,37 @@ def test_age_grows_while_a_key_waits_or_hangs() -> None:
         assert (queue.depth, queue.oldest()) == (0, 50)  # b, in work since 100
         await working
         assert (queue.depth, queue.oldest(), waits) == (0, 0, [0, 100])
+
+    run(scenario())
+
+
+def test_a_long_line_that_advances_is_not_stuck() -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[int](), Recorder(takes=10)
+        for key in range(100):
+            queue.add(key)
+        working = asyncio.create_task(work(queue, handler, seconds=945, workers=1))
+        for _ in range(90):
+            await asyncio.sleep(10)
+            assert queue.stuck() <= 10
+        assert queue.oldest() >= 900
+        await working
+
+    run(scenario())
+
+
+def test_a_key_in_work_or_a_line_without_a_free_worker_is_stuck() -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[str](), Recorder(takes=1000)
+        assert queue.stuck() == 0
+        await asyncio.sleep(500)
+        queue.add("a")
+        working = asyncio.create_task(work(queue, handler, seconds=700, workers=1))
+        await asyncio.sleep(300)
+        assert queue.stuck() == 300
+        queue.add("b")
+        await asyncio.sleep(300)
+        assert queue.stuck() == 600
+        await working
 
     run(scenario())
