@@ -11,11 +11,11 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 SYSTEM_BUNDLES = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
-BUNDLE_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
+BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 # Settings that say where packages come from; anything else (find-links, user, target, …) belongs to the machine alone.
 PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries")
@@ -23,10 +23,13 @@ APT_SETTING = re.compile(r"^Acquire::(https?::Proxy|Check-Valid-Until|Retries)\b
 CA_IN_BUILD = "/run/secrets/ca.crt"
 
 
-def ca_bundle(environ: Mapping[str, str], bundles: Sequence[Path] = SYSTEM_BUNDLES) -> Path | None:
-    """The bundle that this machine's own clients trust."""
-    named = [Path(environ[name]) for name in BUNDLE_VARIABLES if environ.get(name)]
-    return next((path for path in (*named, *bundles) if path.is_file()), None)
+def ca_bundle(
+    environ: Mapping[str, str], files: Sequence[Path] = (), bundles: Sequence[Path] = SYSTEM_BUNDLES
+) -> Path | None:
+    """The bundle that this machine's own clients trust: pip's `cert` first, from a variable or from its `files`."""
+    named = [pip_options(environ, files, ("cert",)).get("cert"), *(environ.get(name) for name in BUNDLE_VARIABLES)]
+    candidates = [Path(name).expanduser() for name in named if name]
+    return next((path for path in (*candidates, *bundles) if path.is_file()), None)
 
 
 def pip_config_files(environ: Mapping[str, str]) -> list[Path]:
@@ -37,15 +40,21 @@ def pip_config_files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def pip_settings(environ: Mapping[str, str], files: Sequence[Path]) -> dict[str, str]:
-    """The package sources of this machine: files first, PIP_* variables above them, as pip itself reads them."""
+    """The package sources of this machine."""
+    return pip_options(environ, files, PIP_SETTINGS)
+
+
+def pip_options(environ: Mapping[str, str], files: Sequence[Path], wanted: Collection[str]) -> dict[str, str]:
+    """Options of pip as pip itself reads them: files first, PIP_* variables above them."""
     found: dict[str, str] = {}
     for file in files:
         parser = configparser.RawConfigParser()
         parser.read(file)
         for section in ("global", "install"):
             if parser.has_section(section):
-                found.update({key: value for key, value in parser.items(section) if key in PIP_SETTINGS})
-    for key in PIP_SETTINGS:
+                items = ((key.replace("_", "-"), value) for key, value in parser.items(section))
+                found.update({key: value for key, value in items if key in wanted})
+    for key in wanted:
         variable = key.upper().replace("-", "_")
         value = environ.get(f"PIP_{variable}") or environ.get(f"PIP_DEFAULT_{variable}")
         if value:
@@ -73,9 +82,10 @@ def apt_dump() -> str:
 
 def write_secrets(directory: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Path]:
     """Write the secrets of one build, readable by nobody else; returns id -> file."""
-    bundle = ca_bundle(environ)
+    files = pip_config_files(environ)
+    bundle = ca_bundle(environ, files)
     texts = {
-        "pip.conf": pip_conf(pip_settings(environ, pip_config_files(environ)), with_ca=bundle is not None),
+        "pip.conf": pip_conf(pip_settings(environ, files), with_ca=bundle is not None),
         "apt.conf": apt_conf(apt_dump()),
         "ca.crt": bundle.read_text() if bundle else "",
     }
