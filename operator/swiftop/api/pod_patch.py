@@ -57,6 +57,10 @@ _BANS = {
     "hostname": _Ban(_DECIDED),
     "subdomain": _Ban(_DECIDED),
 }
+_UNNAMED = (
+    "names none of its variables, so they could not be blanked in the log and the status: list each in env with "
+    "valueFrom.secretKeyRef"
+)
 _TRAINER_BANS = {
     "command": "decided by swiftop: use extraArgs for flags",
     "args": "decided by swiftop: use extraArgs for flags",
@@ -142,6 +146,9 @@ def _containers(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
             for key, why in _TRAINER_BANS.items() if name == CONTAINER else ():
                 if key in container:
                     yield ("spec", group, i, key), why
+            for j, source in enumerate(_list(_mapping(container).get("envFrom")) if name == CONTAINER else ()):
+                if "secretRef" in _mapping(source):
+                    yield ("spec", group, i, "envFrom", j, "secretRef"), _UNNAMED
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

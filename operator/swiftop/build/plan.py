@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from swiftop import names
@@ -33,6 +34,7 @@ def plan(run: SFTRun, spec: SFTRunSpec, *, attempt: int, command: tuple[str, ...
         "secretEnv": [secret.name for secret in wanted],
         "swanlab": {"host": tracking.api_host(swanlab)} if swanlab and swanlab.mode == "cloud" else None,
         "gpus": spec.resources.gpus,
+        "gpuResource": spec.resources.gpu_resource,
         "nodes": spec.resources.nodes,
         "masterAddr": master_address(run, attempt) if spec.resources.nodes > 1 else None,
         "cacheDir": paths.cache_dir(spec) if spec.cache else None,
@@ -50,6 +52,12 @@ def master_address(run: SFTRun, attempt: int) -> str:
     """Name of the pod of rank 0, by the headless Service."""
     name = run.metadata.name
     return f"{names.job_name(name, attempt)}-0.{names.service_name(name)}.{run.metadata.namespace}.svc"
+
+
+def with_secrets(content: dict[str, Any], env: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The plan with the names of all variables that come from a Secret, those that a pod patch added among them."""
+    found = [item["name"] for item in env if "secretKeyRef" in (item.get("valueFrom") or {})]
+    return {**content, "secretEnv": list(dict.fromkeys((*content["secretEnv"], *found)))}
 
 
 def encoded(content: dict[str, Any]) -> str:

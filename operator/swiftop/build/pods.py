@@ -8,11 +8,11 @@ from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.build.meta import child_labels
 from swiftop.build.patch import strategic_merge
-from swiftop.build.plan import VARIABLE, encoded, plan
+from swiftop.build.plan import VARIABLE, encoded, plan, with_secrets
 from swiftop.build.volumes import pod_volumes
 from swiftop.swift import paths, secrets
 from swiftop.swift.paths import RunIdentity
-from swiftop.swift.render import render
+from swiftop.swift.render import Rendered, render
 
 Object = dict[str, Any]
 
@@ -30,7 +30,9 @@ _GRACE_SECONDS_FULL = 600
 
 
 def pod_template(run: SFTRun, spec: SFTRunSpec, *, attempt: int, runner_config_map: str) -> Object:
-    """Template of a Job's pods; ``spec`` has the defaults in it."""
+    """Template of a Job's pods; ``spec`` has the defaults in it. The plan comes last: it names secrets of the patch."""
+    identity = RunIdentity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
+    rendered = render(spec, run=identity, version=spec.runtime.swift_version or "")
     volumes, mounts = pod_volumes(spec, run=run.metadata.name, runner_config_map=runner_config_map)
     template = {
         "metadata": {"labels": {**child_labels(run), names.LABEL_ATTEMPT: str(attempt)}},
@@ -42,11 +44,15 @@ def pod_template(run: SFTRun, spec: SFTRunSpec, *, attempt: int, runner_config_m
             "securityContext": _pod_security(spec),
             **_network(run, spec),
             **_placement(spec),
-            "containers": [_container(run, spec, attempt=attempt, mounts=mounts)],
+            "containers": [_container(spec, env=_env(spec, rendered), mounts=mounts)],
             "volumes": volumes,
         },
     }
     merged: Object = strategic_merge(template, spec.runtime.pod_patch or {})
+    trainer = next(c for c in merged["spec"]["containers"] if c["name"] == names.CONTAINER)
+    content = plan(run, spec, attempt=attempt, command=rendered.command)
+    # First, where a reader of the pod finds it.
+    trainer["env"] = [{"name": VARIABLE, "value": encoded(with_secrets(content, trainer["env"]))}, *trainer["env"]]
     return merged
 
 
@@ -87,13 +93,13 @@ def _placement(spec: SFTRunSpec) -> Object:
     return {key: value for key, value in found.items() if value}
 
 
-def _container(run: SFTRun, spec: SFTRunSpec, *, attempt: int, mounts: list[Object]) -> Object:
+def _container(spec: SFTRunSpec, *, env: list[Object], mounts: list[Object]) -> Object:
     container: Object = {
         "name": names.CONTAINER,
         "image": spec.runtime.image,
         "command": ["python", paths.RUNNER],
         "workingDir": paths.WORK_DIR,
-        "env": _env(run, spec, attempt=attempt),
+        "env": env,
         "ports": [{"name": names.PROGRESS_PORT_NAME, "containerPort": names.PROGRESS_PORT, "protocol": "TCP"}],
         "resources": _resources(spec),
         "securityContext": {
@@ -119,14 +125,10 @@ def _resources(spec: SFTRunSpec) -> Object:
     return {"requests": dict(amounts), "limits": amounts}
 
 
-def _env(run: SFTRun, spec: SFTRunSpec, *, attempt: int) -> list[Object]:
-    """The plan first; later names win over earlier ones, and the user's over ours. Secrets only by reference."""
-    identity = RunIdentity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
-    rendered = render(spec, run=identity, version=spec.runtime.swift_version or "")
-    content = plan(run, spec, attempt=attempt, command=rendered.command)
+def _env(spec: SFTRunSpec, rendered: Rendered) -> list[Object]:
+    """Later names win over earlier ones, and the user's over ours. Secrets only by reference."""
     plain = {**_ENV, **dict(rendered.env), **{item.name: item.value for item in spec.runtime.env}}
     return [
-        {"name": VARIABLE, "value": encoded(content)},
         *({"name": name, "value": value} for name, value in plain.items()),
         *(_secret(secret) for secret in secrets.required(spec)),
     ]

@@ -28,6 +28,8 @@ ALLOWED = {
     "secret by reference": container(
         env=[{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]
     ),
+    "variables of a ConfigMap": container(envFrom=[{"configMapRef": {"name": "a"}}]),
+    "a sidecar's own secrets": container("proxy", image="proxy:1", envFrom=[{"secretRef": {"name": "a"}}]),
     "dropped capabilities": container(securityContext={"capabilities": {"drop": ["ALL"]}, "privileged": False}),
     "nothing": {},
 }
@@ -51,6 +53,9 @@ BANNED = {
     "spec.volumes[0].nfs": spec(volumes=[{"name": "root", "nfs": {"server": "a", "path": "/"}}]),
     "spec.volumes[0].projected.sources[0].serviceAccountToken": spec(
         volumes=[{"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]
+    ),
+    "spec.containers[0].envFrom[1].secretRef": container(
+        envFrom=[{"configMapRef": {"name": "a"}}, {"secretRef": {"name": "b"}}]
     ),
     "spec.containers[0].securityContext.privileged": container(securityContext={"privileged": True}),
     "spec.containers[0].securityContext.allowPrivilegeEscalation": container(

@@ -197,3 +197,25 @@ class TestStrategicMerge:
         base, patch = {"args": [1, 2], "m": {"a": 1}}, {"args": [3], "m": {"b": 2}}
         assert strategic_merge(base, patch) == {"args": [3], "m": {"a": 1, "b": 2}}
         assert base == {"args": [1, 2], "m": {"a": 1}}
+
+
+def test_the_plan_names_every_variable_that_comes_from_a_secret() -> None:
+    added = {"name": "WANDB_API_KEY", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "k"}}}
+    plain = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    patch = {"spec": {"containers": [{"name": "trainer", "env": [added, plain]}]}}
+    spec = {**PLATFORM, "runtime": {**PLATFORM["runtime"], "podPatch": patch}}
+    env = trainer(job_of(spec))["env"]
+    assert env[0]["name"] == "SWIFTOP_PLAN"
+    assert added in env
+    assert decoded(env[0]["value"])["secretEnv"] == ["SWANLAB_API_KEY", "HF_TOKEN", "WANDB_API_KEY"]
+
+
+def test_a_job_tells_the_generation_of_the_spec_that_it_was_made_from() -> None:
+    run = run_of(MINIMAL)
+    assert "annotations" not in build(run, CONTEXT)[-1]["metadata"]
+    later = run.model_copy(update={"metadata": run.metadata.model_copy(update={"generation": 7})})
+    job = build(later, CONTEXT)[-1]
+    assert job["metadata"]["annotations"] == {"swiftop.dev/generation": "7"}
+    resolved = resolved_of(job)
+    assert resolved is not None
+    assert resolved.generation == 7
