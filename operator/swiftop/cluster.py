@@ -174,9 +174,9 @@ class Cluster:
                 return
             query["continue"] = following
 
-    async def events_for(self, kind: names.Kind, namespace: str, name: str, uid: str) -> Objects:
-        """Kubernetes Events about one object. They cannot be selected by label, so they are read only when needed."""
-        fields = f"involvedObject.kind={kind.kind},involvedObject.name={name},involvedObject.uid={uid}"
+    async def warnings(self, kind: names.Kind, namespace: str) -> Objects:
+        """Kubernetes Events of type Warning about all objects of a kind. They cannot be selected by label."""
+        fields = f"involvedObject.kind={kind.kind},type=Warning"
         return (await self.listing(names.EVENT, namespace, fields=fields)).items
 
     async def log_tail(self, namespace: str, pod: str, lines: int) -> str:

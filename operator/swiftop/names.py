@@ -51,6 +51,7 @@ LABEL_KIND = f"{GROUP}/kind"
 LABEL_NAME = f"{GROUP}/name"
 LABEL_UID = f"{GROUP}/uid"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
+ANNOTATION_GENERATION = f"{GROUP}/generation"  # of the spec that a Job was made from
 MANAGED_BY = "swiftop"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
@@ -108,6 +109,8 @@ class Reason(StrEnum):
     UNSUPPORTED_VERSION = "UnsupportedVersion"
     INVALID_DEFAULTS = "InvalidDefaults"
     NAME_CONFLICT = "NameConflict"
+    MISSING_PERMISSION = "MissingPermission"
+    INTERNAL_ERROR = "InternalError"
     CONFIG_MAP_MISSING = "ConfigMapMissing"
     SECRET_MISSING = "SecretMissing"  # noqa: S105
     SECRET_KEY_MISSING = "SecretKeyMissing"  # noqa: S105

@@ -26,7 +26,7 @@ class Said(Protocol):
     """What a pod last said about its training."""
 
     @property
-    def numbers(self) -> Mapping[str, float] | None:
+    def numbers(self) -> Mapping[str, float | str] | None:
         """The runner's /progress, None when it was never heard."""
         ...
 
@@ -63,8 +63,8 @@ class Cluster(Protocol):
         """Post a Kubernetes Event. May return before it is sent, and never fails."""
         ...
 
-    async def events_for(self, kind: Kind, namespace: str, name: str, uid: str) -> Sequence[Object]:
-        """Kubernetes Events about one object."""
+    async def warnings(self, kind: Kind, namespace: str) -> Sequence[Object]:
+        """Kubernetes Events of type Warning about all objects of a kind in a namespace."""
         ...
 
 

@@ -25,44 +25,51 @@ is read live, a missing Job is looked up live before the run is failed for it, a
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.build import Context, Defaults, Resolved, deadline, defaults_of, resolved_of, runner_config_map
-from swiftop.decide import Blocked, Facts, Fail, Finish, StartAttempt, Verdict, Wait, decide
-from swiftop.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, Refused
+from swiftop.decide import Blocked, Facts, Phase, StartAttempt, Verdict, Wait, decide, patience
+from swiftop.decide.adoption import as_wanted, leaving, ours, taken
+from swiftop.decide.hindrance import HINDRANCES, Stop, hindrance, mistake
+from swiftop.errors import AlreadyExists, Conflict, Invalid, NotFound, Transient
 from swiftop.kinds import KINDS, Handler
 from swiftop.names import Reason
 from swiftop.observe import (
     Cause,
     Observed,
+    Question,
     observe,
     obstacle_of,
     owner_uid,
     progress_of,
     question_of,
-    refusal,
 )
 from swiftop.ports import Cluster, Key, Object, ProgressSource, Store
 from swiftop.runner import bundle
-from swiftop.status import acknowledged, event_of, merge_patch, settled, status_of
+from swiftop.status import RunView, acknowledged, event_of, merge_patch, settled, status_of
 from swiftop.status.conditions import ended
 
+log = logging.getLogger(__name__)
+
 _DEFAULTS_SECONDS = 10.0  # how long swiftop-defaults is taken as read: a burst of runs reads it once
-_LOOK_AGAIN = 30.0  # for what no watch tells: a quota that has room again, a foreign object that is gone
-_LEFTOVER_SECONDS = 2.0  # a child of an earlier run of the same name is about to be deleted
+# How long the events of a namespace are taken as read: shorter for a run whose own event is not among them.
+_EVENTS_SECONDS = 10.0
+_NO_EVENT_SECONDS = 2.0
 
 
-class _Stop(Exception):
-    """An attempt cannot be started now; carries the verdict."""
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered of an active run between two looks, by the monotonic clock."""
 
-    def __init__(self, verdict: Blocked) -> None:
-        super().__init__(verdict.cause.message)
-        self.verdict = verdict
+    written: float = float("-inf")  # when its status was last written
+    reason: str = ""  # what the last looks found
+    since: float = 0.0  # ... and since when
 
 
 class Reconciler:
@@ -76,22 +83,25 @@ class Reconciler:
         progress: ProgressSource,
         operator_namespace: str = names.OPERATOR_NAMESPACE,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._store = store
         self._progress = progress
         self._operator_namespace = operator_namespace
-        self._clock = clock
+        self._clock = clock  # for what is written down and compared with other clocks
+        self._monotonic = monotonic  # for pauses: a wall clock may jump
         self._runner_name = names.runner_config_map_name(bundle.digest())
         self._with_runner: set[str] = set()  # namespaces that are known to have the runner
         self._defaults: dict[str, tuple[float, Defaults]] = {}  # namespace -> read when, content
-        self._written: dict[Key, float] = {}  # when the status of an active run was last written
+        self._events: dict[tuple[str, str], tuple[float, dict[str, list[Object]]]] = {}  # kind, namespace -> by UID
+        self._memory: dict[Key, _Memory] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at one run. Returns the seconds after which to look again, None when a watch will tell."""
         run = self._store.get(KINDS[key.kind].kind, key.namespace, key.name)
-        if run is None or _leaving(run):
-            self._written.pop(key, None)
+        if run is None or leaving(run):
+            self._memory.pop(key, None)
             return None
         try:
             return await self._look(key, run)
@@ -103,23 +113,29 @@ class Reconciler:
         if ended(status):
             await self._rest(key, obj, status)
             return None
-        run, refused = _parse(handler, obj)
+        run, view, refused = _read(handler, obj)
         observed = await self._observe(obj, run)
         attempts = status.get("attempts") or 0
         verdict = decide(Facts(attempts=attempts, observed=observed))
-        resolved = None
+        resolved, failure = None, None
         if isinstance(verdict, StartAttempt):
             if not live:
                 fresh = await self._cluster.get(handler.kind, key.namespace, key.name)
-                return None if fresh is None or _leaving(fresh) else await self._look(key, fresh, live=True)
-            verdict, observed, resolved = await self._start(handler, run, refused, verdict)
+                return None if fresh is None or leaving(fresh) else await self._look(key, fresh, live=True)
+            verdict, observed, resolved = await self._start(handler, obj, run, refused, verdict)
         elif run is not None and isinstance(verdict, Wait):
-            await self._mend(handler, run, verdict, observed)
+            try:
+                verdict = await self._mend(handler, run, verdict, observed)
+            except Transient as error:  # no reason to keep back what the run waits for
+                failure = error
         if observed.job is not None and not resolved and not status.get("resolved"):
             # The status write after the start was lost. The store keeps no pod templates.
             job = await self._cluster.get(names.JOB, key.namespace, observed.job.name)
             resolved = resolved_of(job) if job else None
-        return await self._report(key, obj, run, verdict=verdict, observed=observed, resolved=resolved)
+        wake = await self._report(key, obj, view, verdict=verdict, observed=observed, resolved=resolved)
+        if failure is not None:
+            raise failure
+        return wake
 
     # Reading
 
@@ -136,14 +152,21 @@ class Reconciler:
             job = await self._cluster.get(names.JOB, namespace, names.job_name(name, attempts))
             jobs = [job] if job else []
             observed = observe(uid=uid, jobs=jobs, pods=pods, gpu_resource=gpu_resource)
+        observed = await self._with_last_words(observed, jobs, obj, gpu_resource)
+        return await self._with_events(self._with_progress(observed), namespace, name)
+
+    async def _with_last_words(
+        self, observed: Observed, jobs: Sequence[Object], obj: Object, gpu_resource: str
+    ) -> Observed:
+        """The watch of pods may be behind that of Jobs, and a pod's last words may be all that is ever known."""
         job_over = observed.job is not None and (observed.job.complete or observed.job.failed)
         heard = bool(observed.pods) and all(pod.over and pod.end and pod.end.outcome for pod in observed.current)
-        if job_over and not heard:
-            # The watch of pods may be behind that of Jobs, and a pod's last words may be all that is ever known.
-            labels = {names.LABEL_NAME: name, names.LABEL_UID: uid}
-            pods = await self._cluster.list(names.POD, namespace, labels)
-            observed = observe(uid=uid, jobs=jobs, pods=pods, gpu_resource=gpu_resource)
-        return await self._with_events(self._with_progress(observed), namespace, name)
+        if not job_over or heard:
+            return observed
+        meta = obj["metadata"]
+        labels = {names.LABEL_NAME: meta["name"], names.LABEL_UID: meta["uid"]}
+        pods = await self._cluster.list(names.POD, meta["namespace"], labels)
+        return observe(uid=meta["uid"], jobs=jobs, pods=pods, gpu_resource=gpu_resource)
 
     def _with_progress(self, observed: Observed) -> Observed:
         leader = observed.leader
@@ -158,29 +181,38 @@ class Reconciler:
         question = question_of(observed, claim, now=self._clock())
         if question is None:
             return observed
-        events = await self._cluster.events_for(question.kind, namespace, question.name, question.uid)
-        return replace(observed, obstacle=obstacle_of(question, events))
+        return replace(observed, obstacle=obstacle_of(question, await self._events_about(question, namespace)))
+
+    async def _events_about(self, question: Question, namespace: str) -> Sequence[Object]:
+        """One LIST serves all runs of a namespace for some seconds: any LIST of events reads them all on the server."""
+        place, now = (question.kind.kind, namespace), self._monotonic()
+        read, known = self._events.get(place, (float("-inf"), {}))
+        if now - read < (_EVENTS_SECONDS if question.uid in known else _NO_EVENT_SECONDS):
+            return known.get(question.uid, ())
+        by_uid: dict[str, list[Object]] = {}
+        for event in await self._cluster.warnings(question.kind, namespace):
+            by_uid.setdefault((event.get("involvedObject") or {}).get("uid", ""), []).append(event)
+        self._events = {at: seen for at, seen in self._events.items() if now - seen[0] < _EVENTS_SECONDS}
+        self._events[place] = (now, by_uid)
+        return by_uid.get(question.uid, ())
 
     # Acting
 
     async def _start(
-        self, handler: Handler, run: SFTRun | None, refused: Blocked | None, start: StartAttempt
+        self, handler: Handler, obj: Object, run: SFTRun | None, refused: Blocked | None, start: StartAttempt
     ) -> tuple[Verdict, Observed, Resolved | None]:
         """Make the children, the Job last. What keeps it from being made becomes the verdict."""
+        if run is None:
+            unread = Blocked(Cause(Reason.INVALID_SPEC, "the spec cannot be read"), stalled=True)
+            return refused or unread, Observed(), None
         try:
-            if run is None:
-                raise _Stop(refused or Blocked(Cause(Reason.INVALID_SPEC, "the spec cannot be read"), stalled=True))
             job = await self._make_children(handler, run, start.attempt)
-        except _Stop as stop:
-            return stop.verdict, Observed(), None
-        except Invalid as error:
-            return _invalid(error), Observed(), None
-        except Forbidden as error:
-            return Blocked(refusal(_server_words(error, 403)), stalled=False, wake=_LOOK_AGAIN), Observed(), None
-        except Refused as error:
-            text = f"the API server refuses what the spec asks for: {_server_words(error, 422)}"
-            return Blocked(Cause(Reason.INVALID_SPEC, text), stalled=True), Observed(), None
-        observed = observe(uid=run.metadata.uid, jobs=[job], pods=())
+        except HINDRANCES as error:
+            return hindrance(error), Observed(), None
+        gpu_resource = run.spec.resources.gpu_resource
+        observed = observe(uid=run.metadata.uid, jobs=[job], pods=(), gpu_resource=gpu_resource)
+        # Usually the Job is new; one that an earlier try has made may be over by now.
+        observed = await self._with_last_words(observed, [job], obj, gpu_resource)
         verdict = decide(Facts(attempts=start.attempt, observed=observed))
         return verdict, observed, resolved_of(job)
 
@@ -190,24 +222,39 @@ class Reconciler:
             defaults=await self._read_defaults(run.metadata.namespace),
             attempt=attempt,
         )
-        *others, job = handler.build(run, context)
+        *others, job = _built(handler, run, context)
         await self._ensure_runner(run.metadata.namespace)
         for child in others:
             await self._ensure(child, run.metadata.uid)
         return await self._create_once(job, run.metadata.uid)
 
-    async def _mend(self, handler: Handler, run: SFTRun, wait: Wait, observed: Observed) -> None:
-        """Put right what may be put right after the start: a deadline that was changed, a child that was deleted."""
-        meta = run.metadata
+    async def _mend(self, handler: Handler, run: SFTRun, wait: Wait, observed: Observed) -> Wait:
+        """Put right what may be put right after the start. What keeps it from that is what the run waits for."""
+        try:
+            await self._mend_children(handler, run, wait, observed)
+        except HINDRANCES as error:
+            log.warning("%s/%s cannot be mended: %s", run.metadata.namespace, run.metadata.name, error)
+            if wait.phase is not Phase.RUNNING:
+                blocked = hindrance(error)
+                return replace(wait, cause=blocked.cause, wake=blocked.wake)
+        return wait
+
+    async def _mend_children(self, handler: Handler, run: SFTRun, wait: Wait, observed: Observed) -> None:
+        """A deadline that was changed, a child that was deleted."""
+        meta, reason, told = run.metadata, wait.cause.reason, wait.cause.message
         job = self._store.get(names.JOB, meta.namespace, observed.job.name) if observed.job else None
         if job is not None and (change := deadline(job, run.spec.lifecycle.active_deadline_seconds)):
             await self._cluster.apply(change)
-        if wait.cause.reason == Reason.CONFIG_MAP_MISSING and self._runner_name in wait.cause.message:
+        if reason == Reason.CONFIG_MAP_MISSING and self._runner_name in told:
             self._with_runner.discard(meta.namespace)
             await self._ensure_runner(meta.namespace)
-        if wait.cause.reason == Reason.CLAIM_MISSING and names.output_claim_name(meta.name) in wait.cause.message:
+        unclaimed = reason == Reason.CLAIM_MISSING and names.output_claim_name(meta.name) in told
+        # Services are not watched; the ranks of a training that has not begun may be looking for one that is gone.
+        apart = run.spec.resources.nodes > 1 and observed.pods and observed.progress is None
+        if unclaimed or apart:
             defaults = await self._read_defaults(meta.namespace)
-            for child in handler.build(run, Context(runner_config_map=self._runner_name, defaults=defaults))[:-1]:
+            context = Context(runner_config_map=self._runner_name, defaults=defaults)
+            for child in _built(handler, run, context)[:-1]:
                 await self._ensure(child, meta.uid)
 
     async def _create_once(self, job: Object, uid: str) -> Object:
@@ -220,7 +267,7 @@ class Reconciler:
             if known is None:
                 raise Conflict(f"Job {meta['name']} was there and is gone") from None
             if owner_uid(known) != uid:
-                raise _Stop(_taken(known)) from None
+                raise Stop(taken(known)) from None
             return known
 
     async def _ensure(self, child: Object, uid: str) -> None:
@@ -230,12 +277,12 @@ class Reconciler:
         if known is None:
             await self._cluster.apply(child)
             return
-        if _leaving(known) or not _ours(known, child, uid):
-            raise _Stop(_taken(known))
+        if leaving(known) or not ours(known, child, uid):
+            raise Stop(taken(known))
         if child["kind"] == names.PVC.kind:
             # What was claimed cannot be changed: a volume of an earlier run is taken as it is.
             child = {**child, "spec": {key: known["spec"][key] for key in child["spec"] if key in known["spec"]}}
-        if not _contains(known, child) or _owners(known) != _owners(child):
+        if not as_wanted(known, child):
             await self._cluster.apply(child)
 
     async def _ensure_runner(self, namespace: str) -> None:
@@ -248,13 +295,13 @@ class Reconciler:
         except AlreadyExists:
             known = await self._cluster.get(names.CONFIG_MAP, namespace, self._runner_name)
             if known is None or known.get("binaryData") != config_map["binaryData"]:
-                raise _Stop(_taken(known or config_map)) from None
+                raise Stop(taken(known or config_map)) from None
         self._with_runner.add(namespace)
 
     async def _read_defaults(self, namespace: str) -> Defaults:
         read, known = self._defaults.get(namespace, (float("-inf"), None))
-        now = self._clock()
-        if known is not None and 0 <= now - read < _DEFAULTS_SECONDS:
+        now = self._monotonic()
+        if known is not None and now - read < _DEFAULTS_SECONDS:
             return known
         places = dict.fromkeys((self._operator_namespace, namespace))
         found = [await self._cluster.get(names.CONFIG_MAP, place, names.DEFAULTS_CONFIG_MAP) for place in places]
@@ -268,97 +315,61 @@ class Reconciler:
         self,
         key: Key,
         obj: Object,
-        run: SFTRun | None,
+        view: RunView | None,
         *,
         verdict: Verdict,
         observed: Observed,
         resolved: Resolved | None,
     ) -> float | None:
         """One status write if anything changed, then one Event if the state did."""
-        previous, now = obj.get("status") or {}, self._clock()
+        previous, now, memory = obj.get("status") or {}, self._monotonic(), self._memory.setdefault(key, _Memory())
         new = status_of(
-            view=KINDS[key.kind].view(run) if run else None,
+            view=view,
             generation=obj["metadata"]["generation"],
             previous=previous,
             verdict=verdict,
             observed=observed,
             resolved=resolved,
-            now=now,
+            now=self._clock(),
         )
-        since_write = now - self._written.get(key, float("-inf"))
-        new, held_back = settled(previous, new, since_write=since_write)
+        new, held_back = settled(previous, new, since_write=now - memory.written)
         if patch := merge_patch(previous, new):
             await self._cluster.patch_status(obj, patch, obj["metadata"]["resourceVersion"])
-            self._written[key] = now
+            memory.written = now
             if event := event_of(previous, new):
                 await self._cluster.event(obj, *event)
-        if isinstance(verdict, Finish | Fail | StartAttempt):
-            self._written.pop(key, None)
+        if not isinstance(verdict, Wait | Blocked):
+            self._memory.pop(key, None)
             return None
-        wakes = [wake for wake in (verdict.wake, held_back) if wake is not None]
-        return min(wakes, default=None)
+        if memory.reason != verdict.cause.reason:
+            memory.reason, memory.since = verdict.cause.reason, now
+        wake = patience(verdict.wake, now - memory.since) if verdict.wake is not None else None
+        return min((pause for pause in (wake, held_back) if pause is not None), default=None)
 
     async def _rest(self, key: Key, obj: Object, status: Mapping[str, Any]) -> None:
         """A run that is over stays as it is; only a newer generation of its spec is acknowledged."""
         meta = obj["metadata"]
-        self._written.pop(key, None)
+        self._memory.pop(key, None)
         if status.get("observedGeneration") != meta["generation"]:
             patch = merge_patch(status, acknowledged(status, meta["generation"]))
             await self._cluster.patch_status(obj, patch, meta["resourceVersion"])
 
 
-def _parse(handler: Handler, obj: Object) -> tuple[SFTRun | None, Blocked | None]:
+def _read(handler: Handler, obj: Object) -> tuple[SFTRun | None, RunView | None, Blocked | None]:
+    """The run and what its status needs of it, or why neither can be had."""
     try:
-        return handler.parse(obj), None
+        run = handler.parse(obj)
+        return run, handler.view(run), None
     except Invalid as error:
-        return None, _invalid(error)
+        return None, None, replace(hindrance(error), wake=None)  # an edit of the spec alone can help, and is watched
+    except Exception as error:
+        return None, None, mistake(error)
 
 
-def _invalid(error: Invalid) -> Blocked:
-    """All problems in one message, each with its place and what to do. Defaults are not watched, hence the wake-up."""
-    cause = Cause(error.problems[0].reason, str(error))
-    return Blocked(cause, stalled=True, wake=_LOOK_AGAIN if cause.reason == Reason.INVALID_DEFAULTS else None)
-
-
-def _taken(known: Object) -> Blocked:
-    """The name of a child is in use: by an earlier run of this name that is being deleted, or by somebody else."""
-    meta = known["metadata"]
-    what = f"{known.get('kind', 'object')} {meta['name']}"
-    if _leaving(known) or (meta.get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.MANAGED_BY:
-        cause = Cause(
-            Reason.NAME_CONFLICT, f"{what} of an earlier run of this name still exists", "delete it if it stays"
-        )
-        return Blocked(cause, stalled=False, wake=_LEFTOVER_SECONDS)
-    cause = Cause(
-        Reason.NAME_CONFLICT, f"{what} exists and is not swiftop's", "delete it, or give the run another name"
-    )
-    return Blocked(cause, stalled=True, wake=_LOOK_AGAIN)
-
-
-def _leaving(obj: Object) -> bool:
-    return bool(obj["metadata"].get("deletionTimestamp"))
-
-
-def _ours(known: Object, child: Object, uid: str) -> bool:
-    """By label, and not some other object's child. A retained volume has no owner and passes to the next run."""
-    labels = known["metadata"].get("labels") or {}
-    wanted = child["metadata"]["labels"]
-    keys = (names.LABEL_MANAGED_BY, names.LABEL_KIND, names.LABEL_NAME)
-    return all(labels.get(key) == wanted[key] for key in keys) and owner_uid(known) in ("", uid)
-
-
-def _owners(obj: Object) -> list[str]:
-    return [reference["uid"] for reference in obj["metadata"].get("ownerReferences") or ()]
-
-
-def _contains(known: Any, wanted: Any) -> bool:
-    """Whether all that we want is there; what others added does not count."""
-    if isinstance(wanted, Mapping):
-        return isinstance(known, Mapping) and all(key in known and _contains(known[key], wanted[key]) for key in wanted)
-    return bool(known == wanted)
-
-
-def _server_words(error: Exception, code: int) -> str:
-    """The API server's own words out of an error that also names the request."""
-    text = str(error)
-    return text.partition(f": {code} ")[2] or text
+def _built(handler: Handler, run: SFTRun, context: Context) -> list[Object]:
+    try:
+        return handler.build(run, context)
+    except Invalid:
+        raise
+    except Exception as error:
+        raise Stop(mistake(error)) from error

@@ -91,15 +91,16 @@ async def test_lists_are_whole_and_their_items_name_their_kind(k8s: Cluster, nam
     assert [obj["metadata"]["name"] for obj in await k8s.list(names.CONFIG_MAP, namespace, {"test": "b"})] == ["b"]
 
 
-async def test_events_are_found_by_their_object_only(k8s: Cluster, namespace: str) -> None:
+async def test_warnings_are_found_by_the_kind_of_their_object(k8s: Cluster, namespace: str) -> None:
     one, other = [await k8s.create(run_of(name, namespace)) for name in ("a", "b")]
     await k8s.event(one, "Warning", "QuotaExceeded", "x" * 5000)
     await k8s.event(other, "Normal", "Running", "fine")
     await k8s.settle(10)
-    found = await k8s.events_for(names.SFTRUN, namespace, "a", one["metadata"]["uid"])
-    assert [(event["type"], event["reason"], len(event["message"])) for event in found] == [
-        ("Warning", "QuotaExceeded", 1024)
+    found = await k8s.warnings(names.SFTRUN, namespace)
+    assert [(event["involvedObject"]["uid"], event["reason"], len(event["message"])) for event in found] == [
+        (one["metadata"]["uid"], "QuotaExceeded", 1024)
     ]
+    assert await k8s.warnings(names.JOB, namespace) == []
 
 
 async def test_an_event_that_cannot_be_posted_fails_nothing(

@@ -41,7 +41,7 @@ class FakeCluster:
     log: list[tuple[str, Object]] = field(default_factory=list)  # watch events, oldest first
     calls: list[tuple[str, str, str]] = field(default_factory=list)  # verb, kind, name
     posted: list[tuple[str, str, str]] = field(default_factory=list)  # Kubernetes Events: type, reason, message
-    about: dict[str, list[Object]] = field(default_factory=dict)  # Events of other components, by UID of their object
+    warned: list[Object] = field(default_factory=list)  # Events of other components
     fault: Callable[[str, str], Fault | None] = lambda _verb, _kind: None
     wrote: Callable[[str, Object], None] = lambda _verb, _obj: None
     _version: int = 100
@@ -113,8 +113,9 @@ class FakeCluster:
         self.calls.append(("event", obj["kind"], obj["metadata"]["name"]))
         self.posted.append((type_, reason, message))
 
-    async def events_for(self, kind: Kind, namespace: str, name: str, uid: str) -> Sequence[Object]:
-        return self._call("events_for", kind, name, lambda: copy.deepcopy(self.about.get(uid, [])))
+    async def warnings(self, kind: Kind, namespace: str) -> Sequence[Object]:
+        told = [event for event in self.warned if event["involvedObject"]["kind"] == kind.kind]
+        return self._call("warnings", kind, "", lambda: copy.deepcopy(told))
 
     # Users and Kubernetes
 

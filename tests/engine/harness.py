@@ -13,7 +13,7 @@ from swiftop.ports import Key
 from swiftop.reconcile import Reconciler
 from swiftop.status.conditions import held
 from swiftop.store import Store
-from tests.engine.fakecluster import FakeCluster, Object
+from tests.engine.fakecluster import START, FakeCluster, Object
 from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun
 
 WATCHED = (names.SFTRUN, names.JOB, names.POD, names.PVC)
@@ -23,7 +23,7 @@ WATCHED = (names.SFTRUN, names.JOB, names.POD, names.PVC)
 class Said:
     """A reading of a pod's progress."""
 
-    numbers: Mapping[str, float] | None
+    numbers: Mapping[str, float | str] | None
     source: str = "page"
 
 
@@ -51,7 +51,13 @@ class Harness:
     def restart(self, kinds: tuple[names.Kind, ...] = WATCHED) -> None:
         """A new process: nothing is remembered but what is in the cluster, of which these kinds are listed already."""
         self.store = Store()
-        self.engine = Reconciler(cluster=self.cluster, store=self.store, progress=self.voices, clock=self.cluster.clock)
+        self.engine = Reconciler(
+            cluster=self.cluster,
+            store=self.store,
+            progress=self.voices,
+            clock=self.cluster.clock,
+            monotonic=lambda: self.cluster.clock() - START,  # a clock of its own, that only runs forward
+        )
         self.cluster.wrote = lambda _verb, obj: self._note("MODIFIED", obj)
         self.resync(kinds)
 
@@ -97,7 +103,7 @@ class Harness:
     def apply(self, obj: Object | None = None, **spec: Any) -> Object:
         return self.cluster.put(obj or sftrun(self.key.name, **spec))
 
-    def say(self, **numbers: float) -> None:
+    def say(self, **numbers: float | str) -> None:
         """The pod of the run says how far it is."""
         self._hear(Said(numbers))
 

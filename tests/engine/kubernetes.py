@@ -122,8 +122,9 @@ class Kubernetes:
 
     def tell(self, obj: Object, reason: str, message: str) -> None:
         """Another component posts an Event about an object."""
+        about = {"kind": obj["kind"], "name": obj["metadata"]["name"], "uid": obj["metadata"]["uid"]}
         event = {"reason": reason, "message": message, "lastTimestamp": self._now(), "metadata": {}}
-        self.cluster.about.setdefault(obj["metadata"]["uid"], []).append(event)
+        self.cluster.warned.append({**event, "involvedObject": about})
 
     def _placed(self, status: str, reason: str = "", message: str = "") -> Object:
         return {

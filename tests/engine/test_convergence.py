@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 
 from swiftop import names
 from swiftop.errors import Conflict, Forbidden, SwiftopError, Transient
+from swiftop.status import OVERTAKEN
+from swiftop.status.conditions import held
 from tests.engine.fakecluster import Fault, Object
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import sftrun, termination
@@ -271,3 +273,58 @@ async def test_a_spec_that_changes_while_the_start_is_under_way_is_read_again() 
     container = harness.kubernetes.job["spec"]["template"]["spec"]["containers"][0]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "2"
     assert harness.status["observedGeneration"] == 2
+
+
+async def test_a_spec_edited_in_the_moment_of_the_start_is_told_of_and_changes_nothing() -> None:
+    harness = Harness()
+    run = harness.apply(resources={"gpus": 1})
+    harness.deliver()
+
+    def edit(verb: str, kind: str) -> None:
+        if (verb, kind) == ("create", "Job"):
+            harness.cluster.fault = lambda _verb, _kind: None
+            harness.cluster.put({**run, "spec": {**run["spec"], "resources": {"gpus": 2}}})
+
+    harness.cluster.fault = edit
+    with pytest.raises(Conflict):  # the status is not written over an edit that was not seen
+        await harness.engine.reconcile(harness.key)
+    await harness.settle()
+    container = harness.kubernetes.job["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert harness.status["observedGeneration"] == 2
+    assert held(harness.status)["Validated"]["message"] == OVERTAKEN
+    harness.restart()
+    harness.kubernetes.take_up()
+    harness.kubernetes.create_pod()
+    harness.kubernetes.refuse_to_place()
+    await harness.settle()
+    assert held(harness.status)["Validated"]["message"] == OVERTAKEN
+
+
+async def test_a_lifecycle_changed_after_the_start_is_no_overtaken_edit() -> None:
+    harness = Harness()
+    run = harness.apply()
+    await harness.settle()
+    harness.cluster.put({**run, "spec": {**run["spec"], "lifecycle": {"activeDeadlineSeconds": 600}}})
+    await harness.settle()
+    assert harness.status["observedGeneration"] == 2
+    assert held(harness.status)["Validated"]["message"] == ""
+
+
+async def test_a_job_found_over_at_its_start_is_judged_by_its_pods() -> None:
+    harness = Harness()
+    harness.apply()
+    lost = [Fault(Transient("500"))]
+    harness.cluster.fault = lambda verb, _kind: lost.pop() if lost and verb == "patch_status" else None
+    with pytest.raises(Transient):
+        await harness.look()
+    harness.kubernetes.take_up()
+    harness.kubernetes.create_pod()
+    harness.kubernetes.place()
+    harness.kubernetes.run()
+    harness.kubernetes.end(exit_code=5, message=termination("failed", "CUDAOutOfMemory"))
+    harness.kubernetes.fail_job()
+    harness.restart(kinds=(names.SFTRUN,))  # its LIST of runs came before that of Jobs and pods
+    await harness.engine.reconcile(harness.key)
+    assert harness.condition("Succeeded") == ("False", "CUDAOutOfMemory")
+    assert harness.status["failure"]["message"] == "it ended with CUDAOutOfMemory"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from swiftop import names
-from swiftop.errors import Forbidden, Refused, SwiftopError
+from swiftop.errors import Forbidden, Refused, SwiftopError, Transient
+from swiftop.kinds import KINDS
 from tests.engine.fakecluster import Fault
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import Kubernetes, sftrun
@@ -247,6 +249,14 @@ async def test_a_volume_that_is_not_retained_goes_with_its_run() -> None:
             "Succeeded",
             "QuotaExceeded",
         ),
+        (
+            Forbidden(
+                'POST /x: 403 jobs.batch is forbidden: User "system:serviceaccount:swiftop-system:swiftop" cannot '
+                'create resource "jobs" in API group "batch" in the namespace "team"'
+            ),
+            "Succeeded",
+            "MissingPermission",
+        ),
         (Refused("POST /x: 422 Job.batch is invalid: spec.template: bad"), "Validated", "InvalidSpec"),
     ],
 )
@@ -257,7 +267,7 @@ async def test_a_job_that_is_refused_becomes_a_condition(error: SwiftopError, co
         Fault(error) if (verb, kind) == ("create", "Job") else None
     )
     harness.cluster.fault = refuse
-    await harness.look()
+    assert await harness.look() is not None  # no watch tells that it would be accepted now
     assert harness.condition(condition)[1] == reason
     assert "POST" not in harness.status["conditions"][0]["message"]
     harness.cluster.fault = lambda _verb, _kind: None
@@ -289,3 +299,146 @@ async def test_defaults_of_the_platform_are_read_once_for_many_runs_and_mistakes
     other.apply()
     await other.look()
     assert harness.cluster.calls.count(("get", "ConfigMap", "swiftop-defaults")) == reads
+
+
+async def refused_run() -> Harness:
+    """A run whose pod the quota refuses."""
+    harness = Harness()
+    harness.apply()
+    await harness.look()
+    harness.kubernetes.take_up(active=0)
+    harness.kubernetes.tell(harness.kubernetes.job, "FailedCreate", "Error creating: exceeded quota: gpus, used: 7")
+    return harness
+
+
+async def test_what_stays_refused_is_looked_at_less_and_less_often() -> None:
+    harness = await refused_run()
+    pauses = []
+    for _ in range(20):
+        wake = await harness.look()
+        assert wake is not None
+        pauses.append(wake)
+        harness.cluster.now += wake
+    assert pauses[0] == 10
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 300
+    # Another obstacle is news, and looked at closely again.
+    harness.kubernetes.tell(harness.kubernetes.job, "FailedCreate", 'Error creating: violates PodSecurity "x": root')
+    assert await harness.look() == 10
+    assert harness.condition("Succeeded")[1] == "PodSecurityViolation"
+
+
+async def test_a_start_that_stays_blocked_is_tried_less_and_less_often() -> None:
+    harness = Harness()
+    harness.cluster.put(_foreign(names.JOB, "tiny-1"))
+    harness.apply()
+    for _ in range(20):
+        wake = await harness.look()
+        assert wake is not None
+        harness.cluster.now += wake
+    assert wake == 300
+
+
+async def test_the_runs_of_a_namespace_share_one_list_of_events() -> None:
+    harness = await refused_run()
+    other = Harness(harness.cluster, run="other")
+    other.engine, other.store = harness.engine, harness.store
+    other.apply()
+    await other.look()
+    other.kubernetes.take_up(active=0)
+    other.kubernetes.tell(other.kubernetes.job, "FailedCreate", "Error creating: exceeded quota: gpus")
+    await harness.look()
+    await other.look()
+    assert harness.condition("Succeeded")[1] == other.condition("Succeeded")[1] == "QuotaExceeded"
+    assert harness.cluster.calls.count(("warnings", "Job", "")) == 1
+    harness.cluster.now += 10
+    await harness.look()
+    assert harness.cluster.calls.count(("warnings", "Job", "")) == 2
+
+
+async def test_numbers_of_a_message_that_change_all_the_time_are_written_once_a_minute() -> None:
+    harness = await refused_run()
+    await harness.look()
+    before = len(harness.cluster.writes)
+    for used in range(8, 13):
+        harness.cluster.now += 10
+        text = f"Error creating: exceeded quota: gpus, used: {used}"
+        harness.kubernetes.tell(harness.kubernetes.job, "FailedCreate", text)
+        assert await harness.look() is not None
+    assert harness.cluster.writes[before:] == []
+    harness.cluster.now += 10
+    await harness.look()
+    assert "used: 12" in harness.status["conditions"][0]["message"]
+
+
+async def test_a_vague_word_of_the_kubelet_does_not_hide_what_is_missing() -> None:
+    harness = await waiting()
+    pod = harness.cluster.find(names.POD, harness.kubernetes.pod_name)
+    before = 0
+    for turn in range(4):
+        harness.cluster.now += 60
+        vague = "Unable to attach or mount volumes: unmounted volumes=[data]: context deadline exceeded"
+        missing = 'MountVolume.SetUp failed for volume "x" : configmap "nope" not found'
+        harness.kubernetes.tell(pod, "FailedMount", vague if turn % 2 else missing)
+        await harness.look()
+        assert harness.condition("DependenciesReady") == ("False", "ConfigMapMissing")
+        before = before or len(harness.cluster.writes)
+    assert harness.cluster.writes[before:] == []
+
+
+async def test_what_keeps_a_child_from_being_mended_is_told() -> None:
+    harness = await waiting()
+    config_map = next(harness.cluster.of_kind(names.CONFIG_MAP))["metadata"]["name"]
+    harness.cluster.delete(names.CONFIG_MAP, "team", config_map)
+    pod = harness.cluster.find(names.POD, harness.kubernetes.pod_name)
+    failed = f'MountVolume.SetUp failed for volume "runner" : configmap "{config_map}" not found'
+    harness.kubernetes.tell(pod, "FailedMount", failed)
+    harness.cluster.now += 30
+    error: list[SwiftopError] = [Forbidden("POST /x: 403 exceeded quota: count/configmaps")]
+    harness.cluster.fault = lambda verb, kind: Fault(error[0]) if (verb, kind) == ("create", "ConfigMap") else None
+    assert await harness.look() is not None
+    assert harness.condition("Succeeded") == ("Unknown", "QuotaExceeded")
+    error[0] = Transient("500")
+    with pytest.raises(Transient):  # the queue tries again
+        await harness.look()
+    assert harness.condition("Succeeded") == ("Unknown", "ConfigMapMissing")
+
+
+async def test_a_running_training_is_not_called_blocked_when_its_deadline_cannot_be_changed() -> None:
+    harness = await waiting()
+    harness.kubernetes.run()
+    await harness.look()
+    run = harness.run
+    harness.cluster.put({**run, "spec": {**run["spec"], "lifecycle": {"activeDeadlineSeconds": 600}}})
+    harness.cluster.fault = lambda verb, _kind: Fault(Refused("PATCH /x: 422 no")) if verb == "apply" else None
+    await harness.look()
+    assert harness.condition("Succeeded") == ("Unknown", "Running")
+    assert harness.status["observedGeneration"] == 2
+
+
+async def test_a_service_that_was_deleted_before_the_ranks_met_is_made_again() -> None:
+    harness = await waiting(resources={"gpus": 1, "nodes": 2})
+    harness.cluster.delete(names.SERVICE, "team", "tiny")
+    await harness.look()
+    assert harness.cluster.find(names.SERVICE, "tiny")["spec"]["clusterIP"] == "None"
+
+
+@pytest.mark.parametrize("part", ["parse", "view", "build"])
+async def test_a_mistake_of_ours_is_told_instead_of_retried_in_silence(
+    part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> Any:
+        raise TypeError("'NoneType' object is not iterable")
+
+    monkeypatch.setattr("swiftop.reconcile.KINDS", {"SFTRun": replace(KINDS["SFTRun"], **{part: broken})})
+    harness = Harness()
+    harness.apply()
+    assert await harness.look() is not None
+    assert harness.condition("Stalled") == ("True", "InternalError")
+    assert "TypeError: 'NoneType' object is not iterable" in harness.status["conditions"][0]["message"]
+    assert "Traceback" in caplog.text
+    assert harness.jobs_created() == 0
+    monkeypatch.undo()
+    await harness.settle()
+    assert harness.condition("Stalled")[0] == "False"
+    assert harness.jobs_created() == 1

@@ -37,6 +37,7 @@ class Resolved:
     image: str
     swift_version: str
     command: str
+    generation: int = 0  # of the spec; 0 when it is not known
 
 
 def build(run: SFTRun, context: Context) -> list[Object]:
@@ -101,17 +102,15 @@ def _job(run: SFTRun, spec: SFTRunSpec, context: Context) -> Object:
         # A pod that is taken away (drain, preemption) is replaced in the same Job and goes on from its checkpoint.
         disrupted = [{"type": "DisruptionTarget", "status": "True"}]
         job["podFailurePolicy"] = {"rules": [{"action": "Ignore", "onPodConditions": disrupted}]}
-    return {
-        "apiVersion": names.JOB.api_version,
-        "kind": names.JOB.kind,
-        "metadata": {
-            "name": names.job_name(run.metadata.name, attempt),
-            "namespace": run.metadata.namespace,
-            "labels": {**child_labels(run), names.LABEL_ATTEMPT: str(attempt)},
-            "ownerReferences": owner(run),
-        },
-        "spec": job,
+    metadata: Object = {
+        "name": names.job_name(run.metadata.name, attempt),
+        "namespace": run.metadata.namespace,
+        "labels": {**child_labels(run), names.LABEL_ATTEMPT: str(attempt)},
+        "ownerReferences": owner(run),
     }
+    if run.metadata.generation:  # a file that is only previewed has none
+        metadata["annotations"] = {names.ANNOTATION_GENERATION: str(run.metadata.generation)}
+    return {"apiVersion": names.JOB.api_version, "kind": names.JOB.kind, "metadata": metadata, "spec": job}
 
 
 def deadline(job: Mapping[str, Any], seconds: int | None) -> Object | None:
@@ -136,8 +135,10 @@ def resolved_of(job: Mapping[str, Any]) -> Resolved | None:
         return None
     value = next((env.get("value", "") for env in trainer.get("env", ()) if env["name"] == VARIABLE), "")
     content = decoded(value)
+    generation = (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_GENERATION, "")
     return Resolved(
         image=trainer.get("image", ""),
         swift_version=str(content.get("swiftVersion", "")),
         command=shlex.join(str(word) for word in content.get("command", ())),
+        generation=int(generation) if generation.isdecimal() else 0,
     )

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 
 from swiftop.decide.ending import cause_of
+from swiftop.decide.verdicts import Blocked, Fail, Finish, Phase, StartAttempt, Verdict, Wait, patience
 from swiftop.names import Reason
 from swiftop.observe import Cause, Observed, PodFacts
+
+__all__ = [
+    "Blocked",
+    "Facts",
+    "Fail",
+    "Finish",
+    "Phase",
+    "StartAttempt",
+    "Verdict",
+    "Wait",
+    "decide",
+    "patience",
+]
 
 # Seconds until another look where no watch tells of a change: Events are not watched.
 _LOOK_AT_EVENTS = 10.0
 _LOOK_AGAIN = 60.0
-
-
-class Phase(Enum):
-    """How far an attempt has come."""
-
-    PENDING = auto()  # no pod, or one without a node
-    STARTING = auto()  # on a node, the container does not run yet
-    RUNNING = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,50 +38,6 @@ class Facts:
 
     attempts: int  # started so far, by the status
     observed: Observed
-
-
-@dataclass(frozen=True, slots=True)
-class StartAttempt:
-    """Create the Job of this attempt."""
-
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """The attempt cannot be started. ``stalled``: only the user can help."""
-
-    cause: Cause
-    stalled: bool
-    wake: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """The attempt is on its way."""
-
-    phase: Phase
-    cause: Cause
-    wake: float | None = None  # seconds, where no watch would tell
-    resuming: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The training is done."""
-
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """The training has failed, for good."""
-
-    cause: Cause
-
-
-Verdict = StartAttempt | Blocked | Wait | Finish | Fail
 
 
 def decide(facts: Facts) -> Verdict:

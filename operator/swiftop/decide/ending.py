@@ -95,7 +95,9 @@ def _reported_vaguely(pod: PodFacts) -> Cause | None:
     if said is None or said.outcome == "finished":
         return None
     if said.outcome == "interrupted":
-        return Cause(Reason.POD_DELETED, said.message or "its pod was deleted", _AGAIN, said.log)
+        # The runner cannot know who sent the signal: without a sign that the pod goes, it came from inside it.
+        reason = Reason.POD_DELETED if pod.deleting or pod.disruption else causes.INTERRUPTED.reason
+        return Cause(reason, said.message or "the training was interrupted", _AGAIN, said.log)
     known = causes.BY_REASON.get(said.reason, causes.UNKNOWN)
     return Cause(known.reason, said.message, said.suggestion or known.suggestion, said.log)
 

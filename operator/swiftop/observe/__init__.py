@@ -51,6 +51,7 @@ def observe(
 
 
 def _belongs(pod: dict[str, Any], uid: str, job: JobFacts) -> bool:
+    """By label, and made by the Job: a copy of the pod, as for debugging, carries the same labels."""
     meta = pod["metadata"]
     labels = meta.get("labels") or {}
-    return labels.get(names.LABEL_UID) == uid and attempt_of(meta) == job.attempt
+    return labels.get(names.LABEL_UID) == uid and attempt_of(meta) == job.attempt and owner_uid(pod) == job.uid

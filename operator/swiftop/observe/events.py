@@ -1,13 +1,14 @@
 """What only Kubernetes Events tell: why a Job gets no pod, why a pod's volumes are not mounted or not made.
 
 Events cannot be selected by label and may be many, so they are asked for only while the other facts leave a question
-open (`question_of`), and of those about one object only the newest with a known reason counts.
+open (`question_of`), and of those about one object only one with a known reason counts: the newest, or for a pod the
+newest that names what is missing, since the kubelet alternates between that and "timed out waiting".
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,11 @@ from swiftop.observe.pods import missing_reference
 from swiftop.observe.times import seconds_of
 
 MOUNT_PATIENCE_SECONDS = 10.0  # volumes are normally mounted in less
+_STILL_TRUE_SECONDS = 300.0  # the kubelet repeats what is missing every two minutes or so
 
 _PREFIX = re.compile(r'^Error creating: (?:(?:pods|Pod) "[^"]*" is (?:forbidden|invalid): )?')
 _SECURITY = re.compile(r'violates PodSecurity "[^"]*": (.*)', re.DOTALL)
+_PERMISSION = re.compile(r'User "[^"]*" cannot \w+ resource')
 _KEY = re.compile(r"references non-existent config key: (\S+)")
 _MOUNT_REASONS = ("FailedMount", "FailedAttachVolume")
 _TOLD_BY = {names.JOB.kind: ("FailedCreate",), names.POD.kind: _MOUNT_REASONS, names.PVC.kind: ("ProvisioningFailed",)}
@@ -72,7 +75,7 @@ def obstacle_of(question: Question, events: Iterable[dict[str, Any]]) -> Cause |
             f"the volume {question.name} cannot be made: {said}",
             "check spec.output.volume.storageClassName (kubectl get storageclass)",
         )
-    return _mount(said)
+    return _mount(sorted(told, key=_time, reverse=True))
 
 
 def refusal(said: str) -> Cause:
@@ -90,6 +93,14 @@ def refusal(said: str) -> Cause:
             f"Pod Security of the namespace refuses the pod: {violation[1]}",
             "remove what it names from spec.runtime, or use a namespace that allows it",
         )
+    if _PERMISSION.search(text):
+        return Cause(
+            Reason.MISSING_PERMISSION,
+            f"swiftop may not do it: {text}",
+            "install manifests/base of this version of swiftop again (kubectl apply -k)",
+        )
+    if "because it is being terminated" in text:
+        return Cause(Reason.POD_REFUSED, f"it is refused: {text}", "use another namespace")
     return Cause(
         Reason.POD_REFUSED,
         f"it is refused: {text}",
@@ -97,15 +108,24 @@ def refusal(said: str) -> Cause:
     )
 
 
-def _mount(said: str) -> Cause:
+def _mount(told: Sequence[dict[str, Any]]) -> Cause:
+    """Out of events, the newest first."""
+    newest = _time(told[0])
+    for event in told:
+        if newest - _time(event) <= _STILL_TRUE_SECONDS and (cause := _missing(event.get("message") or "")):
+            return cause
+    return Cause(
+        Reason.VOLUME_MOUNT_FAILED,
+        f"a volume cannot be mounted: {told[0].get('message') or ''}",
+        "look at the events of the pod and of its claims (kubectl describe)",
+    )
+
+
+def _missing(said: str) -> Cause | None:
     if key := _KEY.search(said):
         text = f"a ConfigMap of the spec has no key {key[1]}"
         return Cause(Reason.CONFIG_MAP_MISSING, text, "add the key to the ConfigMap; the run goes on by itself")
-    return missing_reference(said) or Cause(
-        Reason.VOLUME_MOUNT_FAILED,
-        f"a volume cannot be mounted: {said}",
-        "look at the events of the pod and of its claims (kubectl describe)",
-    )
+    return missing_reference(said)
 
 
 def _time(event: dict[str, Any]) -> float:

@@ -7,12 +7,14 @@ cut, and what does not parse is as if it had not been said.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 LOG_BYTES = 2048  # of the log tail in the status
 _TEXT_CHARACTERS = 1024  # of a message or a suggestion
+_WORKSPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LARGEST = 2**53  # beyond it a JSON number is no exact integer in most readers
 
 
@@ -35,6 +37,7 @@ class Progress:
     checkpoint_time: int | None = None
     best_step: int | None = None
     best_metric: float | None = None
+    tracker_workspace: str = ""  # whose key it is, as only the tracker's server knows
 
 
 PREPARING = 0
@@ -72,6 +75,7 @@ def progress_of(report: object) -> Progress | None:
         checkpoint_time=_whole(report, "checkpointTime"),
         best_step=_whole(report, "bestStep"),
         best_metric=_number(report, "bestMetric"),
+        tracker_workspace=name if _WORKSPACE.fullmatch(name := _text(report.get("trackerWorkspace"))) else "",
     )
     return None if known == Progress() and "phase" not in report else known
 

@@ -6,8 +6,10 @@ last progress of a pod that is gone. Everything else is made anew each time; equ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
@@ -24,7 +26,15 @@ from swiftop.swift.tracking import tracking_url
 Status = dict[str, Any]
 
 PROGRESS_SECONDS = 15.0
-"""Progress of one run is written at most this often."""
+"""Progress of one run is written at most this often, and a message that is put in other words."""
+
+NUMBERS_SECONDS = 60.0
+"""A message in which only numbers differ, as those of a quota or of the scheduler, is written at most this often."""
+
+OVERTAKEN = (
+    "the spec was edited in the moment of the start, and the training runs as it was before: status.resolved.command "
+    "has its flags; apply a run with a new name for the edit"
+)
 
 _VOLATILE = ("progress", "checkpoint", "bestCheckpoint", "display")
 _PROGRESS_FIELDS = {
@@ -55,7 +65,7 @@ class RunView:
     gpus: int  # per node
     gpu_resource: str
     output_dir: str
-    url: str | None
+    url: Callable[[str], str | None]  # of the workspace that the runner tells of
     deadline: int | None
     texts: Mapping[str, str]
     warning: str = ""  # what is allowed but has no effect
@@ -69,7 +79,7 @@ def view_of(run: SFTRun) -> RunView:
         gpus=spec.resources.gpus,
         gpu_resource=spec.resources.gpu_resource,
         output_dir=output_dir(spec, identity),
-        url=tracking_url(spec, identity),
+        url=partial(tracking_url, spec, identity),
         deadline=spec.lifecycle.active_deadline_seconds,
         texts=spec_texts(spec),
         warning="; ".join(str(problem) for problem in warnings(spec)),
@@ -92,7 +102,7 @@ def status_of(
     reported = _last_progress(observed)
     progress = _progress(reported, previous, over=over)
     checkpoint, best = _checkpoints(reported, view, previous)
-    warning = view.warning if view else ""
+    warning = _warning(view, previous, resolved, generation)
     aspects = conditions.aspects_of(
         verdict, observed=observed, before=before, warning=warning
     ) | conditions.progress_aspects(
@@ -115,7 +125,7 @@ def status_of(
         "startTime": previous.get("startTime") or (job.created if job else None),
         "completionTime": previous.get("completionTime") or _completed(job, now) if over else None,
         "gpuSeconds": _gpu_seconds(view, observed, previous, now=now),
-        "tracking": {"url": view.url} if view and view.url else (None if view else previous.get("tracking")),
+        "tracking": _tracking(view, reported, previous),
         "failure": _failure(verdict.cause) if isinstance(verdict, Fail) else None,
         "resolved": previous.get("resolved") or _resolved(resolved),
         "display": {**progress_texts(progress or {}), **texts},
@@ -129,11 +139,26 @@ def settled(previous: Mapping[str, Any], new: Status, *, since_write: float) -> 
     Time alone is no news: GPU seconds are brought up to date only together with something else.
     """
     changed = [key for key in new.keys() | previous.keys() if new.get(key) != previous.get(key) and key != "gpuSeconds"]
-    if not changed:
+    pause = min((_pause(key, previous, new) for key in changed), default=None)
+    if pause is None:
         return dict(previous), None
-    if any(key not in _VOLATILE for key in changed) or since_write >= PROGRESS_SECONDS:
-        return new, None
-    return dict(previous), PROGRESS_SECONDS - since_write
+    return (new, None) if since_write >= pause else (dict(previous), pause - since_write)
+
+
+def _pause(key: str, previous: Mapping[str, Any], new: Mapping[str, Any]) -> float:
+    """Seconds that must have passed since the last write, for a change of this member to be worth one."""
+    if key in _VOLATILE:
+        return PROGRESS_SECONDS
+    if key != "conditions":
+        return 0.0
+    before, after = previous.get(key) or (), new.get(key) or ()
+    if [{**c, "message": ""} for c in before] != [{**c, "message": ""} for c in after]:
+        return 0.0
+    return NUMBERS_SECONDS if _without_numbers(before) == _without_numbers(after) else PROGRESS_SECONDS
+
+
+def _without_numbers(conditions: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [re.sub(r"\d+", "", condition["message"]) for condition in conditions]
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> Status:
@@ -162,7 +187,26 @@ def event_of(previous: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, 
     alarming = stalled or (summary["reason"] in _WARNINGS and summary["status"] == "Unknown")
     if new["state"] == previous.get("state") and not (alarming and last.get("reason") != summary["reason"]):
         return None
+    if new["state"] == State.PREPARING and summary["reason"] == Reason.RUNNING:
+        return "Normal", Reason.STARTING, "the container runs: it loads the model and the datasets"
     return "Warning" if alarming else "Normal", summary["reason"], summary["message"] or str(new["state"])
+
+
+def _warning(view: RunView | None, previous: Mapping[str, Any], resolved: Resolved | None, generation: int) -> str:
+    """What is allowed but has no effect: settings, and an edit that came between the start and its first report."""
+    first = resolved is not None and "resolved" not in previous
+    told = conditions.held(previous).get(ConditionType.VALIDATED, {}).get("message", "")
+    overtaken = resolved.generation not in (0, generation) if first and resolved else OVERTAKEN in told
+    parts = (OVERTAKEN if overtaken else "", view.warning if view else "")
+    return "; ".join(part for part in parts if part)
+
+
+def _tracking(view: RunView | None, reported: Progress | None, previous: Mapping[str, Any]) -> Status | None:
+    """Once known, the link stays: a later pod may end before it knows it."""
+    if view is None:
+        return previous.get("tracking")
+    url = view.url(reported.tracker_workspace if reported else "")
+    return {"url": url} if url else previous.get("tracking")
 
 
 def _last_progress(observed: Observed) -> Progress | None:

@@ -71,10 +71,11 @@ def api_host(swanlab: SwanLab) -> str:
     return (swanlab.host or API_HOST).rstrip("/")
 
 
-def tracking_url(spec: SFTRunSpec, run: RunIdentity) -> str | None:
-    """Page of the run. Unknown without a workspace: only the server knows whose key it is."""
+def tracking_url(spec: SFTRunSpec, run: RunIdentity, said: str = "") -> str | None:
+    """Page of the run. Where the spec names no workspace, the server knows whose key it is, and the runner has ``said``
+    what it answered."""
     swanlab = spec.tracking.swanlab
-    if swanlab is None or swanlab.mode != "cloud" or not swanlab.workspace:
+    if swanlab is None or swanlab.mode != "cloud" or not (workspace := swanlab.workspace or said):
         return None
     host = (swanlab.host or WEB_HOST).rstrip("/")
-    return f"{host}/@{quote(swanlab.workspace, safe='')}/{quote(swanlab.project, safe='')}/runs/{run_id(run)}"
+    return f"{host}/@{quote(workspace, safe='')}/{quote(swanlab.project, safe='')}/runs/{run_id(run)}"

@@ -110,7 +110,9 @@ def _with_words(pod: PodFacts, outcome: str, reason: str) -> PodFacts:
         ((), "PodDeleted"),
         ((said("failed", "CUDAOutOfMemory"),), "CUDAOutOfMemory"),
         ((said("failed", "NoSuchReason"),), "Unknown"),  # a newer runner's word
-        ((said("interrupted", "Interrupted"),), "PodDeleted"),
+        ((said("interrupted", "Interrupted"),), "Interrupted"),  # by a signal from inside the pod
+        ((replace(said("interrupted", "Interrupted"), deleting=True),), "PodDeleted"),
+        ((replace(said("interrupted", "Interrupted"), disruption="NewInNextRelease"),), "PodDeleted"),
         ((_OOM,), "HostOutOfMemory"),
         ((_with_words(_OOM, "failed", "Unknown"),), "HostOutOfMemory"),
         ((_with_words(_OOM, "interrupted", "Interrupted"),), "HostOutOfMemory"),

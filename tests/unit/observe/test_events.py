@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swiftop import names
-from swiftop.observe import JobFacts, Observed, PodFacts, Question, obstacle_of, question_of, seconds_of
+from swiftop.observe import JobFacts, Observed, PodFacts, Question, obstacle_of, question_of, refusal, seconds_of
 from swiftop.observe.facts import Cause
 
 NOW = seconds_of("2027-01-15T08:10:00Z")
@@ -91,3 +91,35 @@ def test_a_volume_that_is_not_mounted(message: str, reason: str, quoted: str) ->
     assert cause is not None
     assert cause.reason == reason
     assert quoted in cause.message
+
+
+VAGUE = "Unable to attach or mount volumes: timed out"
+MISSING = 'configmap "c" not found'
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        ([(MISSING, "08:00"), (VAGUE, "08:02")], "ConfigMapMissing"),
+        ([(VAGUE, "08:02"), (MISSING, "08:00"), ('secret "s" not found', "08:01")], "SecretMissing"),
+        ([(MISSING, "08:00"), (VAGUE, "08:30")], "VolumeMountFailed"),  # long made, or it would have been repeated
+    ],
+)
+def test_what_is_missing_counts_more_than_a_vague_word(events: list[tuple[str, str]], reason: str) -> None:
+    cause = told(names.POD, *(("FailedMount", said, f"2027-01-15T{time}:00Z") for said, time in events))
+    assert cause is not None
+    assert cause.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "advice"),
+    [
+        ('jobs.batch is forbidden: User "u" cannot create resource "jobs"', "MissingPermission", "manifests/base"),
+        ("unable to create new content in namespace team because it is being terminated", "PodRefused", "namespace"),
+        ("maximum memory usage per Container is 1Gi", "PodRefused", "limitrange"),
+    ],
+)
+def test_each_refusal_has_its_own_advice(said: str, reason: str, advice: str) -> None:
+    cause = refusal(said)
+    assert cause.reason == reason
+    assert advice in cause.suggestion

@@ -39,6 +39,25 @@ def test_a_loss_may_be_negative_and_a_report_may_be_none() -> None:
     assert progress_of({}) is None
 
 
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("alice", "alice"),
+        ("team_1.a-b", "team_1.a-b"),
+        ("a" * 65, ""),
+        ("", ""),
+        ("a/../b", ""),
+        ("a\n", ""),
+        (5, ""),
+        (None, ""),
+    ],
+)
+def test_a_workspace_is_a_plain_word(said: object, read: str) -> None:
+    progress = progress_of({"phase": 1, "trackerWorkspace": said})
+    assert progress is not None
+    assert progress.tracker_workspace == read
+
+
 def test_an_outcome_is_read_and_cut() -> None:
     said = {"outcome": "failed", "reason": "DiskFull", "message": "m" * 9000, "suggestion": "s", "log": "l" * 9000}
     outcome = outcome_of(json.dumps(said))

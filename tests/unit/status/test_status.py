@@ -25,7 +25,7 @@ VIEW = RunView(
     gpus=4,
     gpu_resource="nvidia.com/gpu",
     output_dir="/swiftop/output/run-0a1b2c3d",
-    url="https://swanlab.cn/@w/p/runs/x",
+    url=lambda said: f"https://swanlab.cn/@{said or 'w'}/p/runs/x",
     deadline=None,
     texts={"gpus": "4", "model": "m", "dataset": "d"},
 )
@@ -186,6 +186,20 @@ def test_progress_is_held_back_for_15_seconds_and_a_change_of_state_never() -> N
     assert settled(old, newer, since_write=15.0) == (newer, None)
     over = status(DONE, old)
     assert settled(old, over, since_write=0.0) == (over, None)
+
+
+def test_a_message_alone_waits_and_numbers_alone_wait_longer() -> None:
+    def waits(message: str) -> Wait:
+        return Wait(Phase.PENDING, Cause("Unschedulable", message))
+
+    old = status(waits("0/3 nodes fit"))
+    numbers, words_too = status(waits("0/4 nodes fit"), old), status(waits("0/4 nodes fit, 1 is tainted"), old)
+    assert settled(old, numbers, since_write=20.0) == (old, 40.0)
+    assert settled(old, numbers, since_write=60.0) == (numbers, None)
+    assert settled(old, words_too, since_write=10.0) == (old, 5.0)
+    assert settled(old, words_too, since_write=15.0) == (words_too, None)
+    other = status(Wait(Phase.PENDING, Cause("InsufficientGPU", "0/4 nodes fit")), old)
+    assert settled(old, other, since_write=0.0) == (other, None)
 
 
 def test_time_alone_is_no_news() -> None:
