@@ -24,7 +24,7 @@ from swiftop import names
 from swiftop.errors import SwiftopError
 
 Object = dict[str, Any]
-Numbers = dict[str, float]
+Numbers = dict[str, float | str]
 
 LOG_PREFIX = "swiftop-progress "
 FIELDS = frozenset(
@@ -74,7 +74,8 @@ def parse(text: str | bytes) -> Numbers | None:
             return {
                 name: value
                 for name, value in document.items()
-                if name in FIELDS and type(value) in (int, float) and abs(value) < 1e15  # no NaN, no infinity
+                if (name in FIELDS and type(value) in (int, float) and abs(value) < 1e15)  # no NaN, no infinity
+                or (name == "trackerWorkspace" and isinstance(value, str) and len(value) <= 64)
             }
     return None
 

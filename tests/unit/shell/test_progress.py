@@ -29,6 +29,13 @@ def test_only_finite_numbers_of_known_names_are_taken() -> None:
     assert parse(said) == {"version": 1, "step": 3, "learningRate": 1e-5}
 
 
+@pytest.mark.parametrize(
+    ("said", "taken"), [('"alice"', {"trackerWorkspace": "alice"}), (f'"{65 * "a"}"', {}), ("5", {})]
+)
+def test_of_texts_the_trackers_workspace_is_taken(said: str, taken: dict[str, str]) -> None:
+    assert parse(f'{{"version":1,"trackerWorkspace":{said}}}') == {"version": 1, **taken}
+
+
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"version":2}', "{", "[" * 100_000, "1" * 10_000, b"\xff"])
 def test_what_is_no_progress_document_is_none(text: str | bytes) -> None:
     assert parse(text) is None
