@@ -2,9 +2,10 @@
 
 The page is the cheap way, but a NetworkPolicy, a service mesh or an operator outside the cluster may be in between, so
 after three failures in a row the tail of the log is read instead, where the runner prints the same numbers; the page is
-tried again now and then. Only pod addresses as the API server reports them are asked, redirects are not followed,
-answers are cut at a size, and only finite numbers of known names are taken from them: what a pod says is input from
-somebody else's code.
+tried again now and then. A pod that answers neither way, as on a dead node, is asked less and less often, and neither
+its looks nor the reading of logs hold up the pages of others. Only pod addresses as the API server reports them are
+asked, redirects are not followed, answers are cut at a size, and only finite numbers of known names are taken from
+them: what a pod says is input from somebody else's code.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import logging
+import random
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +25,8 @@ import aiohttp
 
 from swiftop import names
 from swiftop.errors import SwiftopError
+
+log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 Numbers = dict[str, float | str]
@@ -35,7 +40,9 @@ FIELDS = frozenset(
 )  # fmt: skip
 
 _LONGEST = 16 * 1024  # bytes of a /progress answer
-_LOG_LINES = 200  # enough to hold one progress line even when every step is logged
+_LOG_SECONDS = 40  # of the log: the runner prints its line every 15
+_LOGS_AT_ONCE = 4  # each is held by the API server and a kubelet too
+_LONGEST_PAUSE = 16  # intervals between two looks at a pod that does not answer
 _FALL_BACK_AFTER = 3
 _RETRY_PAGE_EVERY = 20  # looks at the log between two tries of the page
 
@@ -64,6 +71,8 @@ class _Pod:
     page_failures: int = 0
     log_looks: int = 0
     log_failures: int = 0
+    due: float = 0.0  # loop time of the next look
+    looking: bool = False  # a look that takes long is not joined by another
 
 
 def parse(text: str | bytes) -> Numbers | None:
@@ -120,8 +129,10 @@ class Puller:
         pulled: Callable[[str, bool], None] = lambda _source, _ok: None,
         interval: float = 15.0,
         timeout: float = 2.0,
+        log_timeout: float = 5.0,
         url: Callable[[Object], str | None] = page_url,
         parallel: int = 16,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         """``news`` is told each pod of which ``latest`` has something new; ``pulled`` counts the looks."""
         self._pods = pods
@@ -130,8 +141,11 @@ class Puller:
         self._pulled = pulled
         self._interval = interval
         self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._log_timeout = log_timeout
         self._url = url
-        self._limit = asyncio.Semaphore(parallel)
+        self._pages = asyncio.Semaphore(parallel)
+        self._logs = asyncio.Semaphore(_LOGS_AT_ONCE)
+        self._chance = chance
         self._known: dict[str, _Pod] = {}  # by pod UID
 
     def latest(self, pod_uid: str) -> Progress | None:
@@ -140,24 +154,36 @@ class Puller:
         return known.progress if known else None
 
     async def run(self) -> None:
-        """Look until cancelled. A pod is first looked at within a second of its start."""
-        due: dict[str, float] = {}  # pod UID -> loop time of the next look
+        """Look until cancelled. A pod is first looked at within a second of its start.
+
+        Those that run already, as at a restart of the operator, are spread over one interval.
+        """
         loop = asyncio.get_running_loop()
+        spread = self._interval
         # A proxy of the environment would be asked for pod addresses; trust_env stays off.
         async with aiohttp.ClientSession(timeout=self._timeout) as session, asyncio.TaskGroup() as looks:
             while True:
+                now = loop.time()
                 running = {pod["metadata"]["uid"]: pod for pod in self._pods() if is_running(pod)}
-                self._known = {uid: known for uid, known in self._known.items() if uid in running}
-                due = {uid: due.get(uid, 0.0) for uid in running}
+                self._known = {uid: self._known.get(uid) or _Pod(due=now + spread * self._chance()) for uid in running}
+                spread = 0.0
                 for uid, pod in running.items():
-                    if due[uid] <= loop.time():
-                        due[uid] = loop.time() + self._interval
-                        looks.create_task(self._look_in_turn(session, pod), name=f"progress-{uid}")
+                    known = self._known[uid]
+                    if known.due <= now and not known.looking:
+                        known.looking = True
+                        looks.create_task(self._look_once(session, pod, known), name=f"progress-{uid}")
                 await asyncio.sleep(1.0)
 
-    async def _look_in_turn(self, session: aiohttp.ClientSession, pod: Object) -> None:
-        async with self._limit:
+    async def _look_once(self, session: aiohttp.ClientSession, pod: Object, known: _Pod) -> None:
+        started = asyncio.get_running_loop().time()
+        try:
             await self.look(session, pod)
+        except Exception:  # what a pod says may be anything: one must not end the looks at all others
+            log.exception("progress of %s/%s", pod["metadata"]["namespace"], pod["metadata"]["name"])
+        finally:
+            failed = max(known.log_failures - _FALL_BACK_AFTER + 1, 0)
+            known.due = started + self._interval * min(2.0 ** min(failed, 10), _LONGEST_PAUSE)
+            known.looking = False
 
     async def look(self, session: aiohttp.ClientSession, pod: Object) -> None:
         """Ask one pod once, by the way that works for it."""
@@ -172,7 +198,8 @@ class Puller:
             self._news(pod)
 
     async def _look_at_page(self, session: aiohttp.ClientSession, pod: Object, known: _Pod) -> None:
-        numbers = await self._page(session, pod)
+        async with self._pages:
+            numbers = await self._page(session, pod)
         self._pulled(Source.PAGE, numbers is not None)
         if numbers is None:
             known.page_failures += 1
@@ -183,8 +210,9 @@ class Puller:
     async def _look_at_log(self, pod: Object, known: _Pod) -> None:
         known.log_looks += 1
         numbers, meta = None, pod["metadata"]
-        with suppress(SwiftopError):
-            numbers = last_in_log(await self._log_tail(meta["namespace"], meta["name"], _LOG_LINES))
+        with suppress(SwiftopError, TimeoutError):
+            async with self._logs, asyncio.timeout(self._log_timeout):
+                numbers = last_in_log(await self._log_tail(meta["namespace"], meta["name"], _LOG_SECONDS))
         self._pulled(Source.LOG, numbers is not None)
         if numbers is not None:
             known.progress, known.log_failures = Progress(numbers, Source.LOG), 0

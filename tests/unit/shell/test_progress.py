@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from swiftop.errors import Transient
 from swiftop.progress import Progress, Puller, Source, last_in_log, page_url, parse
+from tests.unit.shell.virtual_time import run
 
 Object = dict[str, Any]
 
@@ -90,7 +92,7 @@ class World:
     async def say(self) -> web.StreamResponse:
         return web.json_response({"version": 1, "step": self.step, "updated": self.page_reads})
 
-    async def log_tail(self, namespace: str, pod: str, lines: int) -> str:
+    async def log_tail(self, namespace: str, pod: str, seconds: int) -> str:
         self.log_reads += 1
         if isinstance(self.log, Exception):
             raise self.log
@@ -169,3 +171,122 @@ async def test_an_unfriendly_page_is_a_failed_one(world: World, answer: str) -> 
     world.page = unfriendly
     assert await world.look() is None
     assert world.news == []
+
+
+Seconds = Callable[[str], float]
+
+
+def pods(count: int, name: str) -> list[Object]:
+    names = [f"{name}{n}" for n in range(count)]
+    return [{**POD, "metadata": {"namespace": "ns", "name": n, "uid": n}} for n in names]
+
+
+class Slow(Puller):
+    """Pages and logs that take their time; a page that takes as long as the timeout has failed."""
+
+    def __init__(self, all_pods: list[Object], *, page: Seconds, log: Seconds, chance: float = 0.5) -> None:
+        self.looks: dict[str, list[float]] = {}
+        self.running, self.page_takes, self.log_takes = all_pods, page, log
+        super().__init__(
+            pods=lambda: self.running, log_tail=self._tail, news=lambda _: None, chance=lambda: chance, timeout=2.0
+        )
+
+    async def _page(self, session: Any, pod: Object) -> dict[str, float] | None:
+        name, takes = pod["metadata"]["name"], self.page_takes(pod["metadata"]["name"])
+        self.looks.setdefault(name, []).append(now())
+        await asyncio.sleep(min(takes, 2.0))
+        return None if takes >= 2 else {"version": 1, "step": now()}
+
+    async def _tail(self, namespace: str, pod: str, seconds: int) -> str:
+        self.looks.setdefault(pod, []).append(now())
+        await asyncio.sleep(self.log_takes(pod))
+        return ""
+
+    async def run_for(self, seconds: float, *, meanwhile: Callable[[], None] = lambda: None) -> None:
+        running = asyncio.create_task(self.run())
+        for _ in range(int(seconds)):
+            await asyncio.sleep(1)
+            assert not running.done()
+            meanwhile()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def pending() -> int:
+    return sum(task.get_name().startswith("progress-") for task in asyncio.all_tasks())
+
+
+def test_looks_do_not_pile_up_when_a_network_policy_drops_them() -> None:
+    async def scenario() -> None:
+        puller = Slow(pods(500, "dropped"), page=lambda _: 60.0, log=lambda _: 0.02)
+
+        def not_more_than_pods() -> None:
+            assert pending() <= 500
+
+        await puller.run_for(600, meanwhile=not_more_than_pods)
+        assert pending() == 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("dead", [8, 16, 64])
+def test_a_dead_node_starves_no_other_run(dead: int) -> None:
+    async def scenario() -> None:
+        everybody = pods(dead, "dead") + pods(100, "good")
+        is_dead = lambda name: name.startswith("dead")  # noqa: E731
+        puller = Slow(everybody, page=lambda n: 60.0 if is_dead(n) else 0.01, log=lambda _: 1e6)
+        await puller.run_for(900)
+        for name, at in puller.looks.items():
+            gaps = [b - a for a, b in pairwise(at)]
+            assert is_dead(name) or max(gaps) <= 15 + 1 + 2 * dead / 16 + 1, name
+
+    run(scenario())
+
+
+def test_a_pod_that_answers_no_way_is_asked_less_and_less_often() -> None:
+    async def scenario() -> None:
+        puller = Slow(pods(1, "dead"), page=lambda _: 60.0, log=lambda _: 1e6)
+        await puller.run_for(3600)
+        (at,) = puller.looks.values()
+        gaps = [b - a for a, b in pairwise(at)]
+        assert gaps[0] <= 16
+        assert 230 <= max(gaps) <= 241
+        assert len(at) < 30
+        assert puller.latest("dead0") == Progress(None, Source.NONE)
+
+    run(scenario())
+
+
+def test_pods_that_run_at_the_start_are_spread_and_a_new_one_is_looked_at_at_once() -> None:
+    async def scenario() -> None:
+        puller = Slow(pods(2, "old"), page=lambda _: 0.01, log=lambda _: 0.01, chance=0.5)
+
+        def another_starts() -> None:
+            if now() == 20:
+                puller.running = [*puller.running, *pods(1, "new")]
+
+        await puller.run_for(60, meanwhile=another_starts)
+        assert puller.looks["old0"][:3] == pytest.approx([8, 23, 38], abs=1.01)
+        assert puller.looks["new0"][0] <= 21
+
+    run(scenario())
+
+
+def test_an_unexpected_error_ends_no_other_look(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        def page(name: str) -> float:
+            if name == "odd0":
+                raise ZeroDivisionError("what is this")
+            return 0.01
+
+        puller = Slow(pods(1, "odd") + pods(1, "good"), page=page, log=lambda _: 0.01)
+        await puller.run_for(100)
+        assert len(puller.looks["good0"]) >= 6
+
+    run(scenario())
+    assert "ns/odd0" in caplog.text
+    assert "what is this" in caplog.text
