@@ -24,6 +24,8 @@ EXIT_STORAGE = 11
 EXIT_UNKNOWN = 20
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: try again
 
+_DATA_CODE = re.compile(r"(-packages|/ms-swift)/(swift/(llm/)?dataset|datasets)/")
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -34,10 +36,13 @@ class Cause:
     suggestion: str = ""
     patterns: tuple[str, ...] = ()
     vague: bool = False  # a symptom that another process' real failure leaves behind; the real one wins over it
+    in_data: tuple[str, ...] = ()  # patterns of what anybody may raise: they count in the code that reads datasets
 
-    def matches(self, text: str) -> bool:
-        """Whether ``text`` (an exception's type and message) is this cause."""
-        return any(re.search(pattern, text, re.IGNORECASE | re.MULTILINE) for pattern in self.patterns)
+    def matches(self, text: str, where: str = "") -> bool:
+        """Whether ``text`` (an exception's type and message), raised in the file ``where``, is this cause."""
+        patterns = (*self.patterns, *self.in_data) if _DATA_CODE.search(where) else self.patterns
+        shown = text.partition("\n")[0] if self.vague else text  # what follows may be a library's own farewell
+        return any(re.search(pattern, shown, re.IGNORECASE | re.MULTILINE) for pattern in patterns)
 
 
 MAX_STEPS = Cause("MaxSteps", EXIT_FINISHED)
@@ -153,7 +158,12 @@ DISK_FULL = Cause(
     "DiskFull",
     EXIT_STORAGE,
     "Free or enlarge the output volume (and the cache), lower checkpoints.keep, or save less often.",
-    (r"No space left on device", r"Disk quota exceeded", r"PytorchStreamWriter failed writing file"),
+    (
+        r"No space left on device",
+        r"Disk quota exceeded",
+        r"PytorchStreamWriter failed writing file",
+        r"unexpected pos \d+ vs \d+",  # torch.save, which goes on after the first failed write
+    ),
 )
 OUTPUT_OCCUPIED = Cause(
     "OutputOccupied",
@@ -183,12 +193,12 @@ DATASET_EMPTY = Cause(
     EXIT_DATA,
     "The dataset has no rows (or none is left after training.maxLength): check the file and the limit.",
     (
-        r"^StopIteration",
         r"num_samples=0",
         r"num_samples should be a positive integer",
         r"`?train_dataset`? is empty",
         r"Failed to retrieve the dataset\. You can avoid this issue by increasing `?max_length",
     ),
+    in_data=(r"^StopIteration",),
 )
 DATASET_FORMAT = Cause(
     "DatasetFormat",
@@ -196,7 +206,6 @@ DATASET_FORMAT = Cause(
     "Each line must be one JSON object with messages, conversations or system/conversation; rename other columns with "
     "training.columns.",
     (
-        r"^ZeroDivisionError: integer division or modulo by zero",
         r"DatasetGenerationError",
         r"CastError",
         r"JSON parse error",
@@ -206,6 +215,7 @@ DATASET_FORMAT = Cause(
         r"Column\(s\)? .{0,80}(doesn't|don't) match",
         r"KeyError: '?(messages|conversations?)'?",
     ),
+    in_data=(r"^ZeroDivisionError",),  # all rows were dropped
 )
 MODEL_NOT_FOUND = Cause(
     "ModelNotFound",
@@ -295,9 +305,10 @@ COLLECTIVE_FAILED = Cause(
     "The processes lost each other: look at the other pods and the nodes' network first, then at NCCL settings in "
     "runtime.env (NCCL_SOCKET_IFNAME, NCCL_IB_DISABLE, NCCL_DEBUG=INFO).",
     (
-        r"\bNCCL\b",
+        r"\b[NRH]CCL (error|operations?|communicator|function|timeout)",
         r"ncclSystemError|ncclInternalError|ncclRemoteError|ncclUnhandledCudaError",
-        r"\bgloo\b",
+        r"gloo/transport/",
+        r"\bgloo\w*\.cc:\d|Gloo connect",
         r"ProcessGroup\w*",
         r"DistBackendError|DistNetworkError|DistStoreError",
         r"RendezvousConnectionError",
@@ -379,6 +390,6 @@ FAILURES = (
 BY_REASON = {cause.reason: cause for cause in (*FINISHED, INTERRUPTED, *FAILURES)}
 
 
-def match(text: str) -> Optional[Cause]:
-    """First cause whose pattern is in ``text``, None when no cause knows it."""
-    return next((cause for cause in FAILURES if cause.matches(text)), None)
+def match(text: str, where: str = "") -> Optional[Cause]:
+    """First cause whose pattern is in ``text``, raised in the file ``where``; None when no cause knows it."""
+    return next((cause for cause in FAILURES if cause.matches(text, where)), None)

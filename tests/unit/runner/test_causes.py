@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from swiftop.runner import causes
+from swiftop.runner.classify import End, classify_failure
 
+PACKAGES = "/opt/swift/lib/python3.13/site-packages"
 TEXTS = [
     (
         "ValueError: The local path does not exist, dataset_id: `/nope/x.jsonl`. os.path.exists(dataset_id): False",
@@ -26,8 +30,6 @@ TEXTS = [
     ("huggingface_hub.errors.RepositoryNotFoundError: 404 Client Error. https://hf.co/api/models/a/b", "ModelNotFound"),
     ("ValueError: remaining_argv: ['--foo_bar', '1']", "InvalidArguments"),
     ("sft.py: error: argument --swanlab_mode/--swanlab-mode: invalid choice: 'offline'", "InvalidArguments"),
-    ("StopIteration", "DatasetEmpty"),
-    ("ZeroDivisionError: integer division or modulo by zero", "DatasetFormat"),
     ("datasets.exceptions.DatasetGenerationError: An error occurred while generating the dataset", "DatasetFormat"),
     (
         'ValueError: The "packing" feature requires a flash attention implementation. Please use one of: "flash_attn"',
@@ -59,21 +61,73 @@ TEXTS = [
     ("PermissionError: [Errno 13] Permission denied: '/swiftop/output/demo'", "VolumeNotWritable"),
     ("Exception: Current loss scale already at minimum - cannot decrease scale anymore. Exiting run.", "LossNaN"),
     ("RuntimeError: No CUDA GPUs are available", "GPUMissing"),
+    ("RuntimeError: [enforce fail at inline_container.cc:626] . unexpected pos 64 vs 0", "DiskFull"),
+    (
+        "RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:525] Read error [10.0.0.1]:28: Connection reset",
+        "CollectiveFailed",
+    ),
+    ("RuntimeError: Gloo connectFullMesh failed with [/pytorch/third_party/gloo/gloo/x.cc:139]", "CollectiveFailed"),
+]
+IN_DATASETS = [
+    ("StopIteration", f"{PACKAGES}/datasets/packaged_modules/json/json.py", "DatasetEmpty"),
+    ("ZeroDivisionError: integer division or modulo by zero", f"{PACKAGES}/swift/dataset/utils.py", "DatasetFormat"),
+    (
+        "ZeroDivisionError: integer division or modulo by zero",
+        f"{PACKAGES}/swift/llm/dataset/utils.py",
+        "DatasetFormat",
+    ),
+]
+OTHERS = [
+    ("ValueError: 模型配置错误", ""),
+    ("KeyError: 'weight'", ""),
+    ("RuntimeError: shape '[2, 3]' is invalid", ""),
+    ("FileNotFoundError: [Errno 2] No such file or directory: '/data/gloo/x'", ""),
+    ("FileNotFoundError: [Errno 2] No such file or directory: '/data/nccl/x'", ""),
+    ("StopIteration", "/data/plugin.py"),
+    ("ZeroDivisionError: integer division or modulo by zero", "/data/plugin.py"),
+    ("ZeroDivisionError: integer division or modulo by zero", f"{PACKAGES}/swift/trainers/mixin.py"),
+]
+LAST_WORDS = [
+    ("terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n", "HostOutOfMemory"),
+    (
+        "[rank0]:[E1124 08:11:39.12 ProcessGroupNCCL.cpp:632] [Rank 0] Watchdog caught collective operation timeout: "
+        "WorkNCCL(SeqNum=1, OpType=ALLREDUCE) ran for 600029 milliseconds before timing out.\n",
+        "CollectiveFailed",
+    ),
+    (
+        "terminate called after throwing an instance of 'c10::DistBackendError'\n  what():  [PG ID 0 PG GUID 0 Rank 0] "
+        "Process group watchdog thread terminated with exception: [Rank 0] Watchdog caught collective operation\n",
+        "CollectiveFailed",
+    ),
+    (
+        "terminate called after throwing an instance of 'c10::Error'\n  what():  CUDA error: out of memory\n",
+        "CUDAOutOfMemory",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("text", "reason"), TEXTS)
-def test_a_real_text_has_its_cause(text: str, reason: str) -> None:
-    found = causes.match(text)
-    assert found is not None
-    assert found.reason == reason
+def traceback(text: str, where: str) -> str:
+    return f'Traceback (most recent call last):\n  File "{where}", line 1, in f\n    f()\n{text}\n'
 
 
 @pytest.mark.parametrize(
-    "text", ["ValueError: 模型配置错误", "KeyError: 'weight'", "RuntimeError: shape '[2, 3]' is invalid", ""]
+    ("text", "where", "reason"), [*((text, "a.py", reason) for text, reason in TEXTS), *IN_DATASETS]
 )
-def test_other_texts_have_none(text: str) -> None:
-    assert causes.match(text) is None
+def test_a_real_text_has_its_cause(text: str, where: str, reason: str) -> None:
+    log = f"{text}\n" if ": error: " in text else traceback(text, where)
+    assert classify_failure(End(exit_code=1), "[INFO:swift] x\n" + log).cause.reason == reason
+
+
+@pytest.mark.parametrize("end", [End(exit_code=None, signal=signal.SIGABRT), End(exit_code=1)])
+@pytest.mark.parametrize(("text", "reason"), LAST_WORDS)
+def test_an_abort_has_its_cause(text: str, reason: str, end: End) -> None:
+    assert classify_failure(end, "[INFO:swift] x\n" + text).cause.reason == reason
+
+
+@pytest.mark.parametrize(("text", "where"), OTHERS)
+def test_other_texts_have_none(text: str, where: str) -> None:
+    assert causes.match(text, where) is None
+    assert classify_failure(End(exit_code=1), traceback(text, where)).cause is causes.UNKNOWN
 
 
 def test_reasons_are_unique_and_every_failure_tells_what_to_do() -> None:

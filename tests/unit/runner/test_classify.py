@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiftop.runner import causes
-from swiftop.runner.classify import End, classify_failure, clean_lines, exceptions, head_bytes, last_lines, tail_bytes
+from swiftop.runner.classify import End, classify_failure, head_bytes, last_lines, tail_bytes
+from swiftop.runner.exceptions import chains, clean_lines
 
 FAILED = End(exit_code=1)
 OOM = """Traceback (most recent call last):
@@ -121,10 +122,106 @@ def test_ends_without_an_exception(end: End, reason: str) -> None:
     assert classify_failure(end, "something\n").cause.reason == reason
 
 
+def summary(*codes: int) -> str:
+    """What torchrun prints of its workers' exit codes: the first to fail stands last."""
+    others, root = codes[:-1], codes[-1]
+    listed = "".join(f"[{n}]:\n  exitcode  : {code} (pid: {n})\n" for n, code in enumerate(others))
+    return (
+        trace("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ")
+        + f"====\nFailures:\n{listed or '  <NO_OTHER_FAILURES>'}\n----\n"
+        + f"Root Cause (first observed failure):\n[9]:\n  exitcode  : {root} (pid: 9)\n====\n"
+    )
+
+
 def test_a_worker_killed_under_torchrun_is_out_of_host_memory() -> None:
-    log = trace("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ") + "  exitcode  : -9 (pid: 77)\n"
-    assert classify_failure(FAILED, log).cause is causes.HOST_OUT_OF_MEMORY
-    assert classify_failure(End(exit_code=1, memory_killed=False), log).cause is not causes.HOST_OUT_OF_MEMORY
+    assert classify_failure(FAILED, summary(-15, -9)).cause is causes.HOST_OUT_OF_MEMORY
+    assert classify_failure(End(exit_code=1, memory_killed=False), summary(-9)).cause is causes.UNKNOWN
+
+
+def test_workers_that_torchrun_killed_hide_no_cause() -> None:
+    verdict = classify_failure(FAILED, trace("ValueError: path: '/models/x' not found") + summary(-9, 1))
+    assert verdict.cause is causes.MODEL_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "Exception in thread Thread-2:\n" + trace("requests.exceptions.ConnectionError: swanlab"),
+        trace("requests.exceptions.ConnectionError: hf.co"),
+        trace("torch.distributed.DistBackendError: NCCL error"),
+        summary(-9),
+        summary(-6),
+    ],
+)
+def test_nothing_overwrites_out_of_memory(noise: str) -> None:
+    assert classify_failure(FAILED, OOM + noise).cause is causes.CUDA_OUT_OF_MEMORY
+
+
+def test_nccls_farewell_is_not_part_of_the_exception_before_it() -> None:
+    farewell = "[rank0]:[W1124 08:11:39.1 ProcessGroupNCCL.cpp:1496] Warning: destroy_process_group() was not called\n"
+    verdict = classify_failure(FAILED, trace("KeyError: 'weight'") + farewell)
+    assert (verdict.cause, verdict.message) == (causes.UNKNOWN, "KeyError: 'weight'")
+
+
+def test_a_vague_cause_must_stand_in_the_first_line() -> None:
+    verdict = classify_failure(FAILED, trace("KeyError: 'weight'\nBroken pipe"))
+    assert verdict.cause is causes.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "before", ["--- Logging error ---", "Error in atexit._run_exitfuncs:", "Exception in thread T:"]
+)
+def test_what_fails_beside_the_training_is_not_its_cause(before: str) -> None:
+    log = trace("ValueError: path: '/models/x' not found") + f"{before}\n" + trace("ValueError: I/O on closed file")
+    assert classify_failure(FAILED, log).cause is causes.MODEL_NOT_FOUND
+
+
+def test_a_thread_alone_is_believed() -> None:
+    log = "Exception in thread T:\n" + trace("OSError: [Errno 28] No space left on device")
+    assert classify_failure(FAILED, log).cause is causes.DISK_FULL
+
+
+CRASH = End(exit_code=None, signal=signal.SIGSEGV)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        trace("requests.exceptions.ConnectionError: hf.co") + "trying again\n",
+        "ValueError: path: '/x' not found\n",
+    ],
+)
+def test_a_crash_is_not_what_was_caught_before(log: str) -> None:
+    verdict = classify_failure(CRASH, log)
+    assert verdict.cause is causes.UNKNOWN
+    assert "SIGSEGV" in verdict.message
+    assert classify_failure(FAILED, log + summary(-11)).cause is causes.UNKNOWN
+
+
+def test_a_row_that_looks_like_an_exception_loses_to_a_real_one() -> None:
+    log = trace("KeyError: 'weight'") + "row:\nValueError: path: '/x' not found\n"
+    assert classify_failure(FAILED, log).cause is causes.UNKNOWN
+
+
+def test_threads_that_outlive_python_hide_no_cause() -> None:
+    log = trace("ValueError: path: '/x' not found") + "terminate called without an active exception\n"
+    assert classify_failure(End(exit_code=None, signal=signal.SIGABRT), log).cause is causes.MODEL_NOT_FOUND
+
+
+def test_a_crash_that_followed_another_workers_exception() -> None:
+    log = trace("ValueError: path: '/x' not found") + summary(1, -6)
+    assert classify_failure(FAILED, log).cause is causes.MODEL_NOT_FOUND
+
+
+def test_an_unknown_last_link_has_the_cause_of_its_chain() -> None:
+    log = (
+        trace("OSError: [Errno 28] No space left on device")
+        + "\nDuring handling of the above exception, another exception occurred:\n\n"
+        + trace("RuntimeError: something else")
+    )
+    verdict = classify_failure(FAILED, log)
+    assert (verdict.cause, verdict.message) == (causes.DISK_FULL, "OSError: [Errno 28] No space left on device")
+    assert classify_failure(FAILED, log + trace("KeyError: 'x'")).cause is causes.UNKNOWN
 
 
 def test_without_any_text_the_exit_code_is_told() -> None:
@@ -150,6 +247,6 @@ def test_cut_texts_fit_and_are_part_of_the_whole(text: str, limit: int) -> None:
 
 @given(st.text())
 def test_any_log_can_be_read(log: str) -> None:
-    list(exceptions(log))
+    chains(log)
     clean_lines(log)
     assert classify_failure(FAILED, log).message

@@ -1,0 +1,161 @@
+"""The exceptions in a log, in order, and how far each may be believed. Pure.
+
+A log is full of exceptions that ended nothing: those that were caught and logged, those of threads, of logging itself
+and of functions run at exit, rows of a dataset that look like one. What ended a training is a traceback that Python
+printed by itself, or the last words of a C++ abort, which has no traceback at all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Optional
+
+UNCAUGHT = "uncaught"  # a traceback as Python prints it when nobody caught the exception
+ABORT = "abort"  # last words of C++
+ASIDE = "aside"  # of a thread, of logging, of an exit function, or logged
+BARE = "bare"  # looks like an exception, but stands outside of any traceback
+
+CONTINUATION_LINES = 5  # an exception's message may go on over some lines
+TEARDOWN = "terminate called without an active exception"  # C++ threads that still run when Python has ended
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+_RANK = re.compile(r"^\[(?:rank\s*)?(?:default)?\d+\]:\s?", re.IGNORECASE)
+_TRACEBACK = "Traceback (most recent call last):"
+_FRAME = re.compile(r'^\s+File "([^"]+)", line \d+')
+_EXCEPTION = re.compile(
+    r"^((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Failure|Exit|Iteration))(?:: .*|:)?$"
+)
+_NAME = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?::|$)")
+_ARGPARSE = re.compile(r"^\S+: error: \S.*$")
+_TERMINATE = re.compile(r"^terminate called after throwing an instance of '([^']+)'")
+_WHAT = re.compile(r"^\s*what\(\):\s*(.*)$")
+_WATCHDOG = "Watchdog caught collective operation timeout"  # NCCL ends the process after this
+_LINKS = ("During handling of the above", "The above exception was the direct cause")
+_IGNORED = "Exception ignored in"  # a destructor; from Python 3.10 on an exit function as well
+_ASIDES = (
+    "Exception in thread",
+    "Exception in callback",
+    "--- Logging error ---",
+    "Error in atexit",
+    "Error in sys.excepthook",
+    "future: <",  # asyncio's "Task exception was never retrieved"
+)
+_LOGGED = re.compile(
+    r"^(\[[IWEFC]\d{3,4} |\[[IWEF] |[IWEFC]\d{4} \d\d:|\[?\d{4}-\d\d-\d\d[ T]\d\d:|swanlab: "
+    r"|\[?(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b)"
+)
+PROGRESS_BAR = re.compile(r"\d+%\|.*\|.*\[.*\]|swiftop-progress ")
+_WRAPPERS = re.compile(
+    r"ChildFailedError|SignalException|^subprocess\.CalledProcessError|^SystemExit|ProcessRaisedException"
+)
+
+
+@dataclass(frozen=True)
+class Raised:
+    """One exception: its kind, type and message (over some lines), and the file that raised it."""
+
+    kind: str
+    text: str
+    where: str = ""
+
+
+Chain = tuple[Raised, ...]
+
+
+def chains(log: str) -> list[Chain]:
+    """Exceptions in order; those that Python prints as cause and effect are one chain, the effect last.
+
+    Left out are torchrun's own about a dead worker, and what Python prints when a destructor fails.
+    """
+    lines = clean_lines(log)
+    reader = _Reader(cut=bool(lines and _FRAME.match(lines[0])))
+    for at, line in enumerate(lines):
+        reader.take(line, lines[at + 1 : at + 1 + CONTINUATION_LINES])
+    return reader.chains
+
+
+class _Reader:
+    def __init__(self, *, cut: bool) -> None:
+        """``cut``: the log begins in the middle of a traceback."""
+        self.chains: list[Chain] = []
+        self._kind: Optional[str] = UNCAUGHT if cut else None  # of the traceback that is being read
+        self._ignored = self._linked = self._open = False  # _open: the last chain may get another link
+        self._where = self._before = ""
+
+    def take(self, line: str, following: list[str]) -> None:
+        """Next line, and those behind it for a message that goes on."""
+        terminate = _TERMINATE.match(line)
+        if _TRACEBACK in line:
+            self._begin(line)
+        elif terminate:
+            self._add(ABORT, f"{terminate.group(1)}: {_what(following)}")
+        elif _WATCHDOG in line:
+            self._add(ABORT, line[line.index(_WATCHDOG) :])
+        elif line.startswith(_LINKS):
+            self._linked = True
+        elif self._kind is not None:
+            self._inside(line, following)
+        elif _ARGPARSE.match(line):
+            self._add(UNCAUGHT, line)
+        elif _EXCEPTION.match(line):
+            self._add(BARE, "\n".join([line, *_continuation(following)]))
+        self._before = line or self._before
+
+    def _begin(self, line: str) -> None:
+        self._where, self._ignored = "", self._before.startswith(_IGNORED)
+        if self._linked and self._open:
+            self._kind = self.chains[-1][-1].kind
+        elif self._before.startswith(_ASIDES) or not line.startswith(_TRACEBACK):
+            self._kind = ASIDE
+        else:
+            self._kind = UNCAUGHT
+
+    def _inside(self, line: str, following: list[str]) -> None:
+        frame = _FRAME.match(line)
+        if frame:
+            self._where = frame.group(1)
+        elif line and not line[0].isspace() and not _LOGGED.match(line):
+            kind, self._kind = self._kind or UNCAUGHT, None
+            if _NAME.match(line):
+                self._add(kind, "\n".join([line, *_continuation(following)]))
+
+    def _add(self, kind: str, text: str) -> None:
+        linked, self._linked = self._linked and self._open, False
+        self._open = not self._ignored and not _WRAPPERS.search(text)
+        if self._open:
+            raised = Raised(kind, text, self._where if kind != BARE else "")
+            if linked:
+                self.chains[-1] = (*self.chains[-1], raised)
+            else:
+                self.chains.append((raised,))
+        self._ignored = False
+
+
+def _what(following: list[str]) -> str:
+    found = next((match for match in map(_WHAT.match, following[:2]) if match), None)
+    return found.group(1) if found else ""
+
+
+def _continuation(lines: list[str]) -> list[str]:
+    kept = []
+    for line in lines:
+        if _TRACEBACK in line or line.startswith((*_LINKS, *_ASIDES, _IGNORED, TEARDOWN)) or _LOGGED.match(line):
+            break
+        if _EXCEPTION.match(line) or _ARGPARSE.match(line) or _TERMINATE.match(line) or PROGRESS_BAR.search(line):
+            break
+        kept.append(line)
+    return kept
+
+
+def clean_lines(text: str) -> list[str]:
+    """Lines as a terminal would show them: no colours, of a redrawn line only the last state, no rank in front."""
+    lines = []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        shown = next((part for part in reversed(line.split("\r")) if part.strip()), "")
+        # a traceback that starts in the middle of a progress bar's line is a line of its own
+        start = shown.find(_TRACEBACK)
+        if start > 0 and PROGRESS_BAR.search(shown[:start]):
+            shown = shown[start:]
+        lines.append(_RANK.sub("", _ANSI.sub("", shown)).rstrip())
+    return lines
