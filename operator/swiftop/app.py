@@ -1,7 +1,8 @@
 """Wires the operator: login, Lease, watches, workers, health page, signals. Decides nothing about runs.
 
 Life of a process: it logs in and opens its health page; stands by until the Lease is its own; fills the store; then
-watches and works. It ends in one of three ways. A signal drains the keys in work, gives the Lease back and exits 0.
+watches and works. It ends in one of three ways. A signal drains or cuts off the keys in work, gives the Lease back, in
+this order, so that no two write, and exits 0.
 A lost Lease ends the process on the spot, since somebody else may act. Anything that breaks, such as a watch that kopf
 cannot restore, gives the Lease back and exits 1: the restart is the recovery.
 """
@@ -23,7 +24,7 @@ import uvloop
 from aiohttp import web
 
 from swiftop import logs, metrics, names, watch
-from swiftop.cluster import Cluster
+from swiftop.cluster import Cluster, in_cluster
 from swiftop.config import Config
 from swiftop.controller import WATCHED, Controller
 from swiftop.lease import Lease, LeaseLost
@@ -60,7 +61,10 @@ async def _elected(controller: Controller, cluster: Cluster, config: Config, sto
         await _lead(controller, cluster, config, stop)
         return
     lease = Lease(cluster, namespace=config.operator_namespace, identity=config.identity or _identity())
-    if not await _unless(stop, lease.acquire()):
+    cluster.may_write = lease.valid
+    controller.obstacle = lambda: lease.obstacle
+    # A pod that is refused waits for its rights and says so on its page; a person at a terminal is told at once.
+    if not await _unless(stop, lease.acquire(patient=in_cluster())):
         return
     controller.metrics.lease(True)
     keeper = asyncio.create_task(lease.keep(), name="lease")
@@ -92,7 +96,9 @@ async def _lead(
     drained: Callable[[], Awaitable[None]] = _nothing,
 ) -> None:
     """Fill the store, then watch and work until ``stop``; ``drained`` is called once nothing is written any more."""
-    if not await _unless(stop, controller.first_resync(cluster)):
+    if not await _unless(stop, controller.until_served(cluster)) or not await _unless(
+        stop, controller.first_resync(cluster)
+    ):
         return
     puller = controller.puller(cluster)
     reconciler = Reconciler(
@@ -114,9 +120,12 @@ async def _lead(
         log.info("stopping: %d keys are left to the successor", controller.queue.depth)
     finally:
         controller.queue.stop()
+        # A request that hangs must not hold up the successor, and nothing may be written after the Lease is given back.
         await asyncio.wait({working}, timeout=config.drain_seconds)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        await cluster.settle(0.5)
         await drained()
-        await cluster.settle(2.0)
         for task in (working, stopped, *others):
             task.cancel()
         await asyncio.gather(working, stopped, *others, return_exceptions=True)
@@ -139,24 +148,35 @@ async def _watch(controller: Controller, cluster: Cluster, config: Config, stop:
 
 @asynccontextmanager
 async def _health_page(controller: Controller, config: Config) -> AsyncIterator[None]:
-    """Serve /healthz and /metrics."""
+    """Serve /healthz (restart when it fails), /readyz (a person must act when it fails) and /metrics."""
 
     async def healthz(_: web.Request) -> web.Response:
         sickness = controller.sickness()
         return web.Response(status=500 if sickness else 200, text=(sickness or "ok") + "\n")
 
+    async def readyz(_: web.Request) -> web.Response:
+        trouble = controller.sickness() or controller.obstacle()
+        return web.Response(status=503 if trouble else 200, text=(trouble or "ok") + "\n")
+
     async def exposition(_: web.Request) -> web.Response:
         return web.Response(body=controller.metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/metrics", exposition)])
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", exposition)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, config.host, config.port).start()
+        await web.SockSite(runner, _listening(config.host, config.port)).start()
         yield
     finally:
         await runner.cleanup()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket for one address, or for all of them: of both families where the kernel has both."""
+    if host or not socket.has_dualstack_ipv6():
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
 
 
 async def _unless(stop: asyncio.Event, step: Awaitable[None]) -> bool:

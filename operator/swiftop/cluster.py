@@ -16,7 +16,7 @@ import logging
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -50,7 +50,9 @@ _SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/tok
 _USER_AGENT = f"swiftop/{version('swiftop')}"
 _PAGE = 200  # objects per LIST page: bounds the memory of a resync
 _EVENTS_AT_ONCE = 4  # Events give way to what runs wait for
-_LOG_BYTES = 64 * 1024  # of a pod's log tail: a training that prints megabytes per line must not fill the operator
+# Of a pod's log: what is kept, and what is read at most. A training that prints megabytes must not fill the operator.
+_LOG_KEPT = 256 * 1024
+_LOG_READ = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Cluster:
         self._client = ApiClient(configuration)
         self._timeout = timeout
         self._wrote = wrote or (lambda _verb, _obj: None)
+        self.may_write: Callable[[], bool] = lambda: True  # asked before each write but the Lease's own
         self._refresher: asyncio.Task[None] | None = None
         self._posting: set[asyncio.Task[None]] = set()
         self._few_at_once = asyncio.Semaphore(_EVENTS_AT_ONCE)
@@ -110,14 +113,15 @@ class Cluster:
         self.namespace = loader.current_context.get("context", {}).get("namespace") or self.namespace
         # Tokens of exec plugins (cloud providers) live for minutes; without such a plugin this ends at once.
         self._refresher = asyncio.create_task(login.refresh_token(loader, configuration), name="token-refresh")
+        self._refresher.add_done_callback(_tell_death)
         return self
 
     async def close(self) -> None:
         """Close the connections; aiohttp complains about a session that is left open."""
         if self._refresher is not None:
             self._refresher.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._refresher
+            # It may have died of its own: that is logged where it happens and must not keep the session open.
+            await asyncio.gather(self._refresher, return_exceptions=True)
         await self._client.close()
 
     async def connection(self) -> Connection:
@@ -179,14 +183,37 @@ class Cluster:
         fields = f"involvedObject.kind={kind.kind},type=Warning"
         return (await self.listing(names.EVENT, namespace, fields=fields)).items
 
-    async def log_tail(self, namespace: str, pod: str, lines: int) -> str:
-        """Last lines of the trainer container, empty when it has written none or is gone."""
-        query = {"container": names.CONTAINER, "tailLines": str(lines), "limitBytes": str(_LOG_BYTES)}
+    async def log_tail(self, namespace: str, pod: str, seconds: int) -> str:
+        """End of what the trainer container wrote in the last ``seconds``; empty when that is nothing or it is gone.
+
+        The server's own limit of bytes counts from the oldest line and cuts the newest off, so the cut is made here.
+        """
+        path = path_of(names.POD, namespace, pod) + "/log"
+        query = {"container": names.CONTAINER, "sinceSeconds": str(seconds)}
+        kept, read = b"", 0
         try:
-            raw = await self._request("GET", path_of(names.POD, namespace, pod) + "/log", query=query)
+            async with self._response("GET", path, query=query) as response:
+                async for part in response.content.iter_any():
+                    kept, read = (kept + part)[-_LOG_KEPT:], read + len(part)
+                    if read > _LOG_READ:
+                        break
         except (NotFound, Refused):  # 400 while the container is still being created
             return ""
-        return raw.decode("utf-8", "replace")
+        return kept.decode("utf-8", "replace")
+
+    async def serves(self, kind: names.Kind) -> bool:
+        """Whether discovery lists the kind. A new CRD answers requests before that, which a watching library needs."""
+        try:
+            if kind.group:
+                groups = (await self._json("GET", "/apis"))["groups"]
+                versions = {v["groupVersion"] for group in groups for v in group["versions"]}
+                if kind.api_version not in versions:
+                    return False
+            root = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.version}"
+            resources = (await self._json("GET", root))["resources"]
+        except NotFound:
+            return False
+        return any(resource["name"] == kind.plural for resource in resources)
 
     # Writing
 
@@ -248,6 +275,7 @@ class Cluster:
         meta = event["metadata"]
         try:
             async with self._few_at_once:
+                self._check_right(event)
                 await self._json("POST", path_of(names.EVENT, meta["namespace"]), body=event)
         except SwiftopError as error:
             log.warning("event %s of %s not posted: %s", event["reason"], event["involvedObject"]["name"], error)
@@ -263,10 +291,15 @@ class Cluster:
         content: str = "application/json",
         query: dict[str, str] | None = None,
     ) -> Object:
+        self._check_right(body)
         query = {**(query or {}), "fieldManager": names.FIELD_MANAGER}
         answer = await self._json(method, path, query=query, body=body, content=content)
         self._wrote(method, answer)
         return answer
+
+    def _check_right(self, body: Object) -> None:
+        if body.get("kind") != names.LEASE.kind and not self.may_write():
+            raise Transient("not written: another operator may lead by now")
 
     async def _json(
         self,
@@ -290,18 +323,39 @@ class Cluster:
         body: Object | None = None,
         content: str = "application/json",
     ) -> bytes:
+        async with self._response(method, path, query=query, body=body, content=content) as response:
+            return await response.read()
+
+    @asynccontextmanager
+    async def _response(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content: str = "application/json",
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer, unread, once it is known to be no error."""
         headers = {"Accept": "application/json", "Content-Type": content, "User-Agent": _USER_AGENT}
         url = self._configuration.host + path + (f"?{urlencode(query)}" if query else "")
         try:
             await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
             timeout = aiohttp.ClientTimeout(total=self._timeout)
-            response = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
-            raw: bytes = await response.read()
+            answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
+            response: aiohttp.ClientResponse = answer.response
+            async with response:
+                if response.status >= 400:
+                    raise error_of(response.status, await response.read(), f"{method} {path}")
+                yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Transient(f"{method} {path}: {error or type(error).__name__}") from error
-        if response.status >= 400:
-            raise error_of(response.status, raw, f"{method} {path}")
-        return raw
+            raise Transient(f"{method} {path}: {str(error) or type(error).__name__}") from error
+
+
+def _tell_death(refresher: asyncio.Task[None]) -> None:
+    """Without new tokens the API server answers 401 at some point; this line tells why."""
+    if not refresher.cancelled() and (error := refresher.exception()) is not None:
+        log.error("the token is renewed no longer: %s", error)
 
 
 def in_cluster() -> bool:

@@ -18,8 +18,8 @@ class Config:
     workers: int = 32  # at once: each mostly waits for the API server
     resync_seconds: float = 600.0
     port: int = 8080  # of /healthz and /metrics
-    host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from other pods
-    drain_seconds: float = 10.0  # for the keys in work at SIGTERM
+    host: str = ""  # address of that page; empty means all, of IPv6 too: probes and Prometheus come from elsewhere
+    drain_seconds: float = 1.0  # for the keys in work at SIGTERM: what is cut off, the successor does again
     progress_seconds: float = 15.0  # between two looks at one pod
     log_level: str = "info"
     log_json: bool = True

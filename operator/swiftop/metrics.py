@@ -48,10 +48,19 @@ class Metrics:
         self._waits = Histogram("swiftop_queue_wait_seconds", "Time of a key in line", buckets=_FAST, registry=registry)
         self._writes = Counter("swiftop_api_writes", "Writes to the API server", ("verb", "kind"), registry=registry)
         self._durations = Histogram(
-            "swiftop_run_duration_seconds", "Start to end of a run", ("state",), buckets=_RUN, registry=registry
+            "swiftop_run_duration_seconds",
+            "Start to end of a run",
+            ("namespace", "state"),
+            buckets=_RUN,
+            registry=registry,
         )
         self._pulls = Counter(
             "swiftop_progress_pulls", "Looks at a pod's progress", ("source", "result"), registry=registry
+        )
+        self._unheard = Gauge(
+            "swiftop_watch_unheard_seconds",
+            "Since a resync found what the watch has yet to tell; ends the process at a limit",
+            registry=registry,
         )
         self._lease = Gauge("swiftop_lease_held", "1 while this replica leads", registry=registry)
         self._resync = Gauge("swiftop_last_resync_timestamp_seconds", "Unix time of the last resync", registry=registry)
@@ -64,6 +73,10 @@ class Metrics:
         """Read the queue at scrape time."""
         self._depth.set_function(depth)
         self._oldest.set_function(oldest)
+
+    def watch_ears(self, unheard: Callable[[], float]) -> None:
+        """Read at scrape time how long a watch owes something."""
+        self._unheard.set_function(unheard)
 
     def watch_runs(self, runs: Callable[[], Iterable[dict[str, Any]]]) -> None:
         """Count the runs at scrape time."""
@@ -102,7 +115,7 @@ class Metrics:
         if before is None or before.get("status", {}).get("completionTime") or not (end and start):
             return
         seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-        self._durations.labels(status.get("state", "")).observe(seconds)
+        self._durations.labels(after["metadata"]["namespace"], status.get("state", "")).observe(seconds)
 
     def exposition(self) -> bytes:
         """Prometheus text format."""

@@ -1,13 +1,20 @@
-"""The pure parts of the API access."""
+"""The pure parts of the API access, and what a well-behaved API server never does."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import Configuration
 
+from swiftop import cluster as module
 from swiftop import names
-from swiftop.cluster import error_of, path_of
+from swiftop.cluster import Cluster, error_of, path_of
 from swiftop.errors import AlreadyExists, Conflict, Forbidden, NotFound, Refused, Transient
 
 
@@ -53,3 +60,121 @@ def test_errors_by_what_to_do_next(status: int, reason: str, error: type[Excepti
 @pytest.mark.parametrize("raw", [b"<html>bad gateway", b"[]", b"\xff\xfe"])
 def test_an_answer_that_is_no_status(raw: bytes) -> None:
     assert type(error_of(502, raw, "GET /x")) is Transient
+
+
+class Server:
+    """An API server that answers as it is told."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        self.asked: list[tuple[str, str, dict[str, str]]] = []
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._server = TestServer(app)
+
+    async def start(self) -> Cluster:
+        await self._server.start_server()
+        configuration = Configuration()
+        configuration.host = str(self._server.make_url("")).rstrip("/")
+        return Cluster(configuration)
+
+    async def stop(self) -> None:
+        await self._server.close()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append((request.method, request.path, dict(request.query)))
+        answer = self.answers.get(request.path)
+        if isinstance(answer, bytes):
+            return web.Response(body=answer)
+        return web.json_response(answer) if answer is not None else web.Response(status=404)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    yield server
+    await server.stop()
+
+
+LOG = "/api/v1/namespaces/ns/pods/a-1-x/log"
+
+
+async def test_the_newest_end_of_a_log_is_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOG_KEPT", 64)
+    k8s = await server.start()
+    server.answers[LOG] = b"old\n" * 100_000 + b"the newest line\n"
+    text = await k8s.log_tail("ns", "a-1-x", 40)
+    assert (len(text), text.splitlines()[-1]) == (64, "the newest line")
+    assert server.asked == [("GET", LOG, {"container": "trainer", "sinceSeconds": "40"})]
+    await k8s.close()
+
+
+async def test_a_log_without_end_is_read_to_a_limit(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOG_READ", 1_000_000)
+    monkeypatch.setattr(module, "_LOG_KEPT", 10)
+    k8s = await server.start()
+    server.answers[LOG] = b"x" * 50_000_000
+    assert await k8s.log_tail("ns", "a-1-x", 40) == "x" * 10
+    await k8s.close()
+
+
+async def test_a_pod_without_a_log_has_an_empty_one(server: Server) -> None:
+    k8s = await server.start()
+    assert await k8s.log_tail("ns", "gone", 40) == ""
+    await k8s.close()
+
+
+async def test_a_kind_is_served_once_discovery_lists_it(server: Server) -> None:
+    """A direct LIST answers earlier than that."""
+    k8s = await server.start()
+    version, page = {"groupVersion": "swiftop.dev/v1alpha1"}, "/apis/swiftop.dev/v1alpha1"
+    server.answers[path_of(names.SFTRUN)] = {"metadata": {"resourceVersion": "5"}, "items": []}
+    assert await k8s.list(names.SFTRUN) == []
+    server.answers["/apis"] = {"groups": [{"versions": [{"groupVersion": "batch/v1"}]}]}
+    server.answers[page] = {"resources": [{"name": "sftruns"}]}
+    assert not await k8s.serves(names.SFTRUN)
+    server.answers["/apis"]["groups"].append({"versions": [version]})
+    assert await k8s.serves(names.SFTRUN)
+    del server.answers[page]
+    assert not await k8s.serves(names.SFTRUN)
+    server.answers["/api/v1"] = {"resources": [{"name": "pods"}]}
+    assert [await k8s.serves(kind) for kind in (names.POD, names.PVC)] == [True, False]
+    await k8s.close()
+
+
+async def test_without_the_lease_nothing_is_written_but_the_lease(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    k8s = await server.start()
+    k8s.may_write = lambda: False
+    meta = {"namespace": "ns", "name": "a", "uid": "u", "resourceVersion": "1"}
+    run: dict[str, Any] = {"apiVersion": names.API_VERSION, "kind": "SFTRun", "metadata": meta}
+    for write in (k8s.create(run), k8s.apply(run), k8s.replace(run), k8s.patch_status(run, {}, "1")):
+        with pytest.raises(Transient, match="another operator"):
+            await write
+    await k8s.event(run, "Normal", "Running", "fine")
+    await k8s.settle(5)
+    assert "not posted" in caplog.text
+    assert server.asked == []
+    lease = {"apiVersion": names.LEASE.api_version, "kind": "Lease", "metadata": meta}
+    server.answers[path_of(names.LEASE, "ns", "a")] = lease
+    assert await k8s.replace(lease) == lease
+    await k8s.close()
+
+
+async def test_a_token_refresher_that_died_keeps_no_connection_open(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    k8s = await server.start()
+
+    async def die() -> None:
+        raise RuntimeError("the plugin is gone")
+
+    k8s._refresher = asyncio.create_task(die())
+    k8s._refresher.add_done_callback(module._tell_death)
+    await asyncio.wait({k8s._refresher})
+    server.answers["/api/v1/pods"] = {"metadata": {"resourceVersion": "1"}, "items": []}
+    await k8s.list(names.POD)
+    await k8s.close()
+    assert k8s._client.rest_client.pool_manager.closed
+    assert "the plugin is gone" in caplog.text
