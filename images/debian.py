@@ -31,10 +31,10 @@ def local_name() -> str:
     return f"localhost/swiftop/debian-{SUITE}:{recipe()}"
 
 
-def make(cache: Path, run: Callable[[Sequence[str]], None]) -> Path:
-    """The base as a tar, made once per recipe."""
+def make(cache: Path, run: Callable[[Sequence[str]], None], *, fresh: bool = False) -> Path:
+    """The base as a tar, made once per recipe, or again when `fresh`: with the packages of today."""
     tree = cache / "base" / f"debian-{SUITE}-{recipe()}.tar"
-    if not tree.exists():
+    if fresh or not tree.exists():
         tree.parent.mkdir(parents=True, exist_ok=True)
         part = tree.with_name(f"part-{tree.name}")
         run(["mmdebstrap", *OPTIONS, SUITE, str(part)])

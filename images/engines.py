@@ -3,7 +3,9 @@ secrets, same kind of archive."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +18,9 @@ from images import archive, debian
 from images.catalog import Image
 
 Run = Callable[[Sequence[str]], None]  # runs one command, showing its progress; raises BuildError
+OCI_SINCE = 25  # the first Docker whose `save` writes an OCI layout
+PATIENCE = 30.0  # seconds for docker to answer
+STORE_LIMIT = 15e9  # bytes in buildah's store; operator, CPU trainer and all their stages are 2.7e9
 
 
 class BuildError(Exception):
@@ -53,13 +58,15 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Docker:
-    """docker buildx; the archive is `docker save`'s, an OCI layout since Docker 25."""
+    """docker buildx; the archive is `docker save`'s."""
 
     def build(self, request: Request, target: Path, run: Run) -> None:
         """Build into the daemon's store, then save under both names."""
         tags = [part for ref in request.refs for part in ("--tag", ref)]
-        options = ["--load", "--progress", "plain", *tags, *common_options(request)]
-        run(["docker", "buildx", "build", *options, str(request.context)])
+        # Attestations would make an index of the image. A base of a fresh build is asked of its registry again.
+        options = ["--load", "--provenance=false", "--progress", "plain", *tags, *common_options(request)]
+        pull = ["--pull"] if request.fresh else []
+        run(["docker", "buildx", "build", *pull, *options, str(request.context)])
         run(["docker", "save", "--output", str(target), *request.refs])
 
 
@@ -83,9 +90,9 @@ class Buildah:
         base = request.image.base
         own_base = base is not None and request.arguments.get("BASE", base) == base
         if own_base:
-            self._ensure_base(str(base), run)
+            self._ensure_base(str(base), run, fresh=request.fresh)
         # A base from a registry is pulled when missing; one that was made here must never be asked of a registry.
-        pull = "--pull=never" if own_base else "--pull=missing"
+        pull = "--pull=never" if own_base else "--pull=always" if request.fresh else "--pull=missing"
         run(self.command("rm", "--all"))  # what a failed or killed build left; whoever builds holds the lock
         ref = request.refs[0]  # the other names stand in the archive alone
         options = ["--isolation", "chroot", "--layers", "--format", "oci", pull, "--tag", ref]
@@ -93,12 +100,23 @@ class Buildah:
         with tempfile.TemporaryDirectory(dir=self.cache, prefix="layout-") as layout:
             run(self.command("push", "--quiet", *COMPRESSION, ref, f"oci:{layout}:image"))
             archive.pack_layout(Path(layout), request.refs, target)
+        self._prune(run)
 
-    def _ensure_base(self, base: str, run: Run) -> None:
+    def _prune(self, run: Run) -> None:
+        """Let go of the layers that no named image stands on, once the store has grown large.
+
+        Not sooner: the stages of the last builds are among them, and are what makes the next build quick.
+        """
+        sizes = subprocess.run(["du", "-s", "-B1", self.cache / "storage"], check=False, capture_output=True, text=True)
+        if int((sizes.stdout.split() or ["0"])[0]) > STORE_LIMIT:
+            with contextlib.suppress(BuildError):  # the image is built all the same, and the log has the reason
+                run(self.command("rmi", "--prune", "--force"))
+
+    def _ensure_base(self, base: str, run: Run, *, fresh: bool) -> None:
         """Bring a Debian base of our own making under the name that the Dockerfile's FROM asks for."""
         own = debian.local_name()
-        if not self._holds(own):
-            tree = debian.make(self.cache, run)
+        if fresh or not self._holds(own):
+            tree = debian.make(self.cache, run, fresh=fresh)
             recipe = tree.with_name("Dockerfile")
             recipe.write_text(f'FROM scratch\nADD {tree.name} /\nCMD ["bash"]\n')
             options = ["--isolation", "chroot", "--format", "oci", "--file", str(recipe), "--tag", own]
@@ -115,19 +133,36 @@ class Buildah:
 COMPRESSION = ("--compression-format", "zstd", "--compression-level", "1")
 
 
-def docker_answers() -> bool:
-    """A docker client alone is not enough: its daemon and buildx must answer."""
+def docker_problem() -> str | None:
+    """Why docker cannot build here, None when it can: a client alone is not enough."""
     if shutil.which("docker") is None:
-        return False
-    probes = (["docker", "version", "--format", "{{.Server.Version}}"], ["docker", "buildx", "version"])
-    return all(subprocess.run(probe, check=False, capture_output=True, timeout=30).returncode == 0 for probe in probes)
+        return "there is no docker"
+    server = _answer("docker", "version", "--format", "{{.Server.Version}}")
+    if server is None:
+        return "docker's daemon does not answer"
+    major = re.match(r"\d+", server)
+    if major and int(major[0]) < OCI_SINCE:
+        return f"docker {server} saves no OCI archives, as {OCI_SINCE} and later do"
+    return "docker has no buildx" if _answer("docker", "buildx", "version") is None else None
+
+
+def _answer(*command: str) -> str | None:
+    """What a command prints, None when it fails or is not done in time: a daemon may accept and never answer."""
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def choose(name: str | None, cache: Path, run: Run) -> Engine:
     """The engine asked for, or the best one here."""
-    if name == "docker" or (name is None and docker_answers()):
+    problem = "buildah was asked for" if name == "buildah" else docker_problem()
+    if problem is None:
         return Docker()
-    ensure_buildah(run)
+    if name == "docker":
+        raise BuildError(problem)
+    ensure_buildah(run, why=problem)
     return Buildah(cache)
 
 
@@ -137,10 +172,11 @@ def missing_packages(which: Callable[[str], str | None] = shutil.which) -> list[
     return [package for command, package in wanted.items() if which(command) is None]
 
 
-def ensure_buildah(run: Run) -> None:
-    """Install what is missing when that is possible, else say exactly what to do."""
+def ensure_buildah(run: Run, *, why: str) -> None:
+    """Install what is missing when that is possible, else say exactly what to do; `why` says why it is not docker."""
     if os.geteuid() != 0:
-        raise BuildError("building images needs a docker daemon that answers, or root for buildah: neither is here")
+        needs = f"docker {OCI_SINCE} or later with buildx and a daemon that answers, or root for buildah"
+        raise BuildError(f"building images needs {needs}: {why}, and this is not root")
     missing = missing_packages()
     if not missing:
         return

@@ -13,24 +13,20 @@ from typing import Any
 from images import archive
 
 
-def blob_name(digest: str) -> str:
-    return f"blobs/sha256/{digest.removeprefix('sha256:')}"
-
-
 def manifest(path: Path) -> dict[str, Any]:
-    return archive.read_json(path, blob_name(archive.manifest_digest(path)))
+    return archive.read_json(path, archive.blob_name(archive.manifest_digest(path)))
 
 
 def config(path: Path) -> dict[str, Any]:
-    return archive.read_json(path, blob_name(manifest(path)["config"]["digest"]))
+    return archive.read_json(path, archive.blob_name(manifest(path)["config"]["digest"]))
 
 
 def files(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     """Each regular file of each layer with its content."""
     with tempfile.TemporaryDirectory() as scratch, tarfile.open(path) as outer:
         for layer in manifest(path)["layers"]:
-            outer.extract(blob_name(layer["digest"]), scratch, filter="data")
-            blob = Path(scratch) / blob_name(layer["digest"])
+            outer.extract(archive.blob_name(layer["digest"]), scratch, filter="data")
+            blob = Path(scratch) / archive.blob_name(layer["digest"])
             if layer["mediaType"].endswith("zstd"):
                 with (
                     subprocess.Popen(["zstd", "-dcq", blob], stdout=subprocess.PIPE) as unpacked,

@@ -1,6 +1,7 @@
 """The command lines given to docker and buildah, and which of the two is chosen."""
 
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,9 +46,10 @@ def test_docker_builds_into_its_store_and_saves_both_names(request_: Request, tm
     commands: Recorded = []
     Docker().build(replace(request_, fresh=True), tmp_path / "image.tar", record(commands))
     build, save = commands
-    assert build[:4] == ["docker", "buildx", "build", "--load"]
+    assert build[:3] == ["docker", "buildx", "build"]
+    assert {"--load", "--provenance=false"} <= set(build)
     assert build[-1] == str(request_.context)
-    assert "--no-cache" in build
+    assert {"--no-cache", "--pull"} <= set(build)
     assert pairs(build) >= {
         ("--file", str(request_.context / "images/operator/Dockerfile")),
         ("--tag", "localhost/swiftop/operator:dev"),
@@ -56,6 +58,9 @@ def test_docker_builds_into_its_store_and_saves_both_names(request_: Request, tm
         ("--secret", f"id=pip.conf,src={tmp_path}/pip.conf"),
     }
     assert save == ["docker", "save", "--output", str(tmp_path / "image.tar"), *request_.refs]
+    commands.clear()
+    Docker().build(request_, tmp_path / "image.tar", record(commands))
+    assert not {"--no-cache", "--pull"} & set(commands[0])
 
 
 @pytest.fixture
@@ -83,22 +88,88 @@ def test_buildah_makes_the_base_and_never_asks_a_registry_for_it(
 
 
 @pytest.mark.usefixtures("no_layout")
-def test_a_base_named_by_the_user_is_pulled(request_: Request, tmp_path: Path) -> None:
+def test_a_fresh_build_makes_the_base_again(request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_tool(tmp_path / "bin", "buildah", "exit 0", monkeypatch)  # the store holds the base
+    tree = tmp_path / "base" / f"debian-trixie-{debian.recipe()}.tar"
+    tree.parent.mkdir()
+    tree.write_text("of last year")
     commands: Recorded = []
-    pinned = replace(request_, arguments={"BASE": "docker.io/library/debian@sha256:00"})
+
+    def run(command: Sequence[str]) -> None:
+        commands.append(list(command))
+        if command[0] == "mmdebstrap":
+            Path(command[-1]).write_text("of today")
+
+    Buildah(tmp_path).build(request_, tmp_path / "image.tar", run)
+    assert "mmdebstrap" not in [command[0] for command in commands]
+    commands.clear()
+    Buildah(tmp_path).build(replace(request_, fresh=True), tmp_path / "image.tar", run)
+    made, base, *_ = commands
+    assert made[0] == "mmdebstrap"
+    assert ("--tag", debian.local_name()) in pairs(base)
+    assert tree.read_text() == "of today"
+
+
+@pytest.mark.usefixtures("no_layout")
+@pytest.mark.parametrize(("fresh", "pull"), [(False, "--pull=missing"), (True, "--pull=always")])
+def test_a_base_named_by_the_user_is_pulled(request_: Request, tmp_path: Path, fresh: bool, pull: str) -> None:
+    commands: Recorded = []
+    pinned = replace(request_, arguments={"BASE": "docker.io/library/debian@sha256:00"}, fresh=fresh)
     Buildah(tmp_path).build(pinned, tmp_path / "image.tar", record(commands))
     _clean, build, _push = commands
-    assert "--pull=missing" in build
+    assert pull in build
 
 
-def test_docker_is_chosen_only_when_its_daemon_and_buildx_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("no_layout")
+def test_the_store_is_pruned_once_it_is_large(
+    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_tool(tmp_path / "bin", "docker", "exit 0", monkeypatch)
-    assert isinstance(engines.choose(None, tmp_path, record([])), Docker)
-    fake_tool(tmp_path / "bin", "docker", '[ "$1" = buildx ]', monkeypatch)  # no daemon
-    monkeypatch.setattr(engines, "ensure_buildah", lambda run: None)
+    pinned = replace(request_, arguments={"BASE": "docker.io/library/debian@sha256:00"})
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage/layer").write_bytes(b"x" * 100_000)
+
+    def last_command() -> list[str]:
+        commands: Recorded = []
+        Buildah(tmp_path).build(pinned, tmp_path / "image.tar", record(commands))
+        return commands[-1]
+
+    assert "push" in last_command()
+    monkeypatch.setattr(engines, "STORE_LIMIT", 50_000)
+    assert last_command()[-3:] == ["rmi", "--prune", "--force"]
+
+
+# What a stand-in for docker does, and what is said of it.
+DOCKERS = {
+    "good": ("echo 28.2.2", None),
+    "no daemon": ('[ "$1" = buildx ]', "docker's daemon does not answer"),
+    "silent daemon": ("exec sleep 60", "docker's daemon does not answer"),
+    "old": ("echo 20.10.24+dfsg1", "docker 20.10.24+dfsg1 saves no OCI archives, as 25 and later do"),
+    "no buildx": ('[ "$1" = version ] && echo 28.2.2', "docker has no buildx"),
+}
+
+
+@pytest.mark.parametrize(("script", "problem"), DOCKERS.values(), ids=DOCKERS)
+def test_docker_is_chosen_only_when_it_can_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, problem: str | None
+) -> None:
+    fake_tool(tmp_path / "bin", "docker", script, monkeypatch)
+    monkeypatch.setattr(engines, "PATIENCE", 1.0)
+    assert engines.docker_problem() == problem
+    said: list[str] = []
+    monkeypatch.setattr(engines, "ensure_buildah", lambda run, *, why: said.append(why))
+    if problem is None:
+        assert engines.choose(None, tmp_path, record([])) == engines.choose("docker", tmp_path, record([])) == Docker()
+        return
     assert engines.choose(None, tmp_path, record([])) == Buildah(tmp_path)
+    assert said == [problem]
+    with pytest.raises(BuildError, match=re.escape(problem)):
+        engines.choose("docker", tmp_path, record([]))
+
+
+def test_buildah_is_taken_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_tool(tmp_path / "bin", "docker", "echo 28.2.2", monkeypatch)
+    monkeypatch.setattr(engines, "ensure_buildah", lambda run, *, why: None)
+    assert engines.choose("buildah", tmp_path, record([])) == Buildah(tmp_path)
 
 
 def test_missing_packages_are_named_and_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,14 +179,21 @@ def test_missing_packages_are_named_and_installed(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(engines.os, "geteuid", lambda: 0)
     monkeypatch.setattr(engines.shutil, "which", lambda command: "/usr/bin/it")
     commands: Recorded = []
-    engines.ensure_buildah(record(commands))
+    engines.ensure_buildah(record(commands), why="there is no docker")
     assert commands[-1][-2:] == ["mmdebstrap", "debian-archive-keyring"]
     monkeypatch.setattr(engines.shutil, "which", lambda command: None)
     with pytest.raises(BuildError, match="docker or these packages: mmdebstrap"):
-        engines.ensure_buildah(record([]))
+        engines.ensure_buildah(record([]), why="there is no docker")
 
 
-def test_without_docker_and_root_the_message_says_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_docker_and_root_the_message_says_both_ways_and_what_is_amiss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tool(tmp_path / "bin", "docker", DOCKERS["no buildx"][0], monkeypatch)
     monkeypatch.setattr(engines.os, "geteuid", lambda: 1000)
-    with pytest.raises(BuildError, match="docker daemon that answers, or root for buildah"):
-        engines.ensure_buildah(record([]))
+    with pytest.raises(BuildError) as refused:
+        engines.choose(None, tmp_path, record([]))
+    assert str(refused.value) == (
+        "building images needs docker 25 or later with buildx and a daemon that answers, or root for buildah: "
+        "docker has no buildx, and this is not root"
+    )
