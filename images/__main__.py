@@ -31,6 +31,8 @@ def main(words: list[str] | None = None) -> int:
         parser().error(f"no image {', '.join(unknown)}: there are {', '.join(IMAGES)}")
     if options.output and len(names) != 1:
         parser().error("--output takes exactly one NAME")
+    if bare := [item for item in options.build_arg if "=" not in item]:
+        parser().error(f"--build-arg {bare[0]}: write it as KEY=VALUE")
     arguments = dict(item.split("=", 1) for item in options.build_arg)
     try:
         for name in names:

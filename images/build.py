@@ -22,7 +22,8 @@ from images.engines import BuildError
 Report = Callable[[str], None]
 # "STEP 3/9: RUN …" (buildah, "[2/4] STEP 3/9" with several stages) and "#7 [build 2/5] RUN …" (docker)
 STEP = re.compile(r"^(?:(?:\[\d+/\d+\] )?STEP \d+/\d+: |#\d+ \[[^\]]*\d+/\d+\] )(?P<what>.+)")
-KEPT_ARCHIVES = 2
+KEPT_ARCHIVES = 3
+LEFTOVERS = ("build-*", "layout-*")  # the scratch directories of a build, which hold its secrets
 
 
 @dataclass(frozen=True)
@@ -55,32 +56,59 @@ def build(
     if unknown := sorted(set(given) - set(image.arguments)):
         raise BuildError(f"{name} takes no build argument {', '.join(unknown)}; it takes {', '.join(image.arguments)}")
     cache = catalog.cache_directory()
-    cache.mkdir(parents=True, exist_ok=True)
-    key = catalog.content_hash(image, given, debian.recipe() if image.base else "")
-    target = cache / f"{name}-{key}.tar"
-    refs = (f"{REGISTRY}/{name}:dev", f"{REGISTRY}/{name}:{key}")
-    cached = target.exists() and not fresh
+    plan = Plan.of(image, given, cache)
+    cached = _found(plan.target, fresh=fresh)
     if not cached:
-        with _lock(cache / "lock", report), Progress(name, cache / f"{name}-{key}.log", report) as progress:
-            chosen = engines.choose(engine, cache, progress.run)
-            with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as work:
-                request = _request(image, refs, given, Path(work), fresh=fresh)
-                part = Path(work) / "image.tar"
-                chosen.build(request, part, progress.run)
-                part.rename(target)  # appears whole or not at all
-            report(f"[images] {name}: {target.stat().st_size / 1e6:.0f} MB after {progress.seconds:.0f} s")
-            prune(cache, name, keep=target)
-    return BuiltImage(name, *refs, archive=target, digest=archive.manifest_digest(target), cached=cached)
+        with locked(cache, report):
+            plan = Plan.of(image, given, cache)  # the sources may have changed while this one waited
+            cached = _found(plan.target, fresh=fresh)  # and another process may have built them
+            if not cached:
+                with Progress(name, plan.target.with_suffix(".log"), report) as progress:
+                    _build(engines.choose(engine, cache, progress.run), plan, progress, fresh=fresh)
+                prune(cache, name, keep=plan.target)
+    return BuiltImage(name, *plan.refs, plan.target, archive.manifest_digest(plan.target), cached=cached)
 
 
-def _request(
-    image: catalog.Image, refs: tuple[str, str], given: Mapping[str, str], work: Path, *, fresh: bool
-) -> engines.Request:
-    """Stage what the engine needs below `work`, which goes away with the secrets in it."""
-    context = work / "context"
-    catalog.stage_context(image, context)
-    secrets = host.write_secrets(work / "secrets")
-    return engines.Request(image, context, refs, {**host.proxy_arguments(), **given}, secrets, fresh)
+@dataclass(frozen=True)
+class Plan:
+    """What to build: one image of the sources as they are now, and where it belongs."""
+
+    image: catalog.Image
+    arguments: Mapping[str, str]
+    target: Path
+    refs: tuple[str, str]
+
+    @classmethod
+    def of(cls, image: catalog.Image, arguments: Mapping[str, str], cache: Path) -> Plan:
+        """Name the result by its content."""
+        key = catalog.content_hash(image, arguments, debian.recipe() if image.base else "")
+        refs = (f"{REGISTRY}/{image.name}:dev", f"{REGISTRY}/{image.name}:{key}")
+        return cls(image, arguments, cache / f"{image.name}-{key}.tar", refs)
+
+
+def _found(target: Path, *, fresh: bool) -> bool:
+    """Whether the archive is in the cache; finding it counts as use, so that those in use are pruned last."""
+    if fresh or not target.exists():
+        return False
+    target.touch()
+    return True
+
+
+def _build(engine: engines.Engine, plan: Plan, progress: Progress, *, fresh: bool) -> None:
+    """Build into a scratch directory that goes away with the secrets in it; the archive appears whole or not at all."""
+    name, cache = plan.image.name, plan.target.parent
+    with tempfile.TemporaryDirectory(dir=cache, prefix="build-") as work:
+        context, part = Path(work) / "context", Path(work) / "image.tar"
+        catalog.stage_context(plan.image, context)
+        secrets = host.write_secrets(Path(work) / "secrets")
+        arguments = {**host.proxy_arguments(), **plan.arguments}
+        engine.build(engines.Request(plan.image, context, plan.refs, arguments, secrets, fresh), part, progress.run)
+        try:
+            archive.check(part)
+        except ValueError as error:
+            raise BuildError(f"{name}: {error}") from error
+        part.rename(plan.target)
+    progress.report(f"[images] {name}: {plan.target.stat().st_size / 1e6:.0f} MB after {progress.seconds:.0f} s")
 
 
 class Progress:
@@ -127,24 +155,30 @@ class Progress:
 
 
 @contextlib.contextmanager
-def _lock(path: Path, report: Report) -> Iterator[None]:
-    """One build at a time on a machine: two would only slow each other down, and share a store."""
-    with path.open("w") as file:
+def locked(cache: Path, report: Report) -> Iterator[None]:
+    """One build at a time on a machine: two would only slow each other down, and share a store.
+
+    What a killed build left is removed here, since nobody else can be building: its pip.conf may hold a password.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             report("[images] waiting for another image build on this machine")
             fcntl.flock(file, fcntl.LOCK_EX)
+        for left in (path for pattern in LEFTOVERS for path in cache.glob(pattern)):
+            shutil.rmtree(left)
         yield
 
 
 def prune(cache: Path, name: str, *, keep: Path) -> None:
-    """Archives of older sources go, so that the cache does not grow with every change; the newest stay."""
-    pattern = re.compile(re.escape(name) + r"-[0-9a-f]{16}\.tar")
-    found = [file for file in cache.iterdir() if pattern.fullmatch(file.name) and file != keep]
-    for old in sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)[KEPT_ARCHIVES - 1 :]:
-        old.unlink()
-        old.with_suffix(".log").unlink(missing_ok=True)
+    """Archives and logs of older sources go, so that the cache does not grow with every change; the last used stay."""
+    for ending in ("tar", "log"):
+        pattern = re.compile(re.escape(name) + rf"-[0-9a-f]{{16}}\.{ending}")
+        found = [file for file in cache.iterdir() if pattern.fullmatch(file.name) and file.stem != keep.stem]
+        for old in sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)[KEPT_ARCHIVES - 1 :]:
+            old.unlink()
 
 
 def export(built: BuiltImage, target: Path) -> None:

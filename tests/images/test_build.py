@@ -2,15 +2,19 @@
 
 import fcntl
 import json
+import os
 import sys
+import tarfile
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from images import __main__ as command
-from images import archive, build, engines
+from images import archive, build, catalog, engines
 from images.engines import BuildError, Request, Run
 
 
@@ -20,16 +24,23 @@ class FakeEngine:
     def __init__(self) -> None:
         self.builds = 0
         self.commands: list[Sequence[str]] = []
+        self.saves_another_format = False
 
     def build(self, request: Request, target: Path, run: Run) -> None:
         self.builds += 1
         for words in self.commands:
             run(words)
-        layout = target.parent / "layout"
-        layout.mkdir()
-        manifest = {"digest": f"sha256:{self.builds}", "size": 1}
-        (layout / "index.json").write_text(json.dumps({"manifests": [manifest]}))
-        archive.pack_layout(layout, request.refs, target)
+        if self.saves_another_format:
+            tarfile.open(target, "w").close()
+            return
+        blobs = target.parent / "layout/blobs/sha256"
+        blobs.mkdir(parents=True)
+        manifest = {"config": {"digest": "sha256:config"}, "layers": []}
+        (blobs / "config").write_text("{}")
+        (blobs / str(self.builds)).write_text(json.dumps(manifest))
+        index = blobs.parents[1] / "index.json"
+        index.write_text(json.dumps({"manifests": [{"digest": f"sha256:{self.builds}", "size": 1}]}))
+        archive.pack_layout(index.parent, request.refs, target)
 
 
 @pytest.fixture
@@ -65,6 +76,24 @@ def test_a_failing_step_shows_its_last_lines_and_leaves_no_archive(engine: FakeE
     assert not build.build("operator", report=lambda line: None).cached
 
 
+def test_an_archive_that_no_cluster_could_import_is_never_cached(engine: FakeEngine, tmp_path: Path) -> None:
+    engine.saves_another_format = True
+    with pytest.raises(BuildError, match=r"operator: .* is no OCI archive of one image: it has no index\.json"):
+        build.build("operator", report=lambda line: None)
+    assert not list((tmp_path / "images").glob("*.tar"))
+    engine.saves_another_format = False
+    assert not build.build("operator", report=lambda line: None).cached
+
+
+def test_what_a_killed_build_left_goes_with_the_next(engine: FakeEngine, tmp_path: Path) -> None:
+    for left in ("build-k1ll3d/secrets/pip.conf", "layout-k1ll3d/index.json"):
+        (tmp_path / "images" / left).parent.mkdir(parents=True)
+        (tmp_path / "images" / left).write_text("https://user:password@mirror/simple")
+    built = build.build("operator", report=lambda line: None)
+    left_over = {file.name for file in (tmp_path / "images").iterdir()}
+    assert left_over == {built.archive.name, built.archive.with_suffix(".log").name, "lock"}
+
+
 def test_steps_of_both_engines_become_lines_with_seconds(engine: FakeEngine) -> None:
     output = ["STEP 2/9: RUN apt-get update", "[1/5] STEP 3/4: COPY a b", "#7 [build 2/5] RUN pip", "noise"]
     engine.commands = [[sys.executable, "-c", f"print({chr(10).join(output)!r})"]]
@@ -75,23 +104,32 @@ def test_steps_of_both_engines_become_lines_with_seconds(engine: FakeEngine) -> 
     assert all(line.startswith("[images] operator: ") for line in lines)
 
 
-def test_a_second_builder_waits_and_says_so(engine: FakeEngine, tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    said, done = threading.Event(), threading.Event()
+def test_a_second_builder_waits_says_so_and_takes_what_the_first_built(engine: FakeEngine, tmp_path: Path) -> None:
+    first = build.build("operator", report=lambda line: None)
+    hidden = first.archive.rename(first.archive.with_suffix(".hidden"))
+    said = threading.Event()
 
-    def other() -> None:
-        build.build("operator", report=lambda line: said.set() if "waiting" in line else None)
-        done.set()
+    def report(line: str) -> None:
+        assert "waiting" in line, "it did not wait"
+        said.set()
 
-    with (tmp_path / "images/lock").open("w") as holder:
+    with (tmp_path / "images/lock").open("w") as holder, ThreadPoolExecutor() as threads:
         fcntl.flock(holder, fcntl.LOCK_EX)
-        thread = threading.Thread(target=other)
-        thread.start()
+        second = threads.submit(build.build, "operator", report=report)
         assert said.wait(10)
-        assert engine.builds == 0
-    assert done.wait(10)
-    thread.join()
+        hidden.rename(first.archive)
+        fcntl.flock(holder, fcntl.LOCK_UN)
+        assert second.result(10) == replace(first, cached=True)
     assert engine.builds == 1
+
+
+def test_a_builder_that_waited_builds_the_sources_of_now(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock can be held for minutes; an image must not carry the hash of what the sources were before."""
+    keys = iter(["0" * 16, "1" * 16])
+    monkeypatch.setattr(catalog, "content_hash", lambda *_: next(keys))
+    assert build.build("operator", report=lambda line: None).tagged.endswith(":1111111111111111")
 
 
 def test_unknown_build_arguments_are_refused(engine: FakeEngine) -> None:
@@ -100,16 +138,25 @@ def test_unknown_build_arguments_are_refused(engine: FakeEngine) -> None:
     assert engine.builds == 0
 
 
-def test_old_archives_of_the_same_image_go(tmp_path: Path) -> None:
-    for number in range(4):
-        (tmp_path / f"trainer-{number:016x}.tar").write_text("x")
+def test_the_archives_used_last_stay(tmp_path: Path) -> None:
+    names = [f"trainer-{number:016x}" for number in range(6)]
+    for age, name in enumerate(names):
+        for ending in ("tar", "log"):
+            (tmp_path / f"{name}.{ending}").write_text("x")
+            os.utime(tmp_path / f"{name}.{ending}", (1000 - age, 1000 - age))
     (tmp_path / f"trainer-cpu-{1:016x}.tar").write_text("another image")
-    keep = tmp_path / f"trainer-{0:016x}.tar"
-    build.prune(tmp_path, "trainer", keep=keep)
-    left = sorted(file.name for file in tmp_path.iterdir())
-    assert keep.name in left
-    assert f"trainer-cpu-{1:016x}.tar" in left
-    assert len(left) == build.KEPT_ARCHIVES + 1
+    build.prune(tmp_path, "trainer", keep=tmp_path / f"{names[5]}.tar")
+    kept = (names[0], names[1], names[5])
+    assert len(kept) == build.KEPT_ARCHIVES
+    left = {file.name for file in tmp_path.iterdir()}
+    assert left == {f"trainer-cpu-{1:016x}.tar", *(f"{name}.{ending}" for name in kept for ending in ("tar", "log"))}
+
+
+def test_finding_an_archive_counts_as_use(engine: FakeEngine) -> None:
+    archive_ = build.build("operator", report=lambda line: None).archive
+    os.utime(archive_, (0, 0))
+    build.build("operator", report=lambda line: None)
+    assert archive_.stat().st_mtime > 0
 
 
 def test_the_command_prints_where_the_archive_is(
@@ -124,7 +171,12 @@ def test_the_command_prints_where_the_archive_is(
 
 
 def test_the_command_explains_wrong_use(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
-    for words, text in ((["opreator"], "no image opreator"), (["--output", "x"], "exactly one NAME")):
+    wrong = (
+        (["opreator"], "no image opreator"),
+        (["--output", "x"], "exactly one NAME"),
+        (["operator", "--build-arg", "BASE"], "--build-arg BASE: write it as KEY=VALUE"),
+    )
+    for words, text in wrong:
         with pytest.raises(SystemExit):
             command.main(words)
         assert text in capsys.readouterr().err
