@@ -88,6 +88,14 @@ def test_images_end_as_a_plain_user(image: catalog.Image) -> None:
     assert int(users[-1].split(":")[0]) >= 1000
 
 
+def test_docker_may_send_the_inputs_and_no_more() -> None:
+    """For a plain `docker build .`; our own builds stage their inputs."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert lines[0] == "*"
+    sent = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert sent == {entry.split("/")[0] for image in IMAGES.values() for entry in image.inputs}
+
+
 def test_versions_are_pinned() -> None:
     for name in ("operator", "trainer-cpu"):
         lines = (ROOT / f"images/{name}/constraints.txt").read_text().splitlines()
