@@ -36,7 +36,7 @@ def _build_sftrun(run: SFTRun, context: Context) -> list[dict[str, Any]]:
     spec = merged(run.spec, context.defaults)
     found = (*problems(run), *check.problems(spec, spec.runtime.swift_version or DEFAULT))
     if found:
-        raise Invalid(found)
+        raise Invalid(tuple(dict.fromkeys(found)))  # a rule may be checked by both
     return build(run, context)
 
 

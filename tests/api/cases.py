@@ -97,6 +97,31 @@ REFUSED = (
     Case("paddingFree without attention", _training(paddingFree=True), "spec.training", "need a flash attention"),
     Case("packing without maxLength", _training(packing=True, attention="flash_attn"), "spec.training", "maxLength"),
     Case("attention by a wrong name", _training(attention="flash"), "spec.training.attention"),
+    Case(
+        "flash attention in fp32",
+        _training(precision="fp32", attention="flash_attention_2"),
+        "spec.training.attention",
+        "use precision: bf16",
+    ),
+    Case(
+        "flash attention on the CPU",
+        {"training": {"packing": True, **FLASH}, "resources": {"gpus": 0}},
+        "spec.training.attention",
+        "needs GPUs",
+    ),
+    Case("sequences divided among too few", _training(sequenceParallelSize=2), "spec.training", "a divisor"),
+    Case(
+        "sequences divided unevenly",
+        {"training": {"sequenceParallelSize": 3}, "resources": {"gpus": 4}},
+        "spec.training.sequenceParallelSize",
+        "a divisor",
+    ),
+    Case(
+        "sequences divided among GPUs of one process",
+        {"training": {"sequenceParallelSize": 4}, "resources": {"gpus": 4, "processesPerNode": 1}},
+        "spec.training.sequenceParallelSize",
+        "a divisor",
+    ),
     # streaming
     Case("streaming without maxSteps", _training(streaming=True), "spec.training", "set training.maxSteps"),
     Case(
@@ -130,6 +155,16 @@ REFUSED = (
     Case("validation dataset without a source", {"validation": {"datasets": [{}]}}, "spec.validation.datasets[0]"),
     Case("adapter without a source", {"model": {"adapters": [{}]}}, "spec.model.adapters[0]", "exactly one"),
     Case("file without a source", {"files": [{}]}, "spec.files[0]", "exactly one"),
+    Case(
+        "folder in place of a file",
+        {"files": [{"persistentVolumeClaim": {"claimName": "a", "path": "b/."}}]},
+        "spec.files[0].persistentVolumeClaim.path",
+        "name the file",
+    ),
+    *(
+        Case(f"key {key!r}", _dataset(configMap={"name": "tiny", "key": key}), "spec.datasets[0].configMap.key")
+        for key in (".", "..", "..jsonl", "a/b", "a\n")
+    ),
     Case("two kinds of hub", {"model": {"hub": "github"}}, "spec.model.hub"),
     # paths
     Case("absolute path as model id", {"model": {"id": "/models/qwen"}}, "spec.model.id", "use persistentVolumeClaim"),
@@ -176,7 +211,10 @@ REFUSED = (
     Case("shared memory below 0", {"resources": {"sharedMemory": "-1Gi"}}, "spec.resources.sharedMemory", "above 0"),
     Case("no cpu", {"resources": {"cpu": 0}}, "spec.resources.cpu"),
     Case("no cpu, in quotes", {"resources": {"cpu": "0"}}, "spec.resources.cpu"),
-    Case("cpu below 0", {"resources": {"cpu": "-1"}}, "spec.resources.cpu"),
+    *(
+        Case(f"cpu {cpu!r}", {"resources": {"cpu": cpu}}, "spec.resources.cpu")
+        for cpu in ("-1", "0.0", "0m", "0.000", "1.5.5", "2k", "4Gi", "10M", "1E", "1e3", "1.5m", "0.0001", "1\n")
+    ),
     Case("gpus below 0", {"resources": {"gpus": -1}}, "spec.resources.gpus"),
     Case("gpus left out", {"resources": {"gpus": None}}, "spec.resources.gpus"),
     Case("no nodes", {"resources": {"nodes": 0}}, "spec.resources.nodes"),
@@ -185,7 +223,7 @@ REFUSED = (
     Case("batch of 0", _training(perDeviceBatchSize=0), "spec.training.perDeviceBatchSize"),
     *(
         Case(f"learning rate {rate!r}", _training(learningRate=rate), "spec.training.learningRate", "a number above 0")
-        for rate in ("fast", "", "0", "-1e-4", "1e", "1e-4x", "nan", ".5")
+        for rate in ("fast", "", "0", "-1e-4", "1e", "1e-4x", "nan", ".5", "1e-4\n", "1e999", "1e-999")
     ),
     Case("learning rate without quotes", _training(learningRate=0.0002), "spec.training.learningRate"),
     Case("warmup of more than all", _training(warmupRatio="1.5"), "spec.training.warmupRatio", "below 1"),
@@ -201,7 +239,28 @@ REFUSED = (
         "spec.tuner.quantization",
         "use type: lora",
     ),
-    Case("bnb without bits", {"tuner": {"quantization": {"method": "bnb"}}}, "spec.tuner.quantization", "bits: 4"),
+    *(
+        Case(
+            f"{method} with {bits or 'no'} bits",
+            {"tuner": {"quantization": {"method": method, **({"bits": bits} if bits else {})}}},
+            "spec.tuner.quantization.bits",
+            message,
+        )
+        for method, wrong, message in (
+            ("bnb", (None, 1, 2, 3), "bits: 4 or 8"),
+            ("hqq", (None,), "bits: 1 or 2 or 3 or 4 or 8"),
+            ("eetq", (None, 1, 2, 3, 4), "bits: 8"),
+            ("quanto", (None, 1, 3), "bits: 2 or 4 or 8"),
+            ("fp8", (1, 8), "remove bits"),
+        )
+        for bits in wrong
+    ),
+    Case("bits that no method knows", {"tuner": {"quantization": {"method": "hqq", "bits": 5}}}, "spec.tuner"),
+    *(
+        Case(f"flag among {field}", {"tuner": {field: names}}, f"spec.tuner.{field}", "a leading dash")
+        for field in ("targetModules", "modulesToSave")
+        for names in (["--hub_token", "hf_x"], ["q_proj", "-x"], ["q_proj v_proj"])
+    ),
     Case(
         "bnb's setting with hqq",
         {"tuner": {"quantization": {"method": "hqq", "bits": 4, "quantType": "nf4"}}},
@@ -340,7 +399,7 @@ REFUSED = (
     ),
     *(
         Case(f"{name} is ours", _env(name), "spec.runtime.env[0].name", "set by swiftop")
-        for name in ("SWIFTOP_PLAN", "NPROC_PER_NODE", "PAI_TRAINING_JOB_ID")
+        for name in ("SWIFTOP_PLAN", "NPROC_PER_NODE", "PAI_TRAINING_JOB_ID", "USE_HF")
     ),
     Case("root", {"runtime": {"securityContext": {"runAsUser": 0}}}, "spec.runtime.securityContext.runAsUser"),
     Case(
@@ -350,10 +409,14 @@ REFUSED = (
     Case(
         "swanlab offline", {"tracking": {"swanlab": {"project": "a", "mode": "offline"}}}, "spec.tracking.swanlab.mode"
     ),
+    Case("affinity of an unknown kind", {"placement": {"affinity": {"nodeAffinty": {}}}}, "spec.placement.affinity"),
+    Case("pod patch of something else", {"runtime": {"podPatch": {"template": {}}}}, "spec.runtime.podPatch"),
+    Case("pod patch that is a text", {"runtime": {"podPatch": "metadata"}}, "spec.runtime.podPatch"),
     Case("unknown field", _training(maxlength=5), "spec.training.maxlength"),
     # names
     Case("name with a dot", {}, "metadata.name", "use qwen2-5-7b", metadata={"name": "qwen2.5-7b"}),
     Case("name from a digit", {}, "metadata.name", "use run-7b-chat", metadata={"name": "7b-chat"}),
+    Case("name with a line break", {}, "metadata.name", metadata={"name": "a\n"}),
     Case("name of 53 characters", {}, "metadata.name", "use a shorter one", metadata={"name": "a" * 53}),
 )
 
@@ -379,8 +442,29 @@ ACCEPTED = (
     Case("file without a subset", _dataset(persistentVolumeClaim=CLAIM, subsets=[])),
     *(Case(f"learning rate {r!r}", _training(learningRate=r)) for r in ("1e-4", "2E-5", "0.0001", "1", "1.5e+0")),
     Case("ratios of 0", {"training": {"warmupRatio": "0", "weightDecay": "0"}, "tuner": {"dropout": "0"}}),
-    *(Case(f"cpu {cpu!r}", {"resources": {"cpu": cpu}}) for cpu in (8, "8", "500m", "1.5", "0.5", "10")),
+    *(
+        Case(f"cpu {cpu!r}", {"resources": {"cpu": cpu}})
+        for cpu in (8, "8", "500m", "1.5", "0.5", "0.25", "0.005", "10", "100", "1.0", "01")
+    ),
     *(Case(f"memory {m!r}", {"resources": {"memory": m}}) for m in ("64Gi", "0.5Gi", "1000000000", "64G", "1e9")),
+    *(
+        Case(f"{method} with {bits} bits", {"tuner": {"quantization": {"method": method, "bits": bits}}})
+        for method, right in (("bnb", (4, 8)), ("hqq", (1, 2, 3, 4, 8)), ("eetq", (8,)), ("quanto", (2, 4, 8)))
+        for bits in right
+    ),
+    Case("fp8", {"tuner": {"quantization": {"method": "fp8"}}}),
+    Case("modules", {"tuner": {"targetModules": ["all-linear"], "modulesToSave": ["model.embed_tokens", "lm_head"]}}),
+    Case("fp32 without a flash attention", _training(precision="fp32", attention="sdpa")),
+    Case(
+        "sequences divided among GPUs of two nodes",
+        {
+            "training": {"sequenceParallelSize": 8},
+            "resources": {"gpus": 4, "nodes": 2},
+            "output": {"volume": {"accessMode": "ReadWriteMany"}},
+        },
+    ),
+    Case("sequences not divided", {"training": {"sequenceParallelSize": 1}, "resources": {"gpus": 0}}),
+    Case("hidden file", _dataset(configMap={"name": "tiny", "key": ".train..jsonl"})),
     Case("QLoRA", {"tuner": {"quantization": {"method": "bnb", "bits": 4, "quantType": "nf4", "doubleQuant": True}}}),
     Case("full tuning", {"tuner": {"type": "full"}}),
     Case("deepspeed", {"training": {"deepspeed": "zero3_offload"}, "resources": {"gpus": 8, "processesPerNode": 8}}),

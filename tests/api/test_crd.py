@@ -200,13 +200,17 @@ def test_after_the_start_no_fixed_field_goes_away(api: Api) -> None:
 def test_after_the_start_values_without_a_schema_are_fixed_too(api: Api) -> None:
     patch = {
         "runtime": {"podPatch": {"metadata": {"annotations": {"a": "b"}}}},
-        "placement": {"affinity": {"x": {"y": 1}}},
+        "placement": {"affinity": {"nodeAffinity": {"y": 1}}},
     }
     api.made("patched", patch, started=True)
     for change in (
         {"runtime": {"podPatch": {"metadata": {"annotations": {"a": "c"}}}}},
         {"runtime": {"podPatch": {"metadata": {"annotations": {"b": "b"}}}}},
-        {"placement": {"affinity": {"x": {"y": 2}}}},
+        {"runtime": {"podPatch": {"metadata": {"annotations": None, "labels": {"a": "b"}}}}},
+        {"runtime": {"podPatch": {"metadata": None, "spec": {"annotations": {"a": "b"}}}}},
+        {"placement": {"affinity": {"nodeAffinity": {"y": 2}}}},
+        {"placement": {"affinity": {"nodeAffinity": {"y": None, "z": 1}}}},
+        {"placement": {"affinity": {"nodeAffinity": None, "podAffinity": {"y": 1}}}},
     ):
         assert api.patch("patched", {"spec": change}, dry_run=True).status_code == 422, change
     assert api.patch("patched", {"spec": patch}, dry_run=True).is_success

@@ -70,10 +70,68 @@ _TRAINER_BANS = {
 }
 
 
+# Lists of a pod spec and of a container that are merged item by item (patchMergeKey in k8s.io/api/core/v1/types.go).
+POD_MERGE_KEYS = {
+    "containers": "name",
+    "initContainers": "name",
+    "volumes": "name",
+    "imagePullSecrets": "name",
+    "hostAliases": "ip",
+    "topologySpreadConstraints": "topologyKey",
+    "resourceClaims": "name",
+    "schedulingGates": "name",
+}
+CONTAINER_MERGE_KEYS = {
+    "env": "name",
+    "volumeMounts": "mountPath",
+    "volumeDevices": "devicePath",
+    "ports": "containerPort",
+}
+
+
 def pod_patch_problems(patch: Mapping[str, Any]) -> tuple[Problem, ...]:
     """Problems of a pod patch, with paths below ``spec.runtime.podPatch``."""
-    found = [*_shape(patch), *_walk(patch, ()), *_volumes(patch), *_containers(patch)]
+    # What has no sound form is not looked into any further.
+    found = list(_form(patch, ())) or [*_shape(patch), *_walk(patch, ()), *_volumes(patch), *_containers(patch)]
     return tuple(Problem(field_path((*_ROOT, *loc)), message) for loc, message in found)
+
+
+def _form(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
+    """Keys are texts, and items of a list that is merged by a key have that key: nothing could be merged otherwise."""
+    if isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from _form(item, (*loc, i))
+    elif isinstance(value, Mapping):
+        for key, child in value.items():
+            here = (*loc, str(key))
+            if not isinstance(key, str):
+                yield here, "must be a text: put it in quotes"
+            elif merge_key := _merge_key(here):
+                yield from _items(child, here, merge_key)
+            else:
+                yield from _form(child, here)
+
+
+def _merge_key(loc: _Loc) -> str:
+    """Key by which the list at this place is merged; empty for any other place."""
+    match loc:
+        case ("spec", str(field)):
+            return POD_MERGE_KEYS.get(field, "")
+        case ("spec", "containers" | "initContainers", int(), str(field)):
+            return CONTAINER_MERGE_KEYS.get(field, "")
+    return ""
+
+
+def _items(items: object, loc: _Loc, merge_key: str) -> Iterator[tuple[_Loc, str]]:
+    if not isinstance(items, list | None):
+        yield loc, "must be a list"
+    for i, item in enumerate(_list(items)):
+        if not isinstance(item, Mapping):
+            yield (*loc, i), f"must be an object with {merge_key}"
+        elif not isinstance(item.get(merge_key), int if merge_key == "containerPort" else str):
+            yield (*loc, i, merge_key), f"items of {loc[-1]} are merged by it: set it"
+        else:
+            yield from _form(item, (*loc, i))
 
 
 def _shape(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
@@ -125,6 +183,8 @@ def _special(key: str, child: object, here: _Loc) -> Iterator[tuple[_Loc, str]]:
             name = str(_mapping(env).get("name", ""))
             if is_own(name):
                 yield (*here, i, "name"), _DECIDED
+            if not isinstance(_mapping(env).get("valueFrom", {}), Mapping):
+                yield (*here, i, "valueFrom"), "must be an object"
             if _mapping(env).get("value") and looks_secret(name):
                 yield (*here, i, "value"), f"{name} looks like a secret: refer to a Secret with valueFrom.secretKeyRef"
 
@@ -140,13 +200,12 @@ def _containers(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
     spec = _mapping(patch.get("spec"))
     for group in ("containers", "initContainers"):
         for i, container in enumerate(_list(spec.get(group))):
-            name = _mapping(container).get("name")
-            if not name:
-                yield ("spec", group, i, "name"), f"containers are merged by name: set it ({CONTAINER} is the training)"
-            for key, why in _TRAINER_BANS.items() if name == CONTAINER else ():
+            if container["name"] != CONTAINER:
+                continue
+            for key, why in _TRAINER_BANS.items():
                 if key in container:
                     yield ("spec", group, i, key), why
-            for j, source in enumerate(_list(_mapping(container).get("envFrom")) if name == CONTAINER else ()):
+            for j, source in enumerate(_list(container.get("envFrom"))):
                 if "secretRef" in _mapping(source):
                     yield ("spec", group, i, "envFrom", j, "secretRef"), _UNNAMED
 

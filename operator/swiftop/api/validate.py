@@ -7,12 +7,13 @@ into values that CEL cannot see (``podPatch``, ``affinity``) or compare items of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
 from swiftop.api.parse import field_path
 from swiftop.api.pod_patch import pod_patch_problems
+from swiftop.api.v1alpha1.platform import Placement
 from swiftop.api.v1alpha1.rules import Rule
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.errors import Problem
@@ -25,7 +26,7 @@ def problems(run: SFTRun) -> tuple[Problem, ...]:
     """All problems of a run, each with the field to mend; empty for a valid run."""
     return (
         *_rule_problems(run, ()),
-        *_affinity_problems(run),
+        *affinity_problems(run.spec.placement),
         *_duplicates(run),
         *pod_patch_problems(run.spec.runtime.pod_patch or {}),
     )
@@ -48,10 +49,13 @@ def _rule_problems(model: BaseModel, loc: _Loc) -> Iterator[Problem]:
                     yield from _rule_problems(item, (*here, i))
 
 
-def _affinity_problems(run: SFTRun) -> Iterator[Problem]:
-    for key in run.spec.placement.affinity or {}:
+def affinity_problems(placement: Placement, path: str = "spec.placement") -> Iterator[Problem]:
+    """Problems of an affinity by its members; what is below them, the API server says when it gets the pod."""
+    for key, value in (placement.affinity or {}).items():
         if key not in _AFFINITIES:
-            yield Problem(f"spec.placement.affinity.{key}", "unknown field", f"use {', '.join(_AFFINITIES)}")
+            yield Problem(f"{path}.affinity.{key}", "unknown field", f"use {', '.join(_AFFINITIES)}")
+        elif not isinstance(value, Mapping):
+            yield Problem(f"{path}.affinity.{key}", "must be an object")
 
 
 def _duplicates(run: SFTRun) -> Iterator[Problem]:

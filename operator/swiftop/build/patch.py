@@ -8,21 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# Lists of a pod template that are merged by a key (patchMergeKey in k8s.io/api/core/v1/types.go); others are replaced.
-_MERGE_KEYS = {
-    "containers": "name",
-    "initContainers": "name",
-    "volumes": "name",
-    "env": "name",
-    "imagePullSecrets": "name",
-    "volumeMounts": "mountPath",
-    "volumeDevices": "devicePath",
-    "ports": "containerPort",
-    "hostAliases": "ip",
-    "topologySpreadConstraints": "topologyKey",
-    "resourceClaims": "name",
-    "schedulingGates": "name",
-}
+from swiftop.api.pod_patch import CONTAINER_MERGE_KEYS, POD_MERGE_KEYS
+
+_MERGE_KEYS = {**POD_MERGE_KEYS, **CONTAINER_MERGE_KEYS}  # all other lists are replaced
 
 
 def strategic_merge(base: Any, patch: Any, field: str = "") -> Any:

@@ -112,6 +112,6 @@ def _cpu(spec: SFTRunSpec) -> Flags:
     flags: Flags = {"use_cpu": ("true",)}
     if spec.training.dataloader_workers is None:
         flags["dataloader_num_workers"] = ("0",)
-    if spec.resources.processes * spec.resources.nodes > 1:
+    if spec.resources.world_size > 1:
         flags["ddp_backend"] = ("gloo",)
     return flags

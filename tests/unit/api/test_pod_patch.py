@@ -31,6 +31,7 @@ ALLOWED = {
     "variables of a ConfigMap": container(envFrom=[{"configMapRef": {"name": "a"}}]),
     "a sidecar's own secrets": container("proxy", image="proxy:1", envFrom=[{"secretRef": {"name": "a"}}]),
     "dropped capabilities": container(securityContext={"capabilities": {"drop": ["ALL"]}, "privileged": False}),
+    "names of merged lists as labels": {"metadata": {"labels": {"env": "prod", "volumes": "none"}}},
     "nothing": {},
 }
 
@@ -75,6 +76,16 @@ BANNED = {
     "spec.initContainers[0].securityContext.privileged": spec(
         initContainers=[{"name": "a", "securityContext": {"privileged": True}}]
     ),
+    "spec.volumes[0]": spec(volumes=["x"]),
+    "spec.volumes": spec(volumes={"name": "x"}),
+    "spec.volumes[0].name": spec(volumes=[{"name": ["x"], "emptyDir": {}}]),
+    "spec.containers": spec(containers="trainer"),
+    "spec.imagePullSecrets[1]": spec(imagePullSecrets=[{"name": "x"}, "y"]),
+    "spec.containers[0].env[0]": container(env=["A"]),
+    "spec.containers[0].env[0].valueFrom": container(env=[{"name": "A", "valueFrom": "b"}]),
+    "spec.containers[0].volumeMounts[0].mountPath": container(volumeMounts=[{"name": "x", "mountPath": {}}]),
+    "spec.containers[0].ports[0].containerPort": container(ports=[{"containerPort": "http"}]),
+    "spec.nodeSelector.1": spec(nodeSelector={1: "x"}),
     "metadata.ownerReferences": {"metadata": {"ownerReferences": []}},
     "metadata.labels.swiftop.dev/uid": {"metadata": {"labels": {"swiftop.dev/uid": "x"}}},
     "template": {"template": {}},

@@ -59,9 +59,12 @@ def test_files_of_one_name_would_hide_each_other() -> None:
     assert [p.path for p in found(merged(MINIMAL, {"spec": {"files": files}}))] == ["spec.files"]
 
 
-def test_affinity_is_checked_by_its_members() -> None:
-    (problem,) = found(merged(MINIMAL, {"spec": {"placement": {"affinity": {"nodeAffinty": {}}}}}))
-    assert problem.path == "spec.placement.affinity.nodeAffinty"
+@pytest.mark.parametrize(("member", "value"), [("nodeAffinty", {}), ("nodeAffinity", "gpu"), ("podAffinity", None)])
+def test_affinity_is_checked_by_its_members(member: str, value: object) -> None:
+    obj = merged(MINIMAL, {"spec": {"placement": {"affinity": {"nodeAffinity": {}}}}})
+    obj["spec"]["placement"]["affinity"] = {member: value}
+    (problem,) = found(obj)
+    assert problem.path == f"spec.placement.affinity.{member}"
 
 
 def test_every_field_named_for_a_flag_exists() -> None:

@@ -7,7 +7,10 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import find, given, settings
+from hypothesis import strategies as st
 
+from swiftop.api.pod_patch import CONTAINER_MERGE_KEYS, POD_MERGE_KEYS, pod_patch_problems
 from swiftop.build import Context, build, deadline, defaults_of, merged, resolved_of
 from swiftop.build.patch import strategic_merge
 from swiftop.build.plan import decoded, encoded
@@ -16,6 +19,19 @@ from swiftop.runner.plan import parse as runner_parse
 from tests.unit.build.specs import MINIMAL, PLATFORM, SHARED_VOLUMES, TWO_NODES, run_of
 
 CONTEXT = Context(runner_config_map="swiftop-runner-0")
+
+# Patches on the lists that are merged, most of them of a wrong form.
+_MERGE_KEYS = {**POD_MERGE_KEYS, **CONTAINER_MERGE_KEYS}
+_NAMES = st.sampled_from(sorted({*_MERGE_KEYS, *_MERGE_KEYS.values(), "valueFrom", "secretKeyRef", "envFrom"}))
+_VALUES = st.recursive(
+    st.sampled_from(["trainer", "tmp", "/tmp", 8080, None, True, "secretKeyRef"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+_TRAINERS = st.dictionaries(_NAMES, _VALUES, max_size=3).map(lambda fields: [{**fields, "name": "trainer"}])
+PATCHES = st.fixed_dictionaries({"spec": st.dictionaries(_NAMES, _VALUES, max_size=2)}) | st.fixed_dictionaries(
+    {"spec": st.fixed_dictionaries({"containers": _TRAINERS})}
+)
 
 
 def job_of(spec: dict[str, Any]) -> dict[str, Any]:
@@ -197,6 +213,16 @@ class TestStrategicMerge:
         base, patch = {"args": [1, 2], "m": {"a": 1}}, {"args": [3], "m": {"b": 2}}
         assert strategic_merge(base, patch) == {"args": [3], "m": {"a": 1, "b": 2}}
         assert base == {"args": [1, 2], "m": {"a": 1}}
+
+    @settings(max_examples=300, deadline=None)
+    @given(PATCHES)
+    def test_whatever_is_not_refused_can_be_merged(self, patch: dict[str, Any]) -> None:
+        if pod_patch_problems(patch) == ():
+            job_of({**MINIMAL, "runtime": {"podPatch": patch}})
+
+    def test_some_of_these_patches_are_not_refused(self) -> None:
+        """Otherwise the property above would hold of nothing."""
+        assert find(PATCHES, lambda patch: patch["spec"].keys() == {"containers"} and pod_patch_problems(patch) == ())
 
 
 def test_the_plan_names_every_variable_that_comes_from_a_secret() -> None:

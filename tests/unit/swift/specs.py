@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from hypothesis import strategies as st
@@ -24,6 +25,10 @@ def spec(**members: Any) -> SFTRunSpec:
 _number = st.integers(1, 1000)
 _flag = st.booleans()
 _word = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
+
+
+def _is_module(name: str) -> bool:
+    return not name.startswith("-") and not re.search(r"\s", name)
 
 
 def _some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -49,13 +54,13 @@ _tuner = st.one_of(
         rank=_number,
         alpha=_number,
         dropout=st.just("0.1"),
-        targetModules=st.just(["q_proj", "v_proj"]),
+        targetModules=st.lists(_word.filter(_is_module), min_size=1, max_size=3),
         modulesToSave=st.just(["lm_head"]),
         quantization=st.sampled_from(
             [
                 {"method": "bnb", "bits": 4, "quantType": "nf4", "doubleQuant": True, "computeType": "bfloat16"},
                 {"method": "hqq", "bits": 3},
-                {"method": "eetq"},
+                {"method": "eetq", "bits": 8},
                 {"method": "fp8"},
             ]
         ),

@@ -6,6 +6,7 @@ the largest object that the schema admits, and refuses a CRD whose rules could b
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, ClassVar
 
@@ -50,7 +51,9 @@ def _number(low: str, high: str = "", *, text: str) -> Rule:
     return Rule(
         cel=" && ".join([number.cel, *(f"double(self) {b}" for b in bounds)]),
         message=text,
-        holds=lambda value: number.holds(value) and all(_compare(float(value), b) for b in bounds),
+        holds=lambda value: (
+            number.holds(value) and math.isfinite(float(value)) and all(_compare(float(value), b) for b in bounds)
+        ),
     )
 
 
@@ -83,12 +86,13 @@ Share = Annotated[
 ]
 
 QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(n|u|m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei|[eE][-+]?[0-9]+)?$"
-_POSITIVE_QUANTITY = r"^[0-9]*\.?[0-9]*[1-9][0-9]*(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
+# Cores are counted in whole ones or in thousandths; the alternatives have a digit other than 0 in one place each.
+CORES = r"^([1-9][0-9]*m|[0-9]*[1-9][0-9]*(\.[0-9]{1,3})?|[0-9]+\.(0{0,2}[1-9]|0?[1-9][0-9]|[1-9][0-9]{2}))$"
 
 
 def _is_size(value: str) -> bool:
     mantissa = re.split(r"[A-Za-z]", value)[0]
-    return bool(re.match(QUANTITY, value)) and bool(re.search(r"[1-9]", mantissa))
+    return bool(re.fullmatch(QUANTITY, value)) and bool(re.search(r"[1-9]", mantissa))
 
 
 Size = Annotated[
@@ -107,7 +111,7 @@ Cpu = Annotated[
     str,
     Field(
         max_length=32,
-        pattern=_POSITIVE_QUANTITY,
+        pattern=CORES,
         json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 1},
     ),
     BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
@@ -139,10 +143,19 @@ DnsSubdomain = Annotated[
     str,
     Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
 ]
-DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+# Neither "." nor anything that begins with "..", as Kubernetes has it: a key becomes a file's name.
+DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 Word = Annotated[str, Field(min_length=1, max_length=128)]
-# A value whose content Kubernetes defines. CEL cannot see into it; swiftop.api.validate does.
-Schemaless = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+
+
+def members(**descriptions: str) -> dict[str, Any]:
+    """Schema of an object whose members hold what Kubernetes defines. CEL cannot see into them; api.validate does.
+
+    They have no type, because only then does the API server compare them whole. Two objects of unknown keys are equal
+    to it when they have as many keys and agree in those of the same name: a fixed field could have its keys renamed.
+    """
+    any_value = {"x-kubernetes-preserve-unknown-fields": True}
+    return {"properties": {name: {"description": text, **any_value} for name, text in descriptions.items()}}
 
 
 # --------------------------------------------------------------------------------------------------------- references

@@ -144,6 +144,12 @@ class FileSource(Model):
             "persistentVolumeClaim",
             message="a file needs exactly one of configMap and persistentVolumeClaim",
         ),
+        Rule(
+            cel="!has(self.persistentVolumeClaim) || !self.persistentVolumeClaim.path.matches('(^|/)[.]/*$')",
+            message="name the file: its path ends in a name, as in plugins/loss.py",
+            holds=lambda file: file.basename != ".",
+            field="persistentVolumeClaim.path",
+        ),
     )
 
     config_map: ConfigMapKey | None = Field(
@@ -155,7 +161,7 @@ class FileSource(Model):
 
     @property
     def basename(self) -> str:
-        """Name under which the file is mounted, and by which ``deepspeed``, ``system`` or ``columns`` refer to it."""
+        """Name under which the file is mounted, and by which ``deepspeed`` and ``system`` refer to it."""
         if self.config_map is not None:
             return self.config_map.key
         return self.persistent_volume_claim.path.rstrip("/").rpartition("/")[2] if self.persistent_volume_claim else ""

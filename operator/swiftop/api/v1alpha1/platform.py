@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,10 +12,10 @@ from swiftop.api.v1alpha1.common import (
     DnsSubdomain,
     LocalObjectReference,
     Model,
-    Schemaless,
     SecretKey,
     Size,
     Word,
+    members,
 )
 from swiftop.api.v1alpha1.rules import Rule, matching
 
@@ -108,6 +108,11 @@ class Resources(Model):
         """Training processes per node."""
         return self.processes_per_node or max(self.gpus, 1)
 
+    @property
+    def world_size(self) -> int:
+        """Training processes on all nodes."""
+        return self.processes * self.nodes
+
 
 class Toleration(Model):
     """A taint that the pods tolerate, as in a pod."""
@@ -134,8 +139,14 @@ class Placement(Model):
         default_factory=dict, max_length=32, description="Labels that a node must have."
     )
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32, description="Taints that the pods tolerate.")
-    affinity: Schemaless | None = Field(
-        default=None, description="Affinity of the pods, as in a pod (kubectl explain pod.spec.affinity)."
+    affinity: dict[str, Any] | None = Field(
+        default=None,
+        description="Affinity of the pods, as in a pod (kubectl explain pod.spec.affinity).",
+        json_schema_extra=members(
+            nodeAffinity="Nodes to prefer or to require.",
+            podAffinity="Pods to be near to.",
+            podAntiAffinity="Pods to keep away from.",
+        ),
     )
 
 
@@ -155,6 +166,7 @@ class Lifecycle(Model):
 
 _DENIED_ENDING = r"(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)$"
 # Rank and size come from swiftop. With PAI_TRAINING_JOB_ID ms-swift writes no logging.jsonl, the source of progress.
+# USE_HF would turn ids to another hub than model.hub says.
 _OWN_ENV = (
     "PAI_TRAINING_JOB_ID",
     "RANK",
@@ -166,6 +178,7 @@ _OWN_ENV = (
     "NODE_RANK",
     "MASTER_ADDR",
     "MASTER_PORT",
+    "USE_HF",
 )
 
 
@@ -192,7 +205,7 @@ class EnvVar(Model):
         ),
         Rule(
             cel=f"!self.name.startsWith('SWIFTOP_') && !(self.name in {list(_OWN_ENV)})",
-            message="this variable is set by swiftop: remove it",
+            message="this variable is set by swiftop (the hub by model.hub): remove it",
             holds=lambda env: not is_own(env.name),
             field="name",
         ),
@@ -243,8 +256,12 @@ class Runtime(Model):
     security_context: SecurityContext = Field(
         default_factory=SecurityContext, description="User and groups of the training pods."
     )
-    pod_patch: Schemaless | None = Field(
+    pod_patch: dict[str, Any] | None = Field(
         default=None,
         description="Strategic merge patch on the pod template ({metadata, spec}), containers by name (trainer). For "
         "what has no field here. Refused: service accounts, host namespaces and paths, privileges, literal secrets.",
+        json_schema_extra=members(
+            metadata="Labels and annotations to add to the pods.",
+            spec="Patch on the pod's spec (kubectl explain pod.spec).",
+        ),
     )

@@ -75,12 +75,12 @@ def one_of(*fields: str, cel: dict[str, str] | None = None, message: str) -> Rul
 
 
 def matching(pattern: str, message: str) -> Rule:
-    """Rule that a text matches; unlike a schema's ``pattern`` it can say in words what to write."""
+    """Rule that a text as a whole matches; unlike a schema's ``pattern`` it can say in words what to write."""
     # A CEL string literal needs its backslashes doubled.
     return Rule(
         cel="self.matches('" + pattern.replace("\\", "\\\\") + "')",
         message=message,
-        holds=lambda value: bool(re.match(pattern, value)),
+        holds=lambda value: bool(re.fullmatch(pattern, value)),  # match() lets "$" pass before a last newline
     )
 
 

@@ -14,7 +14,7 @@ from swiftop.api.v1alpha1.data import Cache, DatasetSource, FileSource, ModelSou
 from swiftop.api.v1alpha1.platform import Credentials, Lifecycle, Placement, Resources, Runtime, Tracking
 from swiftop.api.v1alpha1.rules import Rule
 from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
-from swiftop.api.v1alpha1.training import Checkpoints, ExtraArg, Training, Tuner
+from swiftop.api.v1alpha1.training import FLASH_ATTENTION, Checkpoints, ExtraArg, Training, Tuner
 from swiftop.names import MAX_RUN_NAME
 
 FIXED_FIELDS = (
@@ -69,6 +69,22 @@ class SFTRunSpec(Model):
             message="DeepSpeed needs GPUs: set resources.gpus, or remove training.deepspeed",
             holds=lambda s: s.training.deepspeed is None or s.resources.gpus > 0,
             field="training.deepspeed",
+        ),
+        Rule(
+            cel="!(has(self.training) && has(self.training.attention)"
+            " && self.training.attention.startsWith('flash_att')) || self.resources.gpus > 0",
+            message="a flash attention needs GPUs: set resources.gpus, or use training.attention: sdpa without packing",
+            holds=lambda s: s.training.attention not in FLASH_ATTENTION or s.resources.gpus > 0,
+            field="training.attention",
+        ),
+        Rule(
+            cel="!(has(self.training) && has(self.training.sequenceParallelSize)) || self.resources.nodes"
+            " * (has(self.resources.processesPerNode) ? self.resources.processesPerNode"
+            " : self.resources.gpus > 0 ? self.resources.gpus : 1) % self.training.sequenceParallelSize == 0",
+            message="all processes (resources.gpus times nodes) are divided into groups of this size: set a divisor of "
+            "their number",
+            holds=lambda s: s.resources.world_size % (s.training.sequence_parallel_size or 1) == 0,
+            field="training.sequenceParallelSize",
         ),
         Rule(
             cel="!(has(self.training) && has(self.training.deepspeed)) || !has(self.resources.processesPerNode)"
@@ -165,7 +181,7 @@ class SFTRun(Reported):
             message=f"metadata.name must be {_NAME_TEXT}: use letters, digits and '-'",
             message_cel=f"'metadata.name must be {_NAME_TEXT}: use ' + (size(self.metadata.name) > {MAX_RUN_NAME} ? "
             f"'a shorter one' : {_BETTER_NAME_CEL})",
-            holds=lambda run: bool(re.match(_NAME, run.metadata.name)),
+            holds=lambda run: bool(re.fullmatch(_NAME, run.metadata.name)),
             describe=lambda run: (
                 f"metadata.name must be {_NAME_TEXT}: use "
                 + ("a shorter one" if len(run.metadata.name) > MAX_RUN_NAME else better_name(run.metadata.name))

@@ -15,9 +15,24 @@ from swiftop.api.v1alpha1.rules import Rule, matching, one_of
 
 FLASH_ATTENTION = ("flash_attn", "flash_attention_2", "flash_attention_3", "flash_attention_4")
 
-ModuleName = Annotated[str, Field(min_length=1, max_length=256)]
+# One of several words after a flag: with a leading dash it would be the next flag, a secret one perhaps.
+ModuleName = Annotated[
+    str,
+    Field(min_length=1, max_length=256),
+    matching(r"^[^-\s]\S*$", "must be the name of a module, without blanks and a leading dash"),
+]
 # Wide enough for a long system prompt or a Jinja template, short enough for the API server's cost estimate.
 LongText = Annotated[str, Field(min_length=1, max_length=8192)]
+
+
+def _bits(method: str, *allowed: int) -> Rule:
+    """Rule on the bits of a method (get_quantization_config in ms-swift's quant_args.py, and the library's own)."""
+    return Rule(
+        cel=f"self.method != '{method}' || has(self.bits) && self.bits in {list(allowed)}",
+        message=f"with method: {method} set bits: {' or '.join(map(str, allowed))}",
+        holds=lambda q: q.method != method or q.bits in allowed,
+        field="bits",
+    )
 
 
 class Quantization(Model):
@@ -29,10 +44,14 @@ class Quantization(Model):
             message="computeType, quantType and doubleQuant belong to method bnb: remove them or use method: bnb",
             holds=lambda q: q.method == "bnb" or (q.compute_type, q.quant_type, q.double_quant) == (None, None, None),
         ),
+        _bits("bnb", 4, 8),
+        _bits("hqq", 1, 2, 3, 4, 8),
+        _bits("eetq", 8),
+        _bits("quanto", 2, 4, 8),
         Rule(
-            cel="has(self.bits) || !(self.method in ['bnb', 'hqq', 'quanto'])",
-            message="this method needs bits, for example bits: 4",
-            holds=lambda q: q.bits is not None or q.method not in ("bnb", "hqq", "quanto"),
+            cel="self.method != 'fp8' || !has(self.bits)",
+            message="fp8 says the number of bits: remove bits",
+            holds=lambda q: q.method != "fp8" or q.bits is None,
             field="bits",
         ),
     )
@@ -41,7 +60,11 @@ class Quantization(Model):
         description="Library that quantizes while loading: bnb (bitsandbytes, the usual choice for QLoRA), hqq, eetq, "
         "quanto or fp8. It has to be in the image."
     )
-    bits: Literal[1, 2, 3, 4, 8] | None = Field(default=None, description="Bits per weight; bnb knows 4 and 8.")
+    bits: Literal[1, 2, 3, 4, 8] | None = Field(
+        default=None,
+        description="Bits per weight: 4 or 8 with bnb; 1, 2, 3, 4 or 8 with hqq; 2, 4 or 8 with quanto; 8 with eetq; "
+        "absent with fp8.",
+    )
     compute_type: Literal["float16", "bfloat16", "float32"] | None = Field(
         default=None, description="Type that a 4 bit bnb layer computes in. Absent: the type of the model."
     )
@@ -142,6 +165,13 @@ class Training(Model):
             message="packing and paddingFree need a flash attention, or samples would see each other: set "
             "training.attention: flash_attn (it has to be in the image)",
             holds=lambda t: not (t.packing or t.padding_free) or t.attention in FLASH_ATTENTION,
+            field="attention",
+        ),
+        Rule(
+            cel="!(has(self.precision) && self.precision == 'fp32' && has(self.attention)"
+            " && self.attention.startsWith('flash_att'))",
+            message="a flash attention computes in 16 bits only: use precision: bf16 (or fp16), or attention: sdpa",
+            holds=lambda t: t.precision != "fp32" or t.attention not in FLASH_ATTENTION,
             field="attention",
         ),
         Rule(
