@@ -239,8 +239,12 @@ async def test_a_training_that_cannot_be_heard_says_so_and_is_taken_to_run() -> 
     assert harness.status["state"] == "Running"
 
 
-async def test_an_evicted_pod_is_replaced_in_the_same_job() -> None:
+@pytest.mark.parametrize("gone", [False, True])
+async def test_an_evicted_pod_is_replaced_in_the_same_job(*, gone: bool) -> None:
     harness = await started()
+    harness.say(phase=1, step=4, maxSteps=10)
+    await harness.look()
+    first = harness.kubernetes.pod_name
     harness.kubernetes.disrupt()
     harness.kubernetes.end(exit_code=75, message=termination("interrupted", "Interrupted"))
     await harness.look()
@@ -250,6 +254,10 @@ async def test_an_evicted_pod_is_replaced_in_the_same_job() -> None:
     harness.kubernetes.place()
     await harness.look()
     assert harness.status["state"] == "Resuming"
+    if gone:
+        harness.cluster.delete(names.POD, "team", first)
+        await harness.look()
+        assert harness.status["state"] == "Resuming"
     harness.kubernetes.run()
     harness.say(phase=1, step=5, maxSteps=10)
     await harness.look()

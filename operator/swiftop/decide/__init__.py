@@ -96,7 +96,7 @@ def _wait_for_nodes(facts: Facts) -> Verdict | None:
     volume = cause.reason == Reason.VOLUME_PENDING
     if volume and facts.observed.obstacle is not None:
         cause = facts.observed.obstacle
-    return Wait(Phase.PENDING, cause, _LOOK_AGAIN if volume else None, _again(facts))
+    return Wait(Phase.PENDING, cause, _LOOK_AT_EVENTS if volume else None, _again(facts))
 
 
 def _wait_for_containers(facts: Facts) -> Verdict | None:

@@ -297,6 +297,6 @@ def _state(verdict: Verdict, progress: Mapping[str, Any] | None, observed: Obser
     if verdict.phase is Phase.RUNNING:
         # Who cannot be heard is taken to train.
         return State.RUNNING if progress or not observed.reachable else State.PREPARING
-    if verdict.resuming:
+    if verdict.resuming or progress:  # the pod that got so far may be gone
         return State.RESUMING
     return State.PENDING if verdict.phase is Phase.PENDING else State.PREPARING
