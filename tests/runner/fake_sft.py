@@ -151,6 +151,17 @@ def stall() -> None:
     forever()
 
 
+def slow() -> None:
+    """ms-swift 3.7, with its default of five steps between two lines: the speed is in steps per second."""
+    for step in (1, 5, 10, 15, 20):
+        time.sleep(1.5)
+        line = {"loss": 1.0, "train_speed(iter/s)": 3.333, "global_step/max_steps": f"{step}/{TOTAL}"}
+        with (OUTPUT / "logging.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    save(TOTAL)
+    end(TOTAL)
+
+
 def evaluate() -> None:
     """A long evaluation: nothing in the log, but its bar moves."""
     train(1)
@@ -175,7 +186,7 @@ MODES = {
     "nothing": lambda: None,
     "sleep": forever,
     "env": lambda: print(*sys.argv, sorted(os.environ)),
-    **{f.__name__: f for f in (leak, orphans, torchrun, helper, killed, flush, stall, evaluate, fail)},
+    **{f.__name__: f for f in (leak, orphans, torchrun, helper, killed, flush, stall, slow, evaluate, fail)},
 }
 
 if __name__ == "__main__":

@@ -158,6 +158,15 @@ def test_a_stall_is_ended_and_an_evaluation_is_none(bench: Bench) -> None:
     assert bench.fake("evaluate", stallSeconds=2).end()[0] == 0
 
 
+def test_slow_steps_of_ms_swift_3_7_are_no_stall(bench: Bench) -> None:
+    run = bench.fake("slow", stallSeconds=1)
+    seen = run.wait_for_step(10)
+    assert round(seen["secondsPerStep"], 3) == 0.3
+    assert seen["etaSeconds"] == round(0.3 * (20 - seen["step"]))
+    code, message = run.end()
+    assert (code, message["outcome"]) == (0, "finished")
+
+
 def test_a_newer_execution_stops_the_older_one(bench: Bench) -> None:
     run = bench.fake("stall")
     run.wait_for_step(1)

@@ -13,6 +13,8 @@ from typing import Any, Optional
 
 ENV = "SWIFTOP_PLAN"
 TERMINATION_LOG = "/dev/termination-log"
+NVIDIA = "nvidia.com/gpu"
+DEFAULT_LOGGING_STEPS = 5  # ms-swift's own, in each of its releases
 
 
 class BadPlan(Exception):
@@ -35,11 +37,12 @@ class Plan:
     secret_env: tuple[str, ...] = ()
     swanlab_host: Optional[str] = None
     gpus: int = 0
+    gpu_resource: str = NVIDIA
     nodes: int = 1
     master_addr: Optional[str] = None
     cache_dir: Optional[str] = None
     stall_seconds: Optional[float] = None
-    logging_steps: int = 1
+    logging_steps: Optional[int] = DEFAULT_LOGGING_STEPS  # None: not by steps
     max_steps: Optional[int] = None
     min_free_bytes: int = 0
     port: int = 8080
@@ -50,12 +53,21 @@ class Plan:
     @property
     def world_size(self) -> int:
         """Processes of the whole run, as its own command says."""
-        return _flag(self.command, "--nproc_per_node", 1) * _flag(self.command, "--nnodes", 1)
+        return _count(self.command, "--nproc_per_node", 1) * _count(self.command, "--nnodes", 1)
 
     @property
     def elastic(self) -> bool:
         """Whether torchrun stands between the runner and the workers."""
         return "torch.distributed.run" in self.command
+
+    @property
+    def silent_evaluation(self) -> bool:
+        """Whether there are evaluations that show no progress bar: nothing is heard until such a one has ended."""
+        if _true(self.command, "--eval_use_evalscope"):
+            return True
+        evaluates = any(flag in self.command for flag in ("--val_dataset", "--cached_val_dataset"))
+        evaluates = evaluates or _value(self.command, "--split_dataset_ratio").strip("0.") != ""
+        return evaluates and (_true(self.command, "--streaming") or _true(self.command, "--disable_tqdm"))
 
 
 def parse(text: Optional[str]) -> Plan:
@@ -72,13 +84,13 @@ def parse(text: Optional[str]) -> Plan:
 
 
 def _plan(data: Mapping[str, Any]) -> Plan:
-    run, swanlab = data["run"], data.get("swanlab")
+    run, swanlab, command = data["run"], data.get("swanlab"), tuple(str(arg) for arg in data["command"])
     return Plan(
         namespace=str(run["namespace"]),
         name=str(run["name"]),
         uid=str(run["uid"]),
         attempt=int(run["attempt"]),
-        command=tuple(str(arg) for arg in data["command"]),
+        command=command,
         output_dir=str(data["outputDir"]),
         swift_version=data.get("swiftVersion") or None,
         resume=data.get("resume", "Auto") == "Auto",
@@ -86,11 +98,12 @@ def _plan(data: Mapping[str, Any]) -> Plan:
         secret_env=tuple(data.get("secretEnv") or ()),
         swanlab_host=swanlab["host"] if swanlab else None,
         gpus=int(data.get("gpus") or 0),
+        gpu_resource=str(data.get("gpuResource") or NVIDIA),
         nodes=int(data.get("nodes") or 1),
         master_addr=data.get("masterAddr") or None,
         cache_dir=data.get("cacheDir") or None,
         stall_seconds=data.get("stallSeconds"),
-        logging_steps=int(data.get("loggingSteps") or 1),
+        logging_steps=_logging_steps(command, data.get("loggingSteps")),
         max_steps=data.get("maxSteps"),
         min_free_bytes=int(data.get("minFreeBytes") or 0),
         port=int(data.get("port", 8080)),
@@ -109,10 +122,25 @@ def fill(command: tuple[str, ...], *, rank: int, master_addr: Optional[str]) -> 
     return tuple(values.get(arg, arg) for arg in command)
 
 
-def _flag(command: tuple[str, ...], flag: str, default: int) -> int:
+def _logging_steps(command: tuple[str, ...], asked: Optional[int]) -> Optional[int]:
+    if _value(command, "--logging_strategy") not in ("", "steps"):
+        return None
+    return int(asked or _count(command, "--logging_steps", DEFAULT_LOGGING_STEPS))
+
+
+def _value(command: tuple[str, ...], flag: str) -> str:
+    """What follows a flag, or stands behind its ``=``; empty without it."""
     for at, arg in enumerate(command):
         name, _, value = arg.partition("=")
         if name == flag:
-            text = value or (command[at + 1] if at + 1 < len(command) else "")
-            return int(text) if text.isdigit() else default
-    return default
+            return value or (command[at + 1] if at + 1 < len(command) else "")
+    return ""
+
+
+def _count(command: tuple[str, ...], flag: str, default: int) -> int:
+    text = _value(command, flag)
+    return int(text) if text.isdigit() else default
+
+
+def _true(command: tuple[str, ...], flag: str) -> bool:
+    return _value(command, flag).lower() in ("true", "1", "yes")

@@ -5,6 +5,9 @@ the beginning of an evaluation, which only the ``Val:`` bar shows; the output pu
 On a resume ms-swift appends, so reading starts at the end of what is there.
 The last line carries the whole log history, many MB after a long run: of each line only the first 64 KiB are kept,
 where all that matters stands.
+The speed is the log's own ``train_speed(s/it)``. ms-swift 3.7 writes ``train_speed(iter/s)`` instead, which counts the
+steps before a resume as if this execution had done them: what it tells is the time since the start, and the speed is
+that between two lines. Without either the runner's own clock tells the time.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import json
 import math
 import re
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -134,14 +138,18 @@ def number(value: Any) -> Optional[float]:
 class Tracker:
     """Follows one execution: feeds on lines of ``logging.jsonl`` and keeps the current ``Progress``."""
 
-    def __init__(self, reader: LineReader) -> None:
+    def __init__(self, reader: LineReader, clock: Callable[[], float] = time.monotonic) -> None:
         self.progress = Progress(updated=round(time.time()))
         self.loop_ended = False  # "train_runtime": the training loop ended by itself
         self.summary_seen = False  # the last line; written after an exception as well
         self.lines = 0
         self.train_lines = 0
+        self.evaluations = 0
         self.nan_lines = 0  # in a row
         self._reader = reader
+        self._clock = clock
+        self._start: Optional[int] = None  # the step that this execution began with
+        self._first: dict[bool, tuple[float, int]] = {}  # when which step was logged first, by whose clock
 
     def skip(self, offset: int) -> None:
         """Start behind what an earlier execution has logged."""
@@ -175,6 +183,7 @@ class Tracker:
             self.loop_ended = True
             now.phase = FINISHED
         elif "eval_loss" in data or "eval_runtime" in data:
+            self.evaluations += 1
             now.eval_loss = _or(number(data.get("eval_loss")), now.eval_loss)
             now.phase = TRAINING
         elif "loss" in data:
@@ -189,14 +198,28 @@ class Tracker:
         now = self.progress
         steps = _STEPS.match(str(data.get("global_step/max_steps", "")))
         if steps:
+            if self._start is None:
+                self._start = now.step or 0
             now.step, now.max_steps = int(steps.group(1)), int(steps.group(2))
+            now.seconds_per_step = _or(self._speed(data, now.step), now.seconds_per_step)
         now.epoch = _or(number(data.get("epoch")), now.epoch)
         now.memory_gib = _or(number(data.get("memory(GiB)")), now.memory_gib)
-        speed = number(data.get("train_speed(s/it)"))
-        if speed:
-            now.seconds_per_step = speed
         if now.seconds_per_step is not None and now.step is not None and now.max_steps is not None:
             now.eta_seconds = round(max(now.max_steps - now.step, 0) * now.seconds_per_step)
+
+    def _speed(self, data: dict[str, Any], step: int) -> Optional[float]:
+        """Mean seconds per step of this execution, None while nobody can tell."""
+        seconds, rate = number(data.get("train_speed(s/it)")), number(data.get("train_speed(iter/s)"))
+        if seconds:
+            return seconds
+        if not rate and self._first.get(True):
+            return None  # a line of an evaluation, between others that tell the speed
+        at = step / rate if rate else self._clock()
+        since, first = self._first.setdefault(bool(rate), (at, step))
+        if step > first:
+            return round((at - since) / (step - first), 6)
+        done = step - (self._start or 0)
+        return round(at / done, 6) if rate and done > 0 else None
 
 
 def _or(value: Optional[float], default: Optional[float]) -> Optional[float]:

@@ -91,7 +91,9 @@ class Supervisor:
         self._slow_look = self._next_line = 0.0
         self._saving: Optional[tuple[str, int, int]] = None
         self._evaluation_seen = False
-        self._watchdog = Watchdog(plan.stall_seconds, plan.logging_steps, plan.finish_timeout)
+        self._watchdog = Watchdog(
+            plan.stall_seconds, plan.logging_steps, plan.finish_timeout, silent_evaluation=plan.silent_evaluation
+        )
         self.ended_by: Optional[str] = None
         self.superseded = False
 
@@ -115,6 +117,8 @@ class Supervisor:
         now, tracker = time.monotonic(), self._tracker
         if tracker.poll() and tracker.train_lines:
             self._watchdog.sign_of_life(now)
+            if tracker.evaluations:
+                self._watchdog.evaluated(now)
         if tracker.summary_seen:
             self._watchdog.summary(now)
         if self._evaluation_seen:

@@ -3,7 +3,9 @@
 Three ways to hang or to run in vain:
 - no step for too long (a collective that never returns). The clock starts with the first logged step: loading and
   compiling take what they take. An evaluation or a save is a sign of life as long as it moves. The limit is never
-  below five logging intervals, so that slow steps are not taken for a stall;
+  below five logging intervals, nor below twice the longest silence that the training came back from, so that slow
+  steps are not taken for a stall. Nothing is called a stall while nobody can know how long a silence has to be: before
+  the speed is known, and before the first evaluation of a run whose evaluations show no progress bar;
 - the tracker's upload after the last step, which SwanLab waits for without end when its server is gone. The model is
   saved by then, so the run is finished;
 - a loss that is no number, several times in a row: the weights are lost, each further hour is wasted.
@@ -16,6 +18,7 @@ from typing import Optional
 
 STALLED, FLUSHING, NOT_A_NUMBER = "stalled", "flushing", "nan"
 LOGGING_INTERVALS = 5
+SILENCES = 2
 NAN_LINES = 5
 STOPPING_SECONDS = 15.0  # patience with the upload once the pod itself is asked to stop
 
@@ -25,14 +28,23 @@ class Watchdog:
     """Times are of one monotonic clock."""
 
     stall_seconds: Optional[float]
-    logging_steps: int
+    logging_steps: Optional[int]  # None: not logged by steps
     finish_timeout: float
+    silent_evaluation: bool = False  # one is to come that shows nothing until it ends
+    longest_silence: float = 0.0
     last_sign: Optional[float] = None
     summary_since: Optional[float] = None
 
     def sign_of_life(self, now: float) -> None:
         """A logged line, a moving evaluation or a growing checkpoint. Counts once training has begun."""
+        if self.last_sign is not None:
+            self.longest_silence = max(self.longest_silence, now - self.last_sign)
         self.last_sign = now
+
+    def evaluated(self, now: float) -> None:
+        """The result of an evaluation is there: how long its silence is has been seen."""
+        self.sign_of_life(now)
+        self.silent_evaluation = False
 
     def summary(self, now: float) -> None:
         """The last line of the log is there."""
@@ -41,9 +53,12 @@ class Watchdog:
 
     def limit(self, seconds_per_step: Optional[float]) -> Optional[float]:
         """Seconds without a sign that count as a stall, None when stalls are not watched."""
-        if self.stall_seconds is None:
+        if self.stall_seconds is None or self.silent_evaluation:
             return None
-        return max(self.stall_seconds, LOGGING_INTERVALS * self.logging_steps * (seconds_per_step or 0))
+        interval = (self.logging_steps or 0) * (seconds_per_step or 0)
+        if not interval and not self.longest_silence:
+            return None
+        return max(self.stall_seconds, LOGGING_INTERVALS * interval, SILENCES * self.longest_silence)
 
     def verdict(
         self, now: float, *, seconds_per_step: Optional[float], nan_lines: int, stopping: bool

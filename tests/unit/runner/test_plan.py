@@ -20,7 +20,8 @@ MINIMAL: dict[str, Any] = {
 def test_a_minimal_plan_has_defaults() -> None:
     plan = parse(json.dumps(MINIMAL))
     assert (plan.name, plan.attempt, plan.world_size, plan.elastic, plan.resume) == ("demo", 2, 1, False, True)
-    assert (plan.port, plan.progress_interval, plan.finish_timeout, plan.logging_steps) == (8080, 15, 300, 1)
+    assert (plan.port, plan.progress_interval, plan.finish_timeout, plan.logging_steps) == (8080, 15, 300, 5)
+    assert (plan.gpu_resource, plan.silent_evaluation) == ("nvidia.com/gpu", False)
 
 
 def test_a_full_plan() -> None:
@@ -41,6 +42,38 @@ def test_a_full_plan() -> None:
 def test_a_bad_plan_is_refused(text: str | None) -> None:
     with pytest.raises(BadPlan):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "asked", "expected"),
+    [
+        ("", None, 5),  # the default of ms-swift 3.7, 3.12 and 4.6
+        ("", 2, 2),
+        ("--logging_steps 20", None, 20),
+        ("--logging_strategy epoch", 2, None),
+        ("--logging_strategy steps --logging_steps 3", None, 3),
+    ],
+)
+def test_how_often_ms_swift_logs(words: str, asked: int | None, expected: int | None) -> None:
+    plan = parse(json.dumps({**MINIMAL, "command": words.split(), "loggingSteps": asked}))
+    assert plan.logging_steps == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--streaming true", False),
+        ("--val_dataset a", False),
+        ("--streaming true --val_dataset a", True),
+        ("--disable_tqdm true --split_dataset_ratio 0.05", True),
+        ("--disable_tqdm true --split_dataset_ratio 0.0", False),
+        ("--disable_tqdm true --split_dataset_ratio=0.5", True),
+        ("--disable_tqdm false --val_dataset a", False),
+        ("--eval_use_evalscope true", True),
+    ],
+)
+def test_evaluations_without_a_bar(words: str, expected: bool) -> None:
+    assert parse(json.dumps({**MINIMAL, "command": words.split()})).silent_evaluation is expected
 
 
 def test_placeholders_are_filled() -> None:

@@ -77,6 +77,58 @@ def test_a_whole_training(tmp_path: Path) -> None:
     assert not tracker.poll()
 
 
+def line_3_7(step: int, elapsed: float) -> str:
+    """A line of ms-swift 3.7.2 (swift/trainers/mixin.py and callback.py)."""
+    line = {
+        "loss": 1.3, "grad_norm": 0.97, "learning_rate": 0.0001, "memory(GiB)": 21.5,
+        "train_speed(iter/s)": round(step / elapsed, 6), "epoch": 0.1, "global_step/max_steps": f"{step}/100",
+        "percentage": f"{step}.00%", "elapsed_time": f"{elapsed:.0f}s", "remaining_time": "1h 39m 0s",
+    }  # fmt: skip
+    return json.dumps(line) + "\n"
+
+
+EVAL_3_7 = '{"eval_loss": 1.2, "eval_runtime": 9.5, "epoch": 0.1, "global_step/max_steps": "10/100"}\n'
+
+
+def test_the_speed_of_ms_swift_3_7(tmp_path: Path) -> None:
+    log = tmp_path / "logging.jsonl"
+    tracker = follow(log)
+    speeds = []
+    for text in (line_3_7(1, 90), line_3_7(5, 330), line_3_7(10, 630), EVAL_3_7):
+        with log.open("a") as file:
+            file.write(text)
+        tracker.poll()
+        speeds.append(tracker.progress.seconds_per_step and round(tracker.progress.seconds_per_step, 2))
+    assert speeds == [90, 60, 60, 60]  # the first step's time has the setup in it
+    assert (tracker.progress.memory_gib, tracker.evaluations) == (21.5, 1)
+    assert round(tracker.progress.eta_seconds or 0, -1) == 5400
+
+
+def test_a_resumed_3_7_does_not_count_the_steps_before(tmp_path: Path) -> None:
+    log = tmp_path / "logging.jsonl"
+    tracker = follow(log)
+    tracker.progress.step = 50
+    log.write_text(line_3_7(55, 330))
+    tracker.poll()
+    assert round(tracker.progress.seconds_per_step or 0) == 66
+    with log.open("a") as file:
+        file.write(line_3_7(60, 630))
+    tracker.poll()
+    assert round(tracker.progress.seconds_per_step or 0) == 60
+
+
+def test_a_log_without_speed_is_timed(tmp_path: Path) -> None:
+    log, now = tmp_path / "logging.jsonl", [100.0]
+    tracker = Tracker(LineReader(log), clock=lambda: now[0])
+    for step, time, speed in ((1, 100.0, None), (5, 104.0, 1.0), (10, 127.0, 3.0)):
+        now[0] = time
+        with log.open("a") as file:
+            file.write(json.dumps({"loss": 1.0, "global_step/max_steps": f"{step}/20"}) + "\n")
+        tracker.poll()
+        assert tracker.progress.seconds_per_step == speed
+    assert tracker.progress.eta_seconds == 30
+
+
 def test_json_names_are_those_of_the_contract(tmp_path: Path) -> None:
     assert list(follow(tmp_path / "x").progress.to_json()) == [
         "version", "updated", "phase", "step", "maxSteps", "epoch", "loss", "evalLoss", "learningRate", "gradNorm",

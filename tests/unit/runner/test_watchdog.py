@@ -24,9 +24,39 @@ def test_the_clock_starts_with_the_first_logged_step() -> None:
     assert ask(dog, 160) is None
 
 
-@pytest.mark.parametrize(("steps", "speed", "limit"), [(1, 1.0, 60), (10, 2.0, 100), (10, None, 60)])
-def test_slow_steps_are_not_a_stall(steps: int, speed: float | None, limit: float) -> None:
+@pytest.mark.parametrize(
+    ("steps", "speed", "limit"),
+    [(1, 1.0, 60), (10, 2.0, 100), (5, 60.0, 1500), (10, None, None), (None, 2.0, None)],
+)
+def test_slow_steps_are_not_a_stall(steps: int | None, speed: float | None, limit: float | None) -> None:
     assert Watchdog(60, steps, 300).limit(speed) == limit
+
+
+def test_a_healthy_training_of_slow_steps_lives() -> None:
+    """ms-swift 3.7 with its default of five steps between two lines, a minute each."""
+    dog = Watchdog(60, 5, 300)
+    for now in range(0, 3600, 300):
+        dog.sign_of_life(now)
+        assert [ask(dog, now + later, seconds_per_step=60.0) for later in (1, 150, 299, 301)] == [None] * 4
+    assert ask(dog, 3300 + 1501, seconds_per_step=60.0) == STALLED
+
+
+def test_the_limit_stays_above_a_silence_that_was_survived() -> None:
+    dog = Watchdog(60, None, 300)
+    dog.sign_of_life(0)
+    assert ask(dog, 1000) is None
+    dog.sign_of_life(1000)
+    assert ask(dog, 1000 + 1999) is None
+    assert ask(dog, 1000 + 2000) == STALLED
+
+
+def test_an_evaluation_without_a_bar_is_waited_for_once() -> None:
+    dog = Watchdog(60, 1, 300, silent_evaluation=True)
+    dog.sign_of_life(0)
+    assert ask(dog, 1e6) is None
+    dog.evaluated(400)
+    assert ask(dog, 400 + 799) is None
+    assert ask(dog, 400 + 800) == STALLED
 
 
 def test_nothing_is_watched_without_a_limit() -> None:
