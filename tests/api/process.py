@@ -63,6 +63,15 @@ class OperatorProcess:
             await self.process.wait()
         self._log.close()
 
+    async def refused(self, *arguments: str) -> tuple[int, str]:
+        """Exit code and log of a start with further arguments that ends by itself."""
+        command = (str(Path(sys.executable).parent / "swiftop"), "run", *self._arguments, *arguments)
+        process = await asyncio.create_subprocess_exec(*command, env=self._environment, stderr=self._log)
+        code = await asyncio.wait_for(process.wait(), 20)
+        told = self.log
+        self._log.close()
+        return code, told
+
     @property
     def process(self) -> asyncio.subprocess.Process:
         """The running process."""

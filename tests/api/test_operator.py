@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import yaml
 from swiftop import names
 from swiftop.app import EXIT_LEASE_LOST
 from swiftop.cluster import Cluster
+from swiftop.errors import AlreadyExists, Forbidden, NotFound, Transient
 from swiftop.lease import Timing
 from tests.api.gate import Gate
 from tests.api.process import OperatorProcess, eventually
+from tests.api.proxy import Proxy
 from tests.api.runs import run_of
 
 pytestmark = pytest.mark.cluster
@@ -140,34 +143,169 @@ async def test_broken_connections_are_mended(k8s: Cluster, kubeconfig: Path, nam
         assert await operator.healthy()
 
 
-async def test_the_rights_of_the_manifests_are_enough_and_hold_no_secrets(
-    cluster: Any, k8s: Cluster, kubeconfig: Path, namespace: str, tmp_path: Path
+async def test_a_leader_that_was_stopped_writes_nothing_after_its_lease_has_passed_on(
+    k8s: Cluster, kubeconfig: Path, namespace: str
 ) -> None:
-    for obj in manifests(namespace):
+    """As on a machine that was suspended: it wakes up with a full queue and answers on their way."""
+    async with OperatorProcess(kubeconfig, namespace) as leader:
+        await eventually(leader.leads, within=10)
+        async with OperatorProcess(kubeconfig, namespace) as standby:
+            await asyncio.gather(*(k8s.create(run_of(f"r{n}", namespace)) for n in range(60)))
+            leader.send(signal.SIGSTOP)
+            await eventually(standby.leads, within=20)
+            for n in range(60):
+                await started(k8s, namespace, f"r{n}", within=30)
+
+            async def explained() -> bool:
+                runs = await k8s.list(names.SFTRUN, namespace)
+                reasons = {c["reason"] for run in runs for c in run["status"]["conditions"] if c["type"] == "Scheduled"}
+                return reasons == {names.Reason.UNSCHEDULABLE}
+
+            await eventually(explained, within=60, every=0.5)
+            before, written = await versions(k8s, namespace), await standby.writes()
+            leader.send(signal.SIGCONT)
+            assert await leader.ended(within=10) == EXIT_LEASE_LOST
+            assert await versions(k8s, namespace) == before
+            assert await standby.writes() == written
+            assert await standby.leads()
+
+
+async def test_a_kill_of_the_api_server_is_outlived(
+    cluster: Any, k8s: Cluster, kubeconfig: Path, namespace: str
+) -> None:
+    async with OperatorProcess(kubeconfig, namespace) as leader:
+        await eventually(leader.leads, within=10)
+        async with OperatorProcess(kubeconfig, namespace) as standby:
+            cluster.signal("kube-apiserver", signal.SIGKILL)
+
+            async def is_back() -> bool:
+                try:
+                    await k8s.create(run_of("after", namespace))
+                except AlreadyExists:
+                    return True
+                except (Transient, Forbidden, NotFound):  # what a young API server knows comes bit by bit
+                    return False
+                return True
+
+            await eventually(is_back, within=120, every=0.5)
+            await started(k8s, namespace, "after", within=40)
+            assert await standby.healthy()
+            # It may have come back in time, or the leader has rightly made room.
+            assert leader.process.returncode in (None, EXIT_LEASE_LOST), leader.log
+
+
+async def test_an_error_within_a_watch_ends_the_process_and_hands_over(
+    k8s: Cluster, kubeconfig: Path, namespace: str
+) -> None:
+    async with Proxy(kubeconfig) as proxy, OperatorProcess(proxy.kubeconfig, namespace) as leader:
+        await k8s.create(run_of("before", namespace))
+        await started(k8s, namespace, "before", within=15)
+        async with OperatorProcess(kubeconfig, namespace) as standby:
+            await proxy.break_watches("sftruns", {"code": 500, "reason": "InternalError", "message": "etcd is lost"})
+            assert await leader.ended(within=10) == 1
+            assert "lease released" in leader.log
+            await k8s.create(run_of("after", namespace))
+            await started(k8s, namespace, "after", within=5)
+            assert await standby.leads()
+
+
+async def test_a_request_that_hangs_holds_up_no_successor(k8s: Cluster, kubeconfig: Path, namespace: str) -> None:
+    async with Proxy(kubeconfig) as proxy, OperatorProcess(proxy.kubeconfig, namespace) as leader:
+        await eventually(leader.leads, within=10)
+        proxy.hold = lambda request: request.method == "POST" and request.path.endswith("/jobs")
+        await k8s.create(run_of("a", namespace))
+        await asyncio.wait_for(proxy.held.wait(), 10)
+        async with OperatorProcess(kubeconfig, namespace):
+            leader.send(signal.SIGTERM)
+            await started(k8s, namespace, "a", within=4)
+            assert await leader.ended(within=5) == 0
+        assert "lease released" in leader.log
+
+
+async def test_without_its_lease_s_namespace_a_person_is_told_at_once(kubeconfig: Path, namespace: str) -> None:
+    operator = OperatorProcess(kubeconfig, namespace)
+    code, told = await operator.refused("--operator-namespace", "no-such-namespace")
+    assert code == 1
+    assert told.splitlines()[-1].startswith("error: the Lease swiftop cannot be made, its namespace no-such-namespace")
+    assert "Traceback" not in told
+
+
+async def test_the_rights_of_the_manifests_are_enough_and_hold_no_secrets(
+    cluster: Any, k8s: Cluster, kubeconfig: Path, namespace: str
+) -> None:
+    """Exactly those: what is granted and never used is noticed too."""
+    granted = manifests(namespace)
+    for obj in granted:
         cluster.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(obj))
     token = cluster.kubectl("create", "token", "swiftop", "-n", namespace).strip()
-    limited = with_token(kubeconfig, token, tmp_path / "kubeconfig")
     try:
-        async with OperatorProcess(limited, namespace) as operator:
-            await k8s.create(run_of("a", namespace))
-            volume = {"size": "1Gi", "accessMode": "ReadWriteMany"}
-            spread = run_of("b", namespace, output={"volume": volume}, resources={"gpus": 1, "nodes": 2})
-            await k8s.create(spread)
-            for name in ("a", "b"):
-                await started(k8s, namespace, name, within=10)
-            assert await k8s.get(names.SERVICE, namespace, "b") is not None
-            assert await k8s.get(names.PVC, namespace, "b-output") is not None
+        async with (
+            Proxy(kubeconfig, token=token) as proxy,
+            OperatorProcess(proxy.kubeconfig, namespace, SWIFTOP_PROGRESS_SECONDS="1") as operator,
+        ):
+            await everything(cluster, k8s, namespace)
+
+            def unused() -> set[tuple[str, str, str]]:
+                return granted_rights(granted) - proxy.rights - NOT_REQUESTS
+
+            async def all_used() -> bool:
+                return not unused()
+
+            with suppress(AssertionError):  # the line below says what is missing
+                await eventually(all_used, within=30)
+            assert unused() == set()
+            assert proxy.rights <= granted_rights(granted)
             assert "forbidden" not in operator.log.lower()
     finally:
         cluster.kubectl("delete", "clusterrole,clusterrolebinding", f"swiftop-{namespace}")
 
 
-def with_token(kubeconfig: Path, token: str, path: Path) -> Path:
-    """A kubeconfig like this one for the owner of a token."""
-    config = yaml.safe_load(kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": token}
-    path.write_text(yaml.safe_dump(config))
-    return path
+# An owner reference that blocks deletion asks for it, in clusters that enforce that.
+NOT_REQUESTS = {(names.GROUP, "sftruns/finalizers", "update")}
+
+
+def granted_rights(objects: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    """(group, resource, verb) of all rules."""
+    return {
+        (group, resource, verb)
+        for obj in objects
+        for rule in obj.get("rules", [])
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+async def everything(cluster: Any, k8s: Cluster, namespace: str) -> None:
+    """All that makes the operator ask the API server for something else."""
+    volume = {"size": "1Gi", "accessMode": "ReadWriteMany"}
+    spread = {"output": {"volume": volume}, "resources": {"gpus": 1, "nodes": 2}}
+    await k8s.create(run_of("a", namespace, lifecycle={"activeDeadlineSeconds": 5000}))
+    await k8s.create(run_of("b", namespace, **spread))
+    for name in ("a", "b"):
+        await started(k8s, namespace, name, within=10)
+    assert await k8s.get(names.SERVICE, namespace, "b") is not None
+    assert await k8s.get(names.PVC, namespace, "b-output") is not None
+    # A deadline changes, and a pod that runs without an address: its log is asked for.
+    change = {"spec": {"lifecycle": {"activeDeadlineSeconds": 7000}}}
+    cluster.kubectl("patch", "sftrun/a", "-n", namespace, "--type=merge", "-p", json.dumps(change))
+
+    async def pod_of_a() -> dict[str, Any] | None:
+        pods = await k8s.list(names.POD, namespace, {names.LABEL_NAME: "a"})
+        return pods[0] if pods else None
+
+    pod = await eventually(pod_of_a, within=20)
+    assert pod is not None
+    running = {"name": names.CONTAINER, "ready": True, "restartCount": 0, "image": "x", "imageID": "x"}
+    status = {"containerStatuses": [{**running, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}
+    await k8s.patch_status(pod, status, pod["metadata"]["resourceVersion"])
+    # A Job's name is taken by somebody else's, and a Job's pod is refused.
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}
+    meta, spec = {"name": "c-1", "namespace": namespace}, {"suspend": True, "template": template}
+    await k8s.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec})
+    cluster.kubectl("create", "quota", "none", "-n", namespace, "--hard=pods=0")
+    await k8s.create(run_of("d", namespace))
+    await k8s.create(run_of("c", namespace))
 
 
 def manifests(namespace: str) -> list[dict[str, Any]]:
