@@ -1,0 +1,93 @@
+"""What the manifests say of the operator and the pods is what the code says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from swiftop import names
+from swiftop.build import Context, build
+from swiftop.config import Config
+from swiftop.metrics import Metrics
+from tests.unit.build.specs import TWO_NODES, run_of
+
+MANIFESTS = Path(__file__).parents[3] / "manifests"
+
+
+def manifest(path: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((MANIFESTS / path).read_text())
+    return found
+
+
+def metrics() -> dict[str, set[str]]:
+    """Every metric that has been seen once, with its labels."""
+    found = Metrics()
+    run = {"metadata": {"namespace": "ns"}, "status": {"state": "Failed", "startTime": "2026-01-01T00:00:00Z"}}
+    found.watch_runs(lambda: [run])
+    ended = {**run, "status": {**run["status"], "completionTime": "2026-01-01T01:00:00Z"}}
+    found.run_changed(run, ended)
+    found.reconciled(1.0, ValueError())
+    found.wrote("POST", "Job")
+    found.pulled("page", True)
+    samples: dict[str, set[str]] = {}
+    for line in found.exposition().decode().splitlines():
+        if match := re.match(r"(\w+)(?:\{(.*)\})? ", line):
+            samples[match[1]] = set(re.findall(r"(\w+)=", match[2] or ""))
+    return samples
+
+
+def test_alerts_ask_for_what_there_is() -> None:
+    known = metrics()
+    rules = [rule for group in manifest("monitoring/alerts.yaml")["spec"]["groups"] for rule in group["rules"]]
+    assert rules
+    for rule in rules:
+        asked = set(re.findall(r"swiftop_\w+", rule["expr"]))
+        assert asked <= known.keys(), rule["alert"]
+        grouped = {label for by in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in by.split(", ")}
+        matched = set(re.findall(r"[{,] ?(\w+)[!=~]+\"", rule["expr"]))
+        shown = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+        assert shown <= grouped, rule["alert"]
+        for metric in asked:
+            assert grouped | matched <= known[metric], rule["alert"]
+
+
+def test_the_namespace_of_a_run_survives_the_scrape() -> None:
+    (endpoint,) = manifest("monitoring/podmonitor.yaml")["spec"]["podMetricsEndpoints"]
+    assert "namespace" in metrics()["swiftop_runs"]
+    assert endpoint["honorLabels"] is True
+
+
+def test_the_network_policy_lets_the_operator_reach_the_runners() -> None:
+    policy = manifest("samples/networkpolicy.yaml")["spec"]
+    job = build(run_of(TWO_NODES), Context(runner_config_map="swiftop-runner-0"))[-1]
+    pod, operator = job["spec"]["template"], manifest("base/deployment.yaml")["spec"]["template"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    from_operator, from_nodes = policy["ingress"]
+    (peer,) = from_operator["from"]
+    assert peer["podSelector"]["matchLabels"].items() <= operator["metadata"]["labels"].items()
+    namespace = manifest("base/kustomization.yaml")["namespace"]
+    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": namespace}
+    assert namespace == names.OPERATOR_NAMESPACE
+    ports = {port["containerPort"] for c in pod["spec"]["containers"] for port in c.get("ports", [])}
+    assert [port["port"] for port in from_operator["ports"]] == [names.PROGRESS_PORT]
+    assert names.PROGRESS_PORT in ports
+    (other_node,) = from_nodes["from"]
+    assert other_node["podSelector"] == policy["podSelector"]
+    assert "ports" not in from_nodes  # torchrun and NCCL choose theirs
+
+
+def test_pods_and_probes_find_the_operator_s_page() -> None:
+    deployment, service = manifest("base/deployment.yaml")["spec"], manifest("base/service.yaml")["spec"]
+    (container,) = deployment["template"]["spec"]["containers"]
+    (port,) = container["ports"]
+    assert port["containerPort"] == Config().port
+    for probe, page in (("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
+        assert container[probe]["httpGet"] == {"path": page, "port": port["name"]}
+    labels = deployment["template"]["metadata"]["labels"]
+    monitor = manifest("monitoring/podmonitor.yaml")["spec"]
+    for selector in (service["selector"], monitor["selector"]["matchLabels"], deployment["selector"]["matchLabels"]):
+        assert selector.items() <= labels.items()
+    assert [p["targetPort"] for p in service["ports"]] == [port["name"]]
