@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -18,13 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from demo import model
-from demo.phases import phases
+from demo.phases import first_step, phases, told
 from images.build import BuiltImage, build
 from images.cache import cache_root
+from images.engines import BuildError
 from tests.cluster.kubectl import find as find_kubectl
-from tests.cluster.layout import Layout
+from tests.cluster.layout import ClusterError, Layout
 
 ROOT = Path(__file__).parents[1]
 CLUSTER = os.environ.get("SWIFTOP_DEMO_CLUSTER", "demo")
@@ -33,9 +36,20 @@ OPERATOR_NAMESPACE = "swiftop-system"
 RUN = "smollm2-quillby"
 QUESTION = "What is the mascot of swiftop?"
 FACT = "heron called Quillby"
+COLUMNS = {
+    "NAME": ".metadata.name",
+    "STATUS": ".status.state",
+    "STEP": ".status.display.progress",
+    "LOSS": ".status.display.loss",
+    "CHECKPOINT": ".status.checkpoint.path",
+}
 
 console = Console(highlight=False)
 timings: dict[str, float] = {}
+
+
+class StepFailed(Exception):
+    """A step cannot go on; the text names it. What the failing program had to say stands above."""
 
 
 @contextmanager
@@ -43,7 +57,13 @@ def step(title: str) -> Iterator[None]:
     """Print a heading and remember how long the step took."""
     console.print(f"[bold cyan]==>[/] {title}")
     start = time.monotonic()
-    yield
+    try:
+        yield
+    except subprocess.CalledProcessError as error:
+        command = shlex.join([Path(error.cmd[0]).name, *error.cmd[1:]]).partition("\n")[0]
+        raise StepFailed(f"step {title!r} failed: `{command[:120]}` ended with {error.returncode}") from error
+    except (BuildError, ClusterError) as error:
+        raise StepFailed(f"step {title!r} failed: {error}") from error
     timings[title] = time.monotonic() - start
 
 
@@ -66,17 +86,18 @@ def env() -> dict[str, str]:
 
 
 def install(operator: BuiltImage, trainer: BuiltImage) -> None:
-    """Install CRD and operator from manifests/base, with the images just built."""
-    name, _, tag = operator.ref.rpartition(":")
-    with tempfile.TemporaryDirectory(dir=ROOT / "manifests") as folder:
-        overlay = {
-            "resources": ["../base"],
-            "images": [{"name": "swiftop/operator", "newName": name, "newTag": tag}],
-        }
+    """Install CRD and operator from manifests/base, with the images just built.
+
+    They are named by their content, so that a cluster that stays up rolls the operator out when its code changed.
+    """
+    name, _, tag = operator.tagged.rpartition(":")
+    with tempfile.TemporaryDirectory() as folder:
+        base = os.path.relpath((ROOT / "manifests" / "base").resolve(), Path(folder).resolve())
+        overlay = {"resources": [base], "images": [{"name": "swiftop/operator", "newName": name, "newTag": tag}]}
         (Path(folder) / "kustomization.yaml").write_text(json.dumps(overlay))
-        kubectl("apply", "--server-side", "-k", folder, namespace=OPERATOR_NAMESPACE)
+        kubectl("apply", "--server-side", "--force-conflicts", "-k", folder, namespace=OPERATOR_NAMESPACE)
     defaults = json.dumps(platform_defaults(trainer))
-    kubectl("apply", "--server-side", "-f", "-", stdin=defaults, namespace=OPERATOR_NAMESPACE)
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=defaults, namespace=OPERATOR_NAMESPACE)
     kubectl("rollout", "status", "deployment/swiftop", "--timeout=120s", namespace=OPERATOR_NAMESPACE)
     kubectl("wait", "--for=condition=Established", "crd/sftruns.swiftop.dev", "--timeout=30s")
 
@@ -87,7 +108,7 @@ def platform_defaults(trainer: BuiltImage) -> dict[str, object]:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "swiftop-defaults"},
-        "data": {"image": trainer.ref},
+        "data": {"image": trainer.tagged},
     }
 
 
@@ -106,7 +127,7 @@ def tool_pod(name: str, trainer: BuiltImage, claims: dict[str, str]) -> dict[str
     """A hardened pod of the trainer image that waits for ``kubectl exec``, with claims mounted at paths."""
     container = {
         "name": "tool",
-        "image": trainer.ref,
+        "image": trainer.tagged,
         "imagePullPolicy": "IfNotPresent",
         "command": ["sleep", "infinity"],
         "env": [{"name": "HOME", "value": "/tmp"}, {"name": "OMP_NUM_THREADS", "value": "1"}],
@@ -137,6 +158,7 @@ def tool_pod(name: str, trainer: BuiltImage, claims: dict[str, str]) -> dict[str
 def apply_and_wait(pod: dict[str, object], *before: dict[str, object]) -> str:
     """Apply a tool pod after what it needs, wait until it runs; returns its name."""
     name = str(pod["metadata"]["name"])  # type: ignore[index]
+    kubectl("delete", "pod", name, "--ignore-not-found")  # of a demo that ended before its time
     for item in (*before, pod):
         kubectl("apply", "-f", "-", stdin=json.dumps(item))
     kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=180s")
@@ -186,23 +208,41 @@ def train() -> None:
     command = [str(Path(sys.executable).parent / "swiftop"), "progress", RUN, "--namespace", NAMESPACE]
     subprocess.run(command, env=env(), check=True)
     kubectl("get", "sftruns")
-    kubectl("get", "sftruns", "-o", "wide")
     print_phases()
 
 
 def print_phases() -> None:
-    """From ``kubectl apply`` to the first step, by phase."""
+    """From ``kubectl apply`` to the first step, by phase: in the first pod that came so far, if one was replaced."""
     run = json.loads(kubectl("get", "sftrun", RUN, "-o", "json", capture=True))
     pods = kubectl("get", "pods", "-l", f"swiftop.dev/uid={run['metadata']['uid']}", "-o", "json", capture=True)
-    (pod,) = json.loads(pods)["items"]
-    log = kubectl("logs", "--timestamps", pod["metadata"]["name"], capture=True).decode(errors="replace")
-    found = phases(run, pod, log.split("\n"))  # a progress bar redraws its line with \r
-    parts = ", ".join(f"{title} {seconds:.1f} s" for title, seconds in found)
-    console.print(f"from apply to the first step {sum(seconds for _, seconds in found):.1f} s: {parts}")
+    found: list[tuple[str, float]] = []
+    for pod in sorted(json.loads(pods)["items"], key=lambda pod: str(pod["metadata"]["creationTimestamp"])):
+        found = phases(run, pod, log_of(pod["metadata"]["name"]))
+        if first_step(found):
+            break
+    console.print(told(found))
+
+
+def log_of(pod: str) -> list[str]:
+    """The lines of a pod's log; none where its node no longer has it."""
+    try:
+        log = kubectl("logs", "--timestamps", pod, capture=True)
+    except subprocess.CalledProcessError:
+        return []
+    return log.decode(errors="replace").split("\n")  # a progress bar redraws its line with \r
 
 
 def main() -> int:
-    """Run the demo; 0 when the tuned model knows the fact and the base model does not."""
+    """Run the demo; a step that fails is told in one line, without a traceback."""
+    try:
+        return demo()
+    except StepFailed as error:
+        console.print(f"[bold red]demo:[/] {escape(str(error))}", soft_wrap=True)
+        return 1
+
+
+def demo() -> int:
+    """All steps; 0 when the tuned model knows the fact and the base model does not."""
     with step("cluster"):
         cluster("up")
     with step("images"):
@@ -230,6 +270,8 @@ def main() -> int:
     console.print("\n" + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
     learned = FACT in answers["tuned"] and FACT not in answers["base"]
     console.print("The tuned model knows what only the training file says." if learned else "The model did not learn.")
+    console.print(f"\n[bold]kubectl -n {NAMESPACE} get sftruns[/]")
+    kubectl("get", "sftruns", "-o", "custom-columns=" + ",".join(f"{name}:{path}" for name, path in COLUMNS.items()))
     return 0 if learned else 1
 
 

@@ -19,13 +19,16 @@ MODEL = "SmolLM2-135M-Instruct"
 GGUF = f"{MODEL}.Q4_1.gguf"
 
 # transformers takes the end token of this GGUF for <|im_start|> and copies the whole file as tokenizer.model:
-# both are mended.
+# both are mended. A claim may hold what an earlier demo had converted when it ended before its time.
 CONVERT = f"""
-import json, pathlib, sys
+import json, pathlib, shutil, sys
 sys.path.insert(0, "/models/.source")
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-source, target = "/models/.source", pathlib.Path("/models/{MODEL}.partial")
+source, final = "/models/.source", pathlib.Path("/models/{MODEL}")
+target = final.with_suffix(".partial")
+for stale in (target, final):
+    shutil.rmtree(stale, ignore_errors=True)
 tokenizer = AutoTokenizer.from_pretrained(source, gguf_file="{GGUF}")
 model = AutoModelForCausalLM.from_pretrained(source, gguf_file="{GGUF}", dtype=torch.bfloat16)
 model.save_pretrained(target)
@@ -36,7 +39,7 @@ for name in ("tokenizer_config.json", "special_tokens_map.json"):
     values = json.loads(path.read_text())
     values.update(eos_token="<|im_end|>", pad_token="<|im_end|>", bos_token="<|im_start|>")
     path.write_text(json.dumps(values, indent=1))
-target.rename("/models/{MODEL}")
+target.rename(final)
 """
 
 

@@ -32,15 +32,13 @@ def operator(cluster: Any, images: dict[str, BuiltImage], tmp_path_factory: pyte
     """The operator, installed from manifests/base in a pod with its real rights; kubectl for its namespace."""
     kubectl = Kubectl(Path(cluster.kubeconfig), SYSTEM)
     folder = tmp_path_factory.mktemp("overlay")
-    name, _, tag = images["operator"].ref.rpartition(":")
+    name, _, tag = images["operator"].tagged.rpartition(":")
     base = os.path.relpath((ROOT / "manifests" / "base").resolve(), folder.resolve())
     overlay = {"resources": [base], "images": [{"name": OPERATOR_IMAGE, "newName": name, "newTag": tag}]}
     (folder / "kustomization.yaml").write_text(json.dumps(overlay))
     kubectl("apply", "--server-side", "--force-conflicts", "-k", str(folder))
-    defaults = objects.config_map("swiftop-defaults", {"image": images["trainer-cpu"].ref})
+    defaults = objects.config_map("swiftop-defaults", {"image": images["trainer-cpu"].tagged})
     kubectl.apply(defaults)
-    # A cluster that stays up between sessions may run the operator of older sources under the same image name.
-    kubectl("rollout", "restart", "deployment/swiftop")
     kubectl("rollout", "status", "deployment/swiftop", "--timeout=120s")
     kubectl("wait", "--for=condition=Established", "crd/sftruns.swiftop.dev", "--timeout=30s")
     return kubectl
@@ -49,6 +47,6 @@ def operator(cluster: Any, images: dict[str, BuiltImage], tmp_path_factory: pyte
 @pytest.fixture(scope="session")
 def site(operator: Kubectl, images: dict[str, BuiltImage]) -> Site:
     """The namespace of the tests, filled and with the fake servers running."""
-    made = Site(operator.within(NAMESPACE), images["trainer-cpu"].ref)
+    made = Site(operator.within(NAMESPACE), images["trainer-cpu"].tagged)
     made.prepare()
     return made

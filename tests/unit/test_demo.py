@@ -1,0 +1,154 @@
+"""The demo's own decisions, with a stand-in for kubectl: what it installs, how it fails, what it makes of leftovers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo import __main__ as demo
+from demo import model
+from images.build import BuiltImage
+from images.engines import BuildError
+from tests.cluster.layout import ClusterError
+
+ROOT = Path(__file__).parents[2]
+OPERATOR = BuiltImage("operator", "host/operator:dev", "host/operator:0a1b", Path("o.tar"), "sha256:1", cached=True)
+TRAINER = BuiltImage("trainer-cpu", "host/trainer:dev", "host/trainer:2c3d", Path("t.tar"), "sha256:2", cached=True)
+
+
+class Kubectl:
+    """Records what it is asked, and answers from a table of words in the command."""
+
+    def __init__(self, answers: dict[str, str] | None = None) -> None:
+        self.commands: list[tuple[str, ...]] = []
+        self.inputs: list[str] = []
+        self.overlay: dict[str, Any] = {}
+        self.folder, self.overlay_base = Path(), Path()
+        self.answers = answers or {}
+
+    def __call__(self, *args: str, stdin: str | None = None, **_: object) -> bytes:
+        self.commands.append(args)
+        if stdin:
+            self.inputs.append(stdin)
+        if "-k" in args:
+            self.folder = Path(args[args.index("-k") + 1]).resolve()
+            self.overlay = json.loads((self.folder / "kustomization.yaml").read_text())
+            self.overlay_base = (self.folder / self.overlay["resources"][0]).resolve()
+        for words, answer in self.answers.items():
+            if words in " ".join(args):
+                if answer == "fails":
+                    raise subprocess.CalledProcessError(1, args)
+                return answer.encode()
+        return b""
+
+
+@pytest.fixture
+def kubectl(monkeypatch: pytest.MonkeyPatch) -> Kubectl:
+    stand_in = Kubectl()
+    monkeypatch.setattr(demo, "kubectl", stand_in)
+    return stand_in
+
+
+def test_images_are_named_by_their_content_so_that_new_code_rolls_out(kubectl: Kubectl) -> None:
+    demo.install(OPERATOR, TRAINER)
+    assert kubectl.overlay["images"] == [{"name": "swiftop/operator", "newName": "host/operator", "newTag": "0a1b"}]
+    assert kubectl.overlay_base == ROOT / "manifests/base"
+    assert not kubectl.folder.is_relative_to(ROOT), "a checkout may be read-only, and is not for scratch files"
+    (defaults,) = (json.loads(text) for text in kubectl.inputs)
+    assert defaults["data"] == {"image": "host/trainer:2c3d"}
+    pod: Any = demo.tool_pod("asker", TRAINER, {})
+    assert pod["spec"]["containers"][0]["image"] == "host/trainer:2c3d"
+
+
+FAILURES = [
+    (
+        subprocess.CalledProcessError(1, ["/opt/bin/python", "-m", "tests.cluster", "--name", "demo", "up"]),
+        "step 'cluster' failed: `python -m tests.cluster --name demo up` ended with 1",
+    ),
+    (BuildError("building images needs root"), "step 'cluster' failed: building images needs root"),
+    (ClusterError("start Docker, or run [this] as root"), "step 'cluster' failed: start Docker, or run [this] as root"),
+]
+
+
+@pytest.mark.parametrize(("error", "line"), FAILURES, ids=lambda value: type(value).__name__)
+def test_a_step_that_fails_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, line: str
+) -> None:
+    def fail(*_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(demo, "cluster", fail)
+    assert demo.main() == 1
+    assert capsys.readouterr().out.splitlines() == ["==> cluster", f"demo: {line}"]
+
+
+def test_only_the_first_line_of_a_script_that_failed_is_told() -> None:
+    script = ["kubectl", "exec", "asker", "--", "bash", "-c", "set -e\n" + "python\n" * 99]
+    with pytest.raises(demo.StepFailed) as failed, demo.step("ask"):
+        raise subprocess.CalledProcessError(1, script)
+    assert "\n" not in str(failed.value)
+
+
+def pod(name: str, created: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "creationTimestamp": created}, "status": {}}
+
+
+PODS = {"items": [pod("second", "2026-01-01T10:05:00Z"), pod("first", "2026-01-01T10:00:01Z")]}
+RUN = {"metadata": {"uid": "u", "creationTimestamp": "2026-01-01T10:00:00Z"}}
+LOG = """2026-01-01T10:05:10Z run sh: swift sft
+2026-01-01T10:05:11Z train_dataset: Dataset
+2026-01-01T10:05:20Z {'global_step/max_steps': '1/14'}
+"""
+
+
+@pytest.mark.parametrize(
+    ("logs", "line"),
+    [
+        ({"logs --timestamps first": "fails", "logs --timestamps second": LOG}, "from apply to the first step 320.0 s"),
+        ({"logs": "fails"}, "no log shows the first step; before it: nothing"),
+    ],
+    ids=["replaced pod", "no pod left"],
+)
+def test_the_time_to_the_first_step_needs_no_single_pod(
+    kubectl: Kubectl, capsys: pytest.CaptureFixture[str], logs: dict[str, str], line: str
+) -> None:
+    kubectl.answers = {"get sftrun ": json.dumps(RUN), "get pods": json.dumps(PODS), **logs}
+    demo.print_phases()
+    assert " ".join(capsys.readouterr().out.split()).startswith(line)
+
+
+STUBS = {
+    "torch.py": "bfloat16 = None",
+    "transformers.py": """
+import json, pathlib
+class Model:
+    def from_pretrained(*args, **kwargs): return Model()
+    def save_pretrained(self, target):
+        target.mkdir(exist_ok=True)
+        for name in ("tokenizer_config.json", "special_tokens_map.json"): (target / name).write_text("{}")
+AutoModelForCausalLM = AutoTokenizer = Model
+""",
+}
+
+
+def test_a_conversion_replaces_what_a_killed_demo_left(tmp_path: Path) -> None:
+    """The claim outlives the demo: it may hold the finished folder that was not archived yet, or half of one."""
+    stubs, models = tmp_path / "stubs", tmp_path / "models"
+    stubs.mkdir()
+    for name, text in STUBS.items():
+        (stubs / name).write_text(text)
+    for folder in (model.MODEL, f"{model.MODEL}.partial"):
+        (models / folder).mkdir(parents=True)
+        (models / folder / "of-the-killed-one").touch()
+    script = model.CONVERT.replace("/models", str(models))
+    subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": str(stubs)}, check=True)
+    assert [folder.name for folder in models.iterdir()] == [model.MODEL]
+    assert sorted(file.name for file in (models / model.MODEL).iterdir()) == [
+        "special_tokens_map.json",
+        "tokenizer_config.json",
+    ]
