@@ -92,7 +92,8 @@ class Lease:
     async def acquire(self, *, patient: bool = True) -> None:
         """Return once the Lease is ours. A standby without an API server is a healthy standby, and waits.
 
-        One that the API server refuses waits too, less and less often, or is told so by ``LeaseRefused``.
+        One that the API server refuses waits too, less and less often; an impatient one is told by ``LeaseRefused``,
+        unless it was let in before: an API server that has just started knows its rules bit by bit.
         """
         log.info("waiting for the lease %s/%s as %s", *self._place, self._identity)
         pause = self._timing.poll
@@ -103,7 +104,7 @@ class Lease:
                         self.obstacle = ""
                         log.info("lease acquired")
                         return
-                self.obstacle, pause = "", self._timing.poll
+                self.obstacle, pause, patient = "", self._timing.poll, True
             except (Forbidden, NotFound, Refused) as error:
                 self.obstacle = self._hint(error)
                 if not patient:

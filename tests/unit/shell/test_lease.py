@@ -207,6 +207,21 @@ def test_a_refused_candidate_says_so_and_asks_less_and_less_often(
     run(scenario())
 
 
+def test_an_impatient_standby_outlives_a_refusal_that_comes_later() -> None:
+    async def scenario() -> None:
+        api = Api()
+        await candidate(api, "a").acquire()
+        waiting = asyncio.create_task(candidate(api, "b").acquire(patient=False))
+        await asyncio.sleep(5)
+        api.error = Forbidden("no rules are loaded yet")
+        await asyncio.sleep(60)
+        assert not waiting.done()
+        api.error = None
+        await asyncio.wait_for(waiting, Timing().longest_poll + Timing().duration + Timing().poll)
+
+    run(scenario())
+
+
 def test_a_standby_names_the_leader_once(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         api = Api()
