@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.metadata
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import cast
 
 PACKAGES = (
@@ -25,6 +27,8 @@ PACKAGES = (
     "flash-attn",
     "liger-kernel",
 )
+# What the base brings and nothing may replace: parts of it are compiled against each other.
+OF_THE_BASE = re.compile(r"torch|torchvision|torchaudio|triton|vllm|nvidia-[a-z0-9-]+")
 # What each feature imports. flash_attn_2_cuda is the compiled part of flash-attn 2 (flash_attn_cuda was version 1's).
 FEATURES = {
     "training": ("torch", "swift.pipelines"),
@@ -39,6 +43,26 @@ ADVICE = {
     "DeepSpeed": "give another version: --build-arg DEEPSPEED_VERSION=X",
     "liger kernels": "give another version: --build-arg LIGER_VERSION=X",
 }
+
+
+def frozen() -> dict[str, str]:
+    """What is installed of these, from its metadata: `pip freeze` hides the version of what came from a URL."""
+    found: dict[str, str] = {}
+    for distribution in importlib.metadata.distributions():
+        name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
+        if OF_THE_BASE.fullmatch(name):
+            found.setdefault(name, distribution.version)  # the first is the one that is imported
+    return dict(sorted(found.items()))
+
+
+def replaced(before: str, now: dict[str, str]) -> list[str]:
+    """What is no longer as it was; `before` is the text that `--freeze` printed."""
+    pairs = [line.split("==", 1) for line in before.splitlines()]
+    return [
+        f"{name} of the base was {version}, now it is {now.get(name, 'gone')}: give versions that fit the base"
+        for name, version in pairs
+        if now.get(name) != version
+    ]
 
 
 def version_of(package: str) -> str | None:
@@ -87,7 +111,14 @@ def main(words: list[str] | None = None) -> int:
     """Print the versions, then the problems; 1 when there are any."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--swift", help="the ms-swift version that must be installed")
+    parser.add_argument(
+        "--freeze", action="store_true", help="only print what must not be replaced, as pip constraints"
+    )
+    parser.add_argument("--base", type=Path, help="what --freeze printed before anything was installed")
     options = parser.parse_args(words)
+    if options.freeze:
+        sys.stdout.write("".join(f"{name}=={version}\n" for name, version in frozen().items()))
+        return 0
     versions = {package: version_of(package) for package in PACKAGES}
     cuda = cuda_of_torch()
     facts = {"python": sys.version.split()[0], **versions, "CUDA of torch": cuda}
@@ -95,6 +126,7 @@ def main(words: list[str] | None = None) -> int:
     sys.stdout.flush()
     failures = {module: failure_of(module) for modules in FEATURES.values() for module in modules}
     found = problems(versions, cuda, failures, options.swift)
+    found += replaced(options.base.read_text(), frozen()) if options.base else []
     sys.stderr.write("".join(f"FAILED: {problem}\n" for problem in found))
     return 1 if found else 0
 
