@@ -25,6 +25,7 @@ is read live, a missing Job is looked up live before the run is failed for it, a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -95,6 +96,7 @@ class Reconciler:
         self._with_runner: set[str] = set()  # namespaces that are known to have the runner
         self._defaults: dict[str, tuple[float, Defaults]] = {}  # namespace -> read when, content
         self._events: dict[tuple[str, str], tuple[float, dict[str, list[Object]]]] = {}  # kind, namespace -> by UID
+        self._one_list = asyncio.Lock()  # of events at a time: who waits for it finds its answer there
         self._memory: dict[Key, _Memory] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -181,7 +183,9 @@ class Reconciler:
         question = question_of(observed, claim, now=self._clock())
         if question is None:
             return observed
-        return replace(observed, obstacle=obstacle_of(question, await self._events_about(question, namespace)))
+        async with self._one_list:
+            events = await self._events_about(question, namespace)
+        return replace(observed, obstacle=obstacle_of(question, events))
 
     async def _events_about(self, question: Question, namespace: str) -> Sequence[Object]:
         """One LIST serves all runs of a namespace for some seconds: any LIST of events reads them all on the server."""

@@ -297,6 +297,8 @@ INVALID_ARGUMENTS = Cause(
         r"ArgumentError",
         r"HfArgumentParser",
         r"Please use one of",
+        r"is not a valid \w+, please select one of",
+        r"(template|model)_type: '[^']*' not in \[",
     ),
 )
 COLLECTIVE_FAILED = Cause(

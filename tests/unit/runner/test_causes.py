@@ -30,6 +30,8 @@ TEXTS = [
     ("huggingface_hub.errors.RepositoryNotFoundError: 404 Client Error. https://hf.co/api/models/a/b", "ModelNotFound"),
     ("ValueError: remaining_argv: ['--foo_bar', '1']", "InvalidArguments"),
     ("sft.py: error: argument --swanlab_mode/--swanlab-mode: invalid choice: 'offline'", "InvalidArguments"),
+    ("ValueError: template_type: 'nothing' not in ['chatml', 'dummy']", "InvalidArguments"),
+    ("ValueError: nothing is not a valid SchedulerType, please select one of ['linear']", "InvalidArguments"),
     ("datasets.exceptions.DatasetGenerationError: An error occurred while generating the dataset", "DatasetFormat"),
     (
         'ValueError: The "packing" feature requires a flash attention implementation. Please use one of: "flash_attn"',
