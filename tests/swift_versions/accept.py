@@ -2,11 +2,11 @@
 
 Nothing of swiftop runs in here, only tests/fakes and ms-swift. One process takes the whole list, because importing
 ms-swift takes ten seconds and one argument object a few hundredths. The machine has no GPU, so one question is answered
-in a GPU's place: whether bf16 is supported. Everything else is ms-swift's own: parsing, `__post_init__`, the model's
-files, the DeepSpeed configuration.
+in a GPU's place: whether bf16 is supported; and bitsandbytes, of which only the version is asked for, seems installed.
+Everything else is ms-swift's own: parsing, `__post_init__`, the model's files, the DeepSpeed configuration.
 
 Input: a JSON list of argument lists. Output, after a line `RESULTS`: a JSON list of {"error": …} or of what the object
-resolved to.
+resolved to, in our words and by the names of the flags that were given.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ tiny_model = importlib.import_module("tiny_model")
 
 # The paths of a pod, moved below the one folder that is writable here.
 MODELS = {"tiny": "bfloat16", "tiny-fp16": "float16", "tiny-fp32": "float32"}  # claim: type of the weights
-DEEPSPEED_FILE = Path("/tmp/swiftop/files/ds.json")
+ADAPTER = Path("/tmp/models/tiny/adapter/adapter_config.json")
 DEEPSPEED = {"zero_optimization": {"stage": 1}, "train_micro_batch_size_per_gpu": "auto", "train_batch_size": "auto"}
+FILES = {"ds.json": json.dumps(DEEPSPEED), "prompt.txt": "Be brief.", "plugin.py": ""}
 
 
 def argument_class():
@@ -43,6 +44,14 @@ def pretend_bf16() -> None:
     for name in ("is_torch_bf16_gpu_available", "is_torch_bf16_available"):
         if hasattr(module, name):
             setattr(module, name, lambda *_args, **_kwargs: True)
+
+
+def pretend_bitsandbytes() -> None:
+    """An installed package without content."""
+    metadata = Path("/tmp/installed/bitsandbytes-0.48.0.dist-info/METADATA")
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Metadata-Version: 2.1\nName: bitsandbytes\nVersion: 0.48.0\n")
+    sys.path.append("/tmp/installed")
 
 
 def forget_process_state() -> None:
@@ -66,8 +75,11 @@ def resolve(cls, parse, argv):
         forget_process_state()
     if remaining:
         return {"error": f"remaining_argv: {remaining}"}
-    zero = (args.deepspeed or {}).get("zero_optimization", {})
+    zero, quantization = (args.deepspeed or {}).get("zero_optimization", {}), args.get_quantization_config()
+    flags = [word[2:].split("=")[0] for word in argv if word.startswith("--")]
     return {
+        **{flag: getattr(args, flag, "no such attribute") for flag in flags},
+        "quantization": quantization and type(quantization).__name__,
         "tuner": getattr(args, "tuner_type", None) or getattr(args, "train_type", None),
         "dtype": str(args.torch_dtype).replace("torch.", ""),
         "fp16": bool(args.training_args.fp16),
@@ -85,13 +97,18 @@ def main() -> None:
         tiny_model.write_model(
             Path("/tmp/models") / claim / tiny_model.MODEL_NAME, tiny_model.conversations(), dtype=dtype
         )
-    DEEPSPEED_FILE.parent.mkdir(parents=True)
-    DEEPSPEED_FILE.write_text(json.dumps(DEEPSPEED))
+    ADAPTER.parent.mkdir()
+    ADAPTER.write_text("{}")
+    for name, text in FILES.items():
+        file = Path("/tmp/swiftop/files") / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
     cls, parse = argument_class()
     pretend_bf16()
+    pretend_bitsandbytes()
     results = [resolve(cls, parse, argv) for argv in commands]
     print("RESULTS")
-    print(json.dumps(results))
+    print(json.dumps(results, default=str))
 
 
 if __name__ == "__main__":
