@@ -53,6 +53,8 @@ class Proxy:
             self._ssl.load_cert_chain(pair)
         self._config = config
         self.rights: set[tuple[str, str, str]] = set()  # that were used
+        self.writes: list[str] = []  # what was to be written, in order, the Lease aside
+        self.missing: set[str] = set()  # paths that are answered by 404
         self.hold: Callable[[web.Request], bool] = lambda _: False  # requests that get no answer and go nowhere
         self.held = asyncio.Event()
         self._streams: list[tuple[str, web.StreamResponse]] = []
@@ -86,6 +88,10 @@ class Proxy:
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         if right := right_of(request):
             self.rights.add(right)
+            if request.method != "GET" and right[1] != "leases":
+                self.writes.append(f"{right[2]} {request.path}")
+        if request.path in self.missing:
+            return web.Response(status=404)
         if self.hold(request):
             self.held.set()
             await asyncio.Event().wait()
