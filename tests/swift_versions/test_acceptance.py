@@ -126,7 +126,7 @@ def as_meant(result: dict[str, Any], meant: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("model", [ModelSource, Validation, Tuner, Training, Checkpoints, Tracking])
 def test_every_field_takes_part(model: type[Model]) -> None:
-    """A new field needs a case, or a place in the matrix. An id is downloaded, and resuming is the runner's business."""
+    """A new field needs a case or a place in the matrix. An id is downloaded, and resuming is the runner's business."""
     member = "model" if model is ModelSource else model.__name__.lower()
     used = {name for members, _ in CASES for name in members.get(member, {})}
     matrix = {"type", "precision", "deepspeed", "packing", "paddingFree"}

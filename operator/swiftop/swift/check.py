@@ -11,15 +11,17 @@ import json
 from collections.abc import Callable, Iterator
 
 from swiftop.api.v1alpha1.flags import EXTRA_ARG_RULES, FIELD_OF_FLAG
+from swiftop.api.v1alpha1.platform import Tracking
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.api.v1alpha1.training import ExtraArg
 from swiftop.errors import Invalid, Problem
 from swiftop.names import Reason
 from swiftop.swift.paths import RunIdentity
 from swiftop.swift.typed import typed_flags
-from swiftop.swift.versions import SUPPORTED, Flag, FlagTable, table
+from swiftop.swift.versions import DEFAULT, SUPPORTED, Flag, FlagTable, table
 
 _NOBODY = RunIdentity(name="run", uid="00000000")  # no check depends on who the run is
+_SELF_COGNITION = ("swift/self-cognition", "modelscope/self-cognition")  # on ModelScope and on Hugging Face
 _WORDS_FOR_BOOL = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")  # transformers.hf_argparser
 
 
@@ -34,19 +36,39 @@ def problems(spec: SFTRunSpec, version: str) -> list[Problem]:
 
 def warnings(spec: SFTRunSpec) -> list[Problem]:
     """What is allowed but has no effect, or not the expected one."""
-    found = []
+    return [*_evaluation(spec), *_self_cognition(spec), *_transformers(spec)]
+
+
+def _evaluation(spec: SFTRunSpec) -> Iterator[Problem]:
     training = spec.training
-    if not spec.validation.enabled:
-        for name, value in (("evalSteps", training.eval_steps), ("evalStrategy", training.eval_strategy)):
-            if value not in (None, "no"):
-                message = "there is nothing to evaluate on, so no evaluation takes place"
-                found.append(Problem(f"spec.training.{name}", message, suggestion="set spec.validation"))
-    swanlab = spec.tracking.swanlab
-    if swanlab is not None and swanlab.mode == "cloud" and not swanlab.workspace:
-        message = "the link to SwanLab is shown only when the workspace is known"
-        suggestion = "set your user name or organization"
-        found.append(Problem("spec.tracking.swanlab.workspace", message, suggestion=suggestion))
-    return found
+    if spec.validation.enabled:
+        return
+    for name, value in (("evalSteps", training.eval_steps), ("evalStrategy", training.eval_strategy)):
+        if value not in (None, "no"):
+            message = "there is nothing to evaluate on, so no evaluation takes place"
+            yield Problem(f"spec.training.{name}", message, suggestion="set spec.validation")
+
+
+def _self_cognition(spec: SFTRunSpec) -> Iterator[Problem]:
+    """Name and author fill the placeholders of this one dataset; without them the model learns the placeholders."""
+    there = any(source.id in _SELF_COGNITION for source in spec.datasets)
+    if there and spec.training.self_cognition is None:
+        message = "name and author stand in it as {{NAME}} and {{AUTHOR}}, and the model would learn them so"
+        yield Problem("spec.datasets", message, suggestion="set training.selfCognition")
+    if spec.training.self_cognition is not None and not there:
+        message = f"only the dataset {_SELF_COGNITION[0]} makes use of it"
+        yield Problem("spec.training.selfCognition", message, suggestion="add it to spec.datasets")
+
+
+def _transformers(spec: SFTRunSpec) -> Iterator[Problem]:
+    """Flags of transformers that not every one of its releases has; which one it is, only the image knows."""
+    version = spec.runtime.swift_version or DEFAULT
+    flags = table(version).flags if version in SUPPORTED else {}
+    for index, arg in enumerate(spec.extra_args):
+        only = flags[arg.name].transformers if arg.name in flags else ()
+        if only:
+            message = f"ms-swift {version} knows --{arg.name} with transformers {' and '.join(only)} only"
+            yield Problem(f"spec.extraArgs[{index}].name", message, suggestion="see which one the image has")
 
 
 def _typed(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
@@ -104,6 +126,8 @@ def _extra_args(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
             yield from _value(path, arg, known.flags[arg.name])
             if arg.name == "callbacks" and not plugins:
                 yield from _callbacks(path, arg, known)
+            if arg.name == "report_to":
+                yield from _report_to(path, arg, spec.tracking)
 
 
 def _instead_of(name: str, known: FlagTable) -> str:
@@ -159,6 +183,13 @@ def _parses(parser: Callable[[str], object], value: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _report_to(path: str, arg: ExtraArg, tracking: Tracking) -> Iterator[Problem]:
+    """``none`` stands alone, or transformers looks for a tracker of that name."""
+    names = arg.values or (arg.value or "",)
+    if "none" in names and (len(names) > 1 or tracking.swanlab is not None or tracking.tensorboard):
+        yield Problem(path, "--report_to: none excludes all other trackers", suggestion="remove it, or the others")
 
 
 def _callbacks(path: str, arg: ExtraArg, known: FlagTable) -> Iterator[Problem]:

@@ -32,6 +32,7 @@ def typed_flags(spec: SFTRunSpec, run: RunIdentity, table: FlagTable) -> Flags:
         **_tuner(spec, table),
         **_data(spec),
         **_training(spec),
+        **_cached(spec),
         **_precision(spec),
         **_cpu(spec),
         **fields.passed(spec.checkpoints, fields.CHECKPOINTS),
@@ -89,6 +90,12 @@ def _training(spec: SFTRunSpec) -> Flags:
         # Sorted: the API server does not keep the order of a map, and the same run must give the same command.
         flags["columns"] = (json.dumps(training.columns, ensure_ascii=False, sort_keys=True),)
     return flags
+
+
+def _cached(spec: SFTRunSpec) -> Flags:
+    """Tokenized data in the cache is used again only when asked for: ms-swift stopped doing so by itself in 3.12."""
+    wanted = spec.cache is not None and spec.training.load_from_cache_file is None
+    return {"load_from_cache_file": ("true",)} if wanted else {}
 
 
 def _file_or_text(spec: SFTRunSpec, value: str) -> str:

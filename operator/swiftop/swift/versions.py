@@ -36,6 +36,7 @@ class Flag:
     choices: tuple[str, ...] = ()
     is_list: bool = False
     aliases: tuple[str, ...] = ()
+    transformers: tuple[str, ...] = ()  # the only ones with which the release has it; empty for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ def _load(version: str) -> FlagTable:
                 choices=tuple(str(choice) for choice in row.get("choices", ()) if choice is not None),
                 is_list=row.get("list", False),
                 aliases=tuple(row.get("aliases", ())),
+                transformers=tuple(row.get("transformers", ())),
             )
             for name, row in data["flags"].items()
         },

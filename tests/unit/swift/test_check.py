@@ -140,6 +140,31 @@ def test_evaluation_without_data_is_a_warning() -> None:
     assert [w.path for w in loud] == ["spec.training.evalSteps", "spec.training.evalStrategy"]
 
 
-def test_swanlab_without_a_workspace_has_no_link() -> None:
-    (warning,) = check.warnings(spec(tracking={"swanlab": {"project": "p"}}))
-    assert warning.path == "spec.tracking.swanlab.workspace"
+def test_self_cognition_is_a_name_and_a_dataset() -> None:
+    data, who = [{"id": "a/b"}, {"id": "swift/self-cognition"}], {"selfCognition": {"name": "n", "author": "a"}}
+    assert check.warnings(spec(datasets=data, training=who)) == []
+    assert [w.path for w in check.warnings(spec(datasets=data))] == ["spec.datasets"]
+    assert [w.path for w in check.warnings(spec(training=who))] == ["spec.training.selfCognition"]
+
+
+def test_a_flag_of_some_releases_of_transformers_is_a_warning() -> None:
+    args = [{"name": "vit_lr", "value": "1"}, {"name": "enable_jit_checkpoint", "value": "true"}]
+    (warning,) = check.warnings(spec(extraArgs=args))
+    assert warning.path == "spec.extraArgs[1].name"
+    assert "with transformers 5.19.0 only" in warning.message
+    assert check.warnings(spec(extraArgs=args, runtime={"swiftVersion": "3.7"})) == []
+    assert check.warnings(spec(extraArgs=args, runtime={"swiftVersion": "9.9"})) == []
+
+
+@pytest.mark.parametrize(
+    ("tracking", "arg"),
+    [
+        ({"tensorboard": True}, {"value": "none"}),
+        ({"swanlab": {"project": "p"}}, {"values": ["none"]}),
+        ({}, {"values": ["none", "wandb"]}),
+    ],
+)
+def test_reporting_to_none_excludes_trackers(tracking: dict[str, Any], arg: dict[str, Any]) -> None:
+    (problem,) = problems(tracking=tracking, extraArgs=[{"name": "report_to", **arg}])
+    assert problem.path == "spec.extraArgs[0]"
+    assert problems(extraArgs=[{"name": "report_to", "value": "none"}]) == []

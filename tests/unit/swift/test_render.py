@@ -269,6 +269,15 @@ def test_output_and_cache_paths() -> None:
     }
 
 
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_a_cache_is_used_for_tokenized_data_unless_told_otherwise(version: str) -> None:
+    cache = {"persistentVolumeClaim": {"claimName": "c"}}
+    assert values(command(version), "load_from_cache_file") is None
+    assert values(command(version, cache=cache), "load_from_cache_file") == ["true"]
+    refused = command(version, cache=cache, training={"loadFromCacheFile": False})
+    assert values(refused, "load_from_cache_file") == ["false"]
+
+
 def test_extra_arguments_merge_into_our_lists_and_replace_our_values() -> None:
     words = command(
         extraArgs=[

@@ -329,7 +329,8 @@ class Training(Model):
     )
     load_from_cache_file: bool | None = Field(
         default=None,
-        description="Use tokenized data of an earlier run in the cache, if data and settings are the same.",
+        description="Use tokenized data of an earlier run in the cache, if data and settings are the same. Absent: "
+        "true with spec.cache.",
     )
     drop_last: bool | None = Field(default=None, description="Drop the last batch of an epoch when it is not full.")
     logging_steps: int | None = Field(
