@@ -3,7 +3,8 @@
 import functools
 import os
 import re
-from dataclasses import dataclass, field
+import uuid
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from images import build, catalog, engines, host
 from images.catalog import IMAGES
 from tests.images import layers
+from tests.images.company import PACKAGE, WHEEL, company
 
 CANARY = "canary-7f1e5c"
 PLACES = re.compile(r"etc/pip\.conf|run/secrets/.+|root/\.(cache|config|pip)/.+|etc/apt/apt\.conf\.d/.*(proxy|host)")
@@ -38,10 +40,14 @@ def built(name: str) -> Path:
     return build.build(name).archive
 
 
+def sources() -> list[bytes]:
+    """Where this machine takes packages from, if it is told to: a bare number says nothing."""
+    settings = host.pip_settings(os.environ, host.pip_config_files(os.environ))
+    return [value.strip().encode() for value in settings.values() if "/" in value]
+
+
 @functools.cache
 def look(name: str) -> Look:
-    settings = host.pip_settings(os.environ, host.pip_config_files(os.environ))
-    sources = [value.strip().encode() for value in settings.values() if "/" in value]  # a bare number says nothing
     seen = Look()
     for member, content in layers.files(built(name)):
         seen.names.add(member.name)
@@ -51,7 +57,7 @@ def look(name: str) -> Look:
             seen.debians |= certificates(content)
         if member.name == "etc/resolv.conf":
             seen.resolv_conf += content
-        if any(source in content for source in sources):
+        if any(source in content for source in sources()):
             seen.holders.append(member.name)
     return seen
 
@@ -65,8 +71,9 @@ def test_settings_of_the_build_machine_do_not_stay(name: str) -> None:
     assert seen.resolv_conf == b""
     assert len(seen.bundle) > 100
     assert seen.bundle <= seen.debians, "the image trusts a certificate authority of the build machine"
-    settings = layers.config(built(name))
-    assert not re.search(r"proxy|BEGIN CERTIFICATE", str(settings["config"]), re.IGNORECASE)
+    settings = str(layers.config(built(name)))  # its history too, which shows the commands
+    assert not re.search(r"proxy|BEGIN CERTIFICATE", settings, re.IGNORECASE)
+    assert [source for source in sources() if source.decode() in settings] == []
 
 
 def test_the_operator_is_small_and_has_nothing_to_build_with() -> None:
@@ -92,28 +99,81 @@ def test_the_trainer_runs_as_a_plain_user_with_the_pinned_versions() -> None:
         assert f"opt/swift/lib/python3.13/site-packages/{package}.dist-info/METADATA" in names
 
 
+def build_text(dockerfile: str, directory: Path, secrets: dict[str, Path], arguments: dict[str, str]) -> Path:
+    """The archive of a Dockerfile that stands nowhere."""
+    image = replace(IMAGES["operator"], name="test")
+    path = directory / image.dockerfile
+    path.parent.mkdir(parents=True)
+    path.write_text(dockerfile)
+    cache, target = catalog.cache_directory(), directory / "image.tar"
+
+    def report(line: str) -> None:
+        """Nobody reads along."""
+
+    with build.locked(cache, report), build.Progress("test", directory / "log", report) as progress:
+        request = engines.Request(image, directory, ("localhost/swiftop/test:canary",), arguments, secrets)
+        engines.choose(None, cache, progress.run).build(request, target, progress.run)
+    return target
+
+
 STEP = r"""FROM {base}
 RUN --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.crt --mount=type=secret,id=apt.conf \
-    grep -q {pattern} /run/secrets/pip.conf && grep -q {pattern} /run/secrets/ca.crt && test -e /run/secrets/apt.conf
+    grep -q {pattern} /run/secrets/pip.conf && grep -q {pattern} /run/secrets/ca.crt && test -e /run/secrets/apt.conf \
+ && echo $HTTPS_PROXY | grep -q {pattern}
 """
-LEAK = """RUN --mount=type=secret,id=ca.crt cp /run/secrets/ca.crt /opt/left
-RUN rm /opt/left
-"""
+LEAKS = {
+    "honest": ("", []),
+    "file of an earlier layer": (
+        "RUN --mount=type=secret,id=ca.crt cp /run/secrets/ca.crt /opt/left\nRUN rm /opt/left\n",
+        ["opt/left"],
+    ),
+    "variable": ("ENV LEFT=$HTTPS_PROXY\n", ["config"]),
+    "command of the history": (f"RUN true {CANARY}\n", ["config"]),
+}
 
 
-@pytest.mark.parametrize(("leak", "found"), [("", []), (LEAK, ["opt/left"])], ids=["honest", "leaking"])
+@pytest.mark.parametrize(("leak", "found"), LEAKS.values(), ids=LEAKS)
 def test_a_secret_reaches_its_step_and_nothing_else(tmp_path: Path, leak: str, found: list[str]) -> None:
-    """The canary is every secret; the second image leaks it on purpose, so that the search proves itself."""
-    image = IMAGES["operator"]
-    dockerfile = tmp_path / image.dockerfile
-    dockerfile.parent.mkdir(parents=True)
+    """The canary is every secret and the proxy; all but one image leak it on purpose: so the search proves itself."""
     pattern = CANARY.replace("canary", "[c]anary")  # the image's history shows the command: it must not match itself
-    dockerfile.write_text(STEP.format(base=catalog.DEBIAN, pattern=pattern) + leak)
     secrets = {name: tmp_path / name for name in ("pip.conf", "ca.crt", "apt.conf")}
     for file in secrets.values():
         file.write_text(CANARY)
-    with build.Progress("test", tmp_path / "log", lambda line: None) as progress:
-        engine = engines.choose(None, catalog.cache_directory(), progress.run)
-        request = engines.Request(image, tmp_path, ("localhost/swiftop/test:canary",), {}, secrets)
-        engine.build(request, tmp_path / "image.tar", progress.run)
-    assert layers.holding(tmp_path / "image.tar", [CANARY.encode()]) == found
+    text = STEP.format(base=catalog.DEBIAN, pattern=pattern) + leak
+    image = build_text(text, tmp_path, secrets, {"HTTPS_PROXY": f"http://{CANARY}:3128"})
+    assert layers.holding(image, [CANARY.encode()]) == found
+
+
+PYTHON = f"""FROM {catalog.DEBIAN}
+RUN --mount=type=secret,id=apt.conf export APT_CONFIG=/run/secrets/apt.conf DEBIAN_FRONTEND=noninteractive \\
+ && apt-get update -q && apt-get install -q -y --no-install-recommends python3-venv
+"""
+# How each RUN of our Dockerfiles that uses pip's network begins.
+WITH_PIP = re.compile(r"^RUN --mount=type=secret,id=pip\.conf .*\\\n +export PIP_CONFIG_FILE=.*(?= \\$)", re.MULTILINE)
+
+
+def test_a_proxy_with_its_own_authority_and_password_is_used_and_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine behind such a proxy, and the very lines by which our Dockerfiles use its settings."""
+    texts = {name: (catalog.ROOT / image.dockerfile).read_text() for name, image in IMAGES.items()}
+    beginnings = {name: WITH_PIP.findall(text) for name, text in texts.items()}
+    assert {name: len(found) for name, found in beginnings.items()} == {"operator": 2, "trainer-cpu": 1, "trainer": 1}
+    nonce = uuid.uuid4().hex[:8]  # buildah would take the steps of an earlier test for these
+    steps = [
+        f"{begin} \\\n && python3 -m venv /opt/{nonce}-{name} && /opt/{nonce}-{name}/bin/pip install -q {PACKAGE}\n"
+        for name, found in beginnings.items()
+        for begin in sorted(set(found))
+    ]
+    with company(tmp_path, f"team:{CANARY}") as proxy:
+        planted = tmp_path / "planted.conf"
+        planted.write_text(proxy.pip_conf)
+        monkeypatch.setattr(host, "pip_config_files", lambda environ: [planted])
+        secrets = host.write_secrets(tmp_path / "secrets", {})
+        image = build_text(PYTHON + "".join(steps), tmp_path / "context", secrets, {})
+        assert proxy.fetched.count(f"/{WHEEL}") == len(steps) == 3
+    names = {member.name for member, _ in layers.files(image)}
+    for name in IMAGES:
+        assert f"opt/{nonce}-{name}/lib/python3.13/site-packages/swiftop_canary.py" in names
+    assert [file for file in names if PLACES.match(file)] == []
+    assert layers.holding(image, proxy.traces) == []

@@ -83,6 +83,13 @@ def test_dockerfiles_know_exactly_the_build_arguments(image: catalog.Image) -> N
 
 
 @pytest.mark.parametrize("image", IMAGES.values(), ids=lambda image: image.name)
+def test_secrets_are_shown_to_pip_and_apt_alone(image: catalog.Image) -> None:
+    text = (ROOT / image.dockerfile).read_text()
+    shown = re.findall(r"export (?:PIP_CONFIG_FILE=/run/secrets/pip\.conf|APT_CONFIG=/run/secrets/apt\.conf) ", text)
+    assert len(shown) == text.count("/run/secrets") > 0
+
+
+@pytest.mark.parametrize("image", IMAGES.values(), ids=lambda image: image.name)
 def test_images_end_as_a_plain_user(image: catalog.Image) -> None:
     users = re.findall(r"^USER (\S+)$", (ROOT / image.dockerfile).read_text(), re.MULTILINE)
     assert int(users[-1].split(":")[0]) >= 1000
