@@ -1,0 +1,107 @@
+"""What the GPU benchmark trains: ``python -m tests.bench.gpu_assets --out DIR [--tiny]``.
+
+A random model of Qwen2.5-7B's shape and about 2,000 chats of the length that the sample's users have; the tiny models
+and chats of the tests in both number formats; flash attention's stand-in. Runs as a process of its own, so that the
+memory of the GPU is free again when it ends. Everything is seeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+from pathlib import Path
+
+from tests.fakes import tiny_model
+from tests.fakes.tiny_model import CHINESE_WORDS, MODEL_NAME, WORDS, Turns
+
+LARGE = "Qwen2.5-7B-Instruct"  # ms-swift reads the model's family from the last part of its path
+TINY_BF16, TINY_FLOAT32 = f"bf16/{MODEL_NAME}", f"float32/{MODEL_NAME}"
+CHATS, TINY_CHATS = "chats.jsonl", "sharegpt.jsonl"
+ROWS = 2000
+LONGEST = 2500  # words, about one token each
+FLASH_ATTN_VERSION = "2.8.3"
+FLASH_ATTN = Path(__file__).parents[1] / "fakes" / "torch_flash_attn"
+
+
+def chats() -> list[Turns]:
+    """Chats of 850 tokens on average, from a few dozen to nearly 3,000, as people's are."""
+    rng = random.Random(1)  # noqa: S311 - test data
+    words = f"{WORDS} {CHINESE_WORDS}".split()
+
+    def sentence(low: int, high: int) -> str:
+        return " ".join(rng.choices(words, k=rng.randint(low, high))) + "."
+
+    found = []
+    for _ in range(ROWS):
+        left, turns = min(int(rng.gammavariate(2, 350)), LONGEST), []
+        while left > 0:
+            question, answer = sentence(5, 40), sentence(20, 200)
+            turns.append((question, answer))
+            left -= len(question.split()) + len(answer.split())
+        found.append(turns or [(sentence(5, 10), sentence(5, 10))])
+    return found
+
+
+def write_chats(out: Path) -> None:
+    """In the sample's format, ShareGPT."""
+    rows = [{"conversation": [{"human": q, "assistant": a} for q, a in turns]} for turns in chats()]
+    out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_tiny_models(models: Path) -> None:
+    """The tests' model twice: saved in bf16, as most models are, and in float32."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tiny_model.write_model(models / TINY_BF16, tiny_model.conversations())
+    model = AutoModelForCausalLM.from_pretrained(models / TINY_BF16, dtype=torch.float32)
+    model.save_pretrained(models / TINY_FLOAT32)
+    AutoTokenizer.from_pretrained(models / TINY_BF16).save_pretrained(models / TINY_FLOAT32)
+
+
+def write_large_model(models: Path) -> None:
+    """Random bf16 weights in Qwen2.5-7B's shape, made on the GPU: 7.6 billion take the CPU minutes."""
+    import torch
+    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.bfloat16)
+    config = Qwen2Config(
+        vocab_size=152064, hidden_size=3584, intermediate_size=18944, num_hidden_layers=28, num_attention_heads=28,
+        num_key_value_heads=4, max_position_embeddings=32768, tie_word_embeddings=False,
+        bos_token_id=0, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    with torch.device("cuda"):
+        model = Qwen2ForCausalLM(config)
+    model.save_pretrained(models / LARGE)
+    AutoTokenizer.from_pretrained(models / TINY_BF16).save_pretrained(models / LARGE)
+
+
+def write_flash_attn(site: Path) -> None:
+    """The stand-in as an installed package: transformers asks for the distribution's name and version."""
+    shutil.copytree(FLASH_ATTN, site / "flash_attn")
+    metadata = site / f"flash_attn-{FLASH_ATTN_VERSION}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: flash-attn\nVersion: {FLASH_ATTN_VERSION}\n")
+    (metadata / "top_level.txt").write_text("flash_attn\n")
+
+
+def main() -> None:
+    """Write ``models/``, ``datasets/`` and ``site/`` under ``--out``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tiny", action="store_true", help="leave the large model out")
+    options = parser.parse_args()
+    models, datasets, site = (options.out / name for name in ("models", "datasets", "site"))
+    tiny_model.write_datasets(datasets, tiny_model.conversations())
+    write_chats(datasets / CHATS)
+    write_flash_attn(site)
+    write_tiny_models(models)
+    if not options.tiny:
+        write_large_model(models)
+
+
+if __name__ == "__main__":
+    main()

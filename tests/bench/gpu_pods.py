@@ -1,0 +1,221 @@
+"""A training pod without a cluster: what the operator would start, as a process, and what comes of it.
+
+Command, plan and environment are read from the Job that the operator's own ``build`` makes. The kubelet's part is
+played here: mounted folders are folders of this machine, Secrets are values, and the port is one that is free.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.api.validate import problems
+from swiftop.build import Context, build
+from swiftop.build.patch import strategic_merge
+from swiftop.build.plan import VARIABLE, decoded
+from swiftop.errors import Invalid
+from swiftop.swift import paths
+from tests.runner.harness import Bench, Execution
+
+SAMPLE = Path(__file__).parents[2] / "manifests" / "samples" / "sftrun-7b.yaml"
+KEY = "key-of-the-bench"
+MODELS, DATASETS = "models", "datasets"  # claims
+LOOK_SECONDS = 0.5
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where things lie and where SwanLab answers."""
+
+    root: Path
+    swanlab: str
+    flash_attn: Path | None  # the stand-in's folder, None where the real package is installed
+    gpus: int = 1
+
+    @property
+    def assets(self) -> Path:
+        """Models, datasets and the stand-in."""
+        return self.root / "assets"
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One run's pod; it may be started again, as after an eviction."""
+
+    directory: Path
+    plan: Object
+    environ: dict[str, str]
+
+    @property
+    def output(self) -> Path:
+        """The run's output directory."""
+        return Path(self.plan["outputDir"])
+
+    def start(self) -> Execution:
+        """Start the runner's zip file with the plan."""
+        content = {name: value for name, value in self.plan.items() if name not in ("command", "port")}
+        inside = ("env", "--chdir", str(self.directory / "tmp"))  # the pod's working directory; it becomes the runner
+        return Bench(self.directory, prefix=inside).start(self.plan["command"], environ=self.environ, **content)
+
+    def steps(self) -> list[tuple[int, float]]:
+        """Each logged step and the seconds from the start of the loop to its end."""
+        lines = [json.loads(line) for line in (self.output / "logging.jsonl").read_text().splitlines()]
+        found = []
+        for line in lines:
+            if "loss" in line:
+                step = int(line["global_step/max_steps"].partition("/")[0])
+                found.append((step, step * float(line["train_speed(s/it)"])))
+        return found
+
+
+@dataclass
+class Ended:
+    """How an execution ended. ``code`` is None when it had to be ended after its time."""
+
+    code: int | None
+    message: Object
+    log: str
+    seconds: float
+    first_step: float | None = None  # seconds from the start
+    stopping: float | None = None  # seconds from SIGTERM to the end
+    runner_mib: float = 0
+
+    @property
+    def reason(self) -> str:
+        """The cause that the runner found."""
+        return str(self.message.get("reason", "no message: out of time"))
+
+    @property
+    def progress(self) -> Object:
+        """The last progress."""
+        return dict(self.message.get("progress", {}))
+
+
+def make_pod(site: Site, name: str, *, model: str, dataset: str, flash_attn: bool = True, **spec: Any) -> Pod:
+    """The sample's pod with its data on claims, an own SwanLab, and ``spec`` merged in."""
+    sample = yaml.safe_load(SAMPLE.read_text("utf-8"))
+    sample["metadata"]["uid"] = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+    sample["spec"]["model"] = {"persistentVolumeClaim": {"claimName": MODELS, "path": model}, "type": "qwen2"}
+    sample["spec"]["datasets"] = [{"persistentVolumeClaim": {"claimName": DATASETS, "path": dataset}}]
+    sample["spec"]["tracking"]["swanlab"]["host"] = site.swanlab
+    run = SFTRun.from_object({**sample, "spec": strategic_merge(sample["spec"], spec)})
+    if wrong := problems(run):
+        raise Invalid(wrong)
+    job = build(run, Context(runner_config_map="runner"))[-1]
+    directory = site.root / name
+    directory.mkdir(parents=True)
+    variables = _variables(job["spec"]["template"]["spec"]["containers"][0], mounts(site, directory))
+    plan = _moved(decoded(variables.pop(VARIABLE)), mounts(site, directory))
+    return Pod(directory, plan, {**_surroundings(site if flash_attn else None), **variables})
+
+
+def mounts(site: Site, directory: Path) -> dict[str, Path]:
+    """The pod's folders on this machine."""
+    found = {
+        f"{paths.CLAIM_MODELS_DIR}/{MODELS}": site.assets / "models",
+        f"{paths.CLAIM_DATASETS_DIR}/{DATASETS}": site.assets / "datasets",
+        paths.OUTPUT_DIR: directory / "output",
+        paths.WORK_DIR: directory / "tmp",
+    }
+    (directory / "tmp").mkdir(exist_ok=True)
+    return found
+
+
+def _variables(container: Object, folders: dict[str, Path]) -> dict[str, str]:
+    values = {env["name"]: env.get("value", KEY) for env in container["env"]}
+    return {name: value if name == VARIABLE else str(_moved(value, folders)) for name, value in values.items()}
+
+
+def _moved(value: Any, folders: dict[str, Path]) -> Any:
+    """``value`` with each path of the pod replaced by the folder here."""
+    if isinstance(value, dict):
+        return {name: _moved(item, folders) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, folders) for item in value]
+    for inside, here in folders.items():
+        if isinstance(value, str) and f"{value}/".startswith(f"{inside}/"):
+            return str(here) + value[len(inside) :]
+    return value
+
+
+def _surroundings(site: Site | None) -> dict[str, str]:
+    """What the image would bring: ``python`` is this one, with its packages and the stand-in."""
+    search = [Path(part).resolve() for part in os.environ.get("PYTHONPATH", "").split(":") if part]
+    if site is not None and site.flash_attn is not None:
+        search.insert(0, site.flash_attn)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": ":".join(map(str, search))}
+
+
+@dataclass
+class _Watch:
+    """What is seen of an execution while it runs."""
+
+    stop_at: int | None
+    started: float = field(default_factory=time.monotonic)
+    first_step: float | None = None
+    stopped: float | None = None
+    runner_mib: float = 0
+
+    def look(self, execution: Execution) -> None:
+        """Poll the progress as the operator does, and stop the run at its step."""
+        progress = execution.progress()
+        now = time.monotonic()
+        if progress.get("loss") is not None and self.first_step is None:
+            self.first_step = now - self.started
+        if self.stop_at and self.stopped is None and (progress.get("step") or 0) >= self.stop_at:
+            execution.process.terminate()
+            self.stopped = now
+        self.runner_mib = max(self.runner_mib, peak_mib(execution.process.pid))
+
+
+def follow(execution: Execution, *, seconds: float, stop_at: int | None = None) -> Ended:
+    """Until the end, which is made after ``seconds``; with SIGTERM at step ``stop_at``."""
+    watch = _Watch(stop_at)
+    while execution.process.poll() is None and time.monotonic() - watch.started < seconds:
+        watch.look(execution)
+        time.sleep(LOOK_SECONDS)
+    ended = time.monotonic()
+    code = execution.process.poll()
+    execution.bench.close()
+    message = execution.bench.local("termination-log")
+    return Ended(
+        code=code,
+        message=json.loads(message.read_bytes()) if message.exists() else {},
+        log=execution.log,
+        seconds=ended - watch.started,
+        first_step=watch.first_step,
+        stopping=ended - watch.stopped if watch.stopped else None,
+        runner_mib=watch.runner_mib,
+    )
+
+
+def peak_mib(pid: int) -> float:
+    """Highest resident memory of a process so far; zero once it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
+
+
+@cache
+def installed(distribution: str) -> str:
+    """Version of an installed package, empty without it."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
