@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from .progress import number
+
 HEAD = 16 * 1024
 WHOLE = 256 * 1024  # a file up to this size is parsed whole
 INCOMPLETE_MARK = "checkpoint-is-incomplete.txt"  # written by transformers' just-in-time saver
 _NAME = re.compile(r"^checkpoint-(\d+)$")
+_WEIGHTS = re.compile(r"model.*\.(safetensors|bin)$")
 _KEYS = ("global_step", "max_steps", "best_global_step", "best_metric", "best_model_checkpoint")
 
 
@@ -48,17 +51,26 @@ def candidates(output_dir: Path) -> list[Path]:
     """Checkpoint directories, the highest step first."""
     try:
         entries = [entry for entry in output_dir.iterdir() if _NAME.match(entry.name)]
-    except OSError:
+        return sorted((e for e in entries if e.is_dir() and not e.is_symlink()), key=_step, reverse=True)
+    except OSError:  # none yet, or one that a rotation deletes at this moment
         return []
-    return sorted((e for e in entries if e.is_dir() and not e.is_symlink()), key=_step, reverse=True)
 
 
 def read(path: Path, *, world_size: int, resumable: bool) -> Optional[Checkpoint]:
     """The checkpoint at ``path`` if it is complete. ``resumable`` asks for optimizer and random state as well."""
-    state = read_state(path / "trainer_state.json")
-    if state is None or not isinstance(state.get("global_step"), int) or (path / INCOMPLETE_MARK).exists():
+    try:
+        return _read(path, world_size=world_size, resumable=resumable)
+    except OSError:  # a rotation deletes checkpoints, a network volume may fail for a moment
         return None
-    if resumable and not _has_process_state(path, world_size):
+
+
+def _read(path: Path, *, world_size: int, resumable: bool) -> Optional[Checkpoint]:
+    state, sizes = read_state(path / "trainer_state.json"), _sizes(path)
+    if state is None or not isinstance(state.get("global_step"), int) or INCOMPLETE_MARK in sizes:
+        return None
+    if any(size == 0 for name, size in sizes.items() if _WEIGHTS.search(name)):
+        return None
+    if resumable and not _has_process_state(path, {name for name, size in sizes.items() if size}, world_size):
         return None
     best = state.get("best_model_checkpoint")
     best_step = _NAME.match(Path(best).name) if isinstance(best, str) else None
@@ -69,7 +81,7 @@ def read(path: Path, *, world_size: int, resumable: bool) -> Optional[Checkpoint
         time=(path / "trainer_state.json").stat().st_mtime,
         max_steps=max_steps if isinstance(max_steps, int) else None,
         best_step=int(best_step.group(1)) if best_step else None,
-        best_metric=metric if best_step and isinstance(metric, (int, float)) else None,
+        best_metric=number(metric) if best_step else None,
     )
 
 
@@ -108,11 +120,12 @@ def _top_level(text: str) -> dict[str, Any]:
     return found
 
 
-def _has_process_state(path: Path, world_size: int) -> bool:
-    try:
-        names = {entry.name for entry in path.iterdir()}
-    except OSError:
-        return False
+def _sizes(path: Path) -> dict[str, int]:
+    """Bytes of each file; a directory counts as not empty."""
+    return {entry.name: 1 if entry.is_dir() else entry.stat().st_size for entry in path.iterdir()}
+
+
+def _has_process_state(path: Path, names: set[str], world_size: int) -> bool:
     if world_size > 1 and not all(f"rng_state_{rank}.pth" in names for rank in range(world_size)):
         return False
     if world_size <= 1 and not names & {"rng_state.pth", "rng_state_0.pth"}:
@@ -125,13 +138,10 @@ def _has_process_state(path: Path, world_size: int) -> bool:
 
 def _deepspeed_complete(path: Path, world_size: int) -> bool:
     """DeepSpeed names its folder in ``latest``; each process has written its part of the optimizer into it."""
-    try:
-        folder = path / (path / "latest").read_text(encoding="utf-8").strip()
-        if folder == path:
-            return False
-        names = [entry.name for entry in folder.iterdir()]
-    except OSError:
+    folder = path / (path / "latest").read_text(encoding="utf-8").strip()
+    if folder == path or not folder.is_dir():
         return False
+    names = [name for name, size in _sizes(folder).items() if size]
     shards = [name for name in names if "zero_pp_rank_" in name and name.endswith("optim_states.pt")]
     if shards:
         return len(shards) >= world_size

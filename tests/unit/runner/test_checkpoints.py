@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -53,6 +54,37 @@ def test_an_incomplete_one_is_passed_over(tmp_path: Path, missing: str) -> None:
     assert found(tmp_path) == 4
 
 
+@pytest.mark.parametrize("empty", ["adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_one_with_an_empty_file_is_passed_over(tmp_path: Path, empty: str) -> None:
+    make(tmp_path, 4)
+    (make(tmp_path, 8) / empty).write_bytes(b"")
+    assert found(tmp_path) == 4
+    assert found(tmp_path, resumable=False) == (4 if empty.startswith("adapter") else 8)
+
+
+@pytest.mark.parametrize("metric", ["NaN", "Infinity", "1.5"])
+def test_a_metric_that_is_no_number_is_none(tmp_path: Path, metric: str) -> None:
+    state = make(tmp_path, 8, best_model_checkpoint="/o/checkpoint-8") / "trainer_state.json"
+    state.write_text(state.read_text().replace('"best_metric": null', f'"best_metric": {metric}'))
+    newest = checkpoints.find(tmp_path, world_size=1, resumable=True)
+    assert newest is not None
+    assert (newest.step, newest.best_metric) == (8, 1.5 if metric == "1.5" else None)
+
+
+@pytest.mark.parametrize("call", ["is_dir", "stat", "iterdir", "open"])
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.ENOENT])
+def test_a_volume_that_fails_for_a_moment_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    make(tmp_path, 4)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, call, fail)
+    assert found(tmp_path) is None
+
+
 def test_a_save_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
     make(tmp_path, 4)
     state = make(tmp_path, 8) / "trainer_state.json"
@@ -85,7 +117,7 @@ def test_deepspeed_has_its_own_folder(tmp_path: Path) -> None:
     folder.mkdir()
     for rank in range(2):
         assert found(tmp_path, 2) is None
-        (folder / f"bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt").touch()
+        (folder / f"bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt").write_bytes(b"x")
     assert found(tmp_path, 2) == 4
 
 
