@@ -30,7 +30,7 @@ _STEPS = re.compile(r"^(\d+)/(\d+)$")
 
 @dataclass
 class Progress:
-    """Numbers of ``GET /progress``; None where nothing is known yet. Attribute names are the JSON's in snake_case."""
+    """What ``GET /progress`` tells; None where nothing is known yet. Attribute names are the JSON's in snake_case."""
 
     version: int = 1
     updated: float = 0
@@ -49,6 +49,7 @@ class Progress:
     checkpoint_time: Optional[float] = None
     best_step: Optional[int] = None
     best_metric: Optional[float] = None
+    tracker_workspace: Optional[str] = None
 
     def to_json(self) -> dict[str, Any]:
         """The members in camelCase."""

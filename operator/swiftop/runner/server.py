@@ -1,8 +1,11 @@
-"""``GET /progress`` for the operator and ``GET /metrics`` for Prometheus, on one port. Numbers only."""
+"""``GET /progress`` for the operator and ``GET /metrics`` for Prometheus, on one port."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import socket
 import socketserver
 import threading
 from collections.abc import Callable
@@ -37,13 +40,50 @@ def exposition(progress: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+MAX_REQUESTS = 8  # at a time; more are turned away, for the memory is the training's
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+
+    def __init__(self, *args: Any) -> None:
+        self._slots = threading.BoundedSemaphore(MAX_REQUESTS)
+        super().__init__(*args)
 
     def server_bind(self) -> None:
         """Bind without HTTPServer's look-up of the own name, which waits for a DNS that a pod may not have."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "runner", self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, when there are not too many."""
+        if self._slots.acquire(blocking=False):
+            try:
+                super().process_request(request, client_address)
+            except Exception:  # no thread to be had
+                self._slots.release()
+                raise
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """In that thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that go away: the log belongs to the training."""
+
+
+class _DualStack(_Server):
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        """Take IPv4 as well."""
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
 
 def start(port: int, snapshot: Callable[[], dict[str, Any]]) -> Optional[_Server]:
@@ -72,9 +112,18 @@ def start(port: int, snapshot: Callable[[], dict[str, Any]]) -> Optional[_Server
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing: the log belongs to the training."""
 
-    try:
-        server = _Server(("0.0.0.0", port), Handler)  # noqa: S104 - the operator and Prometheus come from other pods
-    except OSError:
-        return None
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 1}, name="http", daemon=True).start()
+    server = _bind(port, Handler)
+    if server is not None:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 1}, name="http", daemon=True).start()
     return server
+
+
+def _bind(port: int, handler: type[BaseHTTPRequestHandler]) -> Optional[_Server]:
+    """On all addresses, for the operator and Prometheus come from other pods: of both families where there are two."""
+    with contextlib.suppress(OSError):
+        try:
+            return _DualStack(("::", port), handler)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return _Server(("0.0.0.0", port), handler)  # noqa: S104 - see above
+    return None

@@ -133,6 +133,7 @@ def test_json_names_are_those_of_the_contract(tmp_path: Path) -> None:
     assert list(follow(tmp_path / "x").progress.to_json()) == [
         "version", "updated", "phase", "step", "maxSteps", "epoch", "loss", "evalLoss", "learningRate", "gradNorm",
         "secondsPerStep", "etaSeconds", "memoryGiB", "checkpointStep", "checkpointTime", "bestStep", "bestMetric",
+        "trackerWorkspace",
     ]  # fmt: skip
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import http.client
 import json
+import socket
+
+import pytest
 
 from swiftop.runner import server
 from swiftop.runner.progress import Progress
+from tests.runner.harness import wait_until
 
 
-def get(port: int, path: str) -> tuple[int, str | None, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port)
+def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str | None, str]:
+    connection = http.client.HTTPConnection(host, port, timeout=10)
     connection.request("GET", path)
     response = connection.getresponse()
     return response.status, response.getheader("content-type"), response.read().decode()
@@ -35,5 +41,46 @@ def test_progress_and_metrics() -> None:
         running.server_close()
 
 
+def test_requests_are_answered_on_both_families_and_a_few_at_a_time() -> None:
+    running = server.start(0, Progress().to_json)
+    assert running is not None
+    port = running.server_port
+    try:
+        hosts = ["127.0.0.1", *(["::1"] if socket.has_dualstack_ipv6() else [])]
+        assert [get(port, "/progress", host)[0] for host in hosts] == [200] * len(hosts)
+        with contextlib.ExitStack() as stack:
+            idle = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(server.MAX_REQUESTS)
+            ]
+            assert len(idle) == server.MAX_REQUESTS
+            with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+                get(port, "/progress")
+        wait_until(lambda: _answers(port), what="an answer after the idle ones have gone")
+    finally:
+        running.shutdown()
+        running.server_close()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return get(port, "/progress")[0] == 200
+    except OSError:
+        return False
+
+
+def test_without_ipv6_the_other_family_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(server, "_DualStack", refuse)
+    running = server.start(0, Progress().to_json)
+    assert running is not None
+    try:
+        assert get(running.server_port, "/progress")[0] == 200
+    finally:
+        running.shutdown()
+        running.server_close()
+
+
 def test_every_number_but_the_housekeeping_is_a_metric() -> None:
-    assert set(server.METRICS) == set(Progress().to_json()) - {"version", "updated"}
+    assert set(server.METRICS) == set(Progress().to_json()) - {"version", "updated", "trackerWorkspace"}
