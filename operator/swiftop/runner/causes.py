@@ -170,6 +170,12 @@ OUTPUT_OCCUPIED = Cause(
     EXIT_STORAGE,
     "The output directory holds the data of another run: choose another output path or run name.",
 )
+OUTPUT_UNREADABLE = Cause(
+    "OutputUnreadable",
+    EXIT_STORAGE,
+    "Look at the output volume: swiftop-run.json in the run's directory tells whether it is finished. Remove a damaged "
+    "one only when the run may train again.",
+)
 DATASET_NOT_FOUND = Cause(
     "DatasetNotFound",
     EXIT_DATA,
@@ -374,6 +380,7 @@ FAILURES = (
     VOLUME_NOT_WRITABLE,
     DISK_FULL,
     OUTPUT_OCCUPIED,
+    OUTPUT_UNREADABLE,
     DATASET_NOT_FOUND,
     DATASET_EMPTY,
     DATASET_FORMAT,

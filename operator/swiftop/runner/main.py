@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
@@ -19,11 +20,11 @@ from .plan import ENV, TERMINATION_LOG, BadPlan, Plan, fill, parse
 from .process import Child, Output, memory_kills
 from .progress import FINISHED as PHASE_FINISHED
 from .progress import LineReader, Progress, Tracker, end_last_line
-from .record import ForeignDirectory, Record, Superseded
+from .record import ForeignDirectory, Record, Superseded, Unreadable
 from .redact import Redactor
 from .supervise import Signals, Stopped, Supervisor, apply_checkpoint, snapshot, update_checkpoint
 
-CHOICE_SECONDS = 600.0
+TELL_SECONDS = 60.0  # between two lines about a wait
 UNSET = (ENV, "PAI_TRAINING_JOB_ID")  # the second would make ms-swift write no logging.jsonl
 
 
@@ -41,7 +42,8 @@ class Runner:
 
     def __init__(self, plan: Plan, environ: Mapping[str, str]) -> None:
         self.plan = plan
-        self.environ = {name: value for name, value in environ.items() if name not in UNSET}
+        kept = {name: value for name, value in environ.items() if name not in UNSET}
+        self.environ, self.cleaned = preflight.clean_secrets(plan.secret_env, kept)
         self.rank = int(environ.get("JOB_COMPLETION_INDEX") or 0) if plan.nodes > 1 else 0
         self.directory = Path(plan.output_dir)
         self.redactor = Redactor(environ[name] for name in plan.secret_env if name in environ)
@@ -49,6 +51,7 @@ class Runner:
         self.signals = Signals()
         self.tracker = Tracker(LineReader(self.directory / "logging.jsonl"))
         self.output = Output(self.redactor, on_chunk=self._on_chunk)
+        self.child: Optional[Child] = None
         self.supervisor: Optional[Supervisor] = None
 
     def run(self) -> int:
@@ -57,20 +60,32 @@ class Runner:
         http = server.start(self.plan.port, snapshot(self.tracker))
         if http is None:
             self.output.say(f"swiftop: port {self.plan.port} is taken, progress is in the log only")
+        if self.cleaned:
+            self.output.say(f"swiftop: removed blanks or line breaks around the value of {', '.join(self.cleaned)}")
         try:
             outcome, verdict = self._train()
         except Ended as end:
             outcome, verdict = end.outcome, end.verdict
         except Stopped:
-            outcome, verdict = (
-                INTERRUPTED,
-                Verdict(causes.INTERRUPTED, "stopped on request before the training started"),
-            )
+            if self.plan.nodes > 1:
+                self.record.leave_stop()
+            text = "stopped on request before the training started"
+            outcome, verdict = INTERRUPTED, Verdict(causes.INTERRUPTED, text)
         except Superseded as error:
             outcome, verdict = INTERRUPTED, Verdict(causes.INTERRUPTED, str(error))
-        except OSError as error:
-            outcome, verdict = FAILED, preflight.storage_verdict(error, self.directory)
+        except Exception as error:
+            outcome, verdict = FAILED, self._broken(error)
         return self._conclude(outcome, verdict)
+
+    def _broken(self, error: Exception) -> Verdict:
+        """Something that nobody foresaw. PID 1 must not die of it without a word, nor leave a training behind."""
+        if self.child is None and isinstance(error, OSError):
+            return preflight.storage_verdict(error, self.directory)
+        self.output.say(traceback.format_exc().rstrip())
+        if self.child is not None:
+            self.child.kill()
+            self.child.close()
+        return Verdict(causes.UNKNOWN, f"the runner itself failed: {type(error).__name__}: {error}")
 
     def _train(self) -> tuple[str, Verdict]:
         checkpoint = self._prepare()
@@ -83,7 +98,7 @@ class Runner:
         self.tracker.skip(end_last_line(self.directory / "logging.jsonl", mend=self.rank == 0))
         kills = memory_kills()
         try:
-            child = Child(command, environ=self.environ, output=self.output)
+            child = self.child = Child(command, environ=self.environ, output=self.output)
         except OSError as error:
             return FAILED, Verdict(causes.UNKNOWN, f"cannot start {command[0]}: {error}")
         supervisor = self.supervisor = Supervisor(
@@ -103,10 +118,7 @@ class Runner:
 
     def _prepare(self) -> Optional[Checkpoint]:
         """Whose directory, which execution, which checkpoint; ends here when nothing is left to train."""
-        try:
-            self.record.load()
-        except ForeignDirectory as error:
-            raise Ended(FAILED, Verdict(causes.OUTPUT_OCCUPIED, str(error))) from error
+        self._load_record()
         if self.record.finished is not None:
             cause = causes.BY_REASON.get(self.record.finished, causes.MAX_EPOCHS)
             update_checkpoint(self.tracker.progress, self.plan)
@@ -121,6 +133,14 @@ class Runner:
                     FINISHED, Verdict(cause, f"the last checkpoint is that of the last step, {checkpoint.step}")
                 )
         return checkpoint
+
+    def _load_record(self) -> None:
+        try:
+            self.record.load()
+        except ForeignDirectory as error:
+            raise Ended(FAILED, Verdict(causes.OUTPUT_OCCUPIED, str(error))) from error
+        except Unreadable as error:
+            raise Ended(FAILED, Verdict(causes.OUTPUT_UNREADABLE, str(error))) from error
 
     def _choose(self) -> Optional[Checkpoint]:
         """On the first node: pick the newest complete checkpoint and write it down with this execution."""
@@ -140,14 +160,17 @@ class Runner:
         return found
 
     def _follow(self) -> Optional[Checkpoint]:
-        """On the other nodes: wait for node 0's choice, for ranks that resume from different steps never meet."""
-        deadline = time.monotonic() + CHOICE_SECONDS
+        """On the other nodes: wait for node 0's choice, for ranks that resume from different steps never meet.
+
+        Without a limit: its pod may wait long for a GPU or its image, and the Job has a deadline of its own.
+        """
+        told = -TELL_SECONDS
         while not self.record.join(self.plan.attempt):
-            if time.monotonic() > deadline:
-                text = f"node 0 has not begun attempt {self.plan.attempt} within {CHOICE_SECONDS:.0f} s"
-                raise Ended(FAILED, Verdict(causes.COLLECTIVE_FAILED, text))
+            if time.monotonic() - told >= TELL_SECONDS:
+                told = time.monotonic()
+                self.output.say(f"swiftop: waiting for node 0 to begin attempt {self.plan.attempt}")
             self.signals.pause(1)
-            self.record.load()
+            self._load_record()
         name = self.record.last_execution.get("checkpoint")
         if not name:
             return None
@@ -158,7 +181,9 @@ class Runner:
         _end_on(preflight.check(self.plan, self.environ))
         key = self.environ.get(tracker.API_KEY, "")
         if self.plan.swanlab_host and self.rank == 0:
-            _end_on(tracker.check(self.plan.swanlab_host, key, sleep=self.signals.pause))
+            answer = tracker.check(self.plan.swanlab_host, key, sleep=self.signals.pause)
+            _end_on(answer.verdict)
+            self.tracker.progress.tracker_workspace = answer.workspace
         if self.plan.nodes > 1 and self.plan.master_addr:
             _end_on(preflight.wait_for_name(self.plan.master_addr, sleep=self.signals.pause))
 
@@ -178,13 +203,12 @@ class Runner:
 
     def _judge(self, child: Child, supervisor: Supervisor, memory_killed: Optional[bool]) -> tuple[str, Verdict]:
         progress = self.tracker.progress
-        ended_by_us = supervisor.ended_by is not None
+        memory_killed = False if supervisor.ended_by is not None else memory_killed
+        stopped = self.signals.stop_requested or (self.plan.nodes > 1 and self.record.stop_left)
         outcome, verdict = judge(
             Facts(
-                end=End(
-                    child.exit_code, child.died_of, self.signals.stop_requested, False if ended_by_us else memory_killed
-                ),
-                tail=self.output.tail(),
+                end=End(child.exit_code, child.died_of, stopped, memory_killed),
+                tail=self.output.evidence(),
                 step=progress.step,
                 max_steps=progress.max_steps,
                 loop_ended=self.tracker.loop_ended,
@@ -197,7 +221,7 @@ class Runner:
         if verdict.cause is causes.TRACKER_AUTH_FAILED and self.plan.swanlab_host:
             # ms-swift says the same of a server that has gone since the first check: ask again
             again = tracker.check(self.plan.swanlab_host, self.environ.get(tracker.API_KEY, ""), sleep=time.sleep)
-            verdict = again or verdict
+            verdict = again.verdict or verdict
         return outcome, verdict
 
     def _conclude(self, outcome: str, verdict: Verdict) -> int:
@@ -205,16 +229,16 @@ class Runner:
         if outcome == FINISHED:
             progress.phase = PHASE_FINISHED
             progress.eta_seconds = 0
-        update_checkpoint(progress, self.plan)
         verdict = Verdict(verdict.cause, self.redactor.text(verdict.message))
         try:
+            update_checkpoint(progress, self.plan)
             if self.record.epoch and self.rank == 0:
                 self.record.end(
                     outcome=outcome, reason=verdict.cause.reason, message=verdict.message, step=progress.step
                 )
         except Superseded:
             pass
-        except OSError as error:
+        except Exception as error:  # whatever it is, the report below matters more
             self.output.say(f"swiftop: the outcome could not be written to the volume: {error}")
         if self.supervisor is not None:
             self.supervisor.print_progress()

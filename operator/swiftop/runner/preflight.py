@@ -20,7 +20,7 @@ from typing import Optional
 
 from . import causes
 from .classify import Verdict, shorten
-from .plan import Plan
+from .plan import NVIDIA, Plan
 
 _DIST = re.compile(r"^ms[_-]swift-(\d[^-]*)(?:-.*)?\.(?:dist|egg)-info$")
 _DEVICES = {"nvidia": "nvidia[0-9]*", "amd": "dri/renderD*", "ascend": "davinci[0-9]*"}
@@ -31,8 +31,19 @@ def check(plan: Plan, environ: Mapping[str, str]) -> Optional[Verdict]:
     return (
         check_environment(plan.required_env, environ)
         or check_version(plan.swift_version, installed_version(sys.path))
-        or check_gpus(plan.gpus, count_gpus())
+        or (check_gpus(plan.gpus, count_gpus()) if plan.gpu_resource == NVIDIA else None)
     )
+
+
+def clean_secrets(names: Iterable[str], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The environment with blanks around one-line secrets removed, and the names of those that had some.
+
+    A Secret made with ``echo`` ends with a line break, which no HTTP header takes. Texts of several lines (a private
+    key) stay as they are.
+    """
+    cleaned = {name: environ[name].strip() for name in names if name in environ}
+    changed = {name: value for name, value in cleaned.items() if value != environ[name] and len(value.split("\n")) == 1}
+    return {**environ, **changed}, sorted(changed)
 
 
 def check_environment(required: Iterable[str], environ: Mapping[str, str]) -> Optional[Verdict]:
@@ -114,7 +125,7 @@ def wait_for_name(
     name: str,
     *,
     seconds: float = 300,
-    resolve: Callable[[str], object] = socket.gethostbyname,
+    resolve: Callable[[str, None], object] = socket.getaddrinfo,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Optional[Verdict]:
     """Wait until the rendezvous name resolves: a pod that starts first does not find the other's yet.
@@ -124,7 +135,7 @@ def wait_for_name(
     deadline = time.monotonic() + seconds
     while True:
         try:
-            resolve(name)
+            resolve(name, None)
             return None
         except OSError as error:
             if time.monotonic() >= deadline:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import select
 import signal
 import subprocess
 import threading
@@ -22,11 +24,22 @@ READ_SIZE = 64 * 1024
 SMALL_READ = 4096
 GATHER_SECONDS = 0.05  # after a small read: a progress bar redraws many times a second, one wake-up does for all
 TAIL_BYTES = 64 * 1024
+HEAD_BYTES = 32 * 1024
+BEFORE_BYTES = 512  # of the line before the head
+SEAM_BYTES = 64  # the first words may come in two pieces
+CALM_SECONDS = 30.0  # a process may log a step after another one has failed, but not for long
+SAY_SECONDS = 1.0
 PARENT = 1  # index of the parent PID in /proc/PID/stat after the command's name
+
+_FIRST_WORDS = re.compile(rb"(?:^|[\n\r]|\]: )(?:Traceback \(most recent call last\)|terminate called after)")
 
 
 class Output:
-    """Passes the child's output on, redacted, and keeps its tail."""
+    """Passes the child's output on, redacted, and keeps of it what tells why it ended.
+
+    The end is kept, and from the first traceback on some more: when one of many processes fails, what the others say
+    of it may be longer than the end that is kept.
+    """
 
     def __init__(
         self, redactor: Redactor, *, target: int = 1, on_chunk: Callable[[bytes], None] = lambda _: None
@@ -34,9 +47,12 @@ class Output:
         self._redactor = redactor
         self._target = target
         self._on_chunk = on_chunk
-        self._lock = threading.Lock()
-        self._tail = b""
+        self._writing = threading.Lock()  # held for as long as nobody reads the log
         self._open_line = False
+        self._keeping = threading.Lock()  # never held while writing: a stop must not wait for a reader of the log
+        self._tail = self._head = b""
+        self._total = self._head_at = 0  # bytes so far, and how many before the head
+        self._head_since = 0.0
 
     def pump(self, source: int) -> None:
         """Copy until the last writer closes its end."""
@@ -54,31 +70,71 @@ class Output:
         os.close(source)
 
     def say(self, line: str) -> None:
-        """Print a line of the runner's own, never in the middle of the child's."""
+        """Print a line of the runner's own, never in the middle of the child's; dropped while nobody reads the log."""
         text = self._redactor.text(line).encode("utf-8", "replace") + b"\n"
-        with self._lock:
-            self._write((b"\n" if self._open_line else b"") + text)
-            self._open_line = False
+        if self._writing.acquire(timeout=SAY_SECONDS):
+            try:
+                self._open_line = not self._offer((b"\n" if self._open_line else b"") + text)
+            finally:
+                self._writing.release()
 
     def tail(self) -> str:
         """End of the child's output, redacted."""
-        with self._lock:
+        with self._keeping:
             return self._tail.decode("utf-8", "replace")
+
+    def evidence(self) -> str:
+        """The output from the first traceback on, redacted; of a long one head and end, with a gap between them."""
+        with self._keeping:
+            tail_at = self._total - len(self._tail)
+            head = self._head[: max(tail_at - self._head_at, 0)]
+            gap = b"\n...\n" if head and self._head_at + len(head) < tail_at else b""
+            return (head + gap + self._tail).decode("utf-8", "replace")
+
+    def calm(self, now: float) -> None:
+        """The training goes on: what it said some time ago has not ended it."""
+        with self._keeping:
+            if self._head and now - self._head_since >= CALM_SECONDS:
+                self._head = b""
 
     def _pass_on(self, data: bytes) -> None:
         if not data:
             return
-        with self._lock:
-            self._tail = (self._tail + data)[-TAIL_BYTES:]
+        with self._keeping:
+            self._keep(data)
+        with self._writing:
             self._write(data)
             self._open_line = not data.endswith(b"\n")
         self._on_chunk(data)
+
+    def _keep(self, data: bytes) -> None:
+        if self._head:
+            self._head += data[: HEAD_BYTES - len(self._head)]
+        else:
+            before = self._tail[-BEFORE_BYTES:]
+            seen = before + data
+            first = _FIRST_WORDS.search(seen, max(len(before) - SEAM_BYTES, 0))
+            if first:
+                start = seen.rfind(b"\n", 0, first.start()) + 1  # the line before says whose traceback it is
+                self._head = seen[start : start + HEAD_BYTES]
+                self._head_at, self._head_since = self._total - len(before) + start, time.monotonic()
+        self._total += len(data)
+        self._tail = (self._tail + data)[-TAIL_BYTES:]
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
         with contextlib.suppress(OSError):  # a log that nobody reads any more must not end the training
             while view:
                 view = view[os.write(self._target, view) :]
+
+    def _offer(self, data: bytes) -> bool:
+        """Write without ever waiting long; whether all was written. A pipe that is ready takes ``PIPE_BUF`` at once."""
+        with contextlib.suppress(OSError):
+            for at in range(0, len(data), select.PIPE_BUF):
+                if not select.select([], [self._target], [], SAY_SECONDS)[1]:
+                    return False
+                os.write(self._target, data[at : at + select.PIPE_BUF])
+        return True
 
 
 class Child:

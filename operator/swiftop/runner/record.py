@@ -1,6 +1,7 @@
 """``swiftop-run.json``: whose output directory this is, which execution may write to it, and how each one ended.
 
-The file is written before anything else. It keeps two runs on one claim apart (by UID), is the fence between two
+The file is written before anything else, and what cannot be read is never taken for an empty one: a run that is
+finished would be trained again. It keeps two runs on one claim apart (by UID), is the fence between two
 executions of one run (a node that was thought lost comes back: the runner that sees a higher epoch than its own stops
 at once), remembers that a run is finished, so that it is never trained a second time, and tells the other nodes which
 checkpoint node 0 chose.
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 NAME = "swiftop-run.json"
+STOP_MARK = "swiftop-stop-"
+PAUSES = (0.2, 1.0, 3.0)  # between tries to read it: a network volume may fail for a moment
 KEEP = 20  # executions remembered
 
 
@@ -29,6 +32,10 @@ class Superseded(Exception):
     """A newer execution of this run has started."""
 
 
+class Unreadable(Exception):
+    """The record is there, but cannot be read."""
+
+
 class Record:
     """The record as this execution sees it."""
 
@@ -36,11 +43,12 @@ class Record:
         self.path = directory / NAME
         self.uid = uid
         self.epoch = 0
+        self.execution: Optional[str] = None  # two that start at the same moment count the same epoch
         self.data: dict[str, Any] = {}
 
     def load(self) -> Mapping[str, Any]:
-        """Read the file; an absent or torn one is an empty record. Refuses another run's."""
-        self.data = _read(self.path)
+        """Read the file; an absent one is an empty record. Refuses another run's."""
+        self.data = _read(self.path, pauses=PAUSES)
         if self.data.get("uid", self.uid) != self.uid:
             raise ForeignDirectory(f"{self.path.parent} belongs to run UID {self.data['uid']}")
         return self.data
@@ -58,9 +66,10 @@ class Record:
 
     def begin(self, *, attempt: int, host: str, command: tuple[str, ...], checkpoint: Optional[str]) -> None:
         """Count this execution and write it down."""
-        self.epoch = int(self.data.get("epoch", 0)) + 1
+        self.epoch, self.execution = self.data.get("epoch", 0) + 1, os.urandom(8).hex()
         execution = {
             "epoch": self.epoch,
+            "id": self.execution,
             "attempt": attempt,
             "host": host,
             "start": round(time.time()),
@@ -76,17 +85,20 @@ class Record:
             "reason": None,
         }
         self._write()
+        for mark in self.path.parent.glob(f"{STOP_MARK}*"):
+            with contextlib.suppress(OSError):
+                mark.unlink()
 
     def join(self, attempt: int) -> bool:
         """On another node than the first: take part in the execution that node 0 began for this attempt, if it did."""
         if self.last_execution.get("attempt") != attempt:
             return False
-        self.epoch = int(self.data["epoch"])
+        self.epoch, self.execution = self.data["epoch"], self.last_execution.get("id")
         return True
 
     def end(self, *, outcome: str, reason: str, message: str, step: Optional[int]) -> None:
         """Write down how this execution ended. A superseded one stays silent: the file is not its own any more."""
-        self.check()
+        self._compare(_read(self.path, pauses=PAUSES))
         execution = {"end": round(time.time()), "outcome": outcome, "reason": reason, "message": message, "step": step}
         self.data["executions"][-1].update(execution)
         if outcome == "finished":
@@ -94,10 +106,34 @@ class Record:
         self._write()
 
     def check(self) -> None:
-        """Raise when another execution has taken over."""
-        newest = _read(self.path)
-        if newest.get("uid", self.uid) != self.uid or int(newest.get("epoch", 0)) > self.epoch:
-            raise Superseded(f"execution {newest.get('epoch')} has taken over from {self.epoch}")
+        """Raise when another execution has taken over. Called often: what cannot be read now is read the next time."""
+        with contextlib.suppress(Unreadable, OSError):
+            self._compare(_read(self.path))
+
+    def _compare(self, newest: Mapping[str, Any]) -> None:
+        if not newest:
+            return
+        epoch, execution = newest.get("epoch", 0), (newest.get("executions") or [{}])[-1].get("id")
+        if newest.get("uid") != self.uid or epoch > self.epoch or (epoch == self.epoch and execution != self.execution):
+            raise Superseded(f"execution {epoch} has taken over from {self.epoch}")
+
+    def leave_stop(self) -> None:
+        """Tell the other nodes that this one was asked to stop: their training ends as if it were finished."""
+        if self.epoch:
+            with contextlib.suppress(OSError):
+                self._stop_mark.touch()
+
+    @property
+    def stop_left(self) -> bool:
+        """Whether any node was asked to stop. A listing, because a network volume remembers what was not there."""
+        try:
+            return self._stop_mark.name in os.listdir(self.path.parent)  # noqa: PTH208 - see above
+        except OSError:
+            return False
+
+    @property
+    def _stop_mark(self) -> Path:
+        return self.path.with_name(f"{STOP_MARK}{self.epoch}")
 
     def _write(self) -> None:
         write_atomic(self.path, json.dumps(self.data, indent=1).encode())
@@ -124,9 +160,29 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.close(directory)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
+def _read(path: Path, pauses: tuple[float, ...] = ()) -> dict[str, Any]:
+    for pause in (*pauses, None):
+        try:
+            data = json.loads(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except PermissionError:
+            raise
+        except OSError as error:
+            trouble = error.strerror or str(error)
+        except ValueError:
+            trouble = "it is damaged"
+        else:
+            if _sound(data):
+                return dict(data)
+            trouble = "it is damaged"
+        if pause is not None:
+            time.sleep(pause)
+    raise Unreadable(f"{path} cannot be read: {trouble}")
+
+
+def _sound(data: object) -> bool:
+    if not isinstance(data, dict) or not isinstance(data.get("uid"), str) or not isinstance(data.get("epoch"), int):
+        return False
+    executions = data.get("executions")
+    return isinstance(executions, list) and all(isinstance(execution, dict) for execution in executions)

@@ -106,9 +106,11 @@ class Supervisor:
         """Until the child has ended, by itself or by the runner."""
         while not self._child.reap():
             if self._signals.wait(LOOK_SECONDS):
-                self._output.say("swiftop: asked to stop, telling the training to save a checkpoint")
+                self._child.forward(signal.SIGTERM, elastic=self._plan.elastic)  # first: all else may have to wait
+                if self._plan.nodes > 1:
+                    self._record.leave_stop()
                 on_stop()
-                self._child.forward(signal.SIGTERM, elastic=self._plan.elastic)
+                self._output.say("swiftop: asked to stop, the training has been told")
             self._look()
         self._release(loaded=self._tracker.lines > 0)
         self._tracker.poll()
@@ -117,6 +119,7 @@ class Supervisor:
         now, tracker = time.monotonic(), self._tracker
         if tracker.poll() and tracker.train_lines:
             self._watchdog.sign_of_life(now)
+            self._output.calm(now)
             if tracker.evaluations:
                 self._watchdog.evaluated(now)
         if tracker.summary_seen:

@@ -7,13 +7,17 @@ The certificates are those that SwanLab's own client (``requests``) would use, a
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
+import json
 import os
+import re
 import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
@@ -23,35 +27,57 @@ from .classify import Verdict
 API_KEY = "SWANLAB_API_KEY"
 DEFAULT_HOST = "https://api.swanlab.cn"
 TIMEOUT = 10.0
+ANSWER_BYTES = 64 * 1024
+_WORKSPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 PAUSES = (1.0, 2.0, 4.0, 8.0)  # between tries: a pod's network may need some seconds after its start
 
 
-def check(host: str, api_key: str, *, sleep: Callable[[float], object] = time.sleep) -> Optional[Verdict]:
-    """None when SwanLab accepts the key, or answers in a way that only its own client can judge."""
+@dataclass(frozen=True)
+class Answer:
+    """What is wrong, and else whose key it is: that names the workspace where none is asked for."""
+
+    verdict: Optional[Verdict] = None
+    workspace: Optional[str] = None
+
+
+def check(host: str, api_key: str, *, sleep: Callable[[float], object] = time.sleep) -> Answer:
+    """Without a verdict when SwanLab accepts the key, or answers in a way that only its own client can judge."""
+    if not (api_key.isascii() and api_key.isprintable()):
+        what = "a line break or another control character" if api_key.isascii() else "a character that is not ASCII"
+        return Answer(Verdict(causes.TRACKER_AUTH_FAILED, f"{API_KEY} contains {what}"))
     trouble = ""
     for pause in (*PAUSES, None):
         try:
-            status = _login(login_url(host), api_key)
-        except ssl.SSLError as error:
+            status, body = _login(login_url(host), api_key)
+        except (ssl.SSLError, ValueError, http.client.InvalidURL) as error:  # no second try would help
             return _unreachable(host, str(error))
-        except (OSError, ValueError) as error:
+        except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None)
             if isinstance(reason, ssl.SSLError):
                 return _unreachable(host, str(reason))
             trouble = f"{type(error).__name__}: {reason or error}"
         else:
             if status in (401, 403):
-                return Verdict(causes.TRACKER_AUTH_FAILED, f"SwanLab at {host} refuses the API key (HTTP {status})")
+                text = f"SwanLab at {host} refuses the API key (HTTP {status})"
+                return Answer(Verdict(causes.TRACKER_AUTH_FAILED, text))
             if status < 500 and status != 429:
-                return None
+                return Answer(workspace=_workspace(body))
             trouble = f"HTTP {status}"
         if pause is not None:
             sleep(pause)
     return _unreachable(host, trouble)
 
 
-def _unreachable(host: str, trouble: str) -> Verdict:
-    return Verdict(causes.TRACKER_UNREACHABLE, f"SwanLab at {host} does not answer: {trouble}")
+def _unreachable(host: str, trouble: str) -> Answer:
+    return Answer(Verdict(causes.TRACKER_UNREACHABLE, f"SwanLab at {host} does not answer: {trouble}"))
+
+
+def _workspace(body: bytes) -> Optional[str]:
+    try:
+        name = json.loads(body)["userInfo"]["username"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return name if isinstance(name, str) and _WORKSPACE.fullmatch(name) else None
 
 
 def login_url(host: str) -> str:
@@ -64,17 +90,17 @@ def login_url(host: str) -> str:
     return f"{base}/api/login/api_key"
 
 
-def _login(url: str, api_key: str) -> int:
+def _login(url: str, api_key: str) -> tuple[int, bytes]:
     request = urllib.request.Request(url, data=b"", method="POST", headers={"authorization": api_key})
     handlers: list[urllib.request.BaseHandler] = []
     if url.startswith("https://"):
         handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=_certificates())))
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT) as response:
-            return int(response.status)
+            return int(response.status), bytes(response.read(ANSWER_BYTES))
     except urllib.error.HTTPError as error:
         with error:
-            return error.code
+            return error.code, b""
 
 
 def _certificates() -> Optional[str]:

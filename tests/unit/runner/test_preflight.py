@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from swiftop.runner import preflight
 from swiftop.runner.classify import Verdict
+from swiftop.runner.plan import Plan
 
 
 def reason(verdict: Verdict | None) -> str | None:
@@ -73,10 +75,26 @@ def test_gpus_are_counted_by_their_device_files(tmp_path: Path) -> None:
     assert reason(preflight.check_gpus(3, 2)) == "GPUMissing"
 
 
+def test_gpus_are_counted_only_where_each_is_one_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "count_gpus", lambda: 1)
+    plan = Plan("ns", "demo", "u", 1, ("a",), str(tmp_path), gpus=2)
+    assert reason(preflight.check(plan, {})) == "GPUMissing"
+    for resource in ("nvidia.com/gpu.shared", "nvidia.com/mig-1g.10gb", "example.com/npu"):
+        assert preflight.check(dataclasses.replace(plan, gpu_resource=resource), {}) is None
+
+
+def test_blanks_around_a_secret_are_removed_and_told() -> None:
+    pem = "-----BEGIN-----\nabc\n-----END-----\n"
+    environ = {"A": "key\n", "B": " key\r\n", "C": "key", "PEM": pem, "OTHER": "x\n"}
+    cleaned, names = preflight.clean_secrets(["A", "B", "C", "PEM", "ABSENT"], environ)
+    assert names == ["A", "B"]
+    assert cleaned == {"A": "key", "B": "key", "C": "key", "PEM": pem, "OTHER": "x\n"}
+
+
 def test_a_name_is_waited_for() -> None:
     tries: list[str] = []
 
-    def resolve(name: str) -> None:
+    def resolve(name: str, _: None) -> None:
         tries.append(name)
         if len(tries) < 3:
             raise OSError(-2, "Name or service not known")
@@ -86,7 +104,7 @@ def test_a_name_is_waited_for() -> None:
 
 
 def test_a_name_that_never_comes() -> None:
-    def resolve(_: str) -> None:
+    def resolve(_: str, __: None) -> None:
         raise OSError(-2, "Name or service not known")
 
     assert reason(preflight.wait_for_name("a.b", seconds=0, resolve=resolve)) == "CollectiveFailed"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swiftop.runner.record import KEEP, NAME, ForeignDirectory, Record, Superseded, write_atomic
+from swiftop.runner.record import KEEP, NAME, PAUSES, ForeignDirectory, Record, Superseded, Unreadable, write_atomic
 
 
 def begin(directory: Path, *, uid: str = "u", attempt: int = 1, checkpoint: str | None = None) -> Record:
@@ -51,9 +51,78 @@ def test_the_older_execution_is_fenced_off(tmp_path: Path) -> None:
     assert (tmp_path / NAME).read_text() == before
 
 
-def test_a_torn_file_is_an_empty_record(tmp_path: Path) -> None:
-    (tmp_path / NAME).write_text('{"uid": "u", "ep')
-    assert begin(tmp_path).epoch == 1
+@pytest.mark.parametrize(
+    "text",
+    ['{"uid": "u", "ep', "", "[]", '"u"', "{}", '{"uid": "u", "epoch": "x", "executions": []}'],
+    ids=["torn", "empty", "list", "text", "no members", "no number"],
+)
+def test_a_damaged_file_is_no_empty_record(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is finished would be trained again, over another run's data perhaps."""
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    (tmp_path / NAME).write_text(text)
+    with pytest.raises(Unreadable, match="damaged"):
+        begin(tmp_path)
+    assert (tmp_path / NAME).read_text() == text
+    assert pauses == list(PAUSES)
+
+
+def test_a_read_that_fails_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(tmp_path)
+    real, failures = Path.read_bytes, [OSError(5, "Input/output error"), OSError(116, "Stale file handle")]
+
+    def read(path: Path) -> bytes:
+        if failures:
+            raise failures.pop()
+        return real(path)
+
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert begin(tmp_path).epoch == 2
+
+
+def test_a_file_that_may_not_be_read_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(PermissionError):
+        begin(tmp_path)
+
+
+def test_a_running_training_does_not_end_by_a_failed_look(tmp_path: Path) -> None:
+    record = begin(tmp_path)
+    (tmp_path / NAME).write_text("{torn")
+    record.check()
+    (tmp_path / NAME).unlink()
+    record.check()
+
+
+def test_of_two_that_start_at_the_same_moment_one_goes_on(tmp_path: Path) -> None:
+    first, second = Record(tmp_path, uid="u"), Record(tmp_path, uid="u")
+    for record in (first, second):
+        record.load()
+    for record in (first, second):
+        record.begin(attempt=1, host="h", command=("a",), checkpoint=None)
+    assert first.epoch == second.epoch == 1
+    second.check()
+    with pytest.raises(Superseded):
+        first.check()
+    with pytest.raises(Superseded):
+        first.end(outcome="finished", reason="MaxSteps", message="", step=1)
+
+
+def test_a_stop_of_any_node_is_seen_by_all_of_the_same_execution(tmp_path: Path) -> None:
+    zero, other = begin(tmp_path), Record(tmp_path, uid="u")
+    other.leave_stop()  # has joined nothing yet
+    other.load()
+    assert other.join(1)
+    other.check()
+    assert not zero.stop_left
+    other.leave_stop()
+    assert zero.stop_left
+    assert not begin(tmp_path).stop_left
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
 def test_other_nodes_join_the_execution_of_their_attempt(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from swiftop.runner import tracker
 
 
 @contextmanager
-def login_server(*codes: int) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+def login_server(*codes: int, body: bytes = b"") -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
     seen: list[tuple[str, str | None]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -21,6 +23,7 @@ def login_server(*codes: int) -> Iterator[tuple[str, list[tuple[str, str | None]
             seen.append((self.path, self.headers.get("authorization")))
             self.send_response(codes[min(len(seen), len(codes)) - 1])
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -39,7 +42,7 @@ def login_server(*codes: int) -> Iterator[tuple[str, list[tuple[str, str | None]
 )
 def test_an_answer_decides_at_once(code: int, reason: str | None) -> None:
     with login_server(code) as (host, seen):
-        verdict = tracker.check(host, "the-key", sleep=pytest.fail)
+        verdict = tracker.check(host, "the-key", sleep=pytest.fail).verdict
     assert (verdict.cause.reason if verdict else None) == reason
     assert seen == [("/api/login/api_key", "the-key")]
     assert verdict is None or "the-key" not in verdict.message
@@ -48,7 +51,7 @@ def test_an_answer_decides_at_once(code: int, reason: str | None) -> None:
 def test_a_server_that_is_starting_is_asked_again() -> None:
     pauses: list[float] = []
     with login_server(503, 429, 200) as (host, seen):
-        assert tracker.check(host, "k", sleep=pauses.append) is None
+        assert tracker.check(host, "k", sleep=pauses.append) == tracker.Answer()
     assert (len(seen), pauses) == (3, [1.0, 2.0])
 
 
@@ -56,11 +59,61 @@ def test_no_answer_is_unreachable_after_bounded_tries() -> None:
     with login_server(200) as (host, _):
         pass
     pauses: list[float] = []
-    verdict = tracker.check(host, "k", sleep=pauses.append)
+    verdict = tracker.check(host, "k", sleep=pauses.append).verdict
     assert verdict is not None
     assert verdict.cause.reason == "TrackerUnreachable"
     assert host in verdict.message
     assert pauses == list(tracker.PAUSES)
+
+
+@pytest.mark.parametrize(
+    ("user", "workspace"),
+    [("alice", "alice"), ("a.b-c_9", "a.b-c_9"), ("a/b", None), ("", None), ("x" * 65, None), (7, None), (None, None)],
+)
+def test_the_login_tells_whose_key_it_is(user: object, workspace: str | None) -> None:
+    body = json.dumps({"sid": "s", "userInfo": {"username": user}}).encode()
+    with login_server(200, body=body) as (host, _):
+        assert tracker.check(host, "k", sleep=pytest.fail) == tracker.Answer(workspace=workspace)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"userInfo": null}', b"\xff"])
+def test_a_login_that_tells_nothing_is_as_good(body: bytes) -> None:
+    with login_server(200, body=body) as (host, _):
+        assert tracker.check(host, "k", sleep=pytest.fail) == tracker.Answer()
+
+
+@pytest.mark.parametrize("key", ["sk-123\n456", "sk-123\r", "sk-\u200b123", "密钥", "\ufeffsk-1"])
+def test_a_key_that_no_header_takes(key: str) -> None:
+    verdict = tracker.check("http://127.0.0.1:9", key, sleep=pytest.fail).verdict
+    assert verdict is not None
+    assert verdict.cause.reason == "TrackerAuthFailed"
+    assert "SWANLAB_API_KEY contains a" in verdict.message
+    assert "sk-1" not in verdict.message
+
+
+@pytest.mark.parametrize("host", ["http://host:abc", "http://[::1"])
+def test_a_host_that_is_none(host: str) -> None:
+    verdict = tracker.check(host, "k", sleep=pytest.fail).verdict
+    assert verdict is not None
+    assert verdict.cause.reason == "TrackerUnreachable"
+
+
+def test_a_server_that_speaks_something_else_is_asked_again() -> None:
+    pauses: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for _ in range(len(tracker.PAUSES) + 1):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b"220 mail.example ESMTP\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        verdict = tracker.check(f"http://127.0.0.1:{server.getsockname()[1]}", "k", sleep=pauses.append).verdict
+    assert verdict is not None
+    assert (verdict.cause.reason, pauses) == ("TrackerUnreachable", list(tracker.PAUSES))
+    assert "BadStatusLine" in verdict.message
 
 
 @pytest.mark.parametrize(
