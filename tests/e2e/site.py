@@ -136,15 +136,15 @@ class Site:
         return run
 
     def with_reason(
-        self, name: str, reason: str, *, type_: str = "Succeeded", seconds: float = 60
+        self, name: str, reason: str, *, type_: str = "Succeeded", told: str = "", seconds: float = 60
     ) -> Mapping[str, Any]:
-        """The condition once it has this reason."""
+        """The condition once it has this reason, and these words in its message."""
 
         def found() -> Mapping[str, Any] | None:
             known = condition(self.run(name), type_)
-            return known if known.get("reason") == reason else None
+            return known if known.get("reason") == reason and told in known["message"] else None
 
-        what = f"{name}: condition {type_} has reason {reason}"
+        what = f"{name}: condition {type_} has reason {reason} {told}".rstrip()
         return eventually(found, what=what, seconds=seconds, explain=lambda: self.story(name))
 
     def pods(self, name: str) -> list[Object]:

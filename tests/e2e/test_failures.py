@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.e2e import objects
-from tests.e2e.objects import on_claim, sftrun
+from tests.e2e.objects import on_claim, sftrun, training
 from tests.e2e.site import SWANLAB_HOST, Site, condition
 from tests.e2e.support import Object
 
 CHINESE = "训练数据里有一个坏样本"
-PLUGIN = f"raise RuntimeError('{CHINESE}')\n"
+PLUGINS = {
+    "broken.py": f"raise RuntimeError('{CHINESE}')\n",
+    "stopping.py": "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n",
+}
 WRONG_KEY = "wrong-key-credentials"
 
 
@@ -25,11 +28,21 @@ class Case(NamedTuple):
     run: Object
     reason: str
     told: str  # must stand in the message
+    log: bool = False  # whether ms-swift came to say something before the end
 
 
 def dataset(name: str) -> list[Object]:
     """A dataset file of the library."""
     return [on_claim(f"datasets/{name}")]
+
+
+def plugged(name: str, plugin: str) -> Object:
+    """Run with a plugin of its own."""
+    return sftrun(
+        name,
+        files=[{"configMap": {"name": "plugins", "key": plugin}}],
+        extraArgs=[{"name": "external_plugins", "values": [f"/swiftop/files/{plugin}"]}],
+    )
 
 
 def tracked(host: str) -> dict[str, Any]:
@@ -41,11 +54,21 @@ def tracked(host: str) -> dict[str, Any]:
 CASES = {
     case.run["metadata"]["name"]: case
     for case in (
-        Case(sftrun("dataset-missing", datasets=dataset("nothing.jsonl")), "DatasetNotFound", "nothing.jsonl"),
-        Case(sftrun("dataset-of-unknown-format", datasets=dataset("unknown-format.jsonl")), "DatasetFormat", ""),
-        Case(sftrun("dataset-empty", datasets=dataset("empty.jsonl")), "DatasetEmpty", ""),
         Case(
-            sftrun("model-missing", model={**on_claim("models/nothing"), "type": "qwen2"}), "ModelNotFound", "nothing"
+            sftrun("dataset-missing", datasets=dataset("nothing.jsonl")), "DatasetNotFound", "nothing.jsonl", log=True
+        ),
+        Case(
+            sftrun("dataset-of-unknown-format", datasets=dataset("unknown-format.jsonl")),
+            "DatasetFormat",
+            "ZeroDivisionError",
+            log=True,
+        ),
+        Case(sftrun("dataset-empty", datasets=dataset("empty.jsonl")), "DatasetEmpty", "StopIteration", log=True),
+        Case(
+            sftrun("model-missing", model={**on_claim("models/nothing"), "type": "qwen2"}),
+            "ModelNotFound",
+            "nothing",
+            log=True,
         ),
         Case(sftrun("host-out-of-memory", memory="200Mi"), "HostOutOfMemory", "memory"),
         Case(sftrun("wrong-key", cpu="300m", **tracked(SWANLAB_HOST)), "TrackerAuthFailed", SWANLAB_HOST),
@@ -65,14 +88,14 @@ CASES = {
             "the run is for 3.12",
         ),
         Case(
-            sftrun(
-                "unknown",
-                files=[{"configMap": {"name": "broken-plugin", "key": "broken.py"}}],
-                extraArgs=[{"name": "external_plugins", "values": ["/swiftop/files/broken.py"]}],
-            ),
+            plugged("unknown", "broken.py"),
             "Unknown",
             CHINESE,
+            log=True,
         ),
+        # A value that no flag table can know: only ms-swift finds out.
+        Case(sftrun("bad-template", training=training(template="nothing")), "InvalidArguments", "nothing", log=True),
+        Case(plugged("stopped-inside", "stopping.py"), "Interrupted", "SIGTERM"),
     )
 }
 
@@ -81,7 +104,7 @@ CASES = {
 def failing(site: Site) -> Site:
     """All failing runs, applied."""
     site.kubectl.apply(
-        objects.config_map("broken-plugin", {"broken.py": PLUGIN}),
+        objects.config_map("plugins", PLUGINS),
         objects.secret(WRONG_KEY, {"SWANLAB_API_KEY": "wrong"}),
         *(case.run for case in CASES.values()),
     )
@@ -99,7 +122,9 @@ def test_each_failure_ends_in_its_own_reason(failing: Site, name: str) -> None:
     assert failure["reason"] == case.reason
     assert case.told in failure["message"], failure
     assert failure["suggestion"], failure
-    assert len(failure.get("log", "").encode()) <= 2048
+    log = failure.get("log", "")
+    assert len(log.encode()) <= 2048
+    assert log.strip() or not case.log, failure
     assert run["status"]["state"] == "Failed"
     assert condition(run, "Stalled")["status"] == "True"
     assert condition(run, "Reconciling")["status"] == "False"
