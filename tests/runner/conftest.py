@@ -7,20 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner.harness import UNSHARE, Bench
+from tests.runner.harness import UNSHARE, Bench, interpreters
+
+_VERSIONS = interpreters()
+_ENDS = {next(iter(_VERSIONS)), next(version for version, path in _VERSIONS.items() if path == Bench.python)}
+
+
+@pytest.fixture(params=sorted(_ENDS), ids=lambda version: f"py{version}")
+def python(request: pytest.FixtureRequest) -> str:
+    """The oldest interpreter that the machine has, and the one that runs the tests."""
+    return _VERSIONS[request.param]
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path, python: str) -> Iterator[Bench]:
     """The runner as an ordinary process."""
-    made = Bench(tmp_path)
+    made = Bench(tmp_path, python=python)
     yield made
     made.close()
 
 
 @pytest.fixture
-def pid1(tmp_path: Path) -> Iterator[Bench]:
+def pid1(tmp_path: Path, python: str) -> Iterator[Bench]:
     """The runner as PID 1, as in a container."""
-    made = Bench(tmp_path, prefix=UNSHARE)
+    made = Bench(tmp_path, prefix=UNSHARE, python=python)
     yield made
     made.close()

@@ -92,6 +92,27 @@ def graceful(ranks: int = 1) -> None:
     end(step)
 
 
+def together() -> None:
+    """One of two nodes: both end at the same step when one is told to, as graceful_exit's all-reduce has it."""
+    first, told = os.environ["JOB_COMPLETION_INDEX"] == "0", OUTPUT / "all-reduced"
+    signal.signal(signal.SIGTERM, lambda *_: told.touch())
+    for step in range(1, 9) if first else ():
+        train(step)
+    while not told.exists():
+        time.sleep(0.05)
+    if first:
+        save(8)
+        end(8)
+
+
+def flood() -> None:
+    """Say more than anybody reads, until told to stop."""
+    signal.signal(signal.SIGTERM, lambda *_: ((OUTPUT / "told").touch(), os._exit(0)))
+    train(1)
+    while True:
+        os.write(1, b"x" * 4096)
+
+
 def leak() -> None:
     """Print the key in pieces, as a whole, in base64 and in a traceback."""
     key = os.environ["FAKE_KEY"]
@@ -99,6 +120,11 @@ def leak() -> None:
         os.write(1, piece.encode())
         time.sleep(0.05)
     raise ValueError(f"坏密钥 {key}")
+
+
+def key() -> None:
+    print("lengths", len(os.environ["SWANLAB_API_KEY"]), len(os.environ["FAKE_KEY"]))
+    finish()
 
 
 def orphans() -> None:
@@ -136,7 +162,10 @@ def helper() -> None:
 
 
 def killed() -> None:
+    """Die of SIGKILL; FAKE_KILLS is the kernel's count of memory kills afterwards."""
     train(1)
+    if "FAKE_KILLS" in os.environ:
+        Path("/sys/fs/cgroup/memory.events").write_text(f"oom 0\noom_kill {os.environ['FAKE_KILLS']}\n")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -186,7 +215,10 @@ MODES = {
     "nothing": lambda: None,
     "sleep": forever,
     "env": lambda: print(*sys.argv, sorted(os.environ)),
-    **{f.__name__: f for f in (leak, orphans, torchrun, helper, killed, flush, stall, slow, evaluate, fail)},
+    **{
+        f.__name__: f
+        for f in (together, flood, key, leak, orphans, torchrun, helper, killed, flush, stall, slow, evaluate, fail)
+    },
 }
 
 if __name__ == "__main__":

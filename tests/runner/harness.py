@@ -13,15 +13,31 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from swiftop.runner.bundle import bundle
 from swiftop.runner.process import children_of
 
-PYTHON = os.environ.get("RUNNER_PYTHON", sys.executable)  # another interpreter for the runner, such as the oldest one
+OLDEST = (3, 9)  # that the runner promises to work with
 FAKE = str(Path(__file__).with_name("fake_sft.py"))
 UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+@cache
+def interpreters() -> dict[str, str]:
+    """One Python of each version from ``OLDEST`` on that this machine has, the oldest first."""
+    roots = [*os.environ["PATH"].split(os.pathsep), *Path.home().glob(".pyenv/versions/*/bin")]
+    paths = [path for root in roots for path in sorted(Path(root).glob("python3.*")) if path.suffix[1:].isdigit()]
+    found = {"3." + str(sys.version_info.minor): sys.executable}
+    for path in paths:
+        version = path.name.removeprefix("python")
+        ask = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]  # a shim may lead to none
+        told = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
+        if told == version and tuple(map(int, version.split("."))) >= OLDEST:
+            found.setdefault(version, str(path))
+    return {version: found[version] for version in sorted(found, key=lambda text: int(text.partition(".")[2]))}
 
 
 def free_port() -> int:
@@ -52,7 +68,7 @@ class Bench:
 
     directory: Path
     prefix: tuple[str, ...] = ()
-    python: str = PYTHON
+    python: str = sys.executable
     mounted: str = ""  # where the runner sees the directory; empty: in the same place
     environ: dict[str, str] = field(default_factory=dict)
 
@@ -85,7 +101,10 @@ class Bench:
         }
         return {**plan, **changes}
 
-    def start(self, command: list[str], *, environ: Mapping[str, str] | None = None, **changes: Any) -> Execution:
+    def start(
+        self, command: list[str], *, environ: Mapping[str, str] | None = None, unread: bool = False, **changes: Any
+    ) -> Execution:
+        """Start the runner; ``unread``: its log is a pipe that nobody reads."""
         plan = self.plan(command, **changes)
         log = self.local(f"log-{time.monotonic_ns()}")
         self.local("termination-log").unlink(missing_ok=True)
@@ -93,7 +112,7 @@ class Bench:
             process = subprocess.Popen(
                 [*self.prefix, self.python, self.zip],
                 stdin=subprocess.DEVNULL,
-                stdout=file,
+                stdout=subprocess.PIPE if unread else file,
                 stderr=file,
                 env={
                     "PATH": os.environ["PATH"],
@@ -117,7 +136,7 @@ class Bench:
 
     def fake(self, mode: str, *args: str, **changes: Any) -> Execution:
         """Start the runner with the stand-in for ms-swift."""
-        return self.start([PYTHON, FAKE, mode, *args], **changes)
+        return self.start([self.python, FAKE, mode, *args], **changes)
 
     @property
     def record(self) -> dict[str, Any]:

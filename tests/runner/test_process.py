@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.runner.harness import FAKE, PYTHON, Bench, wait_until
+from tests.runner.harness import FAKE, UNSHARE, Bench, Execution, descendants, interpreters, wait_until
 
 KEY = "sk-0123456789-abcdef"
 
@@ -86,7 +89,7 @@ def test_a_checkpoint_of_the_last_step_is_finished(bench: Bench) -> None:
 
 
 def test_workers_are_told_to_stop_and_torchrun_is_not(pid1: Bench) -> None:
-    run = pid1.start([PYTHON, FAKE, "torch.distributed.run", "--nproc_per_node", "2"])
+    run = pid1.start([pid1.python, FAKE, "torch.distributed.run", "--nproc_per_node", "2"])
     run.wait_for_step(4)
     run.terminate()
     code, message = run.end()
@@ -102,10 +105,20 @@ def test_a_child_that_dies_of_a_foreign_sigterm_is_interrupted(pid1: Bench) -> N
     assert (code, message["outcome"]) == (75, "interrupted")
 
 
-def test_a_killed_child_is_not_finished(bench: Bench) -> None:
-    code, message = bench.fake("killed").end()
-    assert message["outcome"] in ("interrupted", "failed")
-    assert (code, message["reason"]) in ((75, "Interrupted"), (6, "HostOutOfMemory"))
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("", "", (6, "failed", "HostOutOfMemory")),  # the kernel does not tell
+        ("oom_kill 0", "", (75, "interrupted", "Interrupted")),
+        ("oom_kill 1", "2", (6, "failed", "HostOutOfMemory")),
+    ],
+)
+def test_a_killed_child_is_not_finished(pid1: Bench, before: str, after: str, expected: tuple[int, str, str]) -> None:
+    script = 'mount -t tmpfs tmpfs /sys/fs/cgroup; [ -z "$KILLS" ] || echo "$KILLS" > /sys/fs/cgroup/memory.events'
+    pid1.prefix = (*UNSHARE, "sh", "-c", f'{script}; exec "$@"', "sh")
+    environ = {"KILLS": before, **({"FAKE_KILLS": after} if after else {})}
+    code, message = pid1.fake("killed", environ=environ).end()
+    assert (code, message["outcome"], message["reason"]) == expected
 
 
 def test_a_failure_tells_its_true_exception_in_chinese(bench: Bench) -> None:
@@ -202,6 +215,83 @@ def test_the_other_node_takes_the_first_ones_checkpoint(bench: Bench) -> None:
     assert bench.record["epoch"] == 2
 
 
+TWO: dict[str, Any] = {"nodes": 2, "masterAddr": "localhost"}
+
+
+def two_nodes(bench: Bench) -> tuple[Execution, Execution]:
+    """A run of two nodes on one output, its first node at step 8."""
+    other = bench.fake("together", environ={"JOB_COMPLETION_INDEX": "1"}, terminationLog=bench.inside("other"), **TWO)
+    other.wait_for_log("waiting for node 0 to begin attempt 1")
+    zero = bench.fake("together", environ={"JOB_COMPLETION_INDEX": "0"}, **TWO)
+    zero.wait_for_step(8)
+    wait_until(lambda: descendants(other.runner_pid), what="the other node's training")
+    return zero, other
+
+
+def test_a_stop_of_one_node_interrupts_the_run_on_all(bench: Bench) -> None:
+    zero, other = two_nodes(bench)
+    other.terminate()
+    code, message = zero.end()
+    assert (code, message["outcome"], message["progress"]["checkpointStep"]) == (75, "interrupted", 8), zero.log
+    assert other.process.wait(30) == 75
+    assert bench.record["outcome"] is None
+    assert bench.record["executions"][0]["outcome"] == "interrupted"
+
+
+def test_a_run_of_two_nodes_that_nobody_stopped_is_finished(bench: Bench) -> None:
+    zero, other = two_nodes(bench)
+    (bench.output / "all-reduced").touch()
+    code, message = zero.end()
+    assert (code, message["outcome"], message["reason"]) == (0, "finished", "EarlyStopped")
+    assert other.process.wait(30) == 0
+
+
+def test_a_stuck_reader_of_the_log_does_not_hold_up_a_stop(bench: Bench) -> None:
+    run = bench.fake("flood", unread=True)
+    run.wait_for_step(1)
+    run.terminate()
+    wait_until((bench.output / "told").exists, what="SIGTERM at the training")
+    code, message = run.end(30)
+    assert (code, message["outcome"]) == (75, "interrupted")
+
+
+BROKEN = """
+import os, sys
+sys.path.insert(0, {zip!r})
+from swiftop_runner import main, supervise
+look = supervise.Supervisor._look
+def broken(self):
+    look(self)
+    if self._tracker.lines:
+        raise ZeroDivisionError("never foreseen, " + os.environ["FAKE_KEY"])
+supervise.Supervisor._look = broken
+sys.exit(main.main())
+"""
+
+
+def test_a_fault_of_the_runner_ends_the_training_and_is_told(bench: Bench) -> None:
+    bench.local("broken.py").write_text(BROKEN.format(zip=bench.zip))
+    bench.zip = bench.inside("broken.py")
+    run = bench.fake("stall", secretEnv=["FAKE_KEY"], environ={"FAKE_KEY": KEY})
+    training = wait_until(lambda: descendants(run.runner_pid), what="the training")
+    code, message = run.end()
+    text = "the runner itself failed: ZeroDivisionError: never foreseen, ***"
+    assert (code, message["outcome"], message["reason"], message["message"]) == (20, "failed", "Unknown", text)
+    assert "Traceback" in run.log
+    assert KEY not in run.log + json.dumps(message)
+    assert not [pid for pid in training if Path(f"/proc/{pid}").exists()]
+    assert bench.record["executions"][0]["outcome"] == "failed"
+
+
+def test_a_damaged_record_starts_nothing(bench: Bench) -> None:
+    bench.fake("finish").end()
+    (bench.output / "swiftop-run.json").write_text('{"uid": "uid-1", "outc')
+    lines = (bench.output / "logging.jsonl").read_text()
+    code, message = bench.fake("finish").end()
+    assert (code, message["outcome"], message["reason"]) == (11, "failed", "OutputUnreadable")
+    assert (bench.output / "logging.jsonl").read_text() == lines
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "reason"),
     [
@@ -214,7 +304,7 @@ def test_the_other_node_takes_the_first_ones_checkpoint(bench: Bench) -> None:
     ],
 )
 def test_what_is_found_before_the_start(bench: Bench, changes: dict[str, Any], code: int, reason: str) -> None:
-    ended, message = bench.start(**{"command": [PYTHON, FAKE, "finish"], **changes}).end()
+    ended, message = bench.start(**{"command": [bench.python, FAKE, "finish"], **changes}).end()
     assert (ended, message["outcome"], message["reason"]) == (code, "failed", reason)
     assert message["suggestion"]
 
@@ -228,21 +318,45 @@ def test_sigterm_before_the_start_is_an_interruption(bench: Bench) -> None:
     assert not (bench.output / "logging.jsonl").exists()
 
 
-def test_a_key_that_swanlab_refuses(bench: Bench) -> None:
-    class Refuse(BaseHTTPRequestHandler):
+@contextmanager
+def login(code: int, answer: dict[str, Any]) -> Iterator[tuple[str, list[str | None]]]:
+    """SwanLab's login, and the keys that it was shown."""
+    keys: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.send_response(401)
+            keys.append(self.headers.get("authorization"))
+            self.send_response(code)
             self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
 
         def log_message(self, *_: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Refuse)
+    server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    host = f"http://127.0.0.1:{server.server_port}"
-    code, message = bench.fake("finish", swanlab={"host": host}, environ={"SWANLAB_API_KEY": KEY}).end()
+    yield f"http://127.0.0.1:{server.server_port}", keys
     server.shutdown()
+    server.server_close()
+
+
+def test_a_key_that_swanlab_refuses(bench: Bench) -> None:
+    with login(401, {}) as (host, _):
+        code, message = bench.fake("finish", swanlab={"host": host}, environ={"SWANLAB_API_KEY": KEY}).end()
     assert (code, message["reason"]) == (10, "TrackerAuthFailed")
+
+
+def test_a_key_with_a_line_break_behind_it(bench: Bench) -> None:
+    with login(200, {"userInfo": {"username": "alice"}}) as (host, keys):
+        changes = {"swanlab": {"host": host}, "secretEnv": ["SWANLAB_API_KEY", "FAKE_KEY"]}
+        environ = {"SWANLAB_API_KEY": KEY + "\n", "FAKE_KEY": " other-secret\n"}
+        run = bench.fake("key", environ=environ, **changes)
+        code, message = run.end()
+    assert (code, message["progress"]["trackerWorkspace"], keys) == (0, "alice", [KEY])
+    assert "removed blanks or line breaks around the value of FAKE_KEY, SWANLAB_API_KEY" in run.log
+    assert "lengths 20 12" in run.log
+    assert '"trackerWorkspace": "alice"' in run.log
+    assert KEY not in run.log
 
 
 def test_metrics_and_memory(bench: Bench) -> None:
@@ -256,7 +370,20 @@ def test_metrics_and_memory(bench: Bench) -> None:
     assert peak < 30 * 1024, f"{peak} KiB"
 
 
+@pytest.mark.parametrize("version", interpreters())
+def test_every_python_of_this_machine_runs_it(tmp_path: Path, version: str) -> None:
+    bench = Bench(tmp_path, prefix=UNSHARE, python=interpreters()[version])
+    try:
+        run = bench.fake("graceful")
+        run.wait_for_step(4)
+        run.terminate()
+        assert run.end()[0] == 75
+        assert bench.fake("finish").end()[0] == 0
+    finally:
+        bench.close()
+
+
 def test_a_bad_plan_is_told(bench: Bench) -> None:
-    run = bench.start([PYTHON], version=7)
+    run = bench.start([bench.python], version=7)
     assert run.process.wait(10) == 20
     assert "plan version 7 is not supported" in run.log

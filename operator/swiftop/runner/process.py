@@ -113,9 +113,8 @@ class Output:
         else:
             before = self._tail[-BEFORE_BYTES:]
             seen = before + data
-            first = _FIRST_WORDS.search(seen, max(len(before) - SEAM_BYTES, 0))
-            if first:
-                start = seen.rfind(b"\n", 0, first.start()) + 1  # the line before says whose traceback it is
+            start = _first_words(seen, max(len(before) - SEAM_BYTES, 0))
+            if start is not None:
                 self._head = seen[start : start + HEAD_BYTES]
                 self._head_at, self._head_since = self._total - len(before) + start, time.monotonic()
         self._total += len(data)
@@ -135,6 +134,14 @@ class Output:
                     return False
                 os.write(self._target, data[at : at + select.PIPE_BUF])
         return True
+
+
+def _first_words(seen: bytes, at: int) -> Optional[int]:
+    """Where the line before a traceback begins, which says whose it is; None without one from ``at`` on."""
+    if seen.find(b"Traceback (", at) < 0 and seen.find(b"terminate called", at) < 0:  # much faster than the pattern
+        return None
+    found = _FIRST_WORDS.search(seen, at)
+    return seen.rfind(b"\n", 0, found.start()) + 1 if found else None
 
 
 class Child:
