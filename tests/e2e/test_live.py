@@ -44,14 +44,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("", 8080), Handler).serve_forever()
 """
 STEPS = 40
-THIRD = "450m"  # of the cores that are left: these runs sleep more than they compute
+REQUEST = "300m"  # these runs sleep more than they compute: they share the cores, and take them whole to start
 
 
-def slow(name: str, plugin: str = "slow.py", cpu: str = THIRD, **spec: Any) -> Object:
-    """Run that trains for as many seconds as it has steps."""
+def slow(name: str, plugin: str = "slow.py", pod: Object | None = None, **spec: Any) -> Object:
+    """Run that trains for as many seconds as it has steps; ``pod`` adds to its pod."""
+    trainer = {"name": "trainer", "resources": {"requests": {"cpu": REQUEST}}}
     return sftrun(
         name,
-        cpu=cpu,
+        runtime={"podPatch": {"spec": {"containers": [trainer], **(pod or {})}}},
         output=on_claim("live", objects.RUNS),
         files=[{"configMap": {"name": "slow", "key": plugin}}],
         extraArgs=[{"name": "external_plugins", "values": [f"/swiftop/files/{plugin}"]}],
@@ -70,7 +71,7 @@ def squatted(image: str) -> Object:
         "startupProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 60},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
-    return slow("unheard", "chatty.py", runtime={"podPatch": {"spec": {"initContainers": [sidecar]}}})
+    return slow("unheard", "chatty.py", {"initContainers": [sidecar]})
 
 
 def evicted(site: Site, run: Object) -> bool:
@@ -102,7 +103,7 @@ def seen(site: Site) -> dict[str, list[Object]]:
         slow("live", validation={"splitRatio": "0.05"}, training=training(STEPS, evalSteps=5)),
         slow("moved"),
         squatted(site.trainer),
-        slow("removed", cpu="150m"),
+        slow("removed"),
     )
 
     def over() -> bool:
