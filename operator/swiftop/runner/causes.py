@@ -120,7 +120,7 @@ FLASH_ATTENTION_MISSING = Cause(
         r"requires a flash attention implementation",
         r"No module named '?(flash_attn|flash_attn_2_cuda|flash_attn_interface)",
         r"flash_attn\w*.{0,60}undefined symbol",
-        r"FlashAttention only supports",
+        r"FlashAttention only supports? (?!fp16)",
     ),
 )
 DEEPSPEED_MISSING = Cause(
@@ -134,10 +134,23 @@ DEEPSPEED_MISSING = Cause(
         r"requires DeepSpeed",
     ),
 )
+PACKAGE_MISSING = Cause(
+    "PackageMissing",
+    EXIT_USER,
+    "Use an image that has the package, or leave out the field that needs it (training.liger, tuner.quantization, a "
+    "plugin among files).",
+    (
+        r"^ModuleNotFoundError: No module named",
+        r"requires liger_kernels",
+        r"^ImportError: .{0,120}\brequires\b",
+        r"^ImportError: A valid \w+ version .{0,40}is not available",
+    ),
+)
 PRECISION_UNSUPPORTED = Cause(
     "PrecisionUnsupported",
     EXIT_USER,
-    "The device does not go with bfloat16: set training.precision: fp16 (fp32 without a GPU).",
+    "Set training.precision: fp16 on a GPU without bfloat16 (before Ampere), fp32 without a GPU; flash attention needs "
+    "bf16 or fp16.",
     (
         r"Your setup doesn't support bf16",
         r"bf16.{0,60}not supported",
@@ -145,6 +158,8 @@ PRECISION_UNSUPPORTED = Cause(
         r"does(n't| not) support bf(loat)?16",
         r"Bfloat16 is only supported on GPUs",
         r"At most one of fp16 and bf16 can be True",
+        r"FlashAttention only supports? fp16",
+        r"Attempting to unscale FP16 gradients",
     ),
 )
 VOLUME_NOT_WRITABLE = Cause(
@@ -376,6 +391,7 @@ FAILURES = (
     TRACKER_UNREACHABLE,
     FLASH_ATTENTION_MISSING,
     DEEPSPEED_MISSING,
+    PACKAGE_MISSING,
     PRECISION_UNSUPPORTED,
     VOLUME_NOT_WRITABLE,
     DISK_FULL,

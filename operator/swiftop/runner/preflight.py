@@ -23,6 +23,8 @@ from .classify import Verdict, shorten
 from .plan import NVIDIA, Plan
 
 _DIST = re.compile(r"^ms[_-]swift-(\d[^-]*)(?:-.*)?\.(?:dist|egg)-info$")
+_ASK_CUDA = "import ctypes; print(ctypes.CDLL('libcuda.so.1').cuInit(0))"
+_CUDA_SECONDS = 120.0  # a node of many GPUs whose driver is not kept loaded needs tens of seconds
 _DEVICES = {"nvidia": "nvidia[0-9]*", "amd": "dri/renderD*", "ascend": "davinci[0-9]*"}
 
 
@@ -31,7 +33,7 @@ def check(plan: Plan, environ: Mapping[str, str]) -> Optional[Verdict]:
     return (
         check_environment(plan.required_env, environ)
         or check_version(plan.swift_version, installed_version(sys.path))
-        or (check_gpus(plan.gpus, count_gpus()) if plan.gpu_resource == NVIDIA else None)
+        or (_check_nvidia(plan.gpus, environ) if plan.gpus and plan.gpu_resource == NVIDIA else None)
     )
 
 
@@ -119,6 +121,33 @@ def count_gpus(dev: Path = Path("/dev")) -> int:
             return 0
         count = sum(line.startswith("GPU ") for line in listing.stdout.splitlines())
     return count
+
+
+def _check_nvidia(gpus: int, environ: Mapping[str, str]) -> Optional[Verdict]:
+    return check_gpus(gpus, count_gpus()) or check_cuda(ask_cuda(environ))
+
+
+def check_cuda(said: Optional[str]) -> Optional[Verdict]:
+    """CUDA works. With devices that are there and a driver that is not, ms-swift would train on the CPU for days."""
+    if said is None or said == "0":
+        return None
+    text = f"error {said}" if said.isdecimal() else said or "no answer"
+    return Verdict(causes.GPU_MISSING, shorten(f"the GPUs are there, but CUDA does not start: {text}"))
+
+
+def ask_cuda(environ: Mapping[str, str]) -> Optional[str]:
+    """What ``cuInit`` of the driver says, 0 when all is well (CUresult in cuda.h); None when it takes too long.
+
+    In a process of its own: the driver would stay mapped in the runner.
+    """
+    command = [sys.executable, "-I", "-S", "-c", _ASK_CUDA]
+    try:
+        done = subprocess.run(
+            command, env=dict(environ), capture_output=True, text=True, timeout=_CUDA_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    return (done.stdout or done.stderr).strip().rpartition("\n")[2]
 
 
 def wait_for_name(

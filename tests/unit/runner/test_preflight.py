@@ -83,6 +83,31 @@ def test_gpus_are_counted_only_where_each_is_one_device(tmp_path: Path, monkeypa
         assert preflight.check(dataclasses.replace(plan, gpu_resource=resource), {}) is None
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("0", None),
+        (None, None),
+        ("100", "error 100"),
+        ("", "no answer"),
+        ("OSError: libcuda.so.1: cannot open shared object file: No such file or directory", "libcuda.so.1"),
+    ],
+)
+def test_gpus_whose_driver_does_not_work_are_no_gpus(said: str | None, told: str | None) -> None:
+    """ms-swift trains on the CPU then, and says so in a warning only."""
+    verdict = preflight.check_cuda(said)
+    assert reason(verdict) == ("GPUMissing" if told else None)
+    assert told is None or (verdict is not None and told in verdict.message)
+
+
+def test_the_driver_is_asked_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """Which finds the library as torch would, and whose last word is told."""
+    (tmp_path / "libcuda.so.1").touch()
+    said = preflight.ask_cuda({"LD_LIBRARY_PATH": str(tmp_path)}) or ""
+    assert "libcuda.so.1: file too short" in said
+    assert reason(preflight.check_cuda(said)) == "GPUMissing"
+
+
 def test_blanks_around_a_secret_are_removed_and_told() -> None:
     pem = "-----BEGIN-----\nabc\n-----END-----\n"
     environ = {"A": "key\n", "B": " key\r\n", "C": "key", "PEM": pem, "OTHER": "x\n"}
