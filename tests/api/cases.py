@@ -251,10 +251,10 @@ REFUSED = (
             ("hqq", (None,), "bits: 1 or 2 or 3 or 4 or 8"),
             ("eetq", (None, 1, 2, 3, 4), "bits: 8"),
             ("quanto", (None, 1, 3), "bits: 2 or 4 or 8"),
-            ("fp8", (1, 8), "remove bits"),
         )
         for bits in wrong
     ),
+    Case("quantization that cannot be trained", {"tuner": {"quantization": {"method": "fp8"}}}, "spec.tuner"),
     Case("bits that no method knows", {"tuner": {"quantization": {"method": "hqq", "bits": 5}}}, "spec.tuner"),
     *(
         Case(f"flag among {field}", {"tuner": {field: names}}, f"spec.tuner.{field}", "a leading dash")
@@ -452,7 +452,6 @@ ACCEPTED = (
         for method, right in (("bnb", (4, 8)), ("hqq", (1, 2, 3, 4, 8)), ("eetq", (8,)), ("quanto", (2, 4, 8)))
         for bits in right
     ),
-    Case("fp8", {"tuner": {"quantization": {"method": "fp8"}}}),
     Case("modules", {"tuner": {"targetModules": ["all-linear"], "modulesToSave": ["model.embed_tokens", "lm_head"]}}),
     Case("fp32 without a flash attention", _training(precision="fp32", attention="sdpa")),
     Case(

@@ -25,9 +25,8 @@ def _tuner(meaning: dict[str, Any], **fields: Any) -> Case:
     return {"tuner": fields}, meaning
 
 
-def _quantization(config: str, method: str, bits: int | None = None, **more: Any) -> Case:
-    fields = {"method": method, **({"bits": bits} if bits else {}), **more}
-    return {"tuner": {"quantization": fields}}, {"quantization": config}
+def _quantization(config: str, method: str, bits: int, **more: Any) -> Case:
+    return {"tuner": {"quantization": {"method": method, "bits": bits, **more}}}, {"quantization": config}
 
 
 _SUBSETS = {"id": "me/data", "hub": "huggingface", "subsets": ["a", "b"], "sample": 5}
@@ -51,7 +50,6 @@ CASES: tuple[Case, ...] = (
     ({"tuner": {"quantization": {"method": "hqq", "bits": 3}}}, {"error": "A valid HQQ version"}),
     *(_quantization("QuantoConfig", "quanto", bits) for bits in (2, 4, 8)),
     _quantization("EetqConfig", "eetq", 8),
-    _quantization("FineGrainedFP8Config", "fp8"),
     # training
     _training({"num_train_epochs": 2.0}, epochs=2),
     _training({"max_steps": 14}, maxSteps=14),

@@ -61,7 +61,6 @@ _tuner = st.one_of(
                 {"method": "bnb", "bits": 4, "quantType": "nf4", "doubleQuant": True, "computeType": "bfloat16"},
                 {"method": "hqq", "bits": 3},
                 {"method": "eetq", "bits": 8},
-                {"method": "fp8"},
             ]
         ),
     ),

@@ -48,22 +48,16 @@ class Quantization(Model):
         _bits("hqq", 1, 2, 3, 4, 8),
         _bits("eetq", 8),
         _bits("quanto", 2, 4, 8),
-        Rule(
-            cel="self.method != 'fp8' || !has(self.bits)",
-            message="fp8 says the number of bits: remove bits",
-            holds=lambda q: q.method != "fp8" or q.bits is None,
-            field="bits",
-        ),
     )
 
-    method: Literal["bnb", "hqq", "eetq", "quanto", "fp8"] = Field(
-        description="Library that quantizes while loading: bnb (bitsandbytes, the usual choice for QLoRA), hqq, eetq, "
-        "quanto or fp8. It has to be in the image."
+    # ms-swift's fifth, fp8, is left out: transformers does not train on it (quantizer_finegrained_fp8.py, is_trainable).
+    method: Literal["bnb", "hqq", "eetq", "quanto"] = Field(
+        description="Library that quantizes while loading: bnb (bitsandbytes, the usual choice for QLoRA), hqq, eetq "
+        "or quanto. It has to be in the image."
     )
     bits: Literal[1, 2, 3, 4, 8] | None = Field(
         default=None,
-        description="Bits per weight: 4 or 8 with bnb; 1, 2, 3, 4 or 8 with hqq; 2, 4 or 8 with quanto; 8 with eetq; "
-        "absent with fp8.",
+        description="Bits per weight: 4 or 8 with bnb; 1, 2, 3, 4 or 8 with hqq; 2, 4 or 8 with quanto; 8 with eetq.",
     )
     compute_type: Literal["float16", "bfloat16", "float32"] | None = Field(
         default=None, description="Type that a 4 bit bnb layer computes in. Absent: the type of the model."
