@@ -49,6 +49,11 @@ def ready(name: str) -> Environment:
     return environment(name)
 
 
+def trained(tuner: str, meaning: tuple[str, bool, bool]) -> tuple[str, bool, bool]:
+    """fp16 gradients can be scaled only of weights that are kept in fp32; adapters are anyway."""
+    return ("float32", *meaning[1:]) if tuner == "full" and meaning[0] == "float16" else meaning
+
+
 def gpu_cases(version: str) -> Iterator[Case]:
     for precision, tuner, deepspeed, packing in itertools.product(
         PRECISIONS, table(version).tuners, (None, *ZERO), PACKINGS
@@ -58,7 +63,7 @@ def gpu_cases(version: str) -> Iterator[Case]:
         training = {**packing, **({"precision": precision} if precision else {})}
         if deepspeed:
             training["deepspeed"] = deepspeed
-        dtype, fp16, bf16 = GPU_MEANING[precision]
+        dtype, fp16, bf16 = trained(tuner, GPU_MEANING[precision])
         members = {"tuner": {"type": tuner}, "training": training}
         yield members, {
             "tuner": tuner, "dtype": dtype, "fp16": fp16, "bf16": bf16, "zero": ZERO.get(deepspeed or ""),
@@ -68,7 +73,7 @@ def gpu_cases(version: str) -> Iterator[Case]:
 
 def cpu_cases(version: str) -> Iterator[Case]:
     for precision, tuner in itertools.product(PRECISIONS, table(version).tuners):
-        dtype, fp16, bf16 = CPU_MEANING[precision]
+        dtype, fp16, bf16 = trained(tuner, CPU_MEANING[precision])
         training = {"precision": precision} if precision else {}
         members = {"tuner": {"type": tuner}, "training": training, "resources": {"gpus": 0}}
         yield members, {

@@ -23,6 +23,8 @@ _PRECISION: dict[str, Flags] = {
     "fp16": {"torch_dtype": ("float16",), "fp16": ("true",), "bf16": ("false",)},
     "fp32": {"torch_dtype": ("float32",), "fp16": ("false",), "bf16": ("false",)},
 }
+# What is trained in fp16 must be kept in fp32, or gradients cannot be scaled: ms-swift sees to it for adapters only.
+_FULL_FP16: Flags = {**_PRECISION["fp16"], "torch_dtype": ("float32",)}
 
 
 def typed_flags(spec: SFTRunSpec, run: RunIdentity, table: FlagTable) -> Flags:
@@ -105,6 +107,8 @@ def _file_or_text(spec: SFTRunSpec, value: str) -> str:
 
 def _precision(spec: SFTRunSpec) -> Flags:
     precision = spec.training.precision or ("fp32" if spec.resources.gpus == 0 else None)
+    if precision == "fp16" and spec.tuner.type == "full":
+        return _FULL_FP16
     return _PRECISION[precision] if precision else {}
 
 

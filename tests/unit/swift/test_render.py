@@ -180,6 +180,11 @@ def test_precision_is_whole(precision: str | None, gpus: int, expected: dict[str
         assert values(words, flag) == ([expected[flag]] if flag in expected else None), flag
 
 
+def test_full_tuning_in_fp16_keeps_its_weights_in_fp32() -> None:
+    words = command(training={"precision": "fp16"}, tuner={"type": "full"})
+    assert [values(words, flag) for flag in ("torch_dtype", "fp16", "bf16")] == [["float32"], ["true"], ["false"]]
+
+
 def test_a_run_on_the_cpu() -> None:
     words = command(resources={"gpus": 0, "processesPerNode": 2}, training={"dataloaderWorkers": 2})
     assert words[:6] == (*LAUNCHER, "2", "-m")
