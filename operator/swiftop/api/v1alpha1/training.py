@@ -50,7 +50,7 @@ class Quantization(Model):
         _bits("quanto", 2, 4, 8),
     )
 
-    # ms-swift's fifth, fp8, is left out: transformers does not train on it (quantizer_finegrained_fp8.py, is_trainable).
+    # ms-swift's fifth, fp8, is left out: transformers does not train on it (is_trainable of its quantizer).
     method: Literal["bnb", "hqq", "eetq", "quanto"] = Field(
         description="Library that quantizes while loading: bnb (bitsandbytes, the usual choice for QLoRA), hqq, eetq "
         "or quanto. It has to be in the image."
