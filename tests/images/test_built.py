@@ -177,3 +177,16 @@ def test_a_proxy_with_its_own_authority_and_password_is_used_and_forgotten(
         assert f"opt/{nonce}-{name}/lib/python3.13/site-packages/swiftop_canary.py" in names
     assert [file for file in names if PLACES.match(file)] == []
     assert layers.holding(image, proxy.traces) == []
+
+
+def test_a_plain_build_of_the_checkout_sends_no_secrets(tmp_path: Path) -> None:
+    """What .dockerignore lets through, by the builder's own reading of it."""
+    (tmp_path / ".dockerignore").write_bytes((catalog.ROOT / ".dockerignore").read_bytes())
+    sent = ["LICENSE", "README.md", "pyproject.toml", "operator/swiftop/names.py", "images/trainer/wheels/flash.whl"]
+    kept = [".env", ".venv/bin/python", ".git/config", "tests/conftest.py", "operator/swiftop/__pycache__/names.pyc"]
+    for name in (*sent, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    image = build_text(f"FROM {catalog.DEBIAN}\nCOPY . /context\n", tmp_path, {}, {})
+    names = {member.name.removeprefix("context/") for member, _ in layers.files(image) if "context/" in member.name}
+    assert names == {*sent, "images/test/Dockerfile"}
