@@ -70,6 +70,7 @@ def test_a_tracked_run_to_its_last_step(real: Bench) -> None:
     assert (progress["step"], progress["maxSteps"], progress["phase"], progress["checkpointStep"]) == (6, 6, 4, 6)
     assert all(progress[name] > 0 for name in ("loss", "evalLoss", "gradNorm", "secondsPerStep", "epoch"))
     assert progress["bestStep"] in (3, 6)
+    assert progress["trackerWorkspace"] == "alice"
     assert "View run" in run.log
     assert real.record["outcome"] == "finished"
     everything = [*real.output.rglob("*"), real.local("termination-log"), run.log_file]
