@@ -108,6 +108,7 @@ class Reason(StrEnum):
     UNKNOWN_FLAG = "UnknownFlag"
     UNSUPPORTED_VERSION = "UnsupportedVersion"
     INVALID_DEFAULTS = "InvalidDefaults"
+    IMAGE_MISSING = "ImageMissing"
     NAME_CONFLICT = "NameConflict"
     MISSING_PERMISSION = "MissingPermission"
     INTERNAL_ERROR = "InternalError"

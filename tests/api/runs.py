@@ -18,6 +18,7 @@ def run_of(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
             "datasets": [{"id": "swift/self-cognition"}],
             "resources": {"gpus": 0},
             "output": {"ephemeral": True},
+            "runtime": {"image": "registry.example/trainer:0"},
             # Nowhere schedulable: these tests are about the API server only.
             "placement": {"nodeSelector": {"swiftop.dev/no-such-node": "true"}},
             **spec,

@@ -215,6 +215,7 @@ def run_object(name: str) -> Object:
             "training": {"epochs": 1, "learningRate": "2e-4", "maxLength": 3072, "gradientAccumulationSteps": 16},
             "output": {"persistentVolumeClaim": {"claimName": "outputs"}},
             "resources": {"gpus": 1},
+            "runtime": {"image": "registry.example/trainer:4.6"},
         },
     }
 

@@ -23,6 +23,7 @@ def sftrun(name: str = "tiny", **spec: Any) -> Object:
             "datasets": [{"id": "CodyWhy/mh-sharegpt-20250820"}],
             "resources": {"gpus": 1},
             "output": {"persistentVolumeClaim": {"claimName": "results"}},
+            "runtime": {"image": "registry.example/trainer:0"},
             **spec,
         },
     }

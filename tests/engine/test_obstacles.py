@@ -284,7 +284,7 @@ async def test_defaults_of_the_platform_are_read_once_for_many_runs_and_mistakes
         "data": {"image": "registry.example/trainer:1", "imagee": "x"},
     }
     harness.cluster.put(config_map)
-    harness.apply()
+    harness.apply(runtime={})
     wake = await harness.look()
     assert harness.condition("Validated") == ("False", "InvalidDefaults")
     assert wake is not None
@@ -299,6 +299,23 @@ async def test_defaults_of_the_platform_are_read_once_for_many_runs_and_mistakes
     other.apply()
     await other.look()
     assert harness.cluster.calls.count(("get", "ConfigMap", "swiftop-defaults")) == reads
+
+
+async def test_a_run_for_which_no_image_is_known_waits_for_the_platform_to_name_one() -> None:
+    harness = Harness()
+    harness.apply(runtime={})
+    wake = await harness.look()
+    assert harness.condition("Stalled") == ("True", "ImageMissing")
+    assert harness.condition("Succeeded") == ("Unknown", "ImageMissing")
+    assert harness.jobs_created() == 0
+    assert wake is not None
+    metadata = {"name": "swiftop-defaults", "namespace": "swiftop-system"}
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"image": "a/trainer:1"}}
+    harness.cluster.put(config_map)
+    harness.cluster.now += wake
+    await harness.settle()
+    assert harness.condition("Stalled")[0] == "False"
+    assert harness.status["resolved"]["image"] == "a/trainer:1"
 
 
 async def refused_run() -> Harness:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swiftop.build.defaults import Defaults, defaults_of, merged
+from swiftop.build.defaults import Defaults, defaults_of, image_missing, merged
 from swiftop.build.runner import runner_config_map
 from swiftop.build.sftrun import Context, Resolved, build, deadline, resolved_of
 
@@ -13,6 +13,7 @@ __all__ = [
     "build",
     "deadline",
     "defaults_of",
+    "image_missing",
     "merged",
     "resolved_of",
     "runner_config_map",

@@ -10,10 +10,11 @@ from typing import Any
 from swiftop import names
 from swiftop.api.v1alpha1.data import OutputVolume
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
-from swiftop.build.defaults import Defaults, merged
+from swiftop.build.defaults import Defaults, image_missing, merged
 from swiftop.build.meta import child_labels, owner, run_labels
 from swiftop.build.plan import VARIABLE, decoded
 from swiftop.build.pods import pod_template
+from swiftop.errors import Invalid
 
 Object = dict[str, Any]
 
@@ -41,8 +42,10 @@ class Resolved:
 
 
 def build(run: SFTRun, context: Context) -> list[Object]:
-    """Children in the order in which they are made, the Job last. Raises ``Invalid`` for what cannot be rendered."""
+    """Children in the order in which they are made, the Job last. Raises ``Invalid`` for what cannot be made."""
     spec = merged(run.spec, context.defaults)
+    if spec.runtime.image is None:
+        raise Invalid((image_missing(spec.runtime.swift_version or ""),))
     children = []
     if spec.output.volume is not None:
         children.append(_claim(run, spec.output.volume))

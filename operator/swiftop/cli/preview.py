@@ -1,7 +1,9 @@
 """``swiftop preview``: the exact command and objects of a run, before any GPU is taken and without a cluster.
 
 The operator builds with the same functions, so what is shown is what will be made; only the UID, which a file does not
-have yet, stands as zeros. A ConfigMap ``swiftop-defaults`` in the same file counts as the platform's.
+have yet, stands as zeros, and a word stands for an image that only the platform's ``swiftop-defaults`` knows. Such a
+ConfigMap in the same file counts as it does in the cluster: that of the operator's namespace for all runs, and that of
+the run's namespace over it.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ import yaml
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
-from swiftop.build import Context, Defaults, build, defaults_of, merged
+from swiftop.build import Context, Defaults, build, defaults_of, image_missing, merged
 from swiftop.errors import Invalid, Problem
 from swiftop.runner import bundle
 from swiftop.swift import check
 from swiftop.swift.render import RunIdentity, render
 
 NO_UID = "00000000-0000-0000-0000-000000000000"
+NO_IMAGE = "IMAGE"
 EXIT_INVALID = 2
 
 Object = dict[str, Any]
@@ -60,20 +63,28 @@ def previews(text: str, *, swift_version: str | None = None) -> Iterator[tuple[s
     found = [o for o in objects if o.get("kind") == names.SFTRUN.kind]
     if not found:
         raise Invalid((Problem("kind", "there is no SFTRun in this file"),))
-    shared = [o for o in objects if _is_defaults(o)]
-    defaults = defaults_of(*({**o, "metadata": {"namespace": "default", **o["metadata"]}} for o in shared))
+    shared = {o["metadata"].get("namespace", "default"): o for o in objects if _is_defaults(o)}
     for obj in found:
-        run = _with_version(_parsed(obj), swift_version)
-        yield _output(run, defaults), check.warnings(run.spec)
+        run = _with_runtime(_parsed(obj), swift_version=swift_version)
+        places = dict.fromkeys((names.OPERATOR_NAMESPACE, run.metadata.namespace))
+        yield _preview(run, defaults_of(*(_located(shared.get(place), place) for place in places)))
 
 
-def _output(run: SFTRun, defaults: Defaults) -> str:
-    """Command on the first line, objects below it, with everything that is wrong found before."""
+def _preview(run: SFTRun, defaults: Defaults) -> tuple[str, list[Problem]]:
+    """Output and warnings of one run, with everything that is wrong found before."""
     spec = merged(run.spec, defaults)
     wrong = (*problems(run), *check.problems(spec, spec.runtime.swift_version or ""))
     if wrong:
         raise Invalid(tuple(dict.fromkeys(wrong)))
-    meta = run.metadata
+    if spec.runtime.image is not None:
+        return _output(run, defaults), check.warnings(spec)
+    missing = image_missing(spec.runtime.swift_version or "")
+    return _output(_with_runtime(run, image=NO_IMAGE), defaults), [*check.warnings(spec), missing]
+
+
+def _output(run: SFTRun, defaults: Defaults) -> str:
+    """Command on the first line, objects below it."""
+    spec, meta = merged(run.spec, defaults), run.metadata
     identity = RunIdentity(name=meta.name, uid=meta.uid, namespace=meta.namespace)
     command = render(spec, run=identity, version=spec.runtime.swift_version or "").command
     config_map = names.runner_config_map_name(bundle.digest())
@@ -89,11 +100,15 @@ def _parsed(obj: Object) -> SFTRun:
     return SFTRun.from_object(obj)
 
 
-def _with_version(run: SFTRun, version: str | None) -> SFTRun:
-    if version is None:
-        return run
-    runtime = run.spec.runtime.model_copy(update={"swift_version": version})
+def _with_runtime(run: SFTRun, **members: str | None) -> SFTRun:
+    """``run`` with these members of its runtime, but for those that are None."""
+    given = {name: value for name, value in members.items() if value is not None}
+    runtime = run.spec.runtime.model_copy(update=given)
     return run.model_copy(update={"spec": run.spec.model_copy(update={"runtime": runtime})})
+
+
+def _located(config_map: Object | None, namespace: str) -> Object | None:
+    return config_map and {**config_map, "metadata": {**config_map["metadata"], "namespace": namespace}}
 
 
 def _is_defaults(obj: Object) -> bool:

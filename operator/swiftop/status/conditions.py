@@ -14,7 +14,15 @@ from swiftop.names import ConditionType as Type
 from swiftop.names import Reason
 from swiftop.observe import Cause, Observed
 
-INVALID = frozenset({Reason.INVALID_SPEC, Reason.UNKNOWN_FLAG, Reason.UNSUPPORTED_VERSION, Reason.INVALID_DEFAULTS})
+INVALID = frozenset(
+    {
+        Reason.INVALID_SPEC,
+        Reason.UNKNOWN_FLAG,
+        Reason.UNSUPPORTED_VERSION,
+        Reason.INVALID_DEFAULTS,
+        Reason.IMAGE_MISSING,
+    }
+)
 """Reasons of a run that cannot be started as it is written."""
 
 DEPENDENCIES = frozenset(

@@ -7,18 +7,20 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from swiftop.api.pod_patch import CONTAINER_MERGE_KEYS, POD_MERGE_KEYS, pod_patch_problems
-from swiftop.build import Context, build, deadline, defaults_of, merged, resolved_of
+from swiftop.build import Context, Defaults, build, deadline, defaults_of, merged, resolved_of
+from swiftop.build.defaults import IMAGES
 from swiftop.build.patch import strategic_merge
 from swiftop.build.plan import decoded, encoded
 from swiftop.errors import Invalid
 from swiftop.runner.plan import parse as runner_parse
-from tests.unit.build.specs import MINIMAL, PLATFORM, SHARED_VOLUMES, TWO_NODES, run_of
+from tests.unit.build.specs import MINIMAL, PLATFORM, SAMPLES, SHARED_VOLUMES, TWO_NODES, run_of
 
-CONTEXT = Context(runner_config_map="swiftop-runner-0")
+CONTEXT = Context(runner_config_map="swiftop-runner-0", defaults=Defaults(image="registry.example/trainer:4.6"))
 
 # Patches on the lists that are merged, most of them of a wrong form.
 _MERGE_KEYS = {**POD_MERGE_KEYS, **CONTAINER_MERGE_KEYS}
@@ -176,18 +178,79 @@ class TestDefaults:
     @pytest.mark.parametrize(
         ("data", "words"),
         [
-            ({"imagee": "x"}, "did you mean image?"),
-            ({"env": "[1]"}, "must be a map"),
-            ({"cache": "{"}, "is no YAML"),
-            ({"env": "{HF_TOKEN: abc}"}, "secret"),
+            ({"imagee": "x"}, "imagee: unknown field (did you mean image?)"),
+            ({"image": "a b"}, "image: 'a b' does not match"),
+            ({"image": "5"}, "image: must be a text"),
+            ({"env": "[1]"}, "env: must be a map"),
+            ({"env": "{A: null}"}, 'env.A: has no value (write "" for an empty text'),
+            ({"env": "{A: [1]}"}, "env.A: must be a text"),
+            ({"env": "{A: 2026-13-45}"}, "env: is no YAML"),
+            ({"env": "{A.B: x}"}, "env[0].name: 'A.B' does not match"),
+            ({"cache": "{"}, "cache: is no YAML"),
+            ({"cache": "{persistentVolumeClaim: {}}"}, "cache.persistentVolumeClaim.claimName: required"),
+            ({"env": "{HF_TOKEN: abc}"}, "env.HF_TOKEN: a secret"),
+            ({"env": "{USE_HF: 1}"}, "env.USE_HF: this variable is set by swiftop"),
+            ({"swiftVersion": "4.0"}, "swiftVersion: ms-swift 4.0 is not supported (use one of 3.7, 3.12, 4.6)"),
+            ({"images": "{4.7: x}"}, "images.4.7: ms-swift 4.7 is not supported"),
+            ({"placement": "{affinity: {nodeAffinty: {}}}"}, "placement.affinity.nodeAffinty: unknown field"),
+            ({"placement": "{affinity: {nodeAffinity: gpu}}"}, "placement.affinity.nodeAffinity: must be an object"),
         ],
     )
     def test_a_mistake_names_its_place(self, data: dict[str, str], words: str) -> None:
         with pytest.raises(Invalid) as caught:
-            defaults_of(self.config_map(**data))
-        assert words in str(caught.value)
-        assert "swiftop-defaults" in str(caught.value)
+            defaults_of(self.config_map("swiftop-system", image="good"), self.config_map("team", **data))
+        assert str(caught.value).startswith(f"ConfigMap team/swiftop-defaults: {words}")
         assert {problem.reason for problem in caught.value.problems} == {"InvalidDefaults"}
+
+    def test_a_mistake_is_blamed_on_the_one_that_made_it(self) -> None:
+        with pytest.raises(Invalid, match="ConfigMap swiftop-system/swiftop-defaults: swiftVersion"):
+            defaults_of(self.config_map(swiftVersion="9.9"), self.config_map("team", image="good"))
+
+    def test_texts_stay_as_they_are_written_and_empty_keys_say_nothing(self) -> None:
+        env = "{A: true, B: 010, C: 1e3, D: '', E: null-like}"
+        defaults = defaults_of(self.config_map(env=env, swiftVersion="", image="", storageClassName="", cache=""))
+        assert {item.name: item.value for item in defaults.env} == {
+            "A": "true",
+            "B": "010",
+            "C": "1e3",
+            "D": "",
+            "E": "null-like",
+        }
+        assert defaults == Defaults(env=defaults.env)
+        assert defaults_of(self.config_map(swiftVersion="3.12")).swift_version == "3.12"
+        assert defaults_of(self.config_map(swiftVersion='"3.12"')).swift_version == "3.12"
+
+    @pytest.mark.parametrize(
+        ("data", "version", "image"),
+        [
+            ({"image": "mine"}, None, "mine"),
+            ({"image": "mine"}, "4.6", "mine"),
+            ({"image": "mine"}, "3.12", IMAGES["3.12"]),
+            ({"image": "mine", "swiftVersion": "3.12"}, None, "mine"),
+            ({"image": "mine", "swiftVersion": "3.12"}, "4.6", None),
+            ({"image": "mine", "images": "{3.12: theirs}"}, "3.12", "theirs"),
+            ({"images": "{4.6: theirs}"}, None, "theirs"),
+            ({}, "3.7", IMAGES["3.7"]),
+            ({}, None, None),
+        ],
+    )
+    def test_an_image_goes_with_its_version(self, data: dict[str, str], version: str, image: str | None) -> None:
+        spec = {**MINIMAL, "runtime": {"swiftVersion": version} if version else {}}
+        assert merged(run_of(spec).spec, defaults_of(self.config_map(**data))).runtime.image == image
+
+    def test_the_sample_is_right_as_it_is_and_with_every_comment_taken_away(self) -> None:
+        text = (SAMPLES / "swiftop-defaults.yaml").read_text("utf-8")
+        assert defaults_of(yaml.safe_load(text)) == Defaults(image="registry.example.com/swiftop/trainer:4.6")
+        whole = defaults_of(yaml.safe_load(re.sub(r"(?m)^  #(\w|  )", r"  \1", text)))
+        assert {name for name in Defaults.model_fields if not getattr(whole, name)} == set()
+
+    def test_a_run_without_any_image_is_told_what_to_do(self) -> None:
+        with pytest.raises(Invalid) as caught:
+            build(run_of(MINIMAL), Context(runner_config_map="r"))
+        (problem,) = caught.value.problems
+        assert (problem.path, problem.reason) == ("spec.runtime.image", "ImageMissing")
+        assert "4.6" in problem.message
+        assert "manifests/samples/swiftop-defaults.yaml" in problem.suggestion
 
     def test_a_run_on_the_cpu_asks_for_little_and_a_gpu_for_what_feeds_it(self) -> None:
         small, large = (merged(run_of(spec).spec, defaults_of()).resources for spec in (MINIMAL, TWO_NODES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ def document(name: str = "demo", **members: Any) -> str:
     return yaml.safe_dump(
         {"apiVersion": "swiftop.dev/v1alpha1", "kind": "SFTRun", "metadata": {"name": name}, "spec": spec}
     )
+
+
+def defaults(namespace: str | None = None, **data: str) -> str:
+    metadata = {"name": "swiftop-defaults", **({"namespace": namespace} if namespace else {})}
+    return yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -54,13 +60,33 @@ def test_another_version() -> None:
 
 
 def test_the_platforms_defaults_in_the_same_file_count() -> None:
-    defaults = yaml.safe_dump(
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "swiftop-defaults"},
-         "data": {"image": "mirror.example/trainer:1", "swiftVersion": "3.7"}}
-    )  # fmt: skip
-    result = run("-f", "-", stdin=f"{defaults}---\n{document()}")
+    shared = defaults(image="mirror.example/trainer:1", swiftVersion="3.7")
+    result = run("-f", "-", stdin=f"{shared}---\n{document()}")
     assert "--train_type" in result.stdout
     assert "image: mirror.example/trainer:1" in result.stdout
+    assert result.stderr == ""
+
+
+def test_the_platforms_defaults_count_by_their_namespace() -> None:
+    team = defaults("team", image="team/trainer:1")
+    system = defaults("swiftop-system", image="all/trainer:1", storageClassName="fast")
+    other = defaults("other", image="other/trainer:1")
+    mine = document(output={"volume": {"size": "1Gi"}}).replace("name: demo", "name: demo\n  namespace: team")
+    result = run("-f", "-", stdin="---\n".join([team, system, other, mine, document(name="second")]))
+    assert result.exit_code == 0, result.stderr
+    objects = [o for o in yaml.safe_load_all(re.sub(r"(?m)^python .*$", "---", result.stdout)) if o]
+    images = [o["spec"]["template"]["spec"]["containers"][0]["image"] for o in objects if o["kind"] == "Job"]
+    assert images == ["team/trainer:1", "all/trainer:1"]
+    assert [o["spec"]["storageClassName"] for o in objects if "storageClassName" in o["spec"]] == ["fast"]
+
+
+def test_without_a_known_image_all_else_is_shown_and_a_word_tells() -> None:
+    result = run("-f", "-", stdin=document())
+    assert result.exit_code == 0
+    assert "image: IMAGE\n" in result.stdout
+    assert "warning: spec.runtime.image: no image with ms-swift 4.6 is known (set image in" in result.stderr
+    known = run("-f", "-", stdin=document(runtime={"image": "mine"}))
+    assert (known.exit_code, known.stderr) == (0, "")
 
 
 def test_warnings_go_to_stderr_and_change_nothing() -> None:

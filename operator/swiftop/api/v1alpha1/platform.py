@@ -21,6 +21,7 @@ from swiftop.api.v1alpha1.rules import Rule, matching
 
 LabelName = Annotated[str, Field(max_length=317, pattern=r"^([-.a-z0-9]+/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")]
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$")]
+Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
 GroupId = Annotated[int, Field(ge=1, le=2_147_483_647)]
 
 
@@ -231,7 +232,7 @@ class SecurityContext(Model):
 class Runtime(Model):
     """Image, ms-swift version and pod details. Absent members come from the platform's swiftop-defaults."""
 
-    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")] | None = Field(
+    image: Image | None = Field(
         default=None, description="Image with ms-swift, best with a digest. Absent: the platform's trainer image."
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
