@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.api.validate import problems
 from swiftop.names import Reason
 from swiftop.runner import causes
+from swiftop.swift import check
+from swiftop.swift.versions import SUPPORTED
+from tests.api.cases import MINIMAL
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("images/*.md"), *ROOT.glob("tests/*/*.md")])
@@ -23,3 +31,43 @@ def test_every_reason_is_explained() -> None:
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def examples() -> Iterator[Any]:
+    """YAML of the pages: whole blocks, and a member of the spec in the middle of a line, as in `output: {…}`."""
+    for page in PAGES:
+        text = page.read_text()
+        blocks = re.findall(r"^ *```yaml\n(.*?)^ *```", text, re.M | re.S)
+        inline = re.findall(r"`(\w+: [{\[][^`]*)`", re.sub(r"^ *```.*?^ *```", "", text, flags=re.M | re.S))
+        for number, example in enumerate([*blocks, *inline]):
+            yield pytest.param(example, id=f"{page.relative_to(ROOT)}-{number}")
+
+
+EXAMPLES = list(examples())
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_is_a_valid_run_or_a_part_of_one(example: str) -> None:
+    found = yaml.safe_load(example)
+    whole = found if found.get("kind") == "SFTRun" else {**MINIMAL, "spec": {**MINIMAL["spec"], **found}}
+    run = SFTRun.from_object(whole)
+    version = run.spec.runtime.swift_version or SUPPORTED[-1]
+    assert [*problems(run), *check.problems(run.spec, version), *check.warnings(run.spec)] == []
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 5
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    """By its path from the root, as in a command. NAME stands for any name."""
+    named = re.findall(r"(?<![\w./-])(?:crds|demo|docs|images|manifests|tests|tools)/[\w./-]*\w", page.read_text())
+    assert [path for path in named if not list(ROOT.glob(path.replace("NAME", "*")))] == []
+
+
+def test_the_map_of_the_code_shows_every_module() -> None:
+    code = ROOT / "operator" / "swiftop"
+    modules = {f"{path.parent.name}/" for path in code.glob("*/__init__.py")} | {p.name for p in code.glob("[a-z]*.py")}
+    table = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "architecture.md").read_text(), re.M)
+    assert modules == {name for row in table for name in re.findall(r"`([^`]+)`", row)} - {"operator/swiftop/"}
