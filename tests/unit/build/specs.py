@@ -26,11 +26,14 @@ def sample(name: str) -> SFTRun:
     return run_of(found["spec"], found["metadata"]["name"])
 
 
+IMAGE = {"image": "registry.example/trainer:4.6"}
+
 MINIMAL: dict[str, Any] = {
     "model": {"id": "Qwen/Qwen2.5-7B-Instruct"},
     "datasets": [{"configMap": {"name": "tiny", "key": "chat.jsonl"}}],
     "resources": {"gpus": 0},
     "output": {"ephemeral": True},
+    "runtime": IMAGE,
 }
 
 # One claim that is model, dataset, file and output at once, and one ConfigMap that is dataset and file.
@@ -53,6 +56,7 @@ SHARED_VOLUMES: dict[str, Any] = {
     "output": {"persistentVolumeClaim": {"claimName": "lab", "path": "results"}},
     "cache": {"persistentVolumeClaim": {"claimName": "cache", "path": "hub"}},
     "checkpoints": {"resume": "Never"},
+    "runtime": IMAGE,
 }
 
 # All that the platform part of the spec can say.
@@ -107,4 +111,5 @@ TWO_NODES: dict[str, Any] = {
     "training": {"deepspeed": "zero3"},
     "resources": {"gpus": 8, "nodes": 2},
     "output": {"volume": {"size": "500Gi", "accessMode": "ReadWriteMany"}},
+    "runtime": IMAGE,
 }

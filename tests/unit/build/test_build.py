@@ -18,9 +18,9 @@ from swiftop.build.patch import strategic_merge
 from swiftop.build.plan import decoded, encoded
 from swiftop.errors import Invalid
 from swiftop.runner.plan import parse as runner_parse
-from tests.unit.build.specs import MINIMAL, PLATFORM, SAMPLES, SHARED_VOLUMES, TWO_NODES, run_of
+from tests.unit.build.specs import IMAGE, MINIMAL, PLATFORM, SAMPLES, SHARED_VOLUMES, TWO_NODES, run_of
 
-CONTEXT = Context(runner_config_map="swiftop-runner-0", defaults=Defaults(image="registry.example/trainer:4.6"))
+CONTEXT = Context(runner_config_map="swiftop-runner-0")
 
 # Patches on the lists that are merged, most of them of a wrong form.
 _MERGE_KEYS = {**POD_MERGE_KEYS, **CONTAINER_MERGE_KEYS}
@@ -246,7 +246,7 @@ class TestDefaults:
 
     def test_a_run_without_any_image_is_told_what_to_do(self) -> None:
         with pytest.raises(Invalid) as caught:
-            build(run_of(MINIMAL), Context(runner_config_map="r"))
+            build(run_of({**MINIMAL, "runtime": {}}), CONTEXT)
         (problem,) = caught.value.problems
         assert (problem.path, problem.reason) == ("spec.runtime.image", "ImageMissing")
         assert "4.6" in problem.message
@@ -281,7 +281,7 @@ class TestStrategicMerge:
     @given(PATCHES)
     def test_whatever_is_not_refused_can_be_merged(self, patch: dict[str, Any]) -> None:
         if pod_patch_problems(patch) == ():
-            job_of({**MINIMAL, "runtime": {"podPatch": patch}})
+            job_of({**MINIMAL, "runtime": {**IMAGE, "podPatch": patch}})
 
     def test_some_of_these_patches_are_not_refused(self) -> None:
         """Otherwise the property above would hold of nothing."""

@@ -25,14 +25,13 @@ DEFAULTS = {
         "storageClassName": "standard",
     },
 }
-IMAGE = Defaults(image="registry.example/trainer:4.6")  # the least that a platform has to say
 CASES: dict[str, tuple[SFTRun, Defaults]] = {
-    "minimal": (run_of(MINIMAL), IMAGE),
-    "sample-7b": (sample("sftrun-7b"), IMAGE),
+    "minimal": (run_of(MINIMAL), Defaults()),
+    "sample-7b": (sample("sftrun-7b"), Defaults(image="registry.example/trainer:4.6")),
     "sample-7b-with-defaults": (sample("sftrun-7b"), defaults_of(DEFAULTS)),
-    "shared-volumes": (run_of(SHARED_VOLUMES), IMAGE),
+    "shared-volumes": (run_of(SHARED_VOLUMES), Defaults()),
     "platform": (run_of(PLATFORM), Defaults()),
-    "two-nodes": (run_of(TWO_NODES), IMAGE),
+    "two-nodes": (run_of(TWO_NODES), Defaults()),
 }
 
 
