@@ -1,16 +1,20 @@
 """A training pod without a cluster: what the operator would start, as a process, and what comes of it.
 
 Command, plan and environment are read from the Job that the operator's own ``build`` makes. The kubelet's part is
-played here: mounted folders are folders of this machine, Secrets are values, and the port is one that is free.
+played here: mounted folders are folders of this machine, Secrets are values, the container sees as many GPUs as it asks
+for, and ports are such as are free: the pods of this machine share one network.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -25,30 +29,43 @@ from swiftop.build import Context, build
 from swiftop.build.patch import strategic_merge
 from swiftop.build.plan import VARIABLE, decoded
 from swiftop.errors import Invalid
+from swiftop.runner import causes, checkpoints
+from swiftop.runner.causes import Cause
+from swiftop.runner.classify import last_lines
 from swiftop.swift import paths
-from tests.runner.harness import Bench, Execution
+from tests.runner.harness import Bench, Execution, free_port
 
 SAMPLE = Path(__file__).parents[2] / "manifests" / "samples" / "sftrun-7b.yaml"
 KEY = "key-of-the-bench"
 MODELS, DATASETS = "models", "datasets"  # claims
 LOOK_SECONDS = 0.5
+_STATE = re.compile(r"^rng_state|^optimizer|_optim_states\.pt$")
 
 Object = dict[str, Any]
+Figures = Iterator[tuple[str, Any]]  # by name, as they are found
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where things lie and where SwanLab answers."""
+    """Where things lie, where SwanLab answers, and what is asked for."""
 
     root: Path
     swanlab: str
     flash_attn: Path | None  # the stand-in's folder, None where the real package is installed
-    gpus: int = 1
+    visible: int = 1  # GPUs of this machine
+    gpus: int = 1  # of the large model's runs
+    steps: int = 12  # of the sample
+    variants: tuple[str, ...] = ()  # empty: all
+    until: float = math.inf  # monotonic time by which the scenario has to end
 
     @property
     def assets(self) -> Path:
         """Models, datasets and the stand-in."""
         return self.root / "assets"
+
+    def left(self, seconds: float) -> float:
+        """``seconds``, or the shorter time that the scenario still has."""
+        return min(seconds, self.until - time.monotonic())
 
 
 @dataclass(frozen=True)
@@ -111,6 +128,7 @@ def make_pod(site: Site, name: str, *, model: str, dataset: str, flash_attn: boo
     sample["spec"]["model"] = {"persistentVolumeClaim": {"claimName": MODELS, "path": model}, "type": "qwen2"}
     sample["spec"]["datasets"] = [{"persistentVolumeClaim": {"claimName": DATASETS, "path": dataset}}]
     sample["spec"]["tracking"]["swanlab"]["host"] = site.swanlab
+    sample["spec"]["runtime"] = {"image": "this-machine"}  # there is none
     run = SFTRun.from_object({**sample, "spec": strategic_merge(sample["spec"], spec)})
     if wrong := problems(run):
         raise Invalid(wrong)
@@ -119,7 +137,8 @@ def make_pod(site: Site, name: str, *, model: str, dataset: str, flash_attn: boo
     directory.mkdir(parents=True)
     variables = _variables(job["spec"]["template"]["spec"]["containers"][0], mounts(site, directory))
     plan = _moved(decoded(variables.pop(VARIABLE)), mounts(site, directory))
-    return Pod(directory, plan, {**_surroundings(site if flash_attn else None), **variables})
+    surroundings = _surroundings(site if flash_attn else None, gpus=run.spec.resources.gpus)
+    return Pod(directory, plan, {**surroundings, **variables})
 
 
 def mounts(site: Site, directory: Path) -> dict[str, Path]:
@@ -151,13 +170,14 @@ def _moved(value: Any, folders: dict[str, Path]) -> Any:
     return value
 
 
-def _surroundings(site: Site | None) -> dict[str, str]:
-    """What the image would bring: ``python`` is this one, with its packages and the stand-in."""
+def _surroundings(site: Site | None, *, gpus: int) -> dict[str, str]:
+    """What image and node would bring: ``python`` is this one, with its packages and the stand-in."""
     search = [Path(part).resolve() for part in os.environ.get("PYTHONPATH", "").split(":") if part]
     if site is not None and site.flash_attn is not None:
         search.insert(0, site.flash_attn)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": ":".join(map(str, search))}
+    node = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(gpus))), "PET_MASTER_PORT": str(free_port())}  # torchrun's
+    return {**os.environ, "PATH": path, "PYTHONPATH": ":".join(map(str, search)), **node}
 
 
 @dataclass
@@ -201,6 +221,40 @@ def follow(execution: Execution, *, seconds: float, stop_at: int | None = None) 
         stopping=ended - watch.stopped if watch.stopped else None,
         runner_mib=watch.runner_mib,
     )
+
+
+def outcome(ended: Ended, cause: Cause) -> Object:
+    """How it ended, and with the last lines of the log where it should have ended by another cause."""
+    good = (ended.code, ended.reason) == (cause.exit_code, cause.reason)
+    return {
+        "reason": ended.reason,
+        "exit code": ended.code,
+        "message": ended.message.get("message"),
+        "suggestion": ended.message.get("suggestion"),
+        "seconds": ended.seconds,
+        "log": None if good else last_lines(ended.log),
+        "as it should": good,
+    }
+
+
+def stop_and_resume(site: Site, pod: Pod, *, processes: int, seconds: float) -> Figures:
+    """SIGTERM after the second step; then the same pod again, on what the first execution has kept."""
+    first = follow(pod.start(), seconds=site.left(seconds), stop_at=2)
+    kept = checkpoints.find(pod.output, world_size=processes, resumable=True)
+    yield "first", outcome(first, causes.INTERRUPTED)
+    yield "seconds from SIGTERM to the end", first.stopping
+    yield "checkpoint", kept.step if kept else None
+    if kept is None:
+        yield "as it should", False
+        return
+    yield "state of the processes", sorted(path.name for path in Path(kept.path).rglob("*") if _STATE.search(path.name))
+    second = follow(pod.start(), seconds=site.left(seconds))
+    resumed = re.findall(r"swiftop: resuming from .*", second.log)
+    yield "second", outcome(second, causes.MAX_STEPS)
+    yield "resumed", resumed
+    yield "seconds to its first step", second.first_step
+    good = (first.code, second.reason) == (causes.EXIT_INTERRUPTED, causes.MAX_STEPS.reason)
+    yield "as it should", good and resumed[-1:] == [f"swiftop: resuming from {kept.path}"]
 
 
 def peak_mib(pid: int) -> float:
