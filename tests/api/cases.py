@@ -205,10 +205,14 @@ REFUSED = (
     # sizes and numbers
     *(
         Case(f"volume of size {size!r}", {"output": {"volume": {"size": size}}}, "spec.output.volume.size", "above 0")
-        for size in ("0", "0Gi", "-5Gi", "0.0Gi", "much", "5 Gi", "")
+        for size in ("0", "0Gi", "0.0Gi", "0e5")
+    ),
+    *(
+        Case(f"volume of size {size!r}", {"output": {"volume": {"size": size}}}, "spec.output.volume.size", "a size")
+        for size in ("-5Gi", "much", "5 Gi", "", "5Gi\n", ".5Gi", "1e-3", "100m", "1e999", "1e9999999999")
     ),
     Case("memory of 0", {"resources": {"memory": "0"}}, "spec.resources.memory", "above 0"),
-    Case("shared memory below 0", {"resources": {"sharedMemory": "-1Gi"}}, "spec.resources.sharedMemory", "above 0"),
+    Case("shared memory below 0", {"resources": {"sharedMemory": "-1Gi"}}, "spec.resources.sharedMemory", "a size"),
     Case("no cpu", {"resources": {"cpu": 0}}, "spec.resources.cpu"),
     Case("no cpu, in quotes", {"resources": {"cpu": "0"}}, "spec.resources.cpu"),
     *(
