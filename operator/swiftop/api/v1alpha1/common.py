@@ -85,7 +85,7 @@ Share = Annotated[
     _number("> 0.0", "< 1.0", text=f'must be a number above 0 and below 1, {_QUOTED}, for example "0.01"'),
 ]
 
-# Narrower than Kubernetes' quantities, and without CEL's quantity(): on 1e9999999999 the API server computes for minutes.
+# Narrower than Kubernetes' own, and without CEL's quantity(): 1e9999999999 keeps the API server busy for minutes.
 _SIZE = r"^[0-9]+(\.[0-9]+)?(k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei|[eE][0-9]{1,2})?$"
 # Cores are counted in whole ones or in thousandths; the alternatives have a digit other than 0 in one place each.
 CORES = r"^([1-9][0-9]*m|[0-9]*[1-9][0-9]*(\.[0-9]{1,3})?|[0-9]+\.(0{0,2}[1-9]|0?[1-9][0-9]|[1-9][0-9]{2}))$"
