@@ -110,6 +110,9 @@ def _env(spec: SFTRunSpec, run: RunIdentity) -> dict[str, str]:
     env = {"MODELSCOPE_CACHE": modelscope_cache(spec), "HF_HOME": hf_home(spec), **tracking.env(spec, run)}
     if spec.resources.cpu is not None:
         env["OMP_NUM_THREADS"] = str(threads(spec.resources.cpu, spec.resources.processes))
+    if spec.resources.gpus:
+        # Batches differ in length, and torch's fixed segments end in pieces that no batch fits: docs/performance.md.
+        env["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
     return env
 
 

@@ -180,6 +180,11 @@ def test_precision_is_whole(precision: str | None, gpus: int, expected: dict[str
         assert values(words, flag) == ([expected[flag]] if flag in expected else None), flag
 
 
+def test_memory_of_a_gpu_is_not_cut_into_pieces() -> None:
+    assert env(resources={"gpus": 1})["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+    assert "PYTORCH_CUDA_ALLOC_CONF" not in env(resources={"gpus": 0})
+
+
 def test_full_tuning_in_fp16_keeps_its_weights_in_fp32() -> None:
     words = command(training={"precision": "fp16"}, tuner={"type": "full"})
     assert [values(words, flag) for flag in ("torch_dtype", "fp16", "bf16")] == [["float32"], ["true"], ["false"]]
@@ -268,7 +273,7 @@ def test_output_and_cache_paths() -> None:
     claim = {"persistentVolumeClaim": {"claimName": "c", "path": "team/a"}}
     words = command(output=claim)
     assert values(words, "output_dir") == ["/swiftop/output/team/a/demo-0f3a1c9e"]
-    assert env(cache=claim) == {
+    assert env(cache=claim, resources={"gpus": 0}) == {
         "MODELSCOPE_CACHE": "/swiftop/cache/team/a/modelscope",
         "HF_HOME": "/swiftop/cache/team/a/huggingface",
     }
