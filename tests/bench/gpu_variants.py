@@ -17,7 +17,7 @@ from tests.bench.gpu_pods import Figures, Object, Pod, Site, follow, installed, 
 
 AT_A_TIME = max(6, (os.cpu_count() or 0) * 3 // 8)
 SECONDS = 120  # of one execution
-STEPS, STEPS_TO_STOP_IN = 3, 200  # the latter so many that SIGTERM comes before the end
+STEPS, STEPS_TO_STOP_IN = 3, 120  # the latter so many that SIGTERM comes before the end
 
 
 @dataclass(frozen=True)
