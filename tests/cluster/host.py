@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.cluster.layout import ClusterError
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 # Program, and the Debian package that brings it.
 RUN_PROGRAMS = {
     "ip": "iproute2",
@@ -20,7 +21,9 @@ RUN_PROGRAMS = {
     "unshare": "util-linux",
 }
 BUILD_PROGRAMS = {"gcc": "gcc", "ld": "binutils", "pkg-config": "pkg-config"}
-_SECCOMP = "libseccomp-dev"
+# Headers, which Debian's gcc does not bring by itself: the test for them, and the package.
+BUILD_HEADERS = {"stdio.h": "libc6-dev", "seccomp.h": "libseccomp-dev"}
+DOCKER_SECONDS = 30.0
 
 TWO_WAYS = (
     "a cluster needs either a Docker daemon that answers (then kind is used), "
@@ -32,7 +35,11 @@ def docker_answers() -> bool:
     """Whether there is a daemon, not only the command."""
     if not shutil.which("docker"):
         return False
-    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    try:
+        done = subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=DOCKER_SECONDS)
+    except subprocess.TimeoutExpired:  # a daemon may accept and never answer
+        return False
+    return done.returncode == 0
 
 
 def require_root() -> None:
@@ -50,7 +57,7 @@ def require_build_programs(*, headers: bool) -> None:
     """What the one component that links C code (runc, for seccomp) needs while it is built."""
     if headers:
         packages = missing_packages(shutil.which, BUILD_PROGRAMS)
-        install_packages(packages if _has_seccomp_headers() else [*packages, _SECCOMP])
+        install_packages([*packages, *(package for header, package in BUILD_HEADERS.items() if not _has(header))])
 
 
 def install_packages(packages: list[str]) -> None:
@@ -90,7 +97,9 @@ def run_checked(command: Iterable[str], failure: str) -> str:
     return done.stdout
 
 
-def _has_seccomp_headers() -> bool:
-    if not shutil.which("pkg-config"):
+def _has(header: str) -> bool:
+    """Whether the compiler finds it, wherever this machine keeps it."""
+    if not shutil.which("gcc"):
         return False
-    return subprocess.run(["pkg-config", "--exists", "libseccomp"], check=False).returncode == 0
+    compiler = ["gcc", "-E", "-include", header, "-x", "c", "/dev/null"]
+    return subprocess.run(compiler, capture_output=True, check=False).returncode == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import build, host, kubectl
+from tests.cluster import build, kubectl
 from tests.cluster.layout import ClusterError
 
 COMPONENT = next(component for component in build.COMPONENTS if component.name == "pause")
@@ -65,16 +65,3 @@ def test_the_newest_go_that_a_module_needs_is_required() -> None:
 
 def test_kubectl_follows_the_server() -> None:
     assert f"k8s.io/kubernetes v1.{kubectl.server_minor()}." in (build.GO_MODULES / "kubernetes" / "go.mod").read_text()
-
-
-def test_missing_programs_are_named_by_their_packages() -> None:
-    def which(program: str) -> str | None:
-        return None if program in {"nft", "unshare", "nsenter"} else f"/bin/{program}"
-
-    assert host.missing_packages(which, host.RUN_PROGRAMS) == ["nftables", "util-linux"]
-
-
-def test_without_root_and_docker_both_ways_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(ClusterError, match=r"Docker daemon.*or Linux and root"):
-        host.require_root()
