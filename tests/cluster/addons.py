@@ -72,13 +72,17 @@ def _watch(api: Api, path: str, changed: "queue.SimpleQueue[None]") -> None:
 
 
 def _publish_dns(api: Api) -> None:
-    """The Service's endpoint appears when CoreDNS has read the cluster, so that it also says: names resolve."""
     while True:
         try:
-            urllib.request.urlopen(f"http://{NODE_IP}:8181/ready", timeout=1).close()
-            break
-        except OSError:
+            publish_dns(api)
+            return
+        except (ApiError, OSError):
             time.sleep(0.05)
+
+
+def publish_dns(api: Api) -> None:
+    """The Service's endpoint appears when CoreDNS has read the cluster, so that it also says: names resolve."""
+    urllib.request.urlopen(f"http://{NODE_IP}:8181/ready", timeout=1).close()
     service: Object = {
         "apiVersion": "v1",
         "kind": "Service",

@@ -98,6 +98,8 @@ class Api:
                 raise ApiError(response.status, response.read().decode(errors="replace"))
             for line in response:
                 yield json.loads(line)
+        except (http.client.HTTPException, ValueError) as error:  # cut off within a chunk or within a line
+            raise ConnectionError(f"the watch broke off: {error!r}") from error
         finally:
             connection.close()
 
@@ -105,6 +107,8 @@ class Api:
         connection, response = self._open(method, path, body, kind, 30)
         try:
             text = response.read().decode()
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"the answer broke off: {error!r}") from error
         finally:
             connection.close()
         if response.status >= http.client.BAD_REQUEST:

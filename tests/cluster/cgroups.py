@@ -22,8 +22,22 @@ def hierarchies(mounts: str) -> tuple[list[Path], list[Path]]:
     return first, second
 
 
+REFUSED = (
+    "the cgroups of this machine cannot be changed ({error}). In a container they can when it is privileged and no "
+    "process sits in its topmost cgroup: start it with --privileged --cgroupns=host, or move them first: "
+    "mkdir /sys/fs/cgroup/init, then write each number in /sys/fs/cgroup/cgroup.procs to init/cgroup.procs"
+)
+
+
 def create(cgroup: str) -> None:
     """Make the cgroup: the kubelet insists that the root it is given exists."""
+    try:
+        _create(cgroup)
+    except OSError as error:
+        raise ClusterError(REFUSED.format(error=error)) from error
+
+
+def _create(cgroup: str) -> None:
     first, second = hierarchies(_MOUNTS.read_text())
     for root in first:
         directory = _below(root, cgroup)

@@ -65,3 +65,28 @@ def test_hierarchies_of_both_cgroup_versions_are_found() -> None:
         "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"
     )
     assert cgroups.hierarchies(mounts) == ([Path("/sys/fs/cgroup/memory")], [Path("/sys/fs/cgroup/unified")])
+
+
+@pytest.fixture
+def hierarchy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose only cgroup hierarchy is of version 2."""
+    root = tmp_path / "cgroup"
+    root.mkdir()
+    (root / "cgroup.controllers").write_text("cpu memory\n")
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"cgroup2 {root} cgroup2 rw 0 0\n")
+    monkeypatch.setattr(cgroups, "_MOUNTS", mounts)
+    return root
+
+
+def test_a_cgroup_of_version_2_gets_all_controllers(hierarchy: Path) -> None:
+    cgroups.create("/swiftop-demo")
+    for level in (hierarchy, hierarchy / "swiftop-demo"):
+        assert (level / "cgroup.subtree_control").read_text() == "+cpu +memory"
+    assert cgroups.present("/swiftop-demo") == [hierarchy / "swiftop-demo"]
+
+
+def test_cgroups_that_cannot_be_changed_are_an_error_that_says_what_to_do(hierarchy: Path) -> None:
+    (hierarchy / "cgroup.subtree_control").symlink_to("/dev/full")  # a write fails, as the kernel's EBUSY does
+    with pytest.raises(ClusterError, match=r"cannot be changed \(.*\)\. In a container .* --cgroupns=host"):
+        cgroups.create("/swiftop-demo")
