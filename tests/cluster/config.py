@@ -48,6 +48,8 @@ root = "{layout.images}"
 state = "/run/containerd"
 [grpc]
   address = "{CONTAINERD_SOCKET}"
+[plugins.'io.containerd.internal.v1.opt']
+  path = "{layout.volatile / "opt"}"
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
   sandbox = "{PAUSE_IMAGE}"
 [plugins.'io.containerd.cri.v1.runtime']

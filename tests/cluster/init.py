@@ -21,6 +21,16 @@ from tests.cluster.layout import Layout, Options
 
 RESTART_SECONDS = 0.5
 _PRIVATE_LOGS = "/var/log/containers"
+_CNI_RESULTS = "/var/lib/cni"
+# What a kubelet makes of settings that have no namespace. Here it reads that from files, and leaves the machine alone.
+_KERNEL_SETTINGS = {
+    "vm/overcommit_memory": 1,
+    "vm/panic_on_oom": 0,
+    "kernel/panic": 10,
+    "kernel/panic_on_oops": 1,
+    "kernel/keys/root_maxkeys": 1_000_000,
+    "kernel/keys/root_maxbytes": 25_000_000,
+}
 
 
 class Init:
@@ -33,6 +43,7 @@ class Init:
         self._binaries = binaries
         self._started = time.monotonic()
         self._components: dict[int, tuple[str, list[str]]] = {}
+        self._registering = threading.Lock()
 
     def run(self) -> None:
         """Boot in a thread, because process 1 has to reap from the first moment on."""
@@ -44,43 +55,49 @@ class Init:
         os.environ["PATH"] = f"{self._binaries.containerd}:{os.environ['PATH']}"
         threading.Thread(target=self._boot, daemon=True).start()
         while True:
-            try:
-                pid, status = os.waitpid(-1, 0)
-            except ChildProcessError:
-                time.sleep(0.05)
-                continue
-            if pid in self._components:
-                name, command = self._components.pop(pid)
-                self._say(f"{name} ended with status {status}; starting it again")
-                threading.Timer(RESTART_SECONDS, self._start, (name, command)).start()
+            self.reap()
+
+    def reap(self) -> None:
+        """Take the next process that ended; a component is started again."""
+        try:
+            pid, status = os.waitpid(-1, 0)
+        except ChildProcessError:
+            time.sleep(0.05)
+            return
+        with self._registering:
+            name, command = self._components.pop(pid, ("", []))
+        if name:
+            self._say(f"{name} ended with status {status}; starting it again")
+            threading.Timer(RESTART_SECONDS, self.start, (name, command)).start()
 
     def _boot(self) -> None:
         layout, binaries, node = self._layout, self._binaries, not self._options.control_plane_only
-        self._start("etcd", config.etcd_command(layout, binaries))
+        self.start("etcd", config.etcd_command(layout, binaries))
         if node:
-            self._start("containerd", config.containerd_command(layout, binaries))
+            self.start("containerd", config.containerd_command(layout, binaries))
         self._wait("etcd", _etcd_healthy)
-        self._start("kube-apiserver", config.apiserver_command(layout, binaries, self._options))
+        self.start("kube-apiserver", config.apiserver_command(layout, binaries, self._options))
         pki = layout.pki
         api = Api.from_files("https://127.0.0.1:443", pki / "ca.crt", pki / "admin.crt", pki / "admin.key")
         self._wait("kube-apiserver", api.ready)
-        self._start("kube-controller-manager", config.controller_manager_command(layout, binaries))
-        self._start("kube-scheduler", config.scheduler_command(layout, binaries))
+        self.start("kube-controller-manager", config.controller_manager_command(layout, binaries))
+        self.start("kube-scheduler", config.scheduler_command(layout, binaries))
         if node:
-            self._start("kubelet", config.kubelet_command(layout, binaries))
-            self._start("kube-proxy", config.proxy_command(layout, binaries))
-            self._start("coredns", config.coredns_command(layout, binaries))
-            self._start("addons", [sys.executable, "-m", "tests.cluster.addons", layout.name, str(self._options.gpus)])
+            self.start("kubelet", config.kubelet_command(layout, binaries))
+            self.start("kube-proxy", config.proxy_command(layout, binaries))
+            self.start("coredns", config.coredns_command(layout, binaries))
+            self.start("addons", [sys.executable, "-m", "tests.cluster.addons", layout.name, str(self._options.gpus)])
 
-    def _start(self, name: str, command: list[str]) -> None:
+    def start(self, name: str, command: list[str]) -> None:
         """Without subprocess: its own waiting and our reaping would steal from each other."""
         log = os.open(self._layout.log / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             actions = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
-            pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
+            with self._registering:  # a component that ends at once is not reaped before it is known
+                pid = os.posix_spawnp(command[0], command, os.environ, file_actions=actions)
+                self._components[pid] = (name, command)
         finally:
             os.close(log)
-        self._components[pid] = (name, command)
         pids = self._layout.volatile / "pids"
         pids.mkdir(exist_ok=True)
         (pids / name).write_text(str(pid))
@@ -109,6 +126,8 @@ def _prepare_mounts(layout: Layout, options: Options) -> None:
     _mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     for directory in ("containerd", "netns"):
         Path("/run", directory).mkdir()
+    Path(_CNI_RESULTS).mkdir(parents=True, exist_ok=True)
+    _mount("-t", "tmpfs", "-o", "mode=700", "tmpfs", _CNI_RESULTS)
     for source, target in (("kubelet", "/var/lib/kubelet"), ("container-logs", _PRIVATE_LOGS)):
         (layout.volatile / source).mkdir(parents=True)
         Path(target).mkdir(parents=True, exist_ok=True)
@@ -116,6 +135,13 @@ def _prepare_mounts(layout: Layout, options: Options) -> None:
         _mount("--make-rshared", target)
     _mount("--bind", "/run/netns", "/run/netns")
     _mount("--make-shared", "/run/netns")
+    Path("/run/proc").mkdir()
+    _mount("-t", "proc", "proc", "/run/proc")  # a complete one: without it no pod may have a user namespace
+    for setting, value in _KERNEL_SETTINGS.items():
+        file = Path("/run/sys", setting)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{value}\n")
+        _mount("--bind", str(file), f"/proc/sys/{setting}")
 
 
 def _mount(*arguments: str) -> None:
