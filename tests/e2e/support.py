@@ -7,8 +7,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+
+from images.cache import cache_root
+from tests.cluster import kubectl
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -27,7 +31,7 @@ class Kubectl:
 
     def __call__(self, *args: str, stdin: bytes | None = None) -> bytes:
         """Run kubectl; returns what it printed."""
-        command = ["kubectl", "--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace, *args]
+        command = [_program(), "--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace, *args]
         done = subprocess.run(command, input=stdin, capture_output=True, check=False)
         if done.returncode:
             raise CommandFailed(f"kubectl {' '.join(args)}: {done.stderr.decode(errors='replace').strip()}")
@@ -63,6 +67,12 @@ class Kubectl:
     def delete(self, kind: str, name: str) -> None:
         """Delete an object and wait until it is gone."""
         self("delete", kind, name, "--ignore-not-found", "--wait=true", "--timeout=120s")
+
+
+@cache
+def _program() -> str:
+    """The kubectl that fits the cluster: there may be none on PATH, or one too old."""
+    return kubectl.find(cache_root())
 
 
 def _list_of(objects: tuple[Object, ...]) -> bytes:
