@@ -19,8 +19,7 @@ demo: $(STAMP)  ## fine-tune a real model on a real cluster, with a live progres
 	$(RUN)/python -m demo
 
 prepare: $(STAMP)  ## build what the tests need, once: Kubernetes and the images (both cached)
-	@$(RUN)/python -m tests.cluster --name test up
-	@$(RUN)/python -m tests.cluster --name test down
+	@$(RUN)/python -m tests.cluster build
 	$(RUN)/python -m images operator trainer-cpu
 
 test: lint prepare  ## lint, types, and all tests, the end-to-end ones on the real cluster included

@@ -26,6 +26,9 @@ class Cluster(Protocol):
     def running(self) -> bool:
         """Whether it is up."""
 
+    def build(self) -> None:
+        """Build what it is made of, once; starts nothing."""
+
     def up(self, options: Options) -> None:
         """Bring it up and wait until it can be relied on; does nothing where it is up."""
 
@@ -46,10 +49,20 @@ class Cluster(Protocol):
 
 
 def choose(name: str) -> Cluster:
-    """Use kind where Docker answers, the embedded cluster elsewhere; the environment can decide otherwise."""
-    wanted = os.environ.get(BACKEND_VARIABLE) or ("kind" if host.docker_answers() else "embedded")
-    if wanted == "kind":
-        return KindCluster(name)
-    if wanted == "embedded":
-        return EmbeddedCluster(name)
-    raise ClusterError(f"{BACKEND_VARIABLE}={wanted}: use kind or embedded")
+    """Use kind where Docker answers, the embedded cluster elsewhere; the environment can decide otherwise.
+
+    A cluster that runs decides for itself: Docker may have come since, and nobody else would ever end it.
+    """
+    backends: dict[str, Cluster] = {"embedded": EmbeddedCluster(name), "kind": KindCluster(name)}
+    wanted = os.environ.get(BACKEND_VARIABLE, "")
+    if wanted and wanted not in backends:
+        raise ClusterError(f"{BACKEND_VARIABLE}={wanted}: use kind or embedded")
+    docker = host.docker_answers()
+    running = ""
+    if backends["embedded"].running():
+        running = "embedded"
+    elif docker and backends["kind"].running():
+        running = "kind"
+    if wanted and running and wanted != running:
+        raise ClusterError(f"{name} runs as {running}: take it down without {BACKEND_VARIABLE}={wanted}, or use --name")
+    return backends[running or wanted or ("kind" if docker else "embedded")]

@@ -82,6 +82,14 @@ def ensure(pki: Path) -> None:
     marker.write_text(shape)
 
 
+def save_kubeconfig(path: Path, text: str) -> None:
+    """For its owner alone, and whole at any time: somebody may be reading the one of before."""
+    scratch = path.with_suffix(".new")
+    scratch.touch(mode=0o600)
+    scratch.write_text(text)
+    scratch.rename(path)
+
+
 def kubeconfig(pki: Path, user: str, server: str) -> str:
     """A kubeconfig that holds its certificates, so that the file can be copied anywhere."""
 

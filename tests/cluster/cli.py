@@ -6,16 +6,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from tests.cluster import images, kubectl
+from tests.cluster import images, kubectl, locks
 from tests.cluster.backend import Cluster, choose
-from tests.cluster.layout import DEFAULT_NAME, ClusterError, Options, cache_root
+from tests.cluster.layout import DEFAULT_NAME, ClusterError, Layout, Options, cache_root
 
 
-def main() -> None:
+class _Parser(argparse.ArgumentParser):
+    """A parser that can take every word as it stands: argparse by itself refuses an option as the first of the rest."""
+
+    def __init__(self, *, verbatim: bool = False, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._verbatim = verbatim
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if not self._verbatim:
+            return super().parse_known_args(args, namespace)
+        namespace = namespace or argparse.Namespace()
+        namespace.rest = list(args or ())
+        return namespace, []
+
+
+def main(words: Sequence[str] | None = None) -> None:
     """Parse, run, and show errors that the user can act on without a traceback."""
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_args(words)
     try:
         sys.exit(_run(arguments))
     except ClusterError as error:
@@ -27,12 +44,14 @@ def main() -> None:
 def _run(arguments: argparse.Namespace) -> int:
     cluster = choose(arguments.name)
     match arguments.command:
+        case "build":
+            cluster.build()
+            kubectl.find(cache_root())
         case "up":
             _up(cluster, Options(arguments.gpus, arguments.control_plane_only, arguments.audit))
-        case "down" if arguments.purge:
-            cluster.purge()
         case "down":
-            cluster.down()
+            with locks.session(Layout.of(arguments.name)):
+                (cluster.purge if arguments.purge else cluster.down)()
         case "status":
             status = cluster.status()
             print("\n".join(f"{key:<11}{value}" for key, value in status.items()))
@@ -57,14 +76,15 @@ def _load(cluster: Cluster, image: str) -> None:
         names = cluster.load(Path(image))
     else:
         with tempfile.TemporaryDirectory() as directory:
-            names = cluster.load(images.export(image, Path(directory) / "image.tar"))
+            names = cluster.load(images.find(image, Path(directory) / "image.tar"))
     print("\n".join(names))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description="A real Kubernetes on this machine.")
+    parser = _Parser(prog="python -m tests.cluster", description="A real Kubernetes on this machine.")
     parser.add_argument("--name", default=DEFAULT_NAME, help="clusters of different names stand side by side")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("build", help="build what a cluster is made of, once, and start nothing")
     up = commands.add_parser("up", help="boot and wait until ready; the first time builds everything")
     up.add_argument("--gpus", type=int, default=8, help="fake GPUs on the node; 0 for none")
     up.add_argument("--control-plane-only", action="store_true", help="no node: objects only")
@@ -73,7 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("--purge", action="store_true", help="remove its images and certificates too")
     commands.add_parser("status", help="whether it runs and where its files are")
     load = commands.add_parser("load", help="bring an image into the cluster")
-    load.add_argument("image", metavar="IMAGE", help="an archive, or a name that docker or buildah knows")
-    tool = commands.add_parser("kubectl", help="run kubectl on it", add_help=False)
-    tool.add_argument("rest", nargs=argparse.REMAINDER)
+    load.add_argument(
+        "image",
+        metavar="IMAGE",
+        help="an archive, localhost/swiftop/operator or trainer-cpu, or a name that docker or buildah knows",
+    )
+    commands.add_parser("kubectl", help="run kubectl on it", add_help=False, verbatim=True)
     return parser

@@ -1,28 +1,27 @@
 """The embedded cluster: Kubernetes in namespaces of this machine, for Linux and root, without Docker."""
 
-import fcntl
 import http.client
 import json
 import os
+import select
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import build, certs, cgroups, config, host, images
+import yaml
+
+from tests.cluster import build, certs, cgroups, config, host, images, locks, supervisor
 from tests.cluster.api import Api, ApiError
 from tests.cluster.host import run_checked
-from tests.cluster.layout import GPU_RESOURCE, NODE_NAME, STORAGE_CLASS, ClusterError, Layout, Options
+from tests.cluster.layout import GPU_RESOURCE, NODE_NAME, STORAGE_CLASS, ClusterError, Layout, Options, require_options
+from tests.cluster.wait import eventually
 
 BOOT_SECONDS = 180.0
 STOP_SECONDS = 10.0
-_REPOSITORY = Path(__file__).resolve().parents[2]
 # What containerd keeps about containers besides its metadata; the image store lies in other directories.
 _CONTAINER_STATE = (
     "io.containerd.grpc.v1.cri",
@@ -50,36 +49,32 @@ class EmbeddedCluster:
 
     def running(self) -> bool:
         """Whether a supervisor holds the lock: a process number in a file could be somebody else's by now."""
-        if not self.layout.lock.exists():
-            return False
-        with self.layout.lock.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return locks.held(self.layout.lock)
 
     def state(self) -> dict[str, Any]:
-        """What the supervisor wrote down: process numbers, port, options."""
+        """What the supervisor wrote down when all had started: process numbers, port, options."""
         try:
             document: dict[str, Any] = json.loads(self.layout.state.read_text())
         except FileNotFoundError:
             return {}
         return document
 
+    def build(self) -> None:
+        """Build the binaries unless the cache has them; starts nothing."""
+        self._binaries()
+
     def up(self, options: Options) -> None:
         """Boot, or find the cluster running; leftovers of one that was killed go first."""
-        host.require_root()
-        host.require_run_programs()
-        binaries = build.ensure(self.layout.cache)
-        with self._exclusive():
+        binaries = self._binaries()
+        with locks.exclusive(self.layout.command_lock):
             if self.running():
-                if self.state().get("options") != asdict(options):
-                    raise ClusterError(f"{self.name} runs with other options: take it down first, or use --name")
+                self._check_running(options, binaries)
             else:
                 self._clear()
                 self._prepare(binaries)
                 self._start(options, binaries)
+            server = f"https://127.0.0.1:{self.state()['port']}"
+            certs.save_kubeconfig(self.kubeconfig, certs.kubeconfig(self.layout.pki, "admin", server))
             self._wait_until_ready(options)
             if not options.control_plane_only:
                 self._load_pause(binaries)
@@ -87,32 +82,39 @@ class EmbeddedCluster:
     def down(self) -> None:
         """End every process, then remove what the kernel does not remove by itself."""
         host.require_root()
-        with self._exclusive():
+        with locks.exclusive(self.layout.command_lock):
             self._stop()
             self._clear()
 
-    def _stop(self) -> None:
-        """Ask, then insist: either way the kernel ends everything with the supervisor."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if not self.running():
-                return
-            _signal(self.state().get("supervisor", 0), number)
-            if _eventually(lambda: not self.running(), STOP_SECONDS):
-                return
-        raise ClusterError(f"cluster {self.name} does not end; its processes: {self.state()}")
-
     def purge(self) -> None:
         """Down, and forget certificates and images too."""
-        self.down()
-        shutil.rmtree(self.layout.root, ignore_errors=True)
+        host.require_root()
+        with locks.exclusive(self.layout.command_lock):
+            self._stop()
+            self._clear()
+            shutil.rmtree(self.layout.root, ignore_errors=True)
+
+    def _stop(self) -> None:
+        """Ask, then insist: either way the kernel ends everything with the supervisor, process 1 last."""
+        if not self.running():
+            return
+        state = self.state()
+        with _end_of(state.get("init", 0)) as ended:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                _signal(int(state.get("supervisor") or self.layout.lock.read_text() or 0), number)
+                if eventually(lambda: not self.running() and ended(), STOP_SECONDS):
+                    return
+        raise ClusterError(f"cluster {self.name} does not end; its processes: {state}")
 
     def load(self, archive: Path) -> list[str]:
         """Import an image archive unless exactly this content is in the store; returns the image names."""
-        return images.load(archive, self._containerd(), self.layout.images)
+        ctr = self.ctr()
+        importing = [*ctr, "images", "import", str(archive.resolve())]
+        return images.load(archive, images.Store(ctr, importing, self.layout.images / "names.json"))
 
     def containers(self) -> list[str]:
         """The containers that containerd knows, running or not."""
-        return run_checked([*self._containerd(), "containers", "ls", "--quiet"], "containerd refuses").split()
+        return run_checked([*self.ctr(), "containers", "ls", "--quiet"], "containerd refuses").split()
 
     def signal(self, component: str, number: int) -> None:
         """Send a signal to a component; one that dies is started again."""
@@ -120,40 +122,49 @@ class EmbeddedCluster:
         if not (pids / component).exists():
             known = ", ".join(sorted(file.name for file in pids.iterdir()))
             raise ClusterError(f"no component {component!r}; there are {known}")
-        run_checked([*enter, "kill", f"-{number}", (pids / component).read_text()], f"cannot signal {component}")
+        # The shell's own kill: the program of that name is in a package that not every machine has.
+        kill = ["sh", "-c", 'kill -"$1" "$2"', "kill", str(number), (pids / component).read_text()]
+        run_checked([*enter, *kill], f"cannot signal {component}")
 
     def status(self) -> dict[str, str]:
         """What a user wants to know."""
         result = {"name": self.name, "backend": "embedded", "state": "stopped", "kubeconfig": str(self.kubeconfig)}
         if self.running():
             state = self.state()
-            missing = unready(self.api(), Options(**state["options"]))
+            started = state and self.kubeconfig.exists()
+            missing = unready(self.api(), Options(**state["options"])) if started else ["its supervisor"]
             result["state"] = f"waiting for {', '.join(missing)}" if missing else "running"
-            result |= {"port": str(state["port"]), "options": json.dumps(state["options"])}
+            result |= {key: json.dumps(state[key]) for key in ("port", "options") if key in state}
         return result | {"logs": str(self.layout.log)}
 
     def enter(self, *namespaces: str) -> list[str]:
         """The command prefix that runs something inside the cluster."""
-        if not self.running():
+        state = self.state()
+        if not self.running() or not state:
             raise ClusterError(f"cluster {self.name} is not running: bring it up first")
-        return ["nsenter", "--target", str(self.state()["init"]), *(f"--{kind}" for kind in namespaces)]
+        return ["nsenter", "--target", str(state["init"]), *(f"--{kind}" for kind in namespaces)]
 
     def api(self) -> Api:
         """A small client, as administrator."""
         return Api.from_kubeconfig(self.kubeconfig)
 
-    def _containerd(self) -> list[str]:
+    def ctr(self) -> list[str]:
         """The command prefix of containerd's client."""
         ctr = build.ensure(self.layout.cache).containerd / "ctr"
         return [*self.enter("mount"), str(ctr), "--namespace", "k8s.io"]
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """One command at a time: a second `up` must not clear away what the first one is starting."""
-        self.layout.root.mkdir(parents=True, exist_ok=True)
-        with (self.layout.root / "command.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def _binaries(self) -> config.Binaries:
+        host.require_root()
+        host.require_run_programs()
+        return build.ensure(self.layout.cache)
+
+    def _check_running(self, options: Options, binaries: config.Binaries) -> None:
+        """A running cluster is taken as it is, if it is what was asked for."""
+        eventually(self.layout.state.exists, supervisor.START_SECONDS)  # a command that was cut short started it
+        state = self.state()
+        require_options(self.name, state.get("options"), options)
+        if state.get("binaries") != _paths(binaries):
+            print(f"cluster: {self.name} runs the binaries of before; take it down first to renew them", flush=True)
 
     def _prepare(self, binaries: config.Binaries) -> None:
         layout = self.layout
@@ -173,24 +184,9 @@ class EmbeddedCluster:
             "cache": str(layout.cache),
             "port": _port_of(layout.kubeconfig),
             "options": asdict(options),
-            "binaries": {name: str(path) for name, path in asdict(binaries).items()},
+            "binaries": _paths(binaries),
         }
-        with (layout.log / "supervisor.log").open("w") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.cluster.supervisor", json.dumps(plan)],
-                cwd=_REPOSITORY,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        if not _eventually(lambda: layout.state.exists() or process.poll() is not None, STOP_SECONDS):
-            raise ClusterError(f"the supervisor does not start; see {layout.log}")
-        if not layout.state.exists():
-            raise ClusterError(f"the supervisor ended: {(layout.log / 'supervisor.log').read_text()[-2000:]}")
-        server = f"https://127.0.0.1:{self.state()['port']}"
-        layout.kubeconfig.write_text(certs.kubeconfig(layout.pki, "admin", server))
-        layout.kubeconfig.chmod(0o600)
+        supervisor.launch(plan, layout)
 
     def _wait_until_ready(self, options: Options) -> None:
         """Ready is what a user may rely on: the node, its GPUs, names, volumes and service accounts."""
@@ -201,7 +197,7 @@ class EmbeddedCluster:
             pending[:] = unready(api, options)
             return not pending or not self.running()
 
-        if not _eventually(ready, BOOT_SECONDS) or not self.running():
+        if not eventually(ready, BOOT_SECONDS) or not self.running():
             raise ClusterError(f"cluster {self.name} did not come up: {', '.join(pending)}; see {self.layout.log}")
 
     def _load_pause(self, binaries: config.Binaries) -> None:
@@ -246,10 +242,15 @@ def unready(api: Api, options: Options) -> list[str]:
             if not check():
                 missing.append(name)
         except (OSError, ApiError) as error:
-            if isinstance(error, ApiError) and error.status != http.client.NOT_FOUND:
+            if isinstance(error, ApiError) and not _passes(error.status):
                 raise
             missing.append(name)
     return missing
+
+
+def _passes(status: int) -> bool:
+    """Whether a refusal is one of a server that has not all of its parts together yet."""
+    return status in {http.client.NOT_FOUND, http.client.TOO_MANY_REQUESTS} or status >= 500
 
 
 def _node_ready(api: Api, gpus: int) -> bool:
@@ -262,17 +263,26 @@ def _port_of(kubeconfig: Path) -> int:
     """The port of the last boot: whoever still has its kubeconfig finds the next cluster there."""
     if not kubeconfig.exists():
         return 0
-    server: str = json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+    server: str = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     return int(server.rpartition(":")[2])
 
 
-def _eventually(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+def _paths(binaries: config.Binaries) -> dict[str, str]:
+    return {name: str(path) for name, path in asdict(binaries).items()}
+
+
+@contextmanager
+def _end_of(pid: int) -> Iterator[Callable[[], bool]]:
+    """Whether the process that has this number now has ended: the number itself can be given away again."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        yield lambda: True
+        return
+    try:
+        yield lambda: bool(select.select([descriptor], [], [], 0)[0])
+    finally:
+        os.close(descriptor)
 
 
 def _signal(pid: int, number: int) -> None:

@@ -4,20 +4,18 @@ Without further ado a session gets a fresh cluster named `test` and takes it dow
 SWIFTOP_TEST_CLUSTER=NAME uses the cluster of that name, brings it up where needed and leaves it running.
 """
 
-import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.cluster import kubectl
+from tests.cluster import kubectl, locks
 from tests.cluster.backend import Cluster, choose
-from tests.cluster.layout import ClusterError, Options, cache_root
+from tests.cluster.layout import Layout, Options, cache_root
 
 KEEP_VARIABLE = "SWIFTOP_TEST_CLUSTER"
 DEFAULT_TEST_NAME = "test"
@@ -83,30 +81,16 @@ def cluster() -> Iterator[RunningCluster]:
     """One cluster for the whole session."""
     kept = os.environ.get(KEEP_VARIABLE)
     if kept:
-        backend = choose(kept)
-        backend.up(Options())
-        yield RunningCluster(backend)
+        with locks.session(Layout.of(kept), shared=True):
+            backend = choose(kept)
+            backend.up(Options())
+            yield RunningCluster(backend)
         return
-    backend = choose(DEFAULT_TEST_NAME)
-    with _session_lock(backend.name):
+    with locks.session(Layout.of(DEFAULT_TEST_NAME)):
+        backend = choose(DEFAULT_TEST_NAME)
         backend.down()
         try:
             backend.up(Options())
             yield RunningCluster(backend)
         finally:
             backend.down()
-
-
-@contextmanager
-def _session_lock(name: str) -> Iterator[None]:
-    """Two sessions must not take each other's cluster away."""
-    path = cache_root() / "clusters" / f"{name}.session"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ClusterError(
-                f"another test session uses cluster {name}: wait for it, or set {KEEP_VARIABLE} to another name"
-            ) from None
-        yield

@@ -4,14 +4,19 @@ import hashlib
 import io
 import json
 import platform
+import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from images.build import build
+from images.catalog import IMAGES, REGISTRY, cache_directory
+from images.engines import BuildError
+from tests.cluster import locks
 from tests.cluster.host import run_checked
 from tests.cluster.layout import ClusterError
 
@@ -19,6 +24,9 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _DIRECTORIES = ("tmp", "etc", "bin", "proc", "sys", "dev")
 _INDEXES = ("index.json", "manifest.json")
 _OCI = "application/vnd.oci.image"
+_OURS = re.compile(re.escape(REGISTRY) + r"/([^/:]+)(?::([^/:]+))?")
+# Names that containerd's Kubernetes part and kind's import give to every image beside its own.
+_SHADOWS = ("sha256:", "import-")
 
 
 def write_archive(path: Path, name: str, files: Mapping[str, Path], command: Sequence[str]) -> None:
@@ -50,8 +58,28 @@ def write_archive(path: Path, name: str, files: Mapping[str, Path], command: Seq
             _add(archive, f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}", blob)
 
 
-def export(name: str, archive: Path) -> Path:
-    """An archive of an image that docker or buildah on this machine knows."""
+def find(name: str, scratch: Path) -> Path:
+    """An archive of an image: one of this project's own, or one that docker or buildah on this machine knows."""
+    ours = _OURS.fullmatch(name)
+    if ours and ours[1] in IMAGES:
+        return _own(ours[1], ours[2])
+    return _export(name, scratch)
+
+
+def _own(image: str, tag: str | None) -> Path:
+    """Of the sources as they are now, or the build that the tag names; buildah keeps these in a store of their own."""
+    kept = cache_directory() / f"{image}-{tag}.tar"
+    if kept.is_file():
+        return kept
+    if tag not in {None, "dev"}:
+        raise ClusterError(f"{REGISTRY}/{image}:{tag} is in the cache no more; {REGISTRY}/{image} is the one of now")
+    try:
+        return build(image).archive
+    except BuildError as error:
+        raise ClusterError(str(error)) from error
+
+
+def _export(name: str, archive: Path) -> Path:
     for program, inspect, save in (
         ("docker", ["image", "inspect", name], ["save", "--output", str(archive), name]),
         ("buildah", ["inspect", "--type", "image", name], ["push", "--quiet", name, f"oci-archive:{archive}:{name}"]),
@@ -97,27 +125,63 @@ def image_names(index: Any, manifest: Any) -> frozenset[str]:
     return frozenset(names)
 
 
-def load(archive: Path, ctr: Sequence[str], store: Path) -> list[str]:
-    """Import unless every name of the archive stands for this content already.
+@dataclass(frozen=True)
+class Store:
+    """A cluster's containerd: its client, the command that imports the archive, and the record of what was imported.
 
-    The record lies in the store, so that both are lost together. It is kept by name: two builds can carry one tag.
+    The record has to go when the store goes. It is kept by name: two builds can carry one tag.
     """
+
+    ctr: Sequence[str]
+    importing: Sequence[str]
+    record: Path
+
+
+def load(archive: Path, store: Store) -> list[str]:
+    """Import unless every name of the archive stands for this content already, and let go of what it supersedes."""
     wanted = contents(archive)
     if not wanted.names:
         raise ClusterError(f"{archive} names no image")
-    record = store / "names.json"
-    imported: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
-    current = {name for name in _listed(ctr) if imported.get(name) == wanted.digest}
-    if not wanted.names <= current:
-        run_checked([*ctr, "images", "import", str(archive.resolve())], f"containerd cannot import {archive}")
-        if lost := wanted.names - _listed(ctr):
-            raise ClusterError(f"containerd does not know {', '.join(lost)} after the import of {archive}")
-        record.write_text(json.dumps(imported | dict.fromkeys(wanted.names, wanted.digest), indent=2))
+    with locks.exclusive(store.record.with_suffix(".lock")):
+        imported: dict[str, str] = json.loads(store.record.read_text()) if store.record.exists() else {}
+        current = {name for name in _listed(store.ctr) if imported.get(name) == wanted.digest}
+        if not wanted.names <= current:
+            run_checked(store.importing, f"the cluster cannot import {archive}")
+            listed = _listed(store.ctr)
+            if lost := wanted.names - listed.keys():
+                raise ClusterError(f"containerd does not know {', '.join(lost)} after the import of {archive}")
+            store.record.write_text(json.dumps(imported | dict.fromkeys(wanted.names, wanted.digest), indent=2))
+            if old := superseded(listed, wanted.names, _used(store.ctr)):
+                run_checked([*store.ctr, "images", "rm", *old], "containerd does not let go of old images")
     return sorted(wanted.names)
 
 
-def _listed(ctr: Sequence[str]) -> set[str]:
-    return set(run_checked([*ctr, "images", "ls", "--quiet"], "containerd does not list its images").split())
+def superseded(listed: Mapping[str, str], loaded: Collection[str], used: Collection[str]) -> list[str]:
+    """Pure: the names, with their digests given, that stand for older builds of the project's images just loaded.
+
+    Every change of the sources makes an image of a new name, the trainer's of 2 GB. What a container was made from
+    stays, and so does all that was loaded by a name of somebody's own choice; what lost its name goes.
+    """
+    repositories = {ours[1] for name in loaded if (ours := _OURS.fullmatch(name))}
+
+    def replaced(name: str) -> bool:
+        ours = _OURS.fullmatch(name)
+        return ours is not None and ours[1] in repositories and name not in loaded and name not in used
+
+    own_names = [name for name in listed if name in used or not name.startswith(_SHADOWS)]
+    kept = {listed[name] for name in own_names if not replaced(name)}
+    return sorted(name for name in listed if listed[name] not in kept)
+
+
+def _listed(ctr: Sequence[str]) -> dict[str, str]:
+    """Name and digest of every image."""
+    lines = run_checked([*ctr, "images", "ls"], "containerd does not list its images").splitlines()
+    return {words[0]: words[2] for line in lines[1:] if len(words := line.split()) > 2}
+
+
+def _used(ctr: Sequence[str]) -> set[str]:
+    lines = run_checked([*ctr, "containers", "ls"], "containerd does not list its containers").splitlines()
+    return {words[1] for line in lines[1:] if len(words := line.split()) > 1}
 
 
 def _full_name(name: str) -> str:

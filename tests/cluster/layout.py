@@ -1,7 +1,7 @@
 """Where everything of a cluster lies, and what a cluster can be asked to be. No I/O here."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from images.cache import cache_root
@@ -33,6 +33,12 @@ class Options:
     gpus: int = 8
     control_plane_only: bool = False
     audit: bool = False
+
+
+def require_options(name: str, running: object, wanted: Options) -> None:
+    """What runs is not changed: somebody else may be using it as it is."""
+    if running != asdict(wanted):
+        raise ClusterError(f"{name} runs with other options: take it down first, or use --name")
 
 
 @dataclass(frozen=True)
@@ -99,13 +105,23 @@ class Layout:
 
     @property
     def state(self) -> Path:
-        """JSON about the running cluster, written by its supervisor."""
+        """JSON about the running cluster, written when it has started."""
         return self.root / "state.json"
 
     @property
     def lock(self) -> Path:
-        """Held by the supervisor as long as the cluster lives: the only sure sign of life."""
+        """Held by the supervisor, whose number it holds, as long as the cluster lives: the only sure sign of life."""
         return self.root / "lock"
+
+    @property
+    def command_lock(self) -> Path:
+        """Held by a command that changes the cluster; beside its files, because one of these commands removes them."""
+        return self.root.with_name(f"{self.name}.command")
+
+    @property
+    def session_lock(self) -> Path:
+        """Held by a test session as long as it needs the cluster."""
+        return self.root.with_name(f"{self.name}.session")
 
     @property
     def cgroup(self) -> str:

@@ -15,10 +15,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TextIO
 
-from tests.cluster.layout import Layout
+from tests.cluster.host import REPOSITORY
+from tests.cluster.layout import ClusterError, Layout
+from tests.cluster.wait import eventually
 
+START_SECONDS = 60.0
+LOCK_SECONDS = 5.0
 _CLONE_NEWNET = 0x40000000
 _CHUNK = 1 << 16
 
@@ -27,8 +33,7 @@ def main() -> None:
     """Take the same JSON as process 1 gets."""
     plan = json.loads(sys.argv[1])
     layout = Layout(plan["name"], Path(plan["cache"]))
-    lock = layout.lock.open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lock = take(layout.lock)
     listener = _listen(plan["port"])
     # Accepted sockets inherit it; asyncio sets it on no socket of protocol 0, and each answer then waits some 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -40,11 +45,52 @@ def main() -> None:
         "init": _child_of(namespaces.pid),
         "port": listener.getsockname()[1],
         "options": plan["options"],
+        "binaries": plan["binaries"],
     }
     scratch = layout.state.with_suffix(".new")
     scratch.write_text(json.dumps(state))
     scratch.rename(layout.state)
     asyncio.run(_serve(listener, namespaces))
+    lock.close()
+
+
+def launch(plan: Mapping[str, Any], layout: Layout, seconds: float = START_SECONDS) -> None:
+    """Start a supervisor and wait until it has written down what it started; one that does not, does not stay."""
+    log = layout.log / "supervisor.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.cluster.supervisor", json.dumps(plan)],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    if not eventually(lambda: layout.state.exists() or process.poll() is not None, seconds):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise ClusterError(f"the supervisor did not start within {seconds:.0f} s; see {layout.log}")
+    if not layout.state.exists():
+        raise ClusterError(f"the supervisor ended: {log.read_text()[-2000:]}")
+
+
+def take(path: Path, seconds: float = LOCK_SECONDS) -> TextIO:
+    """The lock that says the cluster lives; whoever only asks whether it does holds it for a moment."""
+    lock = path.open("a")
+
+    def taken() -> bool:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    if not eventually(taken, seconds):
+        raise ClusterError(f"another supervisor holds {path}")
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
 
 
 def _listen(preferred: int) -> socket.socket:

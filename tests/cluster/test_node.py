@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.fixture import KubectlError, RunningCluster
-from tests.cluster.layout import GPU_RESOURCE, NODE_NAME
+from tests.cluster.layout import GPU_RESOURCE
 from tests.cluster.pods import claim, eventually, pod, service
 
 pytestmark = pytest.mark.cluster
@@ -48,6 +48,7 @@ def test_claims_of_both_access_modes_bind_and_are_deleted_with_their_data(
 
 
 def test_gpus_are_enforced_and_survive_a_kubelet(cluster: RunningCluster, namespace: str) -> None:
+    node = cluster.get("nodes")["items"][0]["metadata"]["name"]
     cluster.apply(
         pod(namespace, "first", "sleep 600", gpus=5),
         pod(namespace, "second", "true", gpus=5),
@@ -57,13 +58,13 @@ def test_gpus_are_enforced_and_survive_a_kubelet(cluster: RunningCluster, namesp
     conditions = cluster.get("pod", "second", "-n", namespace)["status"]["conditions"]
     assert f"Insufficient {GPU_RESOURCE}" in conditions[0]["message"]
     cluster.kubectl(
-        "patch", "node", NODE_NAME, "--subresource=status", "--type=merge", "-p",
+        "patch", "node", node, "--subresource=status", "--type=merge", "-p",
         f'{{"status":{{"capacity":{{"{GPU_RESOURCE}":"0"}},"allocatable":{{"{GPU_RESOURCE}":"0"}}}}}}',
     )  # fmt: skip
     cluster.signal("kubelet", signal.SIGKILL)
     cluster.kubectl("delete", "pod", "first", "-n", namespace)
     succeed(cluster, namespace, "second")
-    assert cluster.get("node", NODE_NAME)["status"]["allocatable"][GPU_RESOURCE] == "8"
+    assert cluster.get("node", node)["status"]["allocatable"][GPU_RESOURCE] == "8"
 
 
 def test_names_services_and_the_api_server_can_be_reached(cluster: RunningCluster, namespace: str) -> None:
