@@ -150,8 +150,11 @@ def load(archive: Path, store: Store) -> list[str]:
             listed = _listed(store.ctr)
             if lost := wanted.names - listed.keys():
                 raise ClusterError(f"containerd does not know {', '.join(lost)} after the import of {archive}")
-            store.record.write_text(json.dumps(imported | dict.fromkeys(wanted.names, wanted.digest), indent=2))
-            if old := superseded(listed, wanted.names, _used(store.ctr)):
+            imported |= dict.fromkeys(wanted.names, wanted.digest)
+            old = superseded(listed, wanted.names, _used(store.ctr))
+            kept = {name: digest for name, digest in imported.items() if name in listed and name not in old}
+            store.record.write_text(json.dumps(kept, indent=2))
+            if old:
                 run_checked([*store.ctr, "images", "rm", *old], "containerd does not let go of old images")
     return sorted(wanted.names)
 

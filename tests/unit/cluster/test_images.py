@@ -1,5 +1,6 @@
 """Image archives: their identity, and that one content is imported once."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,12 @@ def test_a_name_that_does_not_arrive_is_an_error(tmp_path: Path, program: Path, 
 
 def test_what_a_build_of_our_own_supersedes_goes(tmp_path: Path, program: Path, store: images.Store) -> None:
     old = "localhost/swiftop/long-name-that-a-progress-display-would-cut:00ff"
+    store.record.parent.mkdir()
+    store.record.write_text(json.dumps({old: "before"}))
     (tmp_path / "names").write_text(f"{old} type sha256:0\nsha256:00 type sha256:0\n")
     images.load(build(tmp_path / "x.tar", program), store)
     assert calls(tmp_path / "bin")[-1] == f"ctr images rm {old} sha256:00"
+    assert list(json.loads(store.record.read_text())) == [NAME]
 
 
 def test_only_older_builds_of_our_own_images_are_superseded() -> None:
