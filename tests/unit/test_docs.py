@@ -66,6 +66,12 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert [path for path in named if not list(ROOT.glob(path.replace("NAME", "*")))] == []
 
 
+def test_every_test_that_is_named_as_a_proof_is_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "testing.md").read_text())
+    assert len(named) > 30
+    assert [(path, test) for path, test in named if f"def {test}(" not in (ROOT / path).read_text()] == []
+
+
 def test_the_map_of_the_code_shows_every_module() -> None:
     code = ROOT / "operator" / "swiftop"
     modules = {f"{path.parent.name}/" for path in code.glob("*/__init__.py")} | {p.name for p in code.glob("[a-z]*.py")}
