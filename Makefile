@@ -11,6 +11,9 @@ help:  ## list the targets
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "swiftop needs Python 3.11 or newer: $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another with PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -q -y \
+	  --no-install-recommends "$$($(PYTHON) -c 'import sys; print("python3.%d-venv" % sys.version_info[1])')"; } || { \
+	  echo "$(PYTHON) cannot make virtual environments: install python3-venv (Debian's package name)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
