@@ -357,7 +357,8 @@ VERSION_MISMATCH = Cause(
 GPU_MISSING = Cause(
     "GPUMissing",
     EXIT_USER,
-    "The container sees too few GPUs: check the node's device plugin and driver, and resources.gpuResource.",
+    "The container sees too few GPUs, or CUDA does not start on them: check the node's device plugin and driver, "
+    "CUDA_VISIBLE_DEVICES in runtime.env, and resources.gpuResource.",
     (
         r"No CUDA GPUs are available",
         r"Found no NVIDIA driver",
