@@ -6,7 +6,6 @@ One module, so that a reader finds what a label or a reason means in one place, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 GROUP = "swiftop.dev"
 VERSION = "v1alpha1"
@@ -18,7 +17,7 @@ DEFAULT_CREDENTIALS_SECRET = "swiftop-credentials"  # noqa: S105 - the name of a
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Resource:
     """One Kubernetes resource type: what a client needs to build its URL."""
 
     api_version: str
@@ -36,15 +35,15 @@ class Kind:
         return self.api_version.rpartition("/")[2]
 
 
-SFTRUN = Kind(API_VERSION, "SFTRun", "sftruns")
-JOB = Kind("batch/v1", "Job", "jobs")
-POD = Kind("v1", "Pod", "pods")
-SERVICE = Kind("v1", "Service", "services")
-CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
-PVC = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
-EVENT = Kind("v1", "Event", "events")
-LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
-KINDS = {k.kind: k for k in (SFTRUN, JOB, POD, SERVICE, CONFIG_MAP, PVC, EVENT, LEASE)}
+SFTRUN = Resource(API_VERSION, "SFTRun", "sftruns")
+JOB = Resource("batch/v1", "Job", "jobs")
+POD = Resource("v1", "Pod", "pods")
+SERVICE = Resource("v1", "Service", "services")
+CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")
+PVC = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+EVENT = Resource("v1", "Event", "events")
+LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
+RESOURCES = {resource.kind: resource for resource in (SFTRUN, JOB, POD, SERVICE, CONFIG_MAP, PVC, EVENT, LEASE)}
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_KIND = f"{GROUP}/kind"
@@ -82,78 +81,3 @@ def service_name(run: str) -> str:
 def runner_config_map_name(digest: str) -> str:
     """ConfigMap that carries the runner, named by the first 10 hex digits of its SHA-256."""
     return f"swiftop-runner-{digest[:10]}"
-
-
-class ConditionType(StrEnum):
-    """Condition types of SFTRun. All of them stand in the status from its first write."""
-
-    SUCCEEDED = "Succeeded"
-    RECONCILING = "Reconciling"
-    STALLED = "Stalled"
-    VALIDATED = "Validated"
-    DEPENDENCIES_READY = "DependenciesReady"
-    SCHEDULED = "Scheduled"
-    RUNNING = "Running"
-    CHECKPOINT_AVAILABLE = "CheckpointAvailable"
-    PROGRESS_AVAILABLE = "ProgressAvailable"
-
-
-class Reason(StrEnum):
-    """Closed list of condition reasons that the operator itself finds; runner/causes.py has those that end training."""
-
-    # before the pod
-    PENDING = "Pending"
-    VALID = "Valid"
-    INVALID_SPEC = "InvalidSpec"
-    UNKNOWN_FLAG = "UnknownFlag"
-    UNSUPPORTED_VERSION = "UnsupportedVersion"
-    INVALID_DEFAULTS = "InvalidDefaults"
-    IMAGE_MISSING = "ImageMissing"
-    NAME_CONFLICT = "NameConflict"
-    MISSING_PERMISSION = "MissingPermission"
-    INTERNAL_ERROR = "InternalError"
-    CONFIG_MAP_MISSING = "ConfigMapMissing"
-    SECRET_MISSING = "SecretMissing"  # noqa: S105
-    SECRET_KEY_MISSING = "SecretKeyMissing"  # noqa: S105
-    CLAIM_MISSING = "ClaimMissing"
-    VOLUME_PENDING = "VolumePending"
-    READY = "Ready"
-    # the pod on its way
-    JOB_CREATED = "JobCreated"
-    INSUFFICIENT_GPU = "InsufficientGPU"
-    UNSCHEDULABLE = "Unschedulable"
-    SCHEDULED = "Scheduled"
-    IMAGE_PULL_FAILED = "ImagePullFailed"
-    CONTAINER_CONFIG_ERROR = "ContainerConfigError"
-    VOLUME_MOUNT_FAILED = "VolumeMountFailed"
-    QUOTA_EXCEEDED = "QuotaExceeded"
-    POD_REFUSED = "PodRefused"
-    POD_SECURITY_VIOLATION = "PodSecurityViolation"
-    STARTING = "Starting"
-    RUNNING = "Running"
-    RESUMING = "Resuming"
-    # the end
-    DEADLINE_EXCEEDED = "DeadlineExceeded"
-    NODE_LOST = "NodeLost"
-    EVICTED = "Evicted"
-    PREEMPTED = "Preempted"
-    POD_DELETED = "PodDeleted"
-    JOB_DELETED = "JobDeleted"
-    NO_CHECKPOINT = "NoCheckpoint"
-    CHECKPOINT_SAVED = "CheckpointSaved"
-    PROGRESS_REPORTED = "ProgressReported"
-    PROGRESS_UNAVAILABLE = "ProgressUnavailable"
-    NOT_RUNNING = "NotRunning"
-    FINISHED = "Finished"
-    FAILED = "Failed"
-
-
-class State(StrEnum):
-    """The printed word in ``kubectl get``. Derived from conditions; no code reads it."""
-
-    PENDING = "Pending"
-    PREPARING = "Preparing"
-    RUNNING = "Running"
-    RESUMING = "Resuming"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"

@@ -25,14 +25,14 @@ import yaml
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
-from swiftop.build import Context, build
-from swiftop.build.patch import strategic_merge
-from swiftop.build.plan import VARIABLE, decoded
 from swiftop.errors import Invalid
+from swiftop.kinds.sftrun.build import Context, build
+from swiftop.kinds.sftrun.plan import VARIABLE, decoded
 from swiftop.runner import causes, checkpoints
 from swiftop.runner.causes import Cause
 from swiftop.runner.classify import last_lines
 from swiftop.swift import paths
+from swiftop.workload.patch import strategic_merge
 from tests.runner.harness import Bench, Execution, free_port
 
 SAMPLE = Path(__file__).parents[2] / "manifests" / "samples" / "sftrun-7b.yaml"

@@ -33,9 +33,9 @@ import yaml
 from swiftop import names
 from swiftop.api.crd import definitions
 from swiftop.api.v1alpha1.sftrun import SFTRun
-from swiftop.build import Context, build
-from swiftop.cluster import path_of
+from swiftop.kinds.sftrun.build import Context, build
 from swiftop.runner import bundle
+from swiftop.shell.cluster import path_of
 from tests.cluster.embedded import EmbeddedCluster
 from tests.cluster.layout import Options
 
@@ -92,7 +92,7 @@ class Client:
             assert response.status < 300, answer
             return answer
 
-    async def make_all(self, kind: names.Kind, objects: Sequence[Object]) -> None:
+    async def make_all(self, kind: names.Resource, objects: Sequence[Object]) -> None:
         """POST all of them, a few at a time."""
         waiting = iter(objects)
 

@@ -14,8 +14,8 @@ from typing import Any, TypeVar, cast
 
 from swiftop import names
 from swiftop.errors import AlreadyExists, Conflict, NotFound, SwiftopError
-from swiftop.names import Kind
-from swiftop.observe import text_of
+from swiftop.model.times import text_of
+from swiftop.names import Resource
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -56,10 +56,12 @@ class FakeCluster:
 
     # The protocol of the engine
 
-    async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+    async def get(self, kind: Resource, namespace: str, name: str) -> Object | None:
         return self._call("get", kind, name, lambda: copy.deepcopy(self.objects.get((kind.kind, namespace, name))))
 
-    async def list(self, kind: Kind, namespace: str = "", labels: Mapping[str, str] | None = None) -> Sequence[Object]:
+    async def list(
+        self, kind: Resource, namespace: str = "", labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
         def found() -> Sequence[Object]:
             wanted = (labels or {}).items()
             return [
@@ -73,7 +75,7 @@ class FakeCluster:
         return self._call("list", kind, "", found)
 
     async def create(self, obj: Object) -> Object:
-        kind = names.KINDS[obj["kind"]]
+        kind = names.RESOURCES[obj["kind"]]
 
         def act() -> Object:
             if _place(obj) in self.objects:
@@ -83,7 +85,7 @@ class FakeCluster:
         return self._call("create", kind, obj["metadata"]["name"], act)
 
     async def apply(self, obj: Object) -> Object:
-        kind = names.KINDS[obj["kind"]]
+        kind = names.RESOURCES[obj["kind"]]
 
         def act() -> Object:
             known = self.objects.get(_place(obj))
@@ -97,7 +99,7 @@ class FakeCluster:
         return self._call("apply", kind, obj["metadata"]["name"], act)
 
     async def patch_status(self, obj: Object, status: Object, resource_version: str) -> Object:
-        kind = names.KINDS[obj["kind"]]
+        kind = names.RESOURCES[obj["kind"]]
 
         def act() -> Object:
             known = self.objects.get(_place(obj))
@@ -113,7 +115,7 @@ class FakeCluster:
         self.calls.append(("event", obj["kind"], obj["metadata"]["name"]))
         self.posted.append((type_, reason, message))
 
-    async def warnings(self, kind: Kind, namespace: str) -> Sequence[Object]:
+    async def warnings(self, kind: Resource, namespace: str) -> Sequence[Object]:
         told = [event for event in self.warned if event["involvedObject"]["kind"] == kind.kind]
         return self._call("warnings", kind, "", lambda: copy.deepcopy(told))
 
@@ -124,7 +126,7 @@ class FakeCluster:
         known = self.objects.get(_place(obj))
         return self._born(obj) if known is None else self._changed(_merge(known, obj))
 
-    def delete(self, kind: Kind, namespace: str, name: str) -> None:
+    def delete(self, kind: Resource, namespace: str, name: str) -> None:
         """Delete with all that it owns."""
         gone = self.objects.pop((kind.kind, namespace, name), None)
         if gone is None:
@@ -137,15 +139,15 @@ class FakeCluster:
             o for o in self.objects.values() if any(r["uid"] == uid for r in o["metadata"].get("ownerReferences", ()))
         ]
         for obj in owned:
-            self.delete(names.KINDS[obj["kind"]], obj["metadata"]["namespace"], obj["metadata"]["name"])
+            self.delete(names.RESOURCES[obj["kind"]], obj["metadata"]["namespace"], obj["metadata"]["name"])
 
-    def of_kind(self, kind: Kind) -> Iterator[Object]:
+    def of_kind(self, kind: Resource) -> Iterator[Object]:
         return (obj for (kind_name, _, _), obj in sorted(self.objects.items()) if kind_name == kind.kind)
 
-    def find(self, kind: Kind, name: str, namespace: str = "team") -> Object:
+    def find(self, kind: Resource, name: str, namespace: str = "team") -> Object:
         return self.objects[kind.kind, namespace, name]
 
-    def _call(self, verb: str, kind: Kind, name: str, act: Callable[[], T]) -> T:
+    def _call(self, verb: str, kind: Resource, name: str, act: Callable[[], T]) -> T:
         self.calls.append((verb, kind.kind, name))
         fault = self.fault(verb, kind.kind)
         if fault is not None and not fault.late:

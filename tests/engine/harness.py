@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swiftop import names
+from swiftop.batch.conditions import held
+from swiftop.engine.ports import Key
+from swiftop.engine.reconcile import Reconciler
 from swiftop.errors import Transient
-from swiftop.ports import Key
-from swiftop.reconcile import Reconciler
-from swiftop.status.conditions import held
-from swiftop.store import Store
+from swiftop.shell.store import Store
 from tests.engine.fakecluster import START, FakeCluster, Object
 from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun
 
@@ -48,7 +48,7 @@ class Harness:
         self.voices = Voices()
         self.restart()
 
-    def restart(self, kinds: tuple[names.Kind, ...] = WATCHED) -> None:
+    def restart(self, kinds: tuple[names.Resource, ...] = WATCHED) -> None:
         """A new process: nothing is remembered but what is in the cluster, of which these kinds are listed already."""
         self.store = Store()
         self.engine = Reconciler(
@@ -61,7 +61,7 @@ class Harness:
         self.cluster.wrote = lambda _verb, obj: self._note("MODIFIED", obj)
         self.resync(kinds)
 
-    def resync(self, kinds: tuple[names.Kind, ...] = WATCHED) -> None:
+    def resync(self, kinds: tuple[names.Resource, ...] = WATCHED) -> None:
         for kind in kinds:
             objects = [copy.deepcopy(obj) for obj in self.cluster.of_kind(kind)]
             self.store.replace(kind, objects, version=self.cluster._version)
@@ -74,7 +74,7 @@ class Harness:
         self.delivered = len(self.cluster.log)
 
     def _note(self, type_: str, obj: Object) -> None:
-        kind = names.KINDS.get(obj["kind"])
+        kind = names.RESOURCES.get(obj["kind"])
         managed = (obj["metadata"].get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
         if kind is None or kind not in WATCHED or not (managed or kind is names.SFTRUN):
             return

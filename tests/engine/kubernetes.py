@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from swiftop import names
-from swiftop.observe import text_of
+from swiftop.model.times import text_of
 from tests.engine.fakecluster import FakeCluster, Object
 
 NAMESPACE = "team"

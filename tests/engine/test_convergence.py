@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swiftop import names
+from swiftop.batch.conditions import held
 from swiftop.errors import Conflict, Forbidden, SwiftopError, Transient
-from swiftop.status import OVERTAKEN
-from swiftop.status.conditions import held
+from swiftop.kinds.sftrun.status import OVERTAKEN
 from tests.engine.fakecluster import Fault, Object
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import sftrun, termination

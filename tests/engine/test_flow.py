@@ -9,8 +9,8 @@ import pytest
 
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
-from swiftop.names import ConditionType
-from swiftop.status.conditions import held
+from swiftop.batch.conditions import held
+from swiftop.reasons import ConditionType
 from tests.engine.fakecluster import FakeCluster
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import termination

@@ -10,7 +10,7 @@ import pytest
 
 from swiftop import names
 from swiftop.errors import Forbidden, Refused, SwiftopError, Transient
-from swiftop.kinds import KINDS
+from swiftop.kinds.registry import KINDS
 from tests.engine.fakecluster import Fault
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import Kubernetes, sftrun
@@ -170,7 +170,7 @@ async def test_a_volume_that_cannot_be_made_is_explained_by_the_events_of_its_cl
     assert '"nope" not found' in harness.status["conditions"][0]["message"]
 
 
-def _foreign(kind: names.Kind, name: str) -> dict[str, Any]:
+def _foreign(kind: names.Resource, name: str) -> dict[str, Any]:
     return {
         "apiVersion": kind.api_version,
         "kind": kind.kind,
@@ -191,7 +191,7 @@ def _foreign(kind: names.Kind, name: str) -> dict[str, Any]:
         ),
     ],
 )
-async def test_a_foreign_object_is_never_taken_over(kind: names.Kind, name: str, spec: dict[str, Any]) -> None:
+async def test_a_foreign_object_is_never_taken_over(kind: names.Resource, name: str, spec: dict[str, Any]) -> None:
     harness = Harness()
     foreign = harness.cluster.put(_foreign(kind, name))
     harness.apply(**spec)
@@ -447,7 +447,7 @@ async def test_a_mistake_of_ours_is_told_instead_of_retried_in_silence(
     def broken(*_: object) -> Any:
         raise TypeError("'NoneType' object is not iterable")
 
-    monkeypatch.setattr("swiftop.reconcile.KINDS", {"SFTRun": replace(KINDS["SFTRun"], **{part: broken})})
+    monkeypatch.setattr("swiftop.engine.reconcile.KINDS", {"SFTRun": replace(KINDS["SFTRun"], **{part: broken})})
     harness = Harness()
     harness.apply()
     assert await harness.look() is not None

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from swiftop.api.v1alpha1.common import Model, ObjectMeta
-from swiftop.api.v1alpha1.data import ModelSource, Validation
-from swiftop.api.v1alpha1.platform import Tracking
-from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.api.v1alpha1.base import Model, ObjectMeta
+from swiftop.api.v1alpha1.hub import ModelSource
+from swiftop.api.v1alpha1.sftrun import SFTRun, Validation
+from swiftop.api.v1alpha1.tracking import Tracking
 from swiftop.api.v1alpha1.training import Checkpoints, Training, Tuner
 from swiftop.api.validate import problems
+from swiftop.swift.releases import DEFAULT, SUPPORTED, table
 from swiftop.swift.render import RunIdentity, render
-from swiftop.swift.versions import DEFAULT, SUPPORTED, table
 from tests.swift_versions.environments import Environment, environment
 from tests.swift_versions.field_cases import CASES, Case, tiny
 from tests.unit.swift.specs import spec

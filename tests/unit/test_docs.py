@@ -12,11 +12,11 @@ import yaml
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
-from swiftop.names import Reason
+from swiftop.reasons import Reason
 from swiftop.runner import causes
 from swiftop.swift import check
-from swiftop.swift.versions import SUPPORTED
-from tests.api.cases import MINIMAL
+from swiftop.swift.releases import SUPPORTED
+from tests.apiserver.cases import MINIMAL
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("images/*.md"), *ROOT.glob("tests/*/*.md")])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from swiftop.api.parse import field_path
-from swiftop.api.v1alpha1.platform import is_own, looks_secret
+from swiftop.api.v1alpha1.workload import is_own, looks_secret
 from swiftop.errors import Problem
 from swiftop.names import CONTAINER, GROUP, LABEL_MANAGED_BY
 

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from swiftop.api.parse import field_path
 from swiftop.api.pod_patch import pod_patch_problems
-from swiftop.api.v1alpha1.platform import Placement
 from swiftop.api.v1alpha1.rules import Rule
 from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.api.v1alpha1.workload import Placement
 from swiftop.errors import Problem
 
 _AFFINITIES = ("nodeAffinity", "podAffinity", "podAntiAffinity")

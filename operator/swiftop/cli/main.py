@@ -14,8 +14,8 @@ import typer
 
 from swiftop import names
 from swiftop.cli.preview import preview
-from swiftop.config import Config
 from swiftop.errors import SwiftopError
+from swiftop.shell.config import Config
 
 app = typer.Typer(
     help="Fine-tune language models with ms-swift on Kubernetes.",
@@ -57,7 +57,7 @@ def run(
     ] = None,
 ) -> None:
     """Run the operator, in a pod or with the current kubeconfig."""
-    from swiftop import app as operator  # noqa: PLC0415
+    from swiftop.shell import app as operator  # noqa: PLC0415
 
     operator.run(
         Config(

@@ -21,11 +21,12 @@ import yaml
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
-from swiftop.build import Context, Defaults, build, defaults_of, image_missing, merged
 from swiftop.errors import Invalid, Problem
+from swiftop.kinds.sftrun.build import Context, build
 from swiftop.runner import bundle
 from swiftop.swift import check
 from swiftop.swift.render import RunIdentity, render
+from swiftop.workload.resolve import Defaults, defaults_of, image_missing, merged
 
 NO_UID = "00000000-0000-0000-0000-000000000000"
 NO_IMAGE = "IMAGE"

@@ -15,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from swiftop import names
-from swiftop.cluster import Cluster
+from swiftop import names, reasons
 from swiftop.errors import NotFound, Transient
+from swiftop.shell.cluster import Cluster
 
 Object = dict[str, Any]
 
@@ -65,7 +65,7 @@ async def _watch(name: str, namespace: str | None, follow: bool, update: Callabl
 
 def succeeded(run: Object) -> str:
     """Status of the summary condition: Unknown while the run is active."""
-    return str(_condition(run, names.ConditionType.SUCCEEDED).get("status", "Unknown"))
+    return str(_condition(run, reasons.ConditionType.SUCCEEDED).get("status", "Unknown"))
 
 
 def one_line(run: Object) -> str:
@@ -122,7 +122,7 @@ def _explanation(run: Object) -> str:
     if failure := run.get("status", {}).get("failure"):
         parts = (f"{failure.get('reason', '')}: {failure.get('message', '')}", failure.get("suggestion", ""))
         return " ".join(part for part in parts if part)
-    return str(_condition(run, names.ConditionType.SUCCEEDED).get("message", ""))
+    return str(_condition(run, reasons.ConditionType.SUCCEEDED).get("message", ""))
 
 
 def _condition(run: Object, type_: str) -> Object:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from swiftop import names
-from swiftop.names import Kind, Reason
-from swiftop.observe.facts import Cause, Observed, PodFacts
+from swiftop.model.facts import Cause, Observed, PodFacts
+from swiftop.model.times import seconds_of
+from swiftop.names import Resource
 from swiftop.observe.pods import missing_reference
-from swiftop.observe.times import seconds_of
+from swiftop.reasons import Reason
 
 MOUNT_PATIENCE_SECONDS = 10.0  # volumes are normally mounted in less
 _STILL_TRUE_SECONDS = 300.0  # the kubelet repeats what is missing every two minutes or so
@@ -33,7 +34,7 @@ _TOLD_BY = {names.JOB.kind: ("FailedCreate",), names.POD.kind: _MOUNT_REASONS, n
 class Question:
     """An object whose events may explain what its own status does not."""
 
-    kind: Kind
+    kind: Resource
     name: str
     uid: str
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from swiftop import names
-from swiftop.observe.facts import JobFacts
+from swiftop.model.facts import JobFacts
 
 
 def job_facts(job: dict[str, Any]) -> JobFacts:

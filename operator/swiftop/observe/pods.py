@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from swiftop import names
-from swiftop.names import Reason
-from swiftop.observe.facts import Cause, End, PodFacts
+from swiftop.model.facts import Cause, End, PodFacts
 from swiftop.observe.report import outcome_of
+from swiftop.reasons import Reason
 
 _INDEX = "batch.kubernetes.io/job-completion-index"
 _PULL_REASONS = frozenset(

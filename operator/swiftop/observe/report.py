@@ -9,50 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from swiftop.model.facts import PREPARING, Outcome, Progress
 
 LOG_BYTES = 2048  # of the log tail in the status
 _TEXT_CHARACTERS = 1024  # of a message or a suggestion
 _WORKSPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LARGEST = 2**53  # beyond it a JSON number is no exact integer in most readers
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """One report of the runner. None is what it does not know (yet)."""
-
-    phase: int = 0  # 0 preparing, 1 training, 2 evaluating, 3 saving, 4 finished
-    step: int | None = None
-    max_steps: int | None = None
-    epoch: float | None = None
-    loss: float | None = None
-    eval_loss: float | None = None
-    learning_rate: float | None = None
-    grad_norm: float | None = None
-    seconds_per_step: float | None = None
-    eta_seconds: int | None = None
-    memory_gib: float | None = None
-    checkpoint_step: int | None = None
-    checkpoint_time: int | None = None
-    best_step: int | None = None
-    best_metric: float | None = None
-    tracker_workspace: str = ""  # whose key it is, as only the tracker's server knows
-
-
-PREPARING = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How an execution ended, in the runner's words."""
-
-    outcome: str  # finished, interrupted or failed
-    reason: str
-    message: str = ""
-    suggestion: str = ""
-    log: str = ""
-    progress: Progress | None = None
 
 
 def progress_of(report: object) -> Progress | None:

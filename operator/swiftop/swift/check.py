@@ -11,14 +11,14 @@ import json
 from collections.abc import Callable, Iterator
 
 from swiftop.api.v1alpha1.flags import EXTRA_ARG_RULES, FIELD_OF_FLAG
-from swiftop.api.v1alpha1.platform import Tracking
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
+from swiftop.api.v1alpha1.tracking import Tracking
 from swiftop.api.v1alpha1.training import ExtraArg
 from swiftop.errors import Invalid, Problem
-from swiftop.names import Reason
+from swiftop.reasons import Reason
 from swiftop.swift.paths import RunIdentity
+from swiftop.swift.releases import DEFAULT, SUPPORTED, Flag, FlagTable, table
 from swiftop.swift.typed import typed_flags
-from swiftop.swift.versions import DEFAULT, SUPPORTED, Flag, FlagTable, table
 
 _NOBODY = RunIdentity(name="run", uid="00000000")  # no check depends on who the run is
 _SELF_COGNITION = ("swift/self-cognition", "modelscope/self-cognition")  # on ModelScope and on Hugging Face

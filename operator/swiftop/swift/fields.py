@@ -6,7 +6,7 @@ test. Fields that need more than their value (precision, attention with data, tr
 
 from __future__ import annotations
 
-from swiftop.api.v1alpha1.common import Model
+from swiftop.api.v1alpha1.base import Model
 
 MODEL = (
     ("revision", "model_revision"),

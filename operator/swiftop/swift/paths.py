@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swiftop.api.v1alpha1.common import ClaimPath
-from swiftop.api.v1alpha1.data import AdapterSource, DatasetSource, FileSource, ModelSource
-from swiftop.api.v1alpha1.sftrun import SFTRunSpec
+from swiftop.api.v1alpha1.hub import AdapterSource, DatasetSource, ModelSource
+from swiftop.api.v1alpha1.refs import ClaimPath
+from swiftop.api.v1alpha1.sftrun import FileSource, SFTRunSpec
 
 RUNNER_DIR = "/swiftop/runner"
 RUNNER = f"{RUNNER_DIR}/runner.pyz"

@@ -15,8 +15,8 @@ from swiftop.api.v1alpha1.training import ExtraArg
 from swiftop.errors import Invalid
 from swiftop.swift import check, tracking
 from swiftop.swift.paths import RunIdentity, hf_home, modelscope_cache
+from swiftop.swift.releases import FlagTable, table
 from swiftop.swift.typed import Flags, typed_flags
-from swiftop.swift.versions import FlagTable, table
 
 __all__ = ["OPERATIONAL", "Rendered", "RunIdentity", "render"]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swiftop.api.v1alpha1.common import SecretKey
+from swiftop.api.v1alpha1.refs import SecretKey
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.names import DEFAULT_CREDENTIALS_SECRET
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 from urllib.parse import quote
 
-from swiftop.api.v1alpha1.platform import SwanLab
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
+from swiftop.api.v1alpha1.tracking import SwanLab
 from swiftop.swift.paths import RunIdentity, join, output_dir
 
 API_HOST = "https://api.swanlab.cn"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 
-from swiftop.api.v1alpha1.data import DatasetSource
+from swiftop.api.v1alpha1.hub import DatasetSource
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.swift import fields, tracking
 from swiftop.swift.paths import RunIdentity, adapter_path, dataset_path, file_path, model_path, output_dir
-from swiftop.swift.versions import FlagTable
+from swiftop.swift.releases import FlagTable
 
 Flags = dict[str, tuple[str, ...]]
 

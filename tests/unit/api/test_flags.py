@@ -9,9 +9,9 @@ from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.v1alpha1.training import ExtraArg
 from swiftop.swift import fields
 from swiftop.swift.paths import RunIdentity
+from swiftop.swift.releases import SUPPORTED, table
 from swiftop.swift.typed import typed_flags
-from swiftop.swift.versions import SUPPORTED, table
-from tests.api.cases import ACCEPTED
+from tests.apiserver.cases import ACCEPTED
 
 # A list flag that is merged with the user's own values, and what only a run on the CPU gets.
 SHARED = {"report_to", "use_cpu", "ddp_backend"}

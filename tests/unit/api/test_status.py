@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
-from tests.api.cases import MINIMAL
+from tests.apiserver.cases import MINIMAL
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

@@ -10,7 +10,7 @@ from swiftop.api.v1alpha1.flags import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem
-from tests.api.cases import ACCEPTED, MINIMAL, REFUSED, Case, merged
+from tests.apiserver.cases import ACCEPTED, MINIMAL, REFUSED, Case, merged
 
 
 def found(obj: dict[str, Any]) -> tuple[Problem, ...]:

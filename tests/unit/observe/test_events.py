@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from swiftop import names
-from swiftop.observe import JobFacts, Observed, PodFacts, Question, obstacle_of, question_of, refusal, seconds_of
-from swiftop.observe.facts import Cause
+from swiftop.model.facts import Cause, JobFacts, Observed, PodFacts
+from swiftop.model.times import seconds_of
+from swiftop.observe.events import Question, obstacle_of, question_of, refusal
 
 NOW = seconds_of("2027-01-15T08:10:00Z")
 JOB = JobFacts(name="run-1", uid="j", owner_uid="r", attempt=1, created="2027-01-15T08:00:00Z", started=True)
@@ -42,7 +43,7 @@ def test_events_are_asked_for_only_where_a_question_is_open(observed: Observed, 
     assert (question.uid if question else None) == expected
 
 
-def told(kind: names.Kind, *events: tuple[str, str, str]) -> Cause | None:
+def told(kind: names.Resource, *events: tuple[str, str, str]) -> Cause | None:
     known: list[dict[str, Any]] = [
         {"reason": reason, "message": message, "lastTimestamp": time} for reason, message, time in events
     ]

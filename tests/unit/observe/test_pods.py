@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from swiftop.observe import Cause, pod_facts
+from swiftop.model.facts import Cause
+from swiftop.observe.pods import pod_facts
 
 
 def pod(**status: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiftop.observe import outcome_of, progress_of, tail
+from swiftop.observe.report import outcome_of, progress_of, tail
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

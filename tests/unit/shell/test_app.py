@@ -8,12 +8,12 @@ import socket
 import httpx
 import pytest
 
-from swiftop import controller as controller_module
-from swiftop.app import _health_page, _listening
-from swiftop.config import Config
-from swiftop.controller import Controller
-from swiftop.ports import Key
-from tests.api.process import eventually, free_port
+from swiftop.engine.ports import Key
+from swiftop.shell import controller as controller_module
+from swiftop.shell.app import _health_page, _listening
+from swiftop.shell.config import Config
+from swiftop.shell.controller import Controller
+from tests.apiserver.process import eventually, free_port
 
 
 async def pages(port: int) -> dict[str, tuple[int, str]]:

@@ -80,14 +80,14 @@ def test_an_expected_error_is_one_sentence(monkeypatch: pytest.MonkeyPatch, caps
     def fail(_: Any) -> None:
         raise Transient("the API server is away")
 
-    monkeypatch.setattr("swiftop.app.run", fail)
+    monkeypatch.setattr("swiftop.shell.app.run", fail)
     assert called(monkeypatch, "run") == 1
     assert capsys.readouterr().err == "error: the API server is away\n"
 
 
 def test_flags_and_environment_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("swiftop.app.run", seen.append)
+    monkeypatch.setattr("swiftop.shell.app.run", seen.append)
     monkeypatch.setenv("SWIFTOP_WORKERS", "3")
     monkeypatch.setenv("POD_NAMESPACE", "here")
     assert called(monkeypatch, "run", "-n", "a", "-n", "b", "--no-leader-election", "--log-json") == 0

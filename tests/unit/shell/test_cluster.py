@@ -12,10 +12,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
 
-from swiftop import cluster as module
 from swiftop import names
-from swiftop.cluster import Cluster, error_of, path_of
 from swiftop.errors import AlreadyExists, Conflict, Forbidden, NotFound, Refused, Transient
+from swiftop.shell import cluster as module
+from swiftop.shell.cluster import Cluster, error_of, path_of
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from swiftop.errors import AlreadyExists, Conflict, Forbidden, NotFound, Refused
         (names.POD, "a/b", "../c", "/api/v1/namespaces/a%2Fb/pods/..%2Fc"),
     ],
 )
-def test_paths(kind: names.Kind, namespace: str, name: str, path: str) -> None:
+def test_paths(kind: names.Resource, namespace: str, name: str, path: str) -> None:
     assert path_of(kind, namespace, name) == path
 
 

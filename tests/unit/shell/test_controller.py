@@ -10,18 +10,24 @@ from typing import Any
 import pytest
 
 from swiftop import names
-from swiftop.cluster import Listing
-from swiftop.config import Config
-from swiftop.controller import Controller, Deaf, key_of
-from swiftop.logs import JsonFormatter
-from swiftop.ports import Key
+from swiftop.engine.ports import Key
+from swiftop.shell.cluster import Listing
+from swiftop.shell.config import Config
+from swiftop.shell.controller import Controller, Deaf, key_of
+from swiftop.shell.logs import JsonFormatter
 from tests.unit.shell.virtual_time import run
 
 Object = dict[str, Any]
 
 
 def obj(
-    kind: names.Kind, name: str, *, version: int = 1, labels: dict[str, str] | None = None, uid: str = "", **more: Any
+    kind: names.Resource,
+    name: str,
+    *,
+    version: int = 1,
+    labels: dict[str, str] | None = None,
+    uid: str = "",
+    **more: Any,
 ) -> Object:
     meta: Object = {
         "namespace": "ns",
@@ -93,10 +99,10 @@ class Full:
         self.objects = list(objects)
         self.served_at = served_at
 
-    async def pages(self, kind: names.Kind, namespace: str, *, selector: str) -> Any:
+    async def pages(self, kind: names.Resource, namespace: str, *, selector: str) -> Any:
         yield Listing([o for o in self.objects if o["kind"] == kind.kind], 1000)
 
-    async def serves(self, kind: names.Kind) -> bool:
+    async def serves(self, kind: names.Resource) -> bool:
         return kind != names.SFTRUN or asyncio.get_running_loop().time() >= self.served_at
 
 
@@ -248,7 +254,7 @@ def test_a_log_line_is_one_line_of_json() -> None:
 
 @pytest.mark.parametrize("level", ["debug", "warning"])
 def test_kopf_stays_quiet(level: str) -> None:
-    from swiftop import logs
+    from swiftop.shell import logs
 
     root, kopf_level = logging.getLogger(), logging.getLogger("kopf").level
     before = (root.level, root.handlers[:])

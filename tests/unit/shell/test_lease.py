@@ -9,7 +9,7 @@ import pytest
 
 from swiftop import names
 from swiftop.errors import AlreadyExists, Conflict, Forbidden, NotFound, SwiftopError, Transient
-from swiftop.lease import Lease, LeaseLost, LeaseRefused, Timing
+from swiftop.shell.lease import Lease, LeaseLost, LeaseRefused, Timing
 from tests.unit.shell.virtual_time import run
 
 Object = dict[str, Any]
@@ -37,7 +37,7 @@ class Api:
         if self.error:
             raise self.error
 
-    async def get(self, kind: names.Kind, namespace: str, name: str) -> Object | None:
+    async def get(self, kind: names.Resource, namespace: str, name: str) -> Object | None:
         await self._call("get")
         return self.lease
 

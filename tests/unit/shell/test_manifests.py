@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from swiftop import names
-from swiftop.build import Context, build
-from swiftop.config import Config
-from swiftop.metrics import Metrics
-from tests.unit.build.specs import TWO_NODES, run_of
+from swiftop.kinds.sftrun.build import Context, build
+from swiftop.shell.config import Config
+from swiftop.shell.metrics import Metrics
+from tests.unit.workload.specs import TWO_NODES, run_of
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 

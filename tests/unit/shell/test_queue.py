@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from swiftop.errors import Conflict, Transient
-from swiftop.queue import Backoff, Queue
+from swiftop.shell.queue import Backoff, Queue
 from tests.unit.shell.virtual_time import run
 
 Handler = Callable[[str], Awaitable[float | None]]

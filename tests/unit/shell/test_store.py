@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swiftop import names
-from swiftop.store import Store, slim
+from swiftop.shell.store import Store, slim
 
 Object = dict[str, Any]
 
@@ -119,7 +119,7 @@ def test_kinds_do_not_mix() -> None:
         (names.SFTRUN, {"template": 1}, {"template": 1}),
     ],
 )
-def test_what_nobody_reads_is_dropped(kind: names.Kind, spec: Object, kept: Object) -> None:
+def test_what_nobody_reads_is_dropped(kind: names.Resource, spec: Object, kept: Object) -> None:
     annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "x"}
     given = {"metadata": {"name": "x", "managedFields": [1], "annotations": annotations}, "spec": spec}
     before = repr(given)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from swiftop.errors import Problem
-from swiftop.names import Reason
+from swiftop.reasons import Reason
 from swiftop.swift import check
 from tests.unit.swift.specs import spec
 

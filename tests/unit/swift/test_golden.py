@@ -13,8 +13,8 @@ import pytest
 
 from swiftop.api.validate import problems
 from swiftop.swift import check
+from swiftop.swift.releases import SUPPORTED, table
 from swiftop.swift.render import OPERATIONAL, Rendered
-from swiftop.swift.versions import SUPPORTED, table
 from tests.unit.swift.samples import GOLDEN, GOLDEN_VERSIONS, NAMES, SEEDS, UID, as_text, load, rendered
 
 SECRET_FLAGS = {"swanlab_token"}  # by environment, never by flag

@@ -11,8 +11,8 @@ from swiftop.api.v1alpha1.flags import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.errors import Invalid
 from swiftop.swift import check
+from swiftop.swift.releases import SUPPORTED, table
 from swiftop.swift.render import RunIdentity, render, threads
-from swiftop.swift.versions import SUPPORTED, table
 from tests.unit.swift.samples import UID
 from tests.unit.swift.specs import SPECS, spec
 

@@ -1,7 +1,7 @@
 """A validation rule, written once for the API server (CEL) and once for Python, side by side.
 
 The API server refuses a wrong object at ``kubectl apply``; ``swiftop preview`` has no server and refuses the same
-objects by the Python twin. One table of cases (``tests/api/cases.py``) holds both to the same answer.
+objects by the Python twin. One table of cases (``tests/apiserver/cases.py``) holds both to the same answer.
 
 A rule on one value stands in the ``Annotated`` metadata of its type and is checked while parsing. A rule over several
 fields of an object stands in ``Model.RULES`` and is checked by :func:`swiftop.api.validate.problems`, not while

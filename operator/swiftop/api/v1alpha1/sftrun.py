@@ -9,12 +9,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field
 
 from swiftop.api.parse import parse
-from swiftop.api.v1alpha1.common import Model, ObjectMeta, Reported
-from swiftop.api.v1alpha1.data import Cache, DatasetSource, FileSource, ModelSource, Output, Validation
-from swiftop.api.v1alpha1.platform import Credentials, Lifecycle, Placement, Resources, Runtime, Tracking
-from swiftop.api.v1alpha1.rules import Rule
+from swiftop.api.v1alpha1.base import Model, ObjectMeta, Reported
+from swiftop.api.v1alpha1.hub import DatasetSource, ModelSource
+from swiftop.api.v1alpha1.refs import ClaimFile, ConfigMapKey
+from swiftop.api.v1alpha1.rules import Rule, one_of
+from swiftop.api.v1alpha1.scalars import Share
 from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
+from swiftop.api.v1alpha1.tracking import Tracking
 from swiftop.api.v1alpha1.training import FLASH_ATTENTION, Checkpoints, ExtraArg, Training, Tuner
+from swiftop.api.v1alpha1.workload import Cache, Credentials, Lifecycle, Output, Placement, Resources, Runtime
 from swiftop.names import MAX_RUN_NAME
 
 FIXED_FIELDS = (
@@ -50,6 +53,62 @@ def better_name(name: str) -> str:
 _BETTER_NAME_CEL = (
     "(self.metadata.name.matches('^[a-z]') ? self.metadata.name : 'run-' + self.metadata.name).replace('.', '-')"
 )
+
+
+class Validation(Model):
+    """What the model is evaluated on while it trains."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel="!(has(self.splitRatio) && has(self.datasets) && size(self.datasets) > 0)",
+            message="choose splitRatio (rows of the training data) or datasets (own data), not both",
+            holds=lambda validation: not (validation.split_ratio and validation.datasets),
+        ),
+    )
+
+    split_ratio: Share | None = Field(
+        default=None, description='Share of the training rows to set aside for evaluation, for example "0.01".'
+    )
+    datasets: tuple[DatasetSource, ...] = Field(
+        default=(), max_length=16, description="Datasets of their own for evaluation."
+    )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the run evaluates at all."""
+        return self.split_ratio is not None or bool(self.datasets)
+
+
+class FileSource(Model):
+    """One file mounted at /swiftop/files/<name>: a plugin, a DeepSpeed JSON, a system prompt, extra tokens."""
+
+    RULES: ClassVar = (
+        one_of(
+            "configMap",
+            "persistentVolumeClaim",
+            message="a file needs exactly one of configMap and persistentVolumeClaim",
+        ),
+        Rule(
+            cel="!has(self.persistentVolumeClaim) || !self.persistentVolumeClaim.path.matches('(^|/)[.]/*$')",
+            message="name the file: its path ends in a name, as in plugins/loss.py",
+            holds=lambda file: file.basename != ".",
+            field="persistentVolumeClaim.path",
+        ),
+    )
+
+    config_map: ConfigMapKey | None = Field(
+        default=None, description="File in a ConfigMap; mounted as /swiftop/files/<key>."
+    )
+    persistent_volume_claim: ClaimFile | None = Field(
+        default=None, description="File on a volume; mounted as /swiftop/files/<last part of the path>."
+    )
+
+    @property
+    def basename(self) -> str:
+        """Name under which the file is mounted, and by which ``deepspeed`` and ``system`` refer to it."""
+        if self.config_map is not None:
+            return self.config_map.key
+        return self.persistent_volume_claim.path.rstrip("/").rpartition("/")[2] if self.persistent_volume_claim else ""
 
 
 class SFTRunSpec(Model):

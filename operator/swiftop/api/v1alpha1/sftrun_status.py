@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 from pydantic.config import JsonDict
 
-from swiftop.api.v1alpha1.common import Condition, Reported
+from swiftop.api.v1alpha1.base import Condition, Reported
 
 _TIME: JsonDict = {"format": "date-time"}
 

@@ -9,9 +9,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from swiftop.api.v1alpha1.common import Model, NonNegativeNumber, PositiveNumber, Ratio, Word
+from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.flags import EXTRA_ARG_RULES
 from swiftop.api.v1alpha1.rules import Rule, matching, one_of
+from swiftop.api.v1alpha1.scalars import NonNegativeNumber, PositiveNumber, Ratio, Word
 
 FLASH_ATTENTION = ("flash_attn", "flash_attention_2", "flash_attention_3", "flash_attention_4")
 

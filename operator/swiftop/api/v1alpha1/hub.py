@@ -1,0 +1,113 @@
+"""Models, adapters and datasets: by hub id, or on a volume."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from swiftop.api.v1alpha1.base import Model
+from swiftop.api.v1alpha1.refs import ClaimFile, ClaimPath, ConfigMapKey
+from swiftop.api.v1alpha1.rules import Rule, one_of
+from swiftop.api.v1alpha1.scalars import HubId
+
+Hub = Literal["modelscope", "huggingface"]
+ModelType = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Revision = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
+Subset = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^:/#\s]+$")]
+
+
+class AdapterSource(Model):
+    """An adapter (LoRA or similar) that the training starts from."""
+
+    RULES: ClassVar = (
+        one_of("id", "persistentVolumeClaim", message="an adapter needs exactly one of id and persistentVolumeClaim"),
+    )
+
+    id: HubId | None = Field(
+        default=None, description="Id of the adapter on the hub of the model, for example me/qwen-lora."
+    )
+    persistent_volume_claim: ClaimPath | None = Field(
+        default=None, description="Folder of the adapter on a volume, for example the checkpoint of an earlier run."
+    )
+
+
+class ModelSource(Model):
+    """The model to fine-tune: a hub id, or a folder on a volume."""
+
+    RULES: ClassVar = (
+        one_of("id", "persistentVolumeClaim", message="model needs exactly one of id and persistentVolumeClaim"),
+        Rule(
+            cel="!has(self.revision) || has(self.id)",
+            message="revision belongs to a model by id; a folder on a volume has none: remove revision",
+            holds=lambda model: model.revision is None or model.id is not None,
+            field="revision",
+        ),
+    )
+
+    id: HubId | None = Field(
+        default=None,
+        description="Id of the model on the hub, for example Qwen/Qwen2.5-7B-Instruct. Downloaded at the start of the "
+        "run, into the cache volume if there is one.",
+    )
+    hub: Hub | None = Field(
+        default=None, description="Hub that ids refer to: modelscope (used when absent) or huggingface."
+    )
+    revision: Revision | None = Field(
+        default=None, description="Branch, tag or commit of the model on the hub. Absent: the hub's default branch."
+    )
+    persistent_volume_claim: ClaimPath | None = Field(
+        default=None,
+        description="Folder of the model on a volume, mounted read-only. ms-swift guesses the type of a model from its "
+        "folder's name; set type when the name says nothing.",
+    )
+    type: ModelType | None = Field(
+        default=None,
+        description="Type of the model in ms-swift's words (--model_type), for example qwen2. Needed when the type "
+        "cannot be told from the model's name, as with /models/base.",
+    )
+    adapters: tuple[AdapterSource, ...] = Field(
+        default=(), max_length=8, description="Adapters to go on training from, instead of fresh ones."
+    )
+
+
+class DatasetSource(Model):
+    """One dataset: a hub id, a file on a volume, or a key of a ConfigMap."""
+
+    RULES: ClassVar = (
+        one_of(
+            "id",
+            "persistentVolumeClaim",
+            "configMap",
+            message="a dataset needs exactly one source: id, persistentVolumeClaim or configMap",
+        ),
+        Rule(
+            cel="has(self.id) || !(has(self.hub) || has(self.subsets) && size(self.subsets) > 0)",
+            message="hub and subsets belong to a dataset by id: remove them",
+            holds=lambda dataset: dataset.id is not None or not (dataset.hub or dataset.subsets),
+        ),
+    )
+
+    id: HubId | None = Field(
+        default=None, description="Id of the dataset on the hub, for example CodyWhy/mh-sharegpt-20250820."
+    )
+    hub: Hub | None = Field(
+        default=None, description="Hub of this dataset: modelscope or huggingface. Absent: the hub of the model."
+    )
+    subsets: tuple[Subset, ...] = Field(
+        default=(), max_length=32, description="Subsets to read, for example [default]. Absent: the dataset's default."
+    )
+    sample: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="How many rows to draw. Absent: all rows. More than there are repeats rows.",
+    )
+    persistent_volume_claim: ClaimFile | None = Field(
+        default=None,
+        description="File (.jsonl, .json, .csv, .parquet) or folder on a volume; the whole claim is mounted read-only "
+        "at /data/<claimName>, so that rows can name images beside the file.",
+    )
+    config_map: ConfigMapKey | None = Field(
+        default=None, description="A small file in a ConfigMap (at most 1 MiB); its key ends in .jsonl, .json or .csv."
+    )

@@ -1,0 +1,286 @@
+"""What every workload has: resources, placement, runtime, credentials, cache, output, lifecycle."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from swiftop.api.v1alpha1.base import Model
+from swiftop.api.v1alpha1.refs import ClaimPath, LocalObjectReference, SecretKey
+from swiftop.api.v1alpha1.rules import Rule, matching, one_of
+from swiftop.api.v1alpha1.scalars import Cpu, DnsSubdomain, Size, members
+
+LabelName = Annotated[str, Field(max_length=317, pattern=r"^([-.a-z0-9]+/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")]
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$")]
+Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
+GroupId = Annotated[int, Field(ge=1, le=2_147_483_647)]
+
+
+class Credentials(Model):
+    """Secrets in the namespace of the run. They reach the pod as references; swiftop itself never reads one."""
+
+    secret_name: DnsSubdomain | None = Field(
+        default=None,
+        description="A Secret with keys named like the variables: SWANLAB_API_KEY, MODELSCOPE_API_TOKEN, HF_TOKEN. "
+        "Absent: swiftop-credentials. Make it with kubectl create secret generic swiftop-credentials "
+        "--from-env-file=.env",
+    )
+    swanlab_api_key: SecretKey | None = Field(default=None, description="Own place of SWANLAB_API_KEY.")
+    modelscope_api_token: SecretKey | None = Field(
+        default=None, description="Own place of MODELSCOPE_API_TOKEN; naming it makes it required (private models)."
+    )
+    hf_token: SecretKey | None = Field(
+        default=None, description="Own place of HF_TOKEN; naming it makes it required (gated or private models)."
+    )
+
+
+class Resources(Model):
+    """What each node of the run gets."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel="!has(self.processesPerNode) || self.gpus == 0 || self.processesPerNode <= self.gpus",
+            message="processes cannot share a GPU: set processesPerNode to at most gpus, or remove it",
+            holds=lambda r: r.processes_per_node is None or r.gpus == 0 or r.processes_per_node <= r.gpus,
+            field="processesPerNode",
+        ),
+    )
+
+    gpus: int = Field(ge=0, le=1024, description="GPUs per node, one process each. 0: train on the CPU (for trials).")
+    gpu_resource: Annotated[
+        str, Field(max_length=317, pattern=r"^[-.a-z0-9]+/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")
+    ] = Field(default="nvidia.com/gpu", description="Name of the GPU resource, for example nvidia.com/gpu.shared.")
+    nodes: int = Field(
+        default=1, ge=1, le=1024, description="Nodes that train together, one pod each. Several need a shared output."
+    )
+    processes_per_node: int | None = Field(
+        default=None, ge=1, le=1024, description="Training processes per node. Absent: one per GPU (one on the CPU)."
+    )
+    cpu: Cpu | None = Field(
+        default=None, description="CPU cores per node, requested and limited. Absent: chosen from the number of GPUs."
+    )
+    memory: Size | None = Field(
+        default=None, description="Memory per node, requested and limited. Absent: chosen from the number of GPUs."
+    )
+    shared_memory: Size | None = Field(
+        default=None, description="Size of /dev/shm, part of memory. Absent: chosen when there are GPUs."
+    )
+
+    @property
+    def processes(self) -> int:
+        """Training processes per node."""
+        return self.processes_per_node or max(self.gpus, 1)
+
+    @property
+    def world_size(self) -> int:
+        """Training processes on all nodes."""
+        return self.processes * self.nodes
+
+
+class Toleration(Model):
+    """A taint that the pods tolerate, as in a pod."""
+
+    key: LabelName | None = Field(default=None, description="Key of the taint. Absent: all keys, with operator Exists.")
+    operator: Literal["Exists", "Equal", "Lt", "Gt"] | None = Field(
+        default=None, description="How the value is compared. Absent: Equal."
+    )
+    value: LabelValue | None = Field(default=None, description="Value of the taint.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Effect of the taint. Absent: all effects."
+    )
+    toleration_seconds: int | None = Field(
+        default=None, ge=0, le=2_147_483_647, description="How long NoExecute is tolerated. Absent: for ever."
+    )
+
+
+class Placement(Model):
+    """Where the pods may run."""
+
+    priority_class_name: DnsSubdomain | None = Field(default=None, description="PriorityClass of the pods.")
+    scheduler_name: DnsSubdomain | None = Field(default=None, description="Scheduler. Absent: Kubernetes' default one.")
+    node_selector: dict[LabelName, LabelValue] = Field(
+        default_factory=dict, max_length=32, description="Labels that a node must have."
+    )
+    tolerations: tuple[Toleration, ...] = Field(default=(), max_length=32, description="Taints that the pods tolerate.")
+    affinity: dict[str, Any] | None = Field(
+        default=None,
+        description="Affinity of the pods, as in a pod (kubectl explain pod.spec.affinity).",
+        json_schema_extra=members(
+            nodeAffinity="Nodes to prefer or to require.",
+            podAffinity="Pods to be near to.",
+            podAntiAffinity="Pods to keep away from.",
+        ),
+    )
+
+
+class Lifecycle(Model):
+    """Limits in time. The one part of the spec that may still change after the start."""
+
+    active_deadline_seconds: int | None = Field(
+        default=None, ge=1, le=2_147_483_647, description="End the run as failed this long after its start."
+    )
+    stall_seconds: int | None = Field(
+        default=None,
+        ge=60,
+        le=2_147_483_647,
+        description="End an attempt as stalled when no step is finished for this long (evaluating and saving aside).",
+    )
+
+
+_DENIED_ENDING = r"(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)$"
+# Rank and size come from swiftop. With PAI_TRAINING_JOB_ID ms-swift writes no logging.jsonl, the source of progress.
+# USE_HF would turn ids to another hub than model.hub says.
+_OWN_ENV = (
+    "PAI_TRAINING_JOB_ID",
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "NPROC_PER_NODE",
+    "NNODES",
+    "NODE_RANK",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "USE_HF",
+)
+
+
+def looks_secret(name: str) -> bool:
+    """Whether an environment variable of this name would carry a secret."""
+    return bool(re.search(_DENIED_ENDING, name.upper()))
+
+
+def is_own(name: str) -> bool:
+    """Whether swiftop alone sets an environment variable of this name."""
+    return name.startswith("SWIFTOP_") or name in _OWN_ENV
+
+
+class EnvVar(Model):
+    """An environment variable of the training container."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel=f"!self.name.upperAscii().matches('{_DENIED_ENDING}')",
+            message="a secret must not stand in the spec, where everyone who may read the run sees it: put it into "
+            "the Secret that spec.credentials names",
+            holds=lambda env: not looks_secret(env.name),
+            field="name",
+        ),
+        Rule(
+            cel=f"!self.name.startsWith('SWIFTOP_') && !(self.name in {list(_OWN_ENV)})",
+            message="this variable is set by swiftop (the hub by model.hub): remove it",
+            holds=lambda env: not is_own(env.name),
+            field="name",
+        ),
+    )
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = Field(
+        description="Name of the variable, for example NCCL_DEBUG."
+    )
+    value: Annotated[str, Field(max_length=4096)] = Field(default="", description="Value, as a quoted text.")
+
+
+class SecurityContext(Model):
+    """User and groups of the training pods; they never run as root."""
+
+    run_as_user: GroupId = Field(default=1000, description="User id of the training processes; not 0.")
+    run_as_group: GroupId | None = Field(default=None, description="Main group id. Absent: as runAsUser.")
+    fs_group: GroupId = Field(default=1000, description="Group that volumes are made writable for.")
+    supplemental_groups: tuple[GroupId, ...] = Field(
+        default=(), max_length=32, description="Further groups, for example those of an NFS export."
+    )
+
+
+class Runtime(Model):
+    """Image, ms-swift version and pod details. Absent members come from the platform's swiftop-defaults."""
+
+    image: Image | None = Field(
+        default=None, description="Image with ms-swift, best with a digest. Absent: the platform's trainer image."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
+        default=None, description="When the image is pulled. Absent: Kubernetes' rule."
+    )
+    image_pull_secrets: tuple[LocalObjectReference, ...] = Field(
+        default=(), max_length=8, description="Secrets for the registry of the image."
+    )
+    swift_version: (
+        Annotated[str, Field(max_length=16), matching(r"^[0-9]+\.[0-9]+$", 'write two numbers in quotes, as in "4.6"')]
+        | None
+    ) = Field(
+        default=None,
+        description='Version of ms-swift in the image, as a quoted text: "4.6", "3.12" or "3.7". It decides the flags.',
+    )
+    env: tuple[EnvVar, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Environment variables, for example NCCL_DEBUG.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    security_context: SecurityContext = Field(
+        default_factory=SecurityContext, description="User and groups of the training pods."
+    )
+    pod_patch: dict[str, Any] | None = Field(
+        default=None,
+        description="Strategic merge patch on the pod template ({metadata, spec}), containers by name (trainer). For "
+        "what has no field here. Refused: service accounts, host namespaces and paths, privileges, literal secrets.",
+        json_schema_extra=members(
+            metadata="Labels and annotations to add to the pods.",
+            spec="Patch on the pod's spec (kubectl explain pod.spec).",
+        ),
+    )
+
+
+class OutputVolume(Model):
+    """A PersistentVolumeClaim made for this run."""
+
+    size: Size = Field(
+        description="Size of the volume, for example 50Gi. A LoRA checkpoint of a 7B model takes 0.5 GB."
+    )
+    storage_class_name: DnsSubdomain | None = Field(
+        default=None, description="StorageClass of the claim. Absent: the cluster's default class."
+    )
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"] = Field(
+        default="ReadWriteOnce", description="Access mode of the claim; several nodes need ReadWriteMany."
+    )
+    retain: Literal["Retain", "Delete"] = Field(
+        default="Retain",
+        description="What happens to the volume when the run is deleted: Retain keeps it (a later run of this name "
+        "uses it again, in a directory of its own), Delete removes it with all checkpoints.",
+    )
+
+
+class Output(Model):
+    """Where checkpoints and logs go, always below <run name>-<first 8 characters of its UID>/."""
+
+    RULES: ClassVar = (
+        one_of(
+            "persistentVolumeClaim",
+            "volume",
+            "ephemeral",
+            cel={"ephemeral": "has(self.ephemeral) && self.ephemeral"},
+            message="output needs exactly one place: persistentVolumeClaim (a claim that exists), volume (a claim "
+            "made for this run) or ephemeral: true (results are lost with the pod)",
+        ),
+    )
+
+    persistent_volume_claim: ClaimPath | None = Field(
+        default=None, description="A claim that exists already; several runs may share it, each in its own directory."
+    )
+    volume: OutputVolume | None = Field(
+        default=None, description="A claim <run>-output that swiftop makes for this run."
+    )
+    ephemeral: bool = Field(
+        default=False,
+        description="true: write to the pod's own disk. All checkpoints are lost with the pod: for trials only.",
+    )
+
+
+class Cache(Model):
+    """Cache of downloaded models, datasets and tokenized data, shared by runs."""
+
+    persistent_volume_claim: ClaimPath = Field(
+        description="Claim (ReadWriteMany to be shared by runs on several nodes) for MODELSCOPE_CACHE and HF_HOME. "
+        "Parallel runs wait for one another's downloads by a file lock."
+    )

@@ -1,0 +1,80 @@
+"""Condition types, the closed list of reasons, and the printed states."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Condition types of SFTRun. All of them stand in the status from its first write."""
+
+    SUCCEEDED = "Succeeded"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    VALIDATED = "Validated"
+    DEPENDENCIES_READY = "DependenciesReady"
+    SCHEDULED = "Scheduled"
+    RUNNING = "Running"
+    CHECKPOINT_AVAILABLE = "CheckpointAvailable"
+    PROGRESS_AVAILABLE = "ProgressAvailable"
+
+
+class Reason(StrEnum):
+    """Closed list of condition reasons that the operator itself finds; runner/causes.py has those that end training."""
+
+    # before the pod
+    PENDING = "Pending"
+    VALID = "Valid"
+    INVALID_SPEC = "InvalidSpec"
+    UNKNOWN_FLAG = "UnknownFlag"
+    UNSUPPORTED_VERSION = "UnsupportedVersion"
+    INVALID_DEFAULTS = "InvalidDefaults"
+    IMAGE_MISSING = "ImageMissing"
+    NAME_CONFLICT = "NameConflict"
+    MISSING_PERMISSION = "MissingPermission"
+    INTERNAL_ERROR = "InternalError"
+    CONFIG_MAP_MISSING = "ConfigMapMissing"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105
+    SECRET_KEY_MISSING = "SecretKeyMissing"  # noqa: S105
+    CLAIM_MISSING = "ClaimMissing"
+    VOLUME_PENDING = "VolumePending"
+    READY = "Ready"
+    # the pod on its way
+    JOB_CREATED = "JobCreated"
+    INSUFFICIENT_GPU = "InsufficientGPU"
+    UNSCHEDULABLE = "Unschedulable"
+    SCHEDULED = "Scheduled"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CONTAINER_CONFIG_ERROR = "ContainerConfigError"
+    VOLUME_MOUNT_FAILED = "VolumeMountFailed"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    POD_REFUSED = "PodRefused"
+    POD_SECURITY_VIOLATION = "PodSecurityViolation"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    RESUMING = "Resuming"
+    # the end
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    NODE_LOST = "NodeLost"
+    EVICTED = "Evicted"
+    PREEMPTED = "Preempted"
+    POD_DELETED = "PodDeleted"
+    JOB_DELETED = "JobDeleted"
+    NO_CHECKPOINT = "NoCheckpoint"
+    CHECKPOINT_SAVED = "CheckpointSaved"
+    PROGRESS_REPORTED = "ProgressReported"
+    PROGRESS_UNAVAILABLE = "ProgressUnavailable"
+    NOT_RUNNING = "NotRunning"
+    FINISHED = "Finished"
+    FAILED = "Failed"
+
+
+class State(StrEnum):
+    """The printed word in ``kubectl get``. Derived from conditions; no code reads it."""
+
+    PENDING = "Pending"
+    PREPARING = "Preparing"
+    RUNNING = "Running"
+    RESUMING = "Resuming"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
