@@ -1,4 +1,4 @@
-"""SFTRun: one supervised fine-tuning run. The members of its spec live in data.py, training.py and platform.py."""
+"""SFTRun: one supervised fine-tuning run. The members of its spec live in hub.py, training.py and workload.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from swiftop.api.v1alpha1.scalars import Share
 from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
 from swiftop.api.v1alpha1.tracking import Tracking
 from swiftop.api.v1alpha1.training import FLASH_ATTENTION, Checkpoints, ExtraArg, Training, Tuner
-from swiftop.api.v1alpha1.workload import Cache, Credentials, Lifecycle, Output, Placement, Resources, Runtime
+from swiftop.api.v1alpha1.workload import BatchSpec, Output
 from swiftop.names import MAX_RUN_NAME
 
 FIXED_FIELDS = (
@@ -111,7 +111,7 @@ class FileSource(Model):
         return self.persistent_volume_claim.path.rstrip("/").rpartition("/")[2] if self.persistent_volume_claim else ""
 
 
-class SFTRunSpec(Model):
+class SFTRunSpec(BatchSpec):
     """What to train, on what, how, and where."""
 
     RULES: ClassVar = (
@@ -208,21 +208,9 @@ class SFTRunSpec(Model):
         default_factory=Checkpoints, description="When checkpoints are written, how many stay, and resuming from them."
     )
     output: Output = Field(description="Where checkpoints and logs go.")
-    cache: Cache | None = Field(
-        default=None, description="Cache shared by runs: a model is downloaded once. Absent: each attempt downloads."
-    )
     tracking: Tracking = Field(
         default_factory=Tracking, description="Where metrics are shown besides the status of the run."
     )
-    credentials: Credentials = Field(
-        default_factory=Credentials, description="Secrets for SwanLab, ModelScope and Hugging Face."
-    )
-    resources: Resources = Field(description="What each node of the run gets.")
-    placement: Placement = Field(default_factory=Placement, description="Where the pods may run.")
-    lifecycle: Lifecycle = Field(
-        default_factory=Lifecycle, description="Limits in time. May still change after the start."
-    )
-    runtime: Runtime = Field(default_factory=Runtime, description="Image, ms-swift version and pod details.")
     extra_args: tuple[ExtraArg, ...] = Field(
         default=(),
         max_length=64,

@@ -116,16 +116,38 @@ class Placement(Model):
 
 
 class Lifecycle(Model):
-    """Limits in time. The one part of the spec that may still change after the start."""
+    """Retries and limits in time. With ``suspend`` the one part of the spec that may still change after the start."""
 
+    max_retries: int = Field(
+        default=3,
+        ge=0,
+        le=100,
+        description="How often a failure that may pass (network, hub, collective, node, stall) is answered by a new "
+        "attempt, with growing pauses. Interruptions such as evictions do not count. 0: never.",
+    )
     active_deadline_seconds: int | None = Field(
-        default=None, ge=1, le=2_147_483_647, description="End the run as failed this long after its start."
+        default=None, ge=1, le=2_147_483_647, description="End an attempt as failed this long after its start."
+    )
+    pending_deadline_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=2_147_483_647,
+        description="End the object as failed when its first container has not started for this long. Absent: it "
+        "waits without limit.",
     )
     stall_seconds: int | None = Field(
         default=None,
         ge=60,
         le=2_147_483_647,
-        description="End an attempt as stalled when no step is finished for this long (evaluating and saving aside).",
+        description="End an attempt as stalled when no step is finished for this long (evaluating and saving aside; "
+        "before the first step at least 30 minutes). A new attempt goes on from the last checkpoint.",
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        default=None,
+        ge=0,
+        le=2_147_483_647,
+        description="Delete the Job and its pods, with their logs, this long after the end. The object and its results "
+        "stay. Absent: they stay until the object is deleted.",
     )
 
 
@@ -283,4 +305,31 @@ class Cache(Model):
     persistent_volume_claim: ClaimPath = Field(
         description="Claim (ReadWriteMany to be shared by runs on several nodes) for MODELSCOPE_CACHE and HF_HOME. "
         "Parallel runs wait for one another's downloads by a file lock."
+    )
+
+
+class WorkloadSpec(Model):
+    """What every kind has that runs pods; the platform's ``swiftop-defaults`` may fill it in."""
+
+    resources: Resources = Field(description="What each node gets.")
+    placement: Placement = Field(default_factory=Placement, description="Where the pods may run.")
+    runtime: Runtime = Field(default_factory=Runtime, description="Image, ms-swift version and pod details.")
+    credentials: Credentials = Field(
+        default_factory=Credentials, description="Secrets for SwanLab, ModelScope and Hugging Face."
+    )
+    cache: Cache | None = Field(
+        default=None, description="Cache shared by all: a model is downloaded once. Absent: each attempt downloads."
+    )
+
+
+class BatchSpec(WorkloadSpec):
+    """What every kind has that ends."""
+
+    suspend: bool = Field(
+        default=False,
+        description="true: stop and free the GPUs. What runs saves a checkpoint first; false goes on from it in a new "
+        "attempt.",
+    )
+    lifecycle: Lifecycle = Field(
+        default_factory=Lifecycle, description="Retries and limits in time. May still change after the start."
     )
