@@ -1,4 +1,4 @@
-"""Every name that swiftop writes into a cluster: API group, kinds, labels, child names, condition types and reasons.
+"""Every name that swiftop writes into a cluster: API group, resources, labels, annotations and child names.
 
 One module, so that a reader finds what a label or a reason means in one place, and so that no two layers can disagree.
 """
@@ -50,7 +50,11 @@ LABEL_KIND = f"{GROUP}/kind"
 LABEL_NAME = f"{GROUP}/name"
 LABEL_UID = f"{GROUP}/uid"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
-ANNOTATION_GENERATION = f"{GROUP}/generation"  # of the spec that a Job was made from
+# Of a Job: what it was made from, and what the attempts before it had come to.
+ANNOTATION_GENERATION = f"{GROUP}/generation"  # of the spec
+ANNOTATION_DIGEST = f"{GROUP}/spec-digest"  # of the spec with the platform's defaults
+ANNOTATION_RETRIES = f"{GROUP}/retries"
+ANNOTATION_GPU_SECONDS = f"{GROUP}/gpu-seconds-before"
 MANAGED_BY = "swiftop"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
@@ -58,9 +62,9 @@ CONTAINER = "trainer"
 PROGRESS_PORT = 8080
 PROGRESS_PORT_NAME = "progress"
 
-# A child's name is the run's name plus a suffix; a Job's pod adds six more characters ("-" and five of its own) and an
+# A child's name is the object's name plus a suffix; a Job's pod adds six more characters ("-" and five of its own) and an
 # Indexed Job its index, and the pod's hostname must stay a DNS label of 63 characters.
-MAX_RUN_NAME = 52
+MAX_NAME = 52
 
 
 def job_name(run: str, attempt: int) -> str:

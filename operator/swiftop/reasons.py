@@ -15,6 +15,7 @@ class ConditionType(StrEnum):
     DEPENDENCIES_READY = "DependenciesReady"
     SCHEDULED = "Scheduled"
     RUNNING = "Running"
+    SUSPENDED = "Suspended"
     CHECKPOINT_AVAILABLE = "CheckpointAvailable"
     PROGRESS_AVAILABLE = "ProgressAvailable"
 
@@ -38,6 +39,9 @@ class Reason(StrEnum):
     SECRET_KEY_MISSING = "SecretKeyMissing"  # noqa: S105
     CLAIM_MISSING = "ClaimMissing"
     VOLUME_PENDING = "VolumePending"
+    SOURCE_MISSING = "SourceMissing"
+    SOURCE_PENDING = "SourcePending"
+    SOURCE_UNUSABLE = "SourceUnusable"
     READY = "Ready"
     # the pod on its way
     JOB_CREATED = "JobCreated"
@@ -50,11 +54,20 @@ class Reason(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     POD_REFUSED = "PodRefused"
     POD_SECURITY_VIOLATION = "PodSecurityViolation"
+    INIT_CONTAINER_RUNNING = "InitContainerRunning"
+    INIT_CONTAINER_FAILED = "InitContainerFailed"
     STARTING = "Starting"
     RUNNING = "Running"
     RESUMING = "Resuming"
+    STOPPING = "Stopping"
+    SUSPENDED = "Suspended"
+    NOT_SUSPENDED = "NotSuspended"
     # the end
     DEADLINE_EXCEEDED = "DeadlineExceeded"
+    PENDING_DEADLINE_EXCEEDED = "PendingDeadlineExceeded"
+    NODE_REFUSED_POD = "NodeRefusedPod"
+    CONTAINER_START_FAILED = "ContainerStartFailed"
+    CONTAINER_LOST = "ContainerLost"
     NODE_LOST = "NodeLost"
     EVICTED = "Evicted"
     PREEMPTED = "Preempted"
@@ -70,11 +83,12 @@ class Reason(StrEnum):
 
 
 class State(StrEnum):
-    """The printed word in ``kubectl get``. Derived from conditions; no code reads it."""
+    """The printed word in ``kubectl get``. Derived from conditions; nothing is decided by it."""
 
     PENDING = "Pending"
     PREPARING = "Preparing"
     RUNNING = "Running"
     RESUMING = "Resuming"
+    SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"

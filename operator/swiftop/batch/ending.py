@@ -1,28 +1,49 @@
-"""Why an attempt failed: one cause out of all that its pods, the kubelet and the Job controller say.
+"""Why an attempt failed, and what that means for the next one.
 
-The order of trust is fixed. The runner saw the exception, so its word comes first; the kubelet alone knows of a memory
-kill that took the runner too; conditions of the pod tell of an interruption from outside; the exit code is the last
-resort. Of several pods the first one that knows a real cause wins: what the others say is mostly its echo.
+One cause out of all that its pods, the kubelet and the Job controller say. The order of trust is fixed. The runner saw
+the exception, so its word comes first; the kubelet alone knows of a memory kill that took the runner too; conditions
+of the pod tell of an interruption from outside; the exit code is the last resort. Of several pods the first one that
+knows a real cause wins: what the others say is mostly its echo.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import replace
+from enum import Enum, auto
 
-from swiftop.model.facts import Cause, JobFacts, Observed, PodFacts
+from swiftop.batch.observe import Observed
+from swiftop.model.facts import Cause, Ended, JobFacts, PodFacts
 from swiftop.model.times import seconds_of
 from swiftop.observe.report import tail
 from swiftop.reasons import Reason
 from swiftop.runner import causes
+from swiftop.runner.protocol import FAILED, FINISHED, INTERRUPTED
 
+
+class After(Enum):
+    """What follows a failed attempt."""
+
+    CONTINUE = auto()  # it was interrupted from outside: a new attempt, as often as it makes headway
+    RETRY = auto()  # the cause may pass: a new attempt, spec.lifecycle.maxRetries times
+    END = auto()  # the same would happen again
+
+
+_INTERRUPTED = frozenset(
+    {Reason.PREEMPTED, Reason.NODE_LOST, Reason.EVICTED, Reason.POD_DELETED, causes.INTERRUPTED.reason}
+)
+_MAY_PASS = frozenset(
+    {cause.reason for cause in causes.BY_REASON.values() if cause.transient}
+    | {Reason.NODE_REFUSED_POD, Reason.CONTAINER_START_FAILED, Reason.CONTAINER_LOST}
+)
 VAGUE = frozenset(
     {cause.reason for cause in causes.BY_REASON.values() if cause.vague}
-    | {causes.INTERRUPTED.reason, Reason.POD_DELETED, Reason.EVICTED}
+    | {causes.INTERRUPTED.reason, Reason.POD_DELETED, Reason.EVICTED, Reason.CONTAINER_LOST}
 )
 """Reasons that tell a symptom: any other cause is preferred to them."""
 
-_AGAIN = "checkpoints written so far are kept on the output; apply a run with a new name to train again"
-# Reasons of the pod condition DisruptionTarget and of a pod's status, by what they mean for the run.
+# Reasons of the pod condition DisruptionTarget and of a pod's status, by what they mean for the attempt.
 _INTERRUPTIONS = {
     "PreemptionByScheduler": (Reason.PREEMPTED, "a pod of higher priority took its place"),
     "Preempting": (Reason.PREEMPTED, "a pod of higher priority took its place"),
@@ -35,51 +56,81 @@ _INTERRUPTIONS = {
     "NodeShutdown": (Reason.EVICTED, "its node was shut down"),
     "Terminated": (Reason.EVICTED, "its node was shut down"),
 }
-_NOT_STARTED = frozenset({"StartError", "ContainerCannotRun", "ContainerStatusUnknown"})
+# Reasons of the status of a pod that the kubelet did not admit (pkg/kubelet/lifecycle/predicate.go and handlers).
+_NOT_ADMITTED = re.compile(
+    r"OutOf.+|UnexpectedAdmissionError|UnexpectedPredicateFailureType|NodeAffinity|TopologyAffinityError|"
+    r"PodResizeStatus|AppArmor|SysctlForbidden|InvalidNodeInfo|PodOSNotSupported"
+)
+_NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
+# Words of a runtime that did not find what the image should have; any other trouble of it may pass.
+_IMAGE_AT_FAULT = re.compile(r"executable file not found|no such file or directory|permission denied|exec format error")
+
+
+_SIGNALS = 128  # a process that died of a signal has 128 and its number; a runtime that lost a container says 255
+
+
+def after(cause: Cause) -> After:
+    """What follows an attempt that failed for this cause."""
+    if cause.reason in _INTERRUPTED:
+        return After.CONTINUE
+    return After.RETRY if cause.reason in _MAY_PASS else After.END
+
+
+def is_interruption(cause: Cause | None) -> bool:
+    """Whether a pod ended because it was taken away."""
+    return cause is not None and cause.reason in _INTERRUPTED
 
 
 def cause_of(job: JobFacts, observed: Observed) -> Cause:
     """Cause of a failed attempt."""
-    known = [cause for pod in _in_order(observed.current) if (cause := pod_cause(pod)) is not None]
+    known = [cause for pod in in_order(observed.current) if (cause := pod_cause(pod)) is not None]
     found = next((cause for cause in known if cause.reason not in VAGUE), known[0] if known else None)
     if job.failure_reason == "DeadlineExceeded" and (found is None or found.reason in VAGUE):
         return Cause(
             Reason.DEADLINE_EXCEEDED,
-            "the run took longer than spec.lifecycle.activeDeadlineSeconds",
-            "raise spec.lifecycle.activeDeadlineSeconds, or train fewer steps",
+            "the attempt took longer than spec.lifecycle.activeDeadlineSeconds",
+            "raise spec.lifecycle.activeDeadlineSeconds, or ask for less work",
         )
     if found is not None:
         return found
     if not observed.pods:
-        return Cause(Reason.POD_DELETED, "its pod was deleted before the training ended", _AGAIN)
+        return Cause(Reason.POD_DELETED, "its pod was deleted before the end")
     return Cause(Reason.FAILED, job.failure_message or "the Job failed")
+
+
+def finished_well(observed: Observed) -> bool:
+    """Whether the main containers of all ranks ended well, whatever other containers of their pods do."""
+    current = observed.current
+    return bool(current) and all(
+        pod.phase == "Succeeded" or (pod.ended is not None and pod.ended.exit_code == 0) for pod in current
+    )
 
 
 def pod_cause(pod: PodFacts) -> Cause | None:
     """Cause that one pod gives for its end; None when it ended well or not at all."""
-    if not pod.over or pod.phase == "Succeeded":
+    if not pod.over or pod.phase == "Succeeded" or (pod.ended is not None and pod.ended.exit_code == 0):
         return None
-    witnesses = (_reported, _killed_for_memory, _interruption, _reported_vaguely)
-    return next((cause for ask in witnesses if (cause := ask(pod)) is not None), None) or _by_exit_code(pod)
+    witnesses = (_reported, _killed_for_memory, _interruption, _not_admitted, _reported_vaguely, _by_exit_code)
+    return next((cause for ask in witnesses if (cause := ask(pod)) is not None), None)
 
 
-def _in_order(pods: Iterable[PodFacts]) -> list[PodFacts]:
+def in_order(pods: Iterable[PodFacts]) -> list[PodFacts]:
     """The pod that ended first is first: a failing rank takes the others down."""
-    return sorted(pods, key=lambda pod: (seconds_of(pod.end.finished) if pod.end else float("inf"), pod.index))
+    return sorted(pods, key=lambda pod: (seconds_of(pod.finished) if pod.ended else float("inf"), pod.index))
 
 
 def _reported(pod: PodFacts) -> Cause | None:
-    said = pod.end.outcome if pod.end else None
-    if said is None or said.outcome != "failed" or said.reason in VAGUE or said.reason not in causes.BY_REASON:
+    said = pod.ended.outcome if pod.ended else None
+    if said is None or said.outcome != FAILED or said.reason in VAGUE or said.reason not in causes.BY_REASON:
         return None
     return Cause(said.reason, said.message, said.suggestion or causes.BY_REASON[said.reason].suggestion, said.log)
 
 
 def _killed_for_memory(pod: PodFacts) -> Cause | None:
-    if pod.end is None or pod.end.reason != "OOMKilled":
+    if pod.ended is None or pod.ended.reason != "OOMKilled":
         return None
     memory = causes.HOST_OUT_OF_MEMORY
-    log = pod.end.outcome.log if pod.end.outcome else tail(pod.end.message)
+    log = pod.ended.outcome.log if pod.ended.outcome else tail(pod.ended.message)
     return Cause(memory.reason, "the container used more memory than its limit and was killed", memory.suggestion, log)
 
 
@@ -89,32 +140,60 @@ def _interruption(pod: PodFacts) -> Cause | None:
         return None
     reason, text = known
     detail = pod.disruption_message or pod.message
-    return Cause(reason, f"the pod was interrupted: {text}" + (f" ({detail})" if detail else ""), _AGAIN)
+    return Cause(reason, f"the pod was interrupted: {text}" + (f" ({detail})" if detail else ""))
+
+
+def _not_admitted(pod: PodFacts) -> Cause | None:
+    """The scheduler's and the kubelet's books differ for a moment, as after a restart of a device plugin."""
+    if not _NOT_ADMITTED.fullmatch(pod.reason):
+        return None
+    return Cause(
+        Reason.NODE_REFUSED_POD,
+        f"node {pod.node or '?'} refused the pod ({pod.reason}): {pod.message}",
+        "look at the node's device plugin and its free resources (kubectl describe node)",
+    )
 
 
 def _reported_vaguely(pod: PodFacts) -> Cause | None:
-    said = pod.end.outcome if pod.end else None
-    if said is None or said.outcome == "finished":
+    said = pod.ended.outcome if pod.ended else None
+    if said is None or said.outcome == FINISHED:
         return None
-    if said.outcome == "interrupted":
+    if said.outcome == INTERRUPTED:
         # The runner cannot know who sent the signal: without a sign that the pod goes, it came from inside it.
         reason = Reason.POD_DELETED if pod.deleting or pod.disruption else causes.INTERRUPTED.reason
-        return Cause(reason, said.message or "the training was interrupted", _AGAIN, said.log)
+        return Cause(reason, said.message or "it was interrupted", "", said.log)
     known = causes.BY_REASON.get(said.reason, causes.UNKNOWN)
     return Cause(known.reason, said.message, said.suggestion or known.suggestion, said.log)
 
 
 def _by_exit_code(pod: PodFacts) -> Cause:
-    end = pod.end
-    if end is None:
+    ended = pod.ended
+    if ended is None:
+        message = pod.message or "the pod failed and left no message"
+        return Cause(Reason.FAILED, message, "look at the pod with kubectl describe")
+    if ended.reason in _NOT_STARTED:
+        return _not_started(ended)
+    if ended.exit_code >= _SIGNALS:
         return Cause(
-            Reason.FAILED, pod.message or "the pod failed without a word", "look at the pod with kubectl describe"
+            Reason.CONTAINER_LOST,
+            f"the container ended with exit code {ended.exit_code} and left no report: it was killed, or its node "
+            "restarted",
+            "look at the node (kubectl describe node), and at what in the pod may send signals",
+            tail(ended.message),
         )
-    if end.reason in _NOT_STARTED:
-        return Cause(
-            Reason.CONTAINER_CONFIG_ERROR,
-            f"the container could not be started: {end.message}",
-            "spec.runtime.image needs a python of 3.9 or newer on its PATH",
-        )
-    text = f"the training ended with exit code {end.exit_code} and left no report"
-    return Cause(causes.UNKNOWN.reason, text, causes.UNKNOWN.suggestion, tail(end.message))
+    text = f"the container ended with exit code {ended.exit_code} and left no report"
+    return Cause(causes.UNKNOWN.reason, text, causes.UNKNOWN.suggestion, tail(ended.message))
+
+
+def _not_started(ended: Ended) -> Cause:
+    text = f"the container could not be started: {ended.message}"
+    if _IMAGE_AT_FAULT.search(ended.message) and "nvidia" not in ended.message:
+        advice = "spec.runtime.image needs a python of 3.9 or newer on its PATH"
+        return Cause(Reason.CONTAINER_CONFIG_ERROR, text, advice)
+    advice = "look at the node's container runtime and GPU driver (kubectl describe node)"
+    return Cause(Reason.CONTAINER_START_FAILED, text, advice)
+
+
+def advised(cause: Cause, suggestion: str) -> Cause:
+    """``cause`` with this suggestion, where it has none of its own."""
+    return cause if cause.suggestion else replace(cause, suggestion=suggestion)

@@ -1,8 +1,14 @@
-"""What reading the cluster yields, as frozen values: all that `decide` and `status` know of child objects."""
+"""What reading the cluster yields, as frozen values: all that deciding and reporting know of child objects."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from swiftop.runner.protocol import Previous
+
+Report = Mapping[str, float | str]
+"""What a pod says of its work, by member name: ``swiftop.runner.protocol`` lists the members of each program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,31 +22,6 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """One report of the runner. None is what it does not know (yet)."""
-
-    phase: int = 0  # 0 preparing, 1 training, 2 evaluating, 3 saving, 4 finished
-    step: int | None = None
-    max_steps: int | None = None
-    epoch: float | None = None
-    loss: float | None = None
-    eval_loss: float | None = None
-    learning_rate: float | None = None
-    grad_norm: float | None = None
-    seconds_per_step: float | None = None
-    eta_seconds: int | None = None
-    memory_gib: float | None = None
-    checkpoint_step: int | None = None
-    checkpoint_time: int | None = None
-    best_step: int | None = None
-    best_metric: float | None = None
-    tracker_workspace: str = ""  # whose key it is, as only the tracker's server knows
-
-
-PREPARING = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How an execution ended, in the runner's words."""
 
@@ -49,7 +30,8 @@ class Outcome:
     message: str = ""
     suggestion: str = ""
     log: str = ""
-    progress: Progress | None = None
+    report: Report = field(default_factory=dict)
+    previous: Previous | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +43,10 @@ class JobFacts:
     owner_uid: str  # of its controller, empty when it has none
     attempt: int
     created: str
+    digest: str = ""  # of the spec that it was made from
+    generation: int = 0  # likewise; 0 when it is not known
+    retries: int = 0  # failures that were answered by a new attempt, up to this one
+    gpu_seconds: int = 0  # used by the attempts before this one
     started: bool = False  # the Job controller has worked on it
     active: int = 0  # pods that exist and have not ended
     deleting: bool = False
@@ -70,14 +56,20 @@ class JobFacts:
     failure_message: str = ""
     finished: str = ""
 
+    @property
+    def over(self) -> bool:
+        """Whether the Job controller has said how it ended."""
+        return self.complete or self.failed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    """How the trainer container of a pod ended."""
+class Ended:
+    """How the main container of a pod ended."""
 
     exit_code: int
     reason: str  # the kubelet's: Completed, Error, OOMKilled, ContainerCannotRun, ...
     message: str  # its raw termination message
+    started: str
     finished: str
     outcome: Outcome | None = None  # the runner's own words, when it came to say them
 
@@ -91,43 +83,30 @@ class PodFacts:
     index: int
     created: str
     phase: str
-    ip: str = ""
-    deleting: bool = False
+    deleting: str = ""  # when it should be gone, its grace period included; empty unless it is being deleted
     reason: str = ""  # of the pod's status: Evicted, NodeLost, ...
     message: str = ""
     disruption: str = ""  # reason of the condition DisruptionTarget
     disruption_message: str = ""
     scheduled: bool = False
     scheduled_at: str = ""
+    node: str = ""
     unschedulable: Cause | None = None
-    waiting: Cause | None = None  # why its container does not start
+    waiting: Cause | None = None  # why a container does not start
     running_since: str = ""
-    end: End | None = None
+    ended: Ended | None = None
 
     @property
     def over(self) -> bool:
-        """Whether this execution has ended."""
-        return self.phase in ("Succeeded", "Failed") or self.end is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """All there is to know about the children of one run."""
-
-    job: JobFacts | None = None
-    pods: tuple[PodFacts, ...] = ()  # every execution that still exists, oldest first
-    obstacle: Cause | None = None  # what events tell about a pod that does not come to life
-    progress: Progress | None = None
-    reachable: bool = True  # False when the training does not answer
+        """Whether this execution has ended. Other containers of the pod, such as a mesh's, may still run."""
+        return self.phase in ("Succeeded", "Failed") or self.ended is not None
 
     @property
-    def current(self) -> tuple[PodFacts, ...]:
-        """The newest execution of each rank, in order of rank."""
-        newest = {pod.index: pod for pod in self.pods}
-        return tuple(newest[index] for index in sorted(newest))
+    def started(self) -> str:
+        """When its main container started, empty when it has not."""
+        return self.running_since or (self.ended.started if self.ended else "")
 
     @property
-    def leader(self) -> PodFacts | None:
-        """The pod of rank 0, which writes checkpoints and reports progress."""
-        current = self.current
-        return current[0] if current else None
+    def finished(self) -> str:
+        """When its main container ended, empty when that is not known."""
+        return self.ended.finished if self.ended else ""

@@ -1,4 +1,7 @@
-"""What may be decided about a run: the words between deciding, acting and reporting."""
+"""What is decided about an object: what to do (`Action`) apart from what to say (`Outlook`).
+
+The two vary independently: an object may wait while its Job is deleted, and be finished while nothing is done at all.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from swiftop.model.facts import Cause
+from swiftop.names import Resource
 
-_RAREST = 300.0  # seconds between two looks at what has not changed for long
+_LONGEST_PAUSE = 300.0  # seconds between two reconciles of what has not changed for long
 
 
 class Phase(Enum):
@@ -18,53 +22,100 @@ class Phase(Enum):
     RUNNING = auto()
 
 
+# What to do
+
+
 @dataclass(frozen=True, slots=True)
-class StartAttempt:
-    """Create the Job of this attempt."""
+class Create:
+    """Create the Job of this attempt, with all that it needs beside it."""
 
     attempt: int
+    retries: int = 0  # failures that were answered by a new attempt so far, this one included
+    gpu_seconds: int = 0  # used by the attempts before
+
+
+@dataclass(frozen=True, slots=True)
+class Ensure:
+    """Bring children that exist into line with the spec. ``repair``: one of them is known to be missing."""
+
+    repair: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete one child by its UID, and all that belongs to it first."""
+
+    resource: Resource
+    name: str
+    uid: str
+
+
+Action = Create | Ensure | Delete
+
+
+# What to say
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An attempt is on its way. ``failed`` is why the one before it ended, when that is why this one waits."""
+
+    phase: Phase
+    cause: Cause
+    resuming: bool = False
+    failed: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The attempt cannot be started. ``stalled``: only the user can help."""
+    """No attempt can be started. ``stalled``: only a person can help."""
 
     cause: Cause
     stalled: bool
-    wake: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """The attempt is on its way."""
+class Suspended:
+    """Stopped, or stopping, by the spec's own wish."""
 
-    phase: Phase
     cause: Cause
-    wake: float | None = None  # seconds, where no watch would tell
-    resuming: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
-    """The training is done."""
+class Finished:
+    """Done."""
 
     reason: str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Fail:
-    """The training has failed, for good."""
+class Failed:
+    """Failed for good."""
 
     cause: Cause
 
 
-Verdict = StartAttempt | Blocked | Wait | Finish | Fail
+Outlook = Waiting | Blocked | Suspended | Finished | Failed
 
 
-def patience(wake: float, waited: float) -> float:
-    """Seconds until another look at what has been so for ``waited`` seconds.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``requeue_after``: seconds until the next reconcile, where no watch would tell of a change.
+
+    ``following``: the attempt that is to follow once the Job of this one is gone. It is written down before that Job
+    is deleted, so that whoever finds no Job knows that no stranger has deleted it.
+    """
+
+    outlook: Outlook
+    actions: tuple[Action, ...] = ()
+    requeue_after: float | None = None
+    following: Create | None = None
+
+
+def patience(requeue_after: float, waited: float) -> float:
+    """Seconds until the next reconcile of what has been so for ``waited`` seconds.
 
     What was so for an hour will be so for another minute: a thousand runs behind a quota must not ask all the time.
     """
-    return max(wake, min(waited / 2, _RAREST))
+    return max(requeue_after, min(waited / 2, _LONGEST_PAUSE))

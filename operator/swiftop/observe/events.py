@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from swiftop import names
-from swiftop.model.facts import Cause, Observed, PodFacts
+from swiftop.model.facts import Cause, JobFacts, PodFacts
 from swiftop.model.times import seconds_of
 from swiftop.names import Resource
 from swiftop.observe.pods import missing_reference
@@ -34,20 +34,27 @@ _TOLD_BY = {names.JOB.kind: ("FailedCreate",), names.POD.kind: _MOUNT_REASONS, n
 class Question:
     """An object whose events may explain what its own status does not."""
 
-    kind: Resource
+    resource: Resource
     name: str
     uid: str
 
 
-def question_of(observed: Observed, claim: dict[str, Any] | None, *, now: float) -> Question | None:
-    """The object to ask events about, if any. ``claim`` is the output volume that swiftop made."""
-    job = observed.job
-    if job is None or job.complete or job.failed or job.deleting:
+def question_of(
+    job: JobFacts | None,
+    pods: Sequence[PodFacts],
+    current: Sequence[PodFacts],
+    claim: dict[str, Any] | None,
+    *,
+    now: float,
+) -> Question | None:
+    """The object to ask events about, if any. ``current`` is the newest pod of each rank, ``claim`` the volume that
+    swiftop made."""
+    if job is None or job.over or job.deleting:
         return None
-    if not observed.pods:
+    if not pods:
         # A Job that its controller has worked on and that still has no pod: the pod was refused.
         return Question(names.JOB, job.name, job.uid) if job.started and not job.active else None
-    for pod in observed.current:
+    for pod in current:
         blocked = pod.unschedulable
         if blocked is not None and blocked.reason == Reason.VOLUME_PENDING and claim is not None:
             return Question(names.PVC, claim["metadata"]["name"], claim["metadata"]["uid"])
@@ -63,14 +70,14 @@ def not_started(pod: PodFacts) -> bool:
 
 def obstacle_of(question: Question, events: Iterable[dict[str, Any]]) -> Cause | None:
     """The newest answer to a question, or None when no event speaks of it."""
-    told = [event for event in events if event.get("reason") in _TOLD_BY[question.kind.kind]]
+    told = [event for event in events if event.get("reason") in _TOLD_BY[question.resource.kind]]
     if not told:
         return None
     newest = max(told, key=_time)
     said = newest.get("message") or ""
-    if question.kind is names.JOB:
+    if question.resource is names.JOB:
         return refusal(said)
-    if question.kind is names.PVC:
+    if question.resource is names.PVC:
         return Cause(
             Reason.VOLUME_PENDING,
             f"the volume {question.name} cannot be made: {said}",

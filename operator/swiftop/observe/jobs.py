@@ -11,6 +11,7 @@ from swiftop.model.facts import JobFacts
 def job_facts(job: dict[str, Any]) -> JobFacts:
     """Facts of one Job."""
     meta, status = job["metadata"], job.get("status") or {}
+    annotations = meta.get("annotations") or {}
     held = {c["type"]: c for c in status.get("conditions") or () if c.get("status") == "True"}
     failure, success = held.get("Failed"), held.get("Complete")
     return JobFacts(
@@ -19,6 +20,10 @@ def job_facts(job: dict[str, Any]) -> JobFacts:
         owner_uid=owner_uid(job),
         attempt=attempt_of(meta),
         created=meta.get("creationTimestamp", ""),
+        digest=annotations.get(names.ANNOTATION_DIGEST, ""),
+        generation=_number(annotations.get(names.ANNOTATION_GENERATION, "")),
+        retries=_number(annotations.get(names.ANNOTATION_RETRIES, "")),
+        gpu_seconds=_number(annotations.get(names.ANNOTATION_GPU_SECONDS, "")),
         started=bool(status.get("startTime")),
         active=status.get("active") or 0,
         deleting=bool(meta.get("deletionTimestamp")),
@@ -38,5 +43,8 @@ def owner_uid(obj: dict[str, Any]) -> str:
 
 def attempt_of(meta: dict[str, Any]) -> int:
     """Number of the attempt in the labels of a Job or Pod, 0 when there is none."""
-    text = (meta.get("labels") or {}).get(names.LABEL_ATTEMPT, "")
-    return int(text) if text.isdecimal() else 0
+    return _number((meta.get("labels") or {}).get(names.LABEL_ATTEMPT, ""))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0

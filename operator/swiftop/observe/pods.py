@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from swiftop import names
-from swiftop.model.facts import Cause, End, PodFacts
-from swiftop.observe.report import outcome_of
+from swiftop.model.facts import Cause, Ended, PodFacts
+from swiftop.observe.report import outcome_of, tail
+from swiftop.runner.protocol import Member
 from swiftop.reasons import Reason
 
 _INDEX = "batch.kubernetes.io/job-completion-index"
@@ -27,33 +29,33 @@ _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: )?')
 _PULL_PREFIX = re.compile(r"^(ErrImagePull|ImagePullBackOff): ")
 
 
-def pod_facts(pod: dict[str, Any], *, gpu_resource: str) -> PodFacts:
-    """Facts of one pod."""
-    meta, status = pod["metadata"], pod.get("status") or {}
+def pod_facts(pod: dict[str, Any], *, gpu_resource: str, members: tuple[Member, ...]) -> PodFacts:
+    """Facts of one pod; ``members`` are those of the report in its termination message."""
+    meta, status, spec = pod["metadata"], pod.get("status") or {}, pod.get("spec") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     scheduling = conditions.get("PodScheduled", {})
     disruption = conditions.get("DisruptionTarget", {})
     disrupted = disruption.get("status") == "True"
     state = _container_state(status)
-    scheduled = scheduling.get("status") == "True" or bool((pod.get("spec") or {}).get("nodeName"))
+    scheduled = scheduling.get("status") == "True" or bool(spec.get("nodeName"))
     return PodFacts(
         name=meta["name"],
         uid=meta.get("uid", ""),
         index=_index(meta),
         created=meta.get("creationTimestamp", ""),
         phase=status.get("phase", "Pending"),
-        ip=status.get("podIP", ""),
-        deleting=bool(meta.get("deletionTimestamp")),
+        deleting=meta.get("deletionTimestamp") or "",
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         disruption=disruption.get("reason", "") if disrupted else "",
         disruption_message=disruption.get("message", "") if disrupted else "",
         scheduled=scheduled,
         scheduled_at=scheduling.get("lastTransitionTime", "") if scheduled else "",
+        node=spec.get("nodeName") or "",
         unschedulable=None if scheduled else _unschedulable(scheduling, gpu_resource),
-        waiting=_waiting(state.get("waiting")),
+        waiting=_waiting(state.get("waiting")) or _init_waiting(status),
         running_since=(state.get("running") or {}).get("startedAt") or "",
-        end=_end(state.get("terminated")),
+        ended=_ended(state.get("terminated"), members),
     )
 
 
@@ -68,17 +70,39 @@ def _container_state(status: dict[str, Any]) -> dict[str, Any]:
     return (found.get("state") or {}) if found else {}
 
 
-def _end(terminated: dict[str, Any] | None) -> End | None:
+def _ended(terminated: dict[str, Any] | None, members: tuple[Member, ...]) -> Ended | None:
     if terminated is None:
         return None
     message = terminated.get("message") or ""
-    return End(
+    return Ended(
         exit_code=terminated.get("exitCode", 0),
         reason=terminated.get("reason") or "",
         message=message,
+        started=terminated.get("startedAt") or "",
         finished=terminated.get("finishedAt") or "",
-        outcome=outcome_of(message),
+        outcome=outcome_of(message, members),
     )
+
+
+def _init_waiting(status: dict[str, Any]) -> Cause | None:
+    """What the first init container that is not done waits for, or that it works: they run one after the other."""
+    for container in status.get("initContainerStatuses") or ():
+        name, state = container.get("name", ""), container.get("state") or {}
+        terminated, waiting = state.get("terminated"), state.get("waiting")
+        if container.get("ready") or container.get("started") or (terminated and terminated.get("exitCode") == 0):
+            continue  # done, or a sidecar that has started
+        if waiting is not None:
+            cause = _waiting(waiting)
+            return None if cause is None else replace(cause, message=f"init container {name}: {cause.message}")
+        if terminated is not None:
+            return Cause(
+                Reason.INIT_CONTAINER_FAILED,
+                f"init container {name} failed with exit code {terminated.get('exitCode')}: "
+                f"{tail(terminated.get('message') or '', 512) or 'it left no message'}",
+                f"look at its log: kubectl logs POD -c {name}",
+            )
+        return Cause(Reason.INIT_CONTAINER_RUNNING, f"init container {name} runs")
+    return None
 
 
 def _unschedulable(condition: dict[str, Any], gpu_resource: str) -> Cause | None:
@@ -152,5 +176,5 @@ def claim_missing(name: str) -> Cause:
     return Cause(
         Reason.CLAIM_MISSING,
         f"PersistentVolumeClaim {name} does not exist",
-        "make it in this namespace, or mend its name; the run goes on by itself",
+        "create it in this namespace, or fix its name in the spec; the run goes on by itself",
     )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from swiftop.api.parse import parse
 from swiftop.api.v1alpha1.rules import VALIDATIONS, Rule
+from swiftop.names import MAX_NAME, Resource
 
 
 class Model(BaseModel):
@@ -40,11 +45,8 @@ class ObjectMeta(Reported):
     namespace: str = "default"
     uid: str = ""
     generation: int = 0
-    resource_version: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
 
 
 class Condition(Reported):
@@ -60,3 +62,69 @@ class Condition(Reported):
         description="When the status last changed.",
         json_schema_extra={"format": "date-time"},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of ``kubectl get``; ``wide`` ones are shown with ``-o wide`` only."""
+
+    name: str
+    type: str
+    path: str
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """What a CustomResourceDefinition says besides the schema."""
+
+    resource: Resource
+    short: str
+    columns: tuple[Column, ...]
+    conditions: tuple[str, ...]  # types that the kind has besides the common ones, in printed order
+    changeable: tuple[str, ...] | None = None
+    """Members of the spec that may still change once ``status.startTime`` is set; None: all of them."""
+
+
+class CustomResource(Reported):
+    """Base of the kinds. The subclass has ``api_version``, ``kind``, ``spec`` and ``status``."""
+
+    DEFINITION: ClassVar[Definition]
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+
+    @classmethod
+    def from_object(cls, obj: Mapping[str, Any]) -> Self:
+        """Parse an object of the API server or of a file; raises ``Invalid`` with paths in the user's spelling.
+
+        The status is left out: it is the operator's own, and another version may have written it.
+        """
+        return parse(cls, {**obj, "status": None})
+
+
+_NAME = rf"^[a-z]([-a-z0-9]{{0,{MAX_NAME - 2}}}[a-z0-9])?$"
+_NAME_TEXT = f"a DNS label of at most {MAX_NAME} characters that starts with a letter"
+_BETTER_NAME = "(self.metadata.name.matches('^[a-z]') ? self.metadata.name : 'x-' + self.metadata.name)"
+
+
+def better_name(name: str) -> str:
+    """Nearest name that is allowed: ``qwen2.5-7b`` becomes ``qwen2-5-7b``."""
+    label = re.sub(r"[^-a-z0-9]", "-", name.lower())
+    label = label if re.match("[a-z]", label) else f"x-{label}"
+    return label[:MAX_NAME].rstrip("-")
+
+
+NAME_RULE = Rule(
+    cel=f"self.metadata.name.matches('{_NAME}')",
+    message=f"metadata.name must be {_NAME_TEXT}: use letters, digits and '-'",
+    message_cel=f"'metadata.name must be {_NAME_TEXT}: use ' + (size(self.metadata.name) > {MAX_NAME} ? "
+    f"'a shorter one' : {_BETTER_NAME}.replace('.', '-'))",
+    holds=lambda obj: bool(re.fullmatch(_NAME, obj.metadata.name)),
+    describe=lambda obj: (
+        f"metadata.name must be {_NAME_TEXT}: use "
+        + ("a shorter one" if len(obj.metadata.name) > MAX_NAME else better_name(obj.metadata.name))
+    ),
+    field="metadata.name",
+)
+"""Names of children are made of the object's own, and Indexed Jobs and Services cannot carry a dot."""

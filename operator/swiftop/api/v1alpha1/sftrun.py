@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from swiftop.api.parse import parse
-from swiftop.api.v1alpha1.base import Model, ObjectMeta, Reported
+from swiftop.api.v1alpha1.base import NAME_RULE, Column, CustomResource, Definition, Model
 from swiftop.api.v1alpha1.hub import DatasetSource, ModelSource
 from swiftop.api.v1alpha1.refs import ClaimFile, ConfigMapKey
 from swiftop.api.v1alpha1.rules import Rule, one_of
@@ -18,42 +15,8 @@ from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
 from swiftop.api.v1alpha1.tracking import Tracking
 from swiftop.api.v1alpha1.training import FLASH_ATTENTION, Checkpoints, ExtraArg, Training, Tuner
 from swiftop.api.v1alpha1.workload import BatchSpec, Output
-from swiftop.names import MAX_RUN_NAME
-
-FIXED_FIELDS = (
-    "model",
-    "datasets",
-    "validation",
-    "files",
-    "tuner",
-    "training",
-    "checkpoints",
-    "output",
-    "cache",
-    "tracking",
-    "credentials",
-    "resources",
-    "placement",
-    "runtime",
-    "extraArgs",
-)
-"""Members of the spec that are fixed once ``status.startTime`` is set; all others may change at any time."""
-
-_NAME = rf"^[a-z]([-a-z0-9]{{0,{MAX_RUN_NAME - 2}}}[a-z0-9])?$"
-_NAME_TEXT = f"a DNS label of at most {MAX_RUN_NAME} characters that starts with a letter"
-
-
-def better_name(name: str) -> str:
-    """Nearest name that is allowed: ``qwen2.5-7b`` becomes ``qwen2-5-7b``."""
-    label = re.sub(r"[^-a-z0-9]", "-", name.lower())
-    label = label if re.match("[a-z]", label) else f"run-{label}"
-    return label[:MAX_RUN_NAME].rstrip("-")
-
-
-_BETTER_NAME_CEL = (
-    "(self.metadata.name.matches('^[a-z]') ? self.metadata.name : 'run-' + self.metadata.name).replace('.', '-')"
-)
-
+from swiftop.names import SFTRUN
+from swiftop.reasons import ConditionType
 
 class Validation(Model):
     """What the model is evaluated on while it trains."""
@@ -219,33 +182,37 @@ class SFTRunSpec(BatchSpec):
     )
 
 
-class SFTRun(Reported):
+_DISPLAY = ".status.display"
+
+
+class SFTRun(CustomResource):
     """One supervised fine-tuning run of a language model with ms-swift, resumed after interruptions until it ends."""
 
-    RULES: ClassVar = (
-        Rule(
-            cel=f"self.metadata.name.matches('{_NAME}')",
-            message=f"metadata.name must be {_NAME_TEXT}: use letters, digits and '-'",
-            message_cel=f"'metadata.name must be {_NAME_TEXT}: use ' + (size(self.metadata.name) > {MAX_RUN_NAME} ? "
-            f"'a shorter one' : {_BETTER_NAME_CEL})",
-            holds=lambda run: bool(re.fullmatch(_NAME, run.metadata.name)),
-            describe=lambda run: (
-                f"metadata.name must be {_NAME_TEXT}: use "
-                + ("a shorter one" if len(run.metadata.name) > MAX_RUN_NAME else better_name(run.metadata.name))
-            ),
-            field="metadata.name",
+    DEFINITION: ClassVar = Definition(
+        resource=SFTRUN,
+        short="sft",
+        columns=(
+            Column("Status", "string", ".status.state"),
+            Column("Progress", "string", f"{_DISPLAY}.progress"),
+            Column("ETA", "string", f"{_DISPLAY}.eta"),
+            Column("Loss", "string", f"{_DISPLAY}.loss"),
+            Column("GPUs", "string", f"{_DISPLAY}.gpus"),
+            Column("Age", "date", ".metadata.creationTimestamp"),
+            Column("Reason", "string", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
+            Column("Model", "string", f"{_DISPLAY}.model", wide=True),
+            Column("Dataset", "string", f"{_DISPLAY}.dataset", wide=True),
+            Column("Checkpoint", "integer", ".status.checkpoint.step", wide=True),
+            Column("Tracker", "string", ".status.tracking.url", wide=True),
+            Column("Attempts", "integer", ".status.attempts", wide=True),
         ),
+        conditions=(ConditionType.CHECKPOINT_AVAILABLE, ConditionType.PROGRESS_AVAILABLE),
+        changeable=("suspend", "lifecycle"),
     )
+    RULES: ClassVar = (NAME_RULE,)
 
     api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
     kind: Literal["SFTRun"] = "SFTRun"
-    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     spec: SFTRunSpec = Field(description="What to train, on what, how, and where.")
-    status: Annotated[SFTRunStatus | None, BeforeValidator(SFTRunStatus.lenient)] = Field(
+    status: SFTRunStatus | None = Field(
         default=None, description="What happened so far. Written by the operator only."
     )
-
-    @classmethod
-    def from_object(cls, obj: Mapping[str, Any]) -> Self:
-        """Parse an object of the API server or of a file; raises ``Invalid`` with paths in the user's spelling."""
-        return parse(cls, obj)

@@ -1,15 +1,8 @@
-"""Status of an SFTRun: what happened, for people, ``kubectl wait`` and the operator's own memory.
-
-Read leniently: a status written by another version of the operator must never keep this one from working, so a part
-that does not parse is dropped and written anew.
-"""
+"""Status of an SFTRun: what happened, for people and for ``kubectl wait``. Here it is for the schema alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic.config import JsonDict
 
 from swiftop.api.v1alpha1.base import Condition, Reported
@@ -58,6 +51,24 @@ class TrackingStatus(Reported):
     url: str | None = Field(default=None, description="Page of the run on SwanLab.")
 
 
+class Interruption(Reported):
+    """One execution that was taken away: evicted, preempted, or lost with its node."""
+
+    time: str = Field(default="", description="When it ended.", json_schema_extra=_TIME)
+    cause: str = Field(default="", description="Why, as one CamelCase word.")
+    pod: str = Field(default="", description="UID of its pod; with several nodes that of the Job.")
+    step: int | None = Field(default=None, description="Optimizer step that it had reached.")
+    checkpoint_step: int | None = Field(default=None, description="Step of the newest checkpoint that was kept.")
+    lost_steps: int | None = Field(default=None, description="Steps that had to be done again.")
+
+
+class OutputStatus(Reported):
+    """Where the result lies."""
+
+    claim_name: str = Field(default="", description="PersistentVolumeClaim with the checkpoints.")
+    path: str = Field(default="", description="Folder of this run on it.")
+
+
 class Failure(Reported):
     """Why the run (or its last attempt) failed, and what to do."""
 
@@ -102,10 +113,25 @@ class SFTRunStatus(Reported):
     progress: Progress | None = Field(default=None, description="How far the training is.")
     checkpoint: Checkpoint | None = Field(default=None, description="The newest complete checkpoint.")
     best_checkpoint: BestCheckpoint | None = Field(default=None, description="The checkpoint with the best evaluation.")
+    output: OutputStatus | None = Field(
+        default=None, description="Where the checkpoints lie; absent for an ephemeral output."
+    )
     attempts: int = Field(default=0, description="Attempts (Jobs) started so far.")
+    retries: int | None = Field(
+        default=None, description="Failures so far that were answered by a new attempt; see spec.lifecycle.maxRetries."
+    )
+    next_attempt: int | None = Field(
+        default=None, description="Attempt that follows once the pods of the last one are gone."
+    )
+    interruptions: tuple[Interruption, ...] = Field(
+        default=(),
+        description="The last ten executions that were taken away.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
     start_time: str | None = Field(
         default=None,
-        description="When the first attempt was started. From then on only lifecycle may change in the spec.",
+        description="When the first container started. Until then the whole spec may change, and a Job that waits is "
+        "replaced; from then on only suspend and lifecycle may.",
         json_schema_extra=_TIME,
     )
     completion_time: str | None = Field(
@@ -116,30 +142,3 @@ class SFTRunStatus(Reported):
     failure: Failure | None = Field(default=None, description="Why the run failed, and what to do.")
     resolved: Resolved | None = Field(default=None, description="What the run was started with.")
     display: Display | None = Field(default=None, description="Ready-made texts for kubectl get. Not an API.")
-
-    def condition(self, type_: str) -> Condition | None:
-        """Condition of a type, if it is there."""
-        return next((c for c in self.conditions if c.type == type_), None)
-
-    @staticmethod
-    def lenient(value: object) -> object:
-        """Whatever of a status parses: parts that do not are left out."""
-        if not isinstance(value, Mapping):
-            return value if isinstance(value, SFTRunStatus) else None
-        data: dict[str, Any] = dict(value)
-        while True:
-            try:
-                return SFTRunStatus.model_validate(data)
-            except ValidationError as error:
-                data = _without(data, [bad["loc"] for bad in error.errors(include_url=False, include_context=False)])
-
-
-def _without(data: dict[str, Any], wrong: list[tuple[int | str, ...]]) -> dict[str, Any]:
-    """``data`` less the list items and the other top-level members in which an error lies; always smaller."""
-    items = {(loc[0], loc[1]) for loc in wrong if len(loc) > 1 and isinstance(loc[1], int)}
-    members = {loc[0] for loc in wrong if loc[:2] not in items}
-    return {
-        key: [item for i, item in enumerate(value) if (key, i) not in items] if isinstance(value, list) else value
-        for key, value in data.items()
-        if key not in members
-    }

@@ -1,0 +1,130 @@
+"""How often an object was interrupted, and whether it gets anywhere between.
+
+Each execution that is taken away (eviction, preemption, node loss, deleted pod) is one interruption. It is learned from
+its pod, or, when the pod has vanished with its termination message, from the next execution, which reads the record on
+the volume. What the spec's own ``suspend`` stops is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from swiftop.batch.ending import in_order, is_interruption, pod_cause
+from swiftop.batch.observe import Observed
+from swiftop.model.facts import Cause, PodFacts, Report
+from swiftop.model.times import seconds_of, text_of
+from swiftop.runner import causes
+from swiftop.runner.protocol import Previous
+
+REMEMBERED = 10
+FRUITLESS = 3
+"""Interruptions in a row without a new kept step that end the object: an eviction must not repeat for ever."""
+
+# Members of a report. A program without steps reports neither: each of its interruptions is without headway.
+_STEP, _KEPT = "step", "checkpointStep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interruption:
+    """One execution that was taken away."""
+
+    time: str
+    cause: str
+    pod: str  # UID: by it an interruption is counted once
+    step: int | None = None  # reached
+    kept: int | None = None  # of the newest complete checkpoint then
+
+    def to_status(self) -> dict[str, Any]:
+        """Item of ``status.interruptions``."""
+        lost = None if self.step is None else max(self.step - (self.kept or 0), 0)
+        found = {
+            "time": self.time,
+            "cause": self.cause,
+            "pod": self.pod,
+            "step": self.step,
+            "checkpointStep": self.kept,
+            "lostSteps": lost,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def recorded(items: Iterable[Mapping[str, Any]]) -> tuple[Interruption, ...]:
+    """Those of a status."""
+    return tuple(
+        Interruption(
+            time=item.get("time", ""),
+            cause=item.get("cause", ""),
+            pod=item.get("pod", ""),
+            step=item.get("step"),
+            kept=item.get("checkpointStep"),
+        )
+        for item in items
+    )
+
+
+def updated(
+    known: Sequence[Interruption], observed: Observed, *, kept: int | None, stopped: str
+) -> tuple[Interruption, ...]:
+    """``known`` and those that are new. ``kept`` is the newest checkpoint of the status, ``stopped`` when the object was
+    last suspended: what ended before was stopped by its own wish."""
+    found = [*_reported(observed.previous, stopped), *_seen(observed, kept)]
+    pods = {interruption.pod for interruption in known}
+    new = [interruption for interruption in found if interruption.pod not in pods]
+    return (*known, *sorted(new, key=lambda one: one.time))[-REMEMBERED:]
+
+
+def fruitless(interruptions: Sequence[Interruption]) -> int:
+    """How many of the last ones came without a new kept step since the one before."""
+    count = 0
+    before = [None, *(one.kept for one in interruptions)]
+    for one, earlier in reversed(list(zip(interruptions, before, strict=False))):
+        if (one.kept or 0) > (earlier or 0):
+            break
+        count += 1
+    return count
+
+
+def _seen(observed: Observed, kept: int | None) -> list[Interruption]:
+    """Of several ranks one is interrupted and takes the others along: one interruption by attempt."""
+    job = observed.job
+    if job is None or job.deleting:
+        return []
+    taken = [(pod, cause) for pod in in_order(observed.pods) if (cause := pod_cause(pod)) and is_interruption(cause)]
+    ranks = {pod.index for pod in observed.pods}
+    if len(ranks) > 1:
+        return [_of_pod(taken[0][0], taken[0][1], kept, key=job.uid)] if taken and job.failed else []
+    return [_of_pod(pod, cause, kept, key=pod.uid) for pod, cause in taken]
+
+
+def _of_pod(pod: PodFacts, cause: Cause, kept: int | None, *, key: str) -> Interruption:
+    outcome = pod.ended.outcome if pod.ended else None
+    report: Report = outcome.report if outcome else {}
+    return Interruption(
+        time=pod.finished or pod.deleting or pod.created,
+        cause=str(cause.reason),
+        pod=key,
+        step=_whole(report.get(_STEP)),
+        kept=_whole(report.get(_KEPT, kept)),
+    )
+
+
+def _reported(previous: Previous | None, stopped: str) -> list[Interruption]:
+    if previous is None or previous.reason not in (causes.INTERRUPTED.reason, causes.LOST.reason):
+        return []
+    if previous.time <= seconds_of(stopped):
+        return []
+    return [
+        Interruption(
+            time=text_of(previous.time),
+            cause=previous.reason,
+            pod=previous.pod,
+            step=previous.step,
+            kept=previous.kept_step,
+        )
+    ]
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None

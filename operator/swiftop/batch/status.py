@@ -1,0 +1,170 @@
+"""The members of a status that all kinds have that end; a kind adds its own.
+
+Of the last status only facts are read that cannot be derived again. Everything else is made anew each time; equal
+content means no write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from swiftop.batch.conditions import COMMON, aspects_of
+from swiftop.batch.decide import Recorded
+from swiftop.batch.interruptions import recorded as recorded_interruptions
+from swiftop.batch.interruptions import updated
+from swiftop.batch.observe import Observed
+from swiftop.model.conditions import Aspects, by_type, written
+from swiftop.model.facts import Cause, JobFacts, PodFacts
+from swiftop.model.kind import Frame, Pinned, Status
+from swiftop.model.times import seconds_of, text_of
+from swiftop.model.verdict import Blocked, Failed, Finished, Phase, Suspended, Waiting
+from swiftop.observe.report import tail
+from swiftop.reasons import ConditionType, State
+
+OVERTAKEN = (
+    "the spec was edited in the moment of the start, and the work goes on as it was before: status.resolved.command "
+    "has its flags; apply an object with a new name for the edit"
+)
+
+
+def recorded(obj: Mapping[str, Any], observed: Observed) -> Recorded:
+    """Of the last status what cannot be derived again, brought up to date with what is observed."""
+    status = obj.get("status") or {}
+    suspended = by_type(status).get(ConditionType.SUSPENDED, {})
+    created = obj["metadata"].get("creationTimestamp", "")
+    job = observed.job
+    return Recorded(
+        attempts=max(job.attempt if job else 0, status.get("attempts") or 0),
+        retries=max(job.retries if job else 0, status.get("retries") or 0),
+        started=status.get("startTime") or "",
+        following=status.get("nextAttempt") or 0,
+        waiting_since=max(created, suspended.get("lastTransitionTime", "")),
+        gpu_seconds=status.get("gpuSeconds") or 0,
+        interruptions=_interruptions(status, observed, suspended.get("lastTransitionTime", "")),
+    )
+
+
+def _interruptions(status: Mapping[str, Any], observed: Observed, stopped: str) -> Any:
+    known = recorded_interruptions(status.get("interruptions") or ())
+    kept = (status.get("checkpoint") or {}).get("step")
+    return updated(known, observed, kept=kept, stopped=stopped)
+
+
+def status_of(
+    frame: Frame[Any, Observed],
+    *,
+    types: Sequence[str],
+    aspects: Aspects,
+    reported: bool,
+    warning: str,
+    gpus: int | None,
+) -> Status:
+    """Common members; ``aspects`` are those of the kind's own conditions ``types``, ``reported`` whether there was
+    ever a report of the work, ``gpus`` how many each pod holds (None: not known any more)."""
+    previous, observed, outlook = frame.previous, frame.observed, frame.outlook
+    known = recorded(frame.obj, observed)
+    before, job = by_type(previous), observed.job
+    warnings = [text for text in (OVERTAKEN if _overtaken(frame) else "", warning) if text]
+    common = aspects_of(outlook, observed=observed, before=before, warning="; ".join(warnings))
+    generation, over = frame.obj["metadata"]["generation"], isinstance(outlook, Finished | Failed)
+    return {
+        "conditions": written(
+            {**common, **aspects},
+            (*COMMON, *types),
+            before=before,
+            generation=generation,
+            now=text_of(frame.now),
+        ),
+        "state": str(_state(frame, reported)),
+        "observedGeneration": generation,
+        "attempts": known.attempts,
+        "retries": max(known.retries, frame.following.retries if frame.following else 0) or None,
+        "nextAttempt": _following(frame, job, known),
+        "interruptions": [one.to_status() for one in known.interruptions] or None,
+        "startTime": known.started or observed.started or None,
+        "completionTime": previous.get("completionTime") or _completed(job, frame.now) if over else None,
+        "gpuSeconds": _gpu_seconds(gpus, observed, previous, now=frame.now),
+        "failure": _failure(outlook),
+        "resolved": previous.get("resolved") or _resolved(frame.pinned),
+    }
+
+
+def present(status: Mapping[str, Any]) -> Status:
+    """``status`` without what is not there: absent members are left out, not null."""
+    return {name: value for name, value in status.items() if value not in (None, {})}
+
+
+def _following(frame: Frame[Any, Observed], job: JobFacts | None, known: Recorded) -> int | None:
+    """Kept until the Job that is to go is gone and its successor there."""
+    if frame.following is not None:
+        return frame.following.attempt
+    going = job is None or job.deleting
+    return known.following if going and known.following and isinstance(frame.outlook, Waiting | Suspended) else None
+
+
+def _overtaken(frame: Frame[Any, Observed]) -> bool:
+    """An edit that came between the creation of the Job and the first report of its start."""
+    known = by_type(frame.previous).get(ConditionType.VALIDATED, {}).get("message", "")
+    job, first = frame.observed.job, not frame.previous.get("startTime") and frame.observed.started
+    if first and job is not None and frame.digest:
+        return bool(job.digest) and job.digest != frame.digest
+    return OVERTAKEN in known
+
+
+def _gpu_seconds(gpus: int | None, observed: Observed, previous: Mapping[str, Any], *, now: float) -> int | None:
+    """GPUs times the seconds that pods held them; never less than once said, since pods are deleted."""
+    known: int = previous.get("gpuSeconds") or 0
+    if not gpus:
+        return known or None
+    before = observed.job.gpu_seconds if observed.job else 0
+    return max(known, before + int(sum(_held(pod, now) for pod in observed.pods) * gpus)) or None
+
+
+def _held(pod: PodFacts, now: float) -> float:
+    if not pod.scheduled_at or (pod.over and not pod.finished):
+        return 0.0
+    return max(0.0, (seconds_of(pod.finished) if pod.finished else now) - seconds_of(pod.scheduled_at))
+
+
+def _completed(job: JobFacts | None, now: float) -> str:
+    return (job.finished if job else "") or text_of(now)
+
+
+def _failure(outlook: object) -> Status | None:
+    match outlook:
+        case Failed(cause) | Waiting(failed=Cause() as cause):
+            found = {
+                "reason": str(cause.reason),
+                "message": cause.message,
+                "suggestion": cause.suggestion,
+                "log": tail(cause.log),
+            }
+            return {name: value for name, value in found.items() if value}
+    return None
+
+
+def _resolved(pinned: Pinned | None) -> Status | None:
+    if pinned is None:
+        return None
+    return {"image": pinned.image, "swiftVersion": pinned.swift_version, "command": pinned.command}
+
+
+def _state(frame: Frame[Any, Observed], reported: bool) -> State:
+    outlook, reachable = frame.outlook, frame.observed.reachable
+    match outlook:
+        case Finished():
+            return State.SUCCEEDED
+        case Failed():
+            return State.FAILED
+        case Suspended():
+            return State.SUSPENDED
+        case Blocked():
+            return State.PENDING
+        case Waiting(phase=Phase.RUNNING):
+            # Who cannot be heard is taken to work.
+            return State.RUNNING if reported or not reachable else State.PREPARING
+        case Waiting(resuming=resuming, phase=phase):
+            if resuming or reported:  # the pod that got so far may be gone
+                return State.RESUMING
+            return State.PENDING if phase is Phase.PENDING else State.PREPARING

@@ -1,0 +1,199 @@
+"""What the engine asks of a kind of resource, and the values that pass between them. All of it is pure.
+
+``R`` is the parsed resource, ``O`` what was observed of its children, ``D`` the platform's defaults. The engine treats
+all three as opaque.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from swiftop.model.verdict import Create, Outlook, Verdict
+from swiftop.names import Resource
+
+Object = dict[str, Any]
+"""An object of the Kubernetes API, as JSON has it. Who reads one never changes it."""
+
+Status = dict[str, Any]
+
+R = TypeVar("R")
+O = TypeVar("O")
+D = TypeVar("D")
+
+
+class Key(NamedTuple):
+    """One object that swiftop works on: what the queue carries, and what a child's labels name."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Another object that one refers to."""
+
+    resource: Resource
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A live read, where the silence of the store would decide something.
+
+    ``object``: the one of that name. ``children``: all objects of the resource that carry the UID of their owner in a
+    label. ``warnings``: Kubernetes Events of type Warning about the object with that UID.
+    """
+
+    what: Literal["object", "children", "warnings"]
+    resource: Resource
+    name: str = ""
+    uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a pod last said. ``report`` is None when it was never heard; ``reachable`` is False when it cannot be."""
+
+    report: Mapping[str, Any] | None
+    reachable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """Raw material of an observation: what the store has, and the answers to what was asked."""
+
+    obj: Object
+    now: float
+    children: Mapping[Resource, Sequence[Object]]
+    readings: Mapping[str, Reading] = field(default_factory=dict)  # by the UID of the pod
+    answers: Mapping[Ask, Sequence[Object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(Generic[R, O]):
+    """All that a verdict depends on. ``resource`` is None when it cannot be read: ``unreadable`` says why."""
+
+    obj: Object
+    resource: R | None
+    unreadable: Outlook | None
+    observed: O
+    references: Mapping[Reference, Object | None]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """What an attempt was really made with, read back from its Job; later attempts are made with the same."""
+
+    image: str
+    swift_version: str
+    command: str
+    generation: int = 0  # of the spec; 0 when it is not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World(Generic[D]):
+    """What besides the resource goes into its children."""
+
+    defaults: D
+    runner_config_map: str
+    references: Mapping[Reference, Object | None] = field(default_factory=dict)
+    pinned: Pinned | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame(Generic[R, O]):
+    """What a new status is made of."""
+
+    obj: Object
+    resource: R | None
+    outlook: Outlook
+    following: Create | None = None  # the attempt that was decided, though not to be created yet
+    observed: O
+    pinned: Pinned | None = None
+    digest: str = ""  # of the spec with the defaults as they are now; empty when it was not needed
+    now: float
+
+    @property
+    def previous(self) -> Mapping[str, Any]:
+        """The last status."""
+        known: Mapping[str, Any] = self.obj.get("status") or {}
+        return known
+
+
+class Prepared(Protocol):
+    """A resource merged with the defaults, checked and rendered: once per attempt."""
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides what the children are; the same as long as none of it changes."""
+        ...
+
+
+class Kind(Protocol):
+    """One kind of resource. ``swiftop.kinds.registry`` lists them all."""
+
+    @property
+    def resource(self) -> Resource: ...
+
+    @property
+    def children(self) -> tuple[Resource, ...]:
+        """Child resources that are watched, by label."""
+        ...
+
+    @property
+    def volatile(self) -> frozenset[str]:
+        """Members of the status whose changes are written from time to time only."""
+        ...
+
+    def parse(self, obj: Object) -> Any:
+        """The resource; raises ``Invalid``."""
+        ...
+
+    def references(self, resource: Any) -> tuple[Reference, ...]:
+        """Other objects that it refers to: their change is a reason to look at this one."""
+        ...
+
+    def observe(self, seen: Seen) -> Any:
+        """Facts of its children."""
+        ...
+
+    def asks(self, observed: Any, seen: Seen) -> tuple[Ask, ...]:
+        """Live reads that are still needed; answered, it is observed again."""
+        ...
+
+    def decide(self, facts: Facts[Any, Any]) -> Verdict:
+        """What to do and what to say."""
+        ...
+
+    def prepare(self, resource: Any, world: World[Any]) -> Prepared:
+        """Merge, check and render; raises ``Invalid``."""
+        ...
+
+    def build(self, prepared: Any, create: Create) -> list[Object]:
+        """Children in the order in which they are made, the Job last."""
+        ...
+
+    def digest(self, resource: Any, world: World[Any]) -> str:
+        """``prepare(...).digest``, at a fraction of the cost."""
+        ...
+
+    def pinned(self, job: Object) -> Pinned | None:
+        """What a Job was made with; None for one whose template is not at hand."""
+        ...
+
+    def project(self, frame: Frame[Any, Any]) -> Status:
+        """The whole new status."""
+        ...
+
+    def over(self, status: Mapping[str, Any]) -> bool:
+        """Whether it has ended for good."""
+        ...
+
+    def reports(self, pod: Object) -> bool:
+        """Whether a pod of this kind is asked how far it is."""
+        ...
