@@ -8,8 +8,9 @@ from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.build.meta import child_labels
 from swiftop.build.patch import strategic_merge
-from swiftop.build.plan import VARIABLE, encoded, plan, with_secrets
+from swiftop.build.plan import encoded, plan, with_secrets
 from swiftop.build.volumes import pod_volumes
+from swiftop.runner.protocol import PLAN_VARIABLE, POD_NAME, POD_UID
 from swiftop.swift import paths, secrets
 from swiftop.swift.paths import RunIdentity
 from swiftop.swift.render import Rendered, render
@@ -23,6 +24,7 @@ _ENV = {
     "COLUMNS": "300",  # rich cuts lines at 80 columns without a terminal, SwanLab's link among them
     "PYTHONUNBUFFERED": "1",
 }
+_POD = {POD_UID: "metadata.uid", POD_NAME: "metadata.name"}  # which execution it is, for the runner's record
 # After SIGTERM ms-swift ends its step and saves. An adapter is written in seconds, all weights of a large model with
 # their optimizer state in minutes; a pod that is done earlier ends earlier.
 _GRACE_SECONDS_ADAPTER = 120
@@ -52,7 +54,7 @@ def pod_template(run: SFTRun, spec: SFTRunSpec, *, attempt: int, runner_config_m
     trainer = next(c for c in merged["spec"]["containers"] if c["name"] == names.CONTAINER)
     content = plan(run, spec, attempt=attempt, command=rendered.command)
     # First, where a reader of the pod finds it.
-    trainer["env"] = [{"name": VARIABLE, "value": encoded(with_secrets(content, trainer["env"]))}, *trainer["env"]]
+    trainer["env"] = [{"name": PLAN_VARIABLE, "value": encoded(with_secrets(content, trainer["env"]))}, *trainer["env"]]
     return merged
 
 
@@ -129,6 +131,7 @@ def _env(spec: SFTRunSpec, rendered: Rendered) -> list[Object]:
     """Later names win over earlier ones, and the user's over ours. Secrets only by reference."""
     plain = {**_ENV, **dict(rendered.env), **{item.name: item.value for item in spec.runtime.env}}
     return [
+        *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in _POD.items()),
         *({"name": name, "value": value} for name, value in plain.items()),
         *(_secret(secret) for secret in secrets.required(spec)),
     ]

@@ -12,9 +12,10 @@ from swiftop.api.v1alpha1.data import OutputVolume
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.build.defaults import Defaults, image_missing, merged
 from swiftop.build.meta import child_labels, owner, run_labels
-from swiftop.build.plan import VARIABLE, decoded
+from swiftop.build.plan import decoded
 from swiftop.build.pods import pod_template
 from swiftop.errors import Invalid
+from swiftop.runner.protocol import PLAN_VARIABLE
 
 Object = dict[str, Any]
 
@@ -136,12 +137,12 @@ def resolved_of(job: Mapping[str, Any]) -> Resolved | None:
     trainer = next((c for c in containers if c["name"] == names.CONTAINER), None)
     if trainer is None:
         return None
-    value = next((env.get("value", "") for env in trainer.get("env", ()) if env["name"] == VARIABLE), "")
-    content = decoded(value)
+    value = next((env.get("value", "") for env in trainer.get("env", ()) if env["name"] == PLAN_VARIABLE), "")
+    plan = decoded(value)
     generation = (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_GENERATION, "")
     return Resolved(
         image=trainer.get("image", ""),
-        swift_version=str(content.get("swiftVersion", "")),
-        command=shlex.join(str(word) for word in content.get("command", ())),
+        swift_version=(plan.swift_version or "") if plan else "",
+        command=shlex.join(plan.command) if plan else "",
         generation=int(generation) if generation.isdecimal() else 0,
     )

@@ -7,21 +7,20 @@ cut, and what does not parse is as if it had not been said.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-LOG_BYTES = 2048  # of the log tail in the status
+from swiftop.runner.protocol import LOG_BYTES, OUTCOMES, TRAINING, Previous, attribute, read, read_previous
+
 _TEXT_CHARACTERS = 1024  # of a message or a suggestion
-_WORKSPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_LARGEST = 2**53  # beyond it a JSON number is no exact integer in most readers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """One report of the runner. None is what it does not know (yet)."""
 
+    updated: int | None = None
     phase: int = 0  # 0 preparing, 1 training, 2 evaluating, 3 saving, 4 finished
     step: int | None = None
     max_steps: int | None = None
@@ -47,36 +46,20 @@ PREPARING = 0
 class Outcome:
     """How an execution ended, in the runner's words."""
 
-    outcome: str  # finished, interrupted or failed
+    outcome: str  # one of OUTCOMES
     reason: str
     message: str = ""
     suggestion: str = ""
     log: str = ""
     progress: Progress | None = None
+    previous: Previous | None = None  # of the execution before
 
 
 def progress_of(report: object) -> Progress | None:
     """Progress in a report, or None when it is none."""
     if not isinstance(report, Mapping):
         return None
-    known = Progress(
-        phase=_whole(report, "phase") or PREPARING,
-        step=_whole(report, "step"),
-        max_steps=_whole(report, "maxSteps"),
-        epoch=_number(report, "epoch"),
-        loss=_number(report, "loss"),
-        eval_loss=_number(report, "evalLoss"),
-        learning_rate=_number(report, "learningRate"),
-        grad_norm=_number(report, "gradNorm"),
-        seconds_per_step=_number(report, "secondsPerStep"),
-        eta_seconds=_whole(report, "etaSeconds"),
-        memory_gib=_number(report, "memoryGiB"),
-        checkpoint_step=_whole(report, "checkpointStep"),
-        checkpoint_time=_whole(report, "checkpointTime"),
-        best_step=_whole(report, "bestStep"),
-        best_metric=_number(report, "bestMetric"),
-        tracker_workspace=name if _WORKSPACE.fullmatch(name := _text(report.get("trackerWorkspace"))) else "",
-    )
+    known = Progress(**{attribute(name): value for name, value in read(TRAINING, report).items()})  # type: ignore[arg-type]
     return None if known == Progress() and "phase" not in report else known
 
 
@@ -86,7 +69,7 @@ def outcome_of(message: str) -> Outcome | None:
         said: Any = json.loads(message)
     except (ValueError, RecursionError):  # the second by thousands of brackets
         return None
-    if not isinstance(said, dict) or said.get("outcome") not in ("finished", "interrupted", "failed"):
+    if not isinstance(said, dict) or said.get("outcome") not in OUTCOMES:
         return None
     return Outcome(
         outcome=said["outcome"],
@@ -95,6 +78,7 @@ def outcome_of(message: str) -> Outcome | None:
         suggestion=_text(said.get("suggestion")),
         log=tail(log if isinstance(log := said.get("log"), str) else ""),
         progress=progress_of(said.get("progress")),
+        previous=read_previous(said.get("progress")),
     )
 
 
@@ -102,18 +86,6 @@ def tail(text: str, size: int = LOG_BYTES) -> str:
     """Last ``size`` bytes of a text at most, cut between characters."""
     raw = text.encode("utf-8", "replace")
     return text if len(raw) <= size else raw[-size:].decode("utf-8", "ignore")
-
-
-def _number(report: Mapping[Any, Any], name: str) -> float | None:
-    value = report.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if abs(value) <= _LARGEST else None  # not for NaN either
-
-
-def _whole(report: Mapping[Any, Any], name: str) -> int | None:
-    value = _number(report, name)
-    return int(value) if value is not None and value >= 0 else None
 
 
 def _text(value: object) -> str:

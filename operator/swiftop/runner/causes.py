@@ -1,7 +1,7 @@
-"""Closed list of the ways a training ends: reason, exit code, the texts that tell it, and what to do about it.
+"""Closed list of the ways in which work ends: reason, exit code, the texts that tell it, and what to do about it.
 
 The operator imports this module for the same list, so a reason in a status is always one of these. The patterns are
-matched against the text of an exception (or of argparse's last word), never against the whole log: warnings mention
+matched against the text of an exception (or of argparse's last line), never against the whole log: warnings mention
 everything. The order of ``FAILURES`` is the order of matching, so the narrow ones stand first.
 """
 
@@ -28,13 +28,14 @@ _DATA_CODE = re.compile(r"(-packages|/ms-swift)/(swift/(llm/)?dataset|datasets)/
 
 
 @dataclass(frozen=True)
-class Cause:
-    """One way to end."""
+class EndClass:
+    """One class of ends."""
 
     reason: str
     exit_code: int
     suggestion: str = ""
     patterns: tuple[str, ...] = ()
+    transient: bool = False  # the same again may succeed: something outside of the run was at fault
     vague: bool = False  # a symptom that another process' real failure leaves behind; the real one wins over it
     in_data: tuple[str, ...] = ()  # patterns of what anybody may raise: they count in the code that reads datasets
 
@@ -45,12 +46,13 @@ class Cause:
         return any(re.search(pattern, shown, re.IGNORECASE | re.MULTILINE) for pattern in patterns)
 
 
-MAX_STEPS = Cause("MaxSteps", EXIT_FINISHED)
-MAX_EPOCHS = Cause("MaxEpochs", EXIT_FINISHED)
-EARLY_STOPPED = Cause("EarlyStopped", EXIT_FINISHED)
-INTERRUPTED = Cause("Interrupted", EXIT_INTERRUPTED)
+MAX_STEPS = EndClass("MaxSteps", EXIT_FINISHED)
+MAX_EPOCHS = EndClass("MaxEpochs", EXIT_FINISHED)
+EARLY_STOPPED = EndClass("EarlyStopped", EXIT_FINISHED)
+INTERRUPTED = EndClass("Interrupted", EXIT_INTERRUPTED)
+LOST = EndClass("Lost", EXIT_INTERRUPTED)  # ended without a message: killed together with its pod or node
 
-CUDA_OUT_OF_MEMORY = Cause(
+CUDA_OUT_OF_MEMORY = EndClass(
     "CUDAOutOfMemory",
     EXIT_CUDA_MEMORY,
     "Lower training.perDeviceBatchSize and raise training.gradientAccumulationSteps by as much, set "
@@ -65,7 +67,7 @@ CUDA_OUT_OF_MEMORY = Cause(
         r"HIP out of memory",
     ),
 )
-SHARED_MEMORY_EXHAUSTED = Cause(
+SHARED_MEMORY_EXHAUSTED = EndClass(
     "SharedMemoryExhausted",
     EXIT_HOST_MEMORY,
     "Raise resources.sharedMemory, or lower training.dataloaderWorkers.",
@@ -76,7 +78,7 @@ SHARED_MEMORY_EXHAUSTED = Cause(
         r"No space left on device.{0,80}/dev/shm",
     ),
 )
-HOST_OUT_OF_MEMORY = Cause(
+HOST_OUT_OF_MEMORY = EndClass(
     "HostOutOfMemory",
     EXIT_HOST_MEMORY,
     "Raise resources.memory, or lower training.dataloaderWorkers and training.datasetProcesses, or set "
@@ -91,7 +93,7 @@ HOST_OUT_OF_MEMORY = Cause(
         r"One of the subprocesses has abruptly died during map operation",
     ),
 )
-TRACKER_AUTH_FAILED = Cause(
+TRACKER_AUTH_FAILED = EndClass(
     "TrackerAuthFailed",
     EXIT_TRACKER,
     "Put a valid SWANLAB_API_KEY into the credentials Secret (see https://swanlab.cn/space/~/settings), and check "
@@ -103,14 +105,15 @@ TRACKER_AUTH_FAILED = Cause(
         r"interactive login",
     ),
 )
-TRACKER_UNREACHABLE = Cause(
+TRACKER_UNREACHABLE = EndClass(
     "TrackerUnreachable",
     EXIT_TRACKER,
     "Check tracking.swanlab.host, the namespace's NetworkPolicy and its proxy settings; or remove tracking.swanlab "
     "and train without it.",
     (r"swanlab[\w.]*\.\w*(Connection|Network|Timeout|Api)\w*Error",),
+    transient=True,
 )
-FLASH_ATTENTION_MISSING = Cause(
+FLASH_ATTENTION_MISSING = EndClass(
     "FlashAttentionMissing",
     EXIT_USER,
     "Use an image with flash-attn for its torch and CUDA, or set training.attention: sdpa and leave out "
@@ -123,7 +126,7 @@ FLASH_ATTENTION_MISSING = Cause(
         r"FlashAttention only supports? (?!fp16)",
     ),
 )
-DEEPSPEED_MISSING = Cause(
+DEEPSPEED_MISSING = EndClass(
     "DeepSpeedMissing",
     EXIT_USER,
     "Use an image that has the deepspeed package, or leave out training.deepspeed.",
@@ -134,7 +137,7 @@ DEEPSPEED_MISSING = Cause(
         r"requires DeepSpeed",
     ),
 )
-PACKAGE_MISSING = Cause(
+PACKAGE_MISSING = EndClass(
     "PackageMissing",
     EXIT_USER,
     "Use an image that has the package, or leave out the field that needs it (training.liger, tuner.quantization, a "
@@ -146,7 +149,7 @@ PACKAGE_MISSING = Cause(
         r"^ImportError: A valid \w+ version .{0,40}is not available",
     ),
 )
-PRECISION_UNSUPPORTED = Cause(
+PRECISION_UNSUPPORTED = EndClass(
     "PrecisionUnsupported",
     EXIT_USER,
     "Set training.precision: fp16 on a GPU without bfloat16 (before Ampere), fp32 without a GPU; flash attention needs "
@@ -162,14 +165,14 @@ PRECISION_UNSUPPORTED = Cause(
         r"Attempting to unscale FP16 gradients",
     ),
 )
-VOLUME_NOT_WRITABLE = Cause(
+VOLUME_NOT_WRITABLE = EndClass(
     "VolumeNotWritable",
     EXIT_STORAGE,
     "Let the output volume belong to the pod's user: set runtime.securityContext (runAsUser, fsGroup), or choose a "
     "claim that is writable and not ReadOnlyMany.",
     (r"Read-only file system", r"PermissionError.{0,200}/swiftop/(output|cache)"),
 )
-DISK_FULL = Cause(
+DISK_FULL = EndClass(
     "DiskFull",
     EXIT_STORAGE,
     "Free or enlarge the output volume (and the cache), lower checkpoints.keep, or save less often.",
@@ -180,18 +183,18 @@ DISK_FULL = Cause(
         r"unexpected pos \d+ vs \d+",  # torch.save, which goes on after the first failed write
     ),
 )
-OUTPUT_OCCUPIED = Cause(
+OUTPUT_OCCUPIED = EndClass(
     "OutputOccupied",
     EXIT_STORAGE,
     "The output directory holds the data of another run: choose another output path or run name.",
 )
-OUTPUT_UNREADABLE = Cause(
+OUTPUT_UNREADABLE = EndClass(
     "OutputUnreadable",
     EXIT_STORAGE,
     "Look at the output volume: swiftop-run.json in the run's directory tells whether it is finished. Remove a damaged "
     "one only when the run may train again.",
 )
-DATASET_NOT_FOUND = Cause(
+DATASET_NOT_FOUND = EndClass(
     "DatasetNotFound",
     EXIT_DATA,
     "Check the dataset's id, its hub (modelscope or huggingface) and subset, or the path in its claim or ConfigMap.",
@@ -209,7 +212,7 @@ DATASET_NOT_FOUND = Cause(
         r"(NotExist|RepositoryNotFound|HTTP)Error.{0,300}/datasets?/",
     ),
 )
-DATASET_EMPTY = Cause(
+DATASET_EMPTY = EndClass(
     "DatasetEmpty",
     EXIT_DATA,
     "The dataset has no rows (or none is left after training.maxLength): check the file and the limit.",
@@ -221,7 +224,7 @@ DATASET_EMPTY = Cause(
     ),
     in_data=(r"^StopIteration",),
 )
-DATASET_FORMAT = Cause(
+DATASET_FORMAT = EndClass(
     "DatasetFormat",
     EXIT_DATA,
     "Each line must be one JSON object with messages, conversations or system/conversation; rename other columns with "
@@ -238,7 +241,7 @@ DATASET_FORMAT = Cause(
     ),
     in_data=(r"^ZeroDivisionError",),  # all rows were dropped
 )
-MODEL_NOT_FOUND = Cause(
+MODEL_NOT_FOUND = EndClass(
     "ModelNotFound",
     EXIT_USER,
     "Check model.id and model.hub, or the claim and path; a local model directory whose type is not clear needs "
@@ -256,7 +259,7 @@ MODEL_NOT_FOUND = Cause(
         r"(config|tokenizer)\.json.{0,120}No such file",
     ),
 )
-HUB_AUTH_FAILED = Cause(
+HUB_AUTH_FAILED = EndClass(
     "HubAuthFailed",
     EXIT_NETWORK,
     "Put a valid MODELSCOPE_API_TOKEN or HF_TOKEN into the credentials Secret, and accept the model's licence on its "
@@ -272,7 +275,7 @@ HUB_AUTH_FAILED = Cause(
         r"Please specify a token by",
     ),
 )
-HUB_UNREACHABLE = Cause(
+HUB_UNREACHABLE = EndClass(
     "HubUnreachable",
     EXIT_NETWORK,
     "The model hub does not answer: check DNS, proxy and NetworkPolicy, use a mirror (MODELSCOPE_ENDPOINT, HF_ENDPOINT "
@@ -291,11 +294,12 @@ HUB_UNREACHABLE = Cause(
         r"Connection (failed|reset by peer|refused).{0,200}(modelscope|huggingface|hf\.co)",
         r"FileDownloadError",
     ),
+    transient=True,
 )
-LOSS_NAN = Cause(
+LOSS_NAN = EndClass(
     "LossNaN",
     EXIT_USER,
-    "The loss is no number any more: lower training.learningRate, prefer training.precision: bf16 over fp16, and look "
+    "The loss is NaN: lower training.learningRate, prefer training.precision: bf16 over fp16, and look "
     "for broken rows in the dataset.",
     (
         r"loss (is|became) (nan|inf)",
@@ -305,7 +309,7 @@ LOSS_NAN = Cause(
         r"FloatingPointError",
     ),
 )
-INVALID_ARGUMENTS = Cause(
+INVALID_ARGUMENTS = EndClass(
     "InvalidArguments",
     EXIT_USER,
     "ms-swift refuses an argument: compare training and extraArgs with the flags of its version (swiftop preview).",
@@ -322,7 +326,7 @@ INVALID_ARGUMENTS = Cause(
         r"(template|model)_type: '[^']*' not in \[",
     ),
 )
-COLLECTIVE_FAILED = Cause(
+COLLECTIVE_FAILED = EndClass(
     "CollectiveFailed",
     EXIT_COLLECTIVE,
     "The processes lost each other: look at the other pods and the nodes' network first, then at NCCL settings in "
@@ -342,19 +346,20 @@ COLLECTIVE_FAILED = Cause(
         r"store->get",
         r"TCPStore",
     ),
+    transient=True,
     vague=True,
 )
-SECRET_MISSING = Cause(
+SECRET_MISSING = EndClass(
     "SecretMissing",
     EXIT_USER,
     "Add the named key to the credentials Secret.",
 )
-VERSION_MISMATCH = Cause(
+VERSION_MISMATCH = EndClass(
     "VersionMismatch",
     EXIT_USER,
     "Set runtime.swiftVersion to the version in the image, or runtime.image to an image of that version.",
 )
-GPU_MISSING = Cause(
+GPU_MISSING = EndClass(
     "GPUMissing",
     EXIT_USER,
     "The container sees too few GPUs, or CUDA does not start on them: check the node's device plugin and driver, "
@@ -370,13 +375,33 @@ GPU_MISSING = Cause(
         r"CUDA initialization:",
     ),
 )
-STALLED = Cause(
+STALLED = EndClass(
     "Stalled",
     EXIT_STALLED,
     "No step was logged for too long: look at the last log lines and the GPUs (nvidia-smi); raise "
     "lifecycle.stallSeconds when steps are just slow.",
+    transient=True,
 )
-UNKNOWN = Cause(
+NO_PROGRESS = EndClass(
+    "NoProgress",
+    EXIT_STALLED,
+    "It was interrupted three times in a row before a new checkpoint was kept: save more often with "
+    "checkpoints.saveSteps, or run it where it is not taken away so soon (placement.priorityClassName, other nodes); "
+    "then apply it with a new name.",
+)
+SOURCE_CHECKPOINT_MISSING = EndClass(
+    "CheckpointMissing",
+    EXIT_USER,
+    "Check checkpoints.from: the other run has to have a complete checkpoint of that step on a volume that this run "
+    "mounts. Without step the newest complete one is taken.",
+)
+SOURCE_CHECKPOINT_UNFIT = EndClass(
+    "CheckpointUnfit",
+    EXIT_USER,
+    "Train with the same model and tuner as the other run (model.id, tuner.type, tuner.rank); when only its optimizer "
+    "state does not fit, set checkpoints.from.weightsOnly: true, which needs the weights alone.",
+)
+UNKNOWN = EndClass(
     "Unknown",
     EXIT_UNKNOWN,
     "See the last log lines in status.failure.log and the pod's log.",
@@ -411,11 +436,16 @@ FAILURES = (
     SECRET_MISSING,
     VERSION_MISMATCH,
     STALLED,
+    NO_PROGRESS,
+    SOURCE_CHECKPOINT_MISSING,
+    SOURCE_CHECKPOINT_UNFIT,
     UNKNOWN,
 )
-BY_REASON = {cause.reason: cause for cause in (*FINISHED, INTERRUPTED, *FAILURES)}
+BY_REASON = {cause.reason: cause for cause in (*FINISHED, INTERRUPTED, LOST, *FAILURES)}
+DOCUMENTED_EXIT_CODES = frozenset(cause.exit_code for cause in BY_REASON.values()) - {EXIT_FINISHED}
+"""Exit codes by which the runner tells how its work ended; 0 aside, which no podFailurePolicy may name."""
 
 
-def match(text: str, where: str = "") -> Optional[Cause]:
+def match(text: str, where: str = "") -> Optional[EndClass]:
     """First cause whose pattern is in ``text``, raised in the file ``where``; None when no cause knows it."""
     return next((cause for cause in FAILURES if cause.matches(text, where)), None)

@@ -1,0 +1,270 @@
+"""What pod and operator say to each other, written once: the plan, the report, the words of an end.
+
+The operator builds a ``Plan`` and reads reports; the runner reads the plan and writes reports. Both import this module,
+so it needs Python 3.9 and the standard library alone. A report comes out of a pod that runs other people's code:
+``read`` believes nothing, and whoever takes anything out of a report takes it through ``read``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, NamedTuple, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
+
+PLAN_VARIABLE = "SWIFTOP_PLAN"
+PLAN_VERSION = 1
+POD_UID, POD_NAME = "SWIFTOP_POD_UID", "SWIFTOP_POD_NAME"  # by the downward API: who this execution is
+NODE_RANK, MASTER_ADDR = "$(NODE_RANK)", "$(MASTER_ADDR)"  # words of a command that only the pod can fill in
+
+PORT = 8080
+PROGRESS_PATH, METRICS_PATH = "/progress", "/metrics"
+PROGRESS_PREFIX = "swiftop-progress "  # of a line in the pod's log: the same document, for those who cannot reach it
+REPORT_VERSION = 1
+TERMINATION_LOG = "/dev/termination-log"
+TERMINATION_BYTES = 4096  # the kubelet cuts a longer message off
+LOG_BYTES = 2048  # of the log's end in a termination message
+
+FINISHED, INTERRUPTED, FAILED = "finished", "interrupted", "failed"
+OUTCOMES = (FINISHED, INTERRUPTED, FAILED)
+
+LARGEST = 253_370_764_800
+"""Largest number in a report: 1 January 9999 as a Unix time, so that each time in a report can be printed."""
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+NVIDIA = "nvidia.com/gpu"
+DEFAULT_LOGGING_STEPS = 5  # ms-swift's own, in each of its releases
+
+
+class Member(NamedTuple):
+    """One member of a report. Whole numbers are never negative; without a ``metric`` it is no metric."""
+
+    name: str
+    type: str  # "int", "float" or "str"
+    metric: str
+    help: str
+
+
+TRAINING: tuple[Member, ...] = (
+    Member("updated", "int", "", "When this was reported, as Unix time"),
+    Member("phase", "int", "swiftop_run_phase", "0 preparing, 1 training, 2 evaluating, 3 saving, 4 finished"),
+    Member("step", "int", "swiftop_run_step", "Optimizer steps done"),
+    Member("maxSteps", "int", "swiftop_run_max_steps", "Optimizer steps in all"),
+    Member("epoch", "float", "swiftop_run_epoch", "Epochs done"),
+    Member("loss", "float", "swiftop_run_loss", "Last logged training loss"),
+    Member("evalLoss", "float", "swiftop_run_eval_loss", "Last evaluation loss"),
+    Member("learningRate", "float", "swiftop_run_learning_rate", "Last logged learning rate"),
+    Member("gradNorm", "float", "swiftop_run_grad_norm", "Last logged gradient norm"),
+    Member("secondsPerStep", "float", "swiftop_run_step_seconds", "Mean seconds per step of this execution"),
+    Member("etaSeconds", "int", "swiftop_run_eta_seconds", "Expected seconds until the last step"),
+    Member("memoryGiB", "float", "swiftop_run_gpu_memory_gib", "Highest GPU memory reserved, GiB"),
+    Member("checkpointStep", "int", "swiftop_run_checkpoint_step", "Step of the newest complete checkpoint"),
+    Member(
+        "checkpointTime",
+        "int",
+        "swiftop_run_checkpoint_timestamp_seconds",
+        "When the newest complete checkpoint was written, as Unix time",
+    ),
+    Member("bestStep", "int", "swiftop_run_best_step", "Step of the best checkpoint"),
+    Member("bestMetric", "float", "swiftop_run_best_metric", "Metric of the best checkpoint"),
+    Member("trackerWorkspace", "str", "", "Whose API key it is, as only the tracker's server knows"),
+)
+PREVIOUS: tuple[Member, ...] = (
+    Member("pod", "str", "", "UID of its pod"),
+    Member("time", "int", "", "When it ended, as Unix time"),
+    Member("reason", "str", "", "Why it ended; Lost when it left no message"),
+    Member("step", "int", "", "The last step that it logged"),
+    Member("keptStep", "int", "", "Step of the newest complete checkpoint at its end"),
+)
+
+
+def read(members: tuple[Member, ...], document: object) -> dict[str, Union[float, str]]:
+    """What of a document is believed: known members that are finite numbers in range, or short plain words.
+
+    A member that is anything else is left out, and nothing but that member.
+    """
+    if not isinstance(document, Mapping):
+        return {}
+    found = {member.name: _value(member, document.get(member.name)) for member in members}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _value(member: Member, value: object) -> Union[float, str, None]:
+    if member.type == "str":
+        return value if isinstance(value, str) and _WORD.fullmatch(value) else None
+    known = number(value)
+    if known is None or member.type == "float":
+        return known
+    return int(known) if known >= 0 else None
+
+
+def number(value: object) -> Optional[float]:
+    """A number in range or None: neither NaN nor infinity, which JSON has not, nor what no training can mean."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -LARGEST <= value <= LARGEST:
+        return None
+    return value
+
+
+def attribute(member: str) -> str:
+    """Name of a member as a Python attribute: ``memoryGiB`` is ``memory_gib``."""
+    return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", member.replace("GiB", "Gib")).lower()
+
+
+@dataclass(frozen=True)
+class Previous:
+    """How the execution before this one ended: its own termination message may have vanished with its pod."""
+
+    pod: str
+    time: int
+    reason: str
+    step: Optional[int] = None
+    kept_step: Optional[int] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a member of a report."""
+        found: dict[str, Any] = to_json(self)
+        return found
+
+
+def read_previous(document: object) -> Optional[Previous]:
+    """The end of the execution before, as a report tells it; None when it tells of none."""
+    said = document.get("previous") if isinstance(document, Mapping) else None
+    found: dict[str, Any] = {attribute(name): value for name, value in read(PREVIOUS, said).items()}
+    return Previous(**found) if {"pod", "time", "reason"} <= found.keys() else None
+
+
+class BadPlan(Exception):
+    """The plan is absent or unusable."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The object that the pod works for."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint of another run to start from, and what of this run has to fit it."""
+
+    directory: str  # the other run's output, as this pod sees it
+    uid: str  # of that run
+    tuner: str  # of this run: full, lora, ...
+    step: Optional[int] = None  # None: the newest complete one
+    weights_only: bool = False
+    rank: Optional[int] = None  # of this run's LoRA; None: not said
+    model: str = ""  # of this run: hub id or path
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What the program ``train`` has to know of its command, which it never reads back out of it."""
+
+    resume: bool = True
+    logging_steps: Optional[int] = DEFAULT_LOGGING_STEPS  # None: not logged by steps
+    silent_evaluation: bool = False  # evaluations show no progress bar: nothing is heard until one has ended
+    max_steps: Optional[int] = None
+    asked_epochs: bool = False  # ms-swift's own --max_epochs, which ends below its max_steps
+    stall_seconds: Optional[float] = None
+    preparation_seconds: float = 1800.0  # least patience before the first step: a download does not come near it
+    finish_timeout: float = 300.0  # for the tracker's last upload, which may never end
+    swanlab_host: Optional[str] = None
+    resume_from: Optional[Source] = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that PID 1 of a pod has to know. Unknown members of its JSON are ignored, so that more can be said later."""
+
+    program: str
+    owner: Owner
+    attempt: int
+    command: tuple[str, ...]
+    output_dir: str
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of the program: its own type
+    swift_version: Optional[str] = None
+    required_env: tuple[str, ...] = ()
+    secret_env: tuple[str, ...] = ()
+    gpus: int = 0
+    gpu_resource: str = NVIDIA
+    nodes: int = 1
+    world_size: int = 1  # processes on all nodes
+    elastic: bool = False  # torchrun stands between the runner and the workers
+    master_addr: Optional[str] = None
+    cache_dir: Optional[str] = None
+    cache_keys: tuple[str, ...] = ()  # a name for each thing that is loaded from a hub
+    min_free_bytes: int = 0
+    port: int = PORT
+    progress_interval: float = 15.0
+    termination_log: str = TERMINATION_LOG
+
+    def to_json(self) -> str:
+        """Text of the environment variable."""
+        content = {"version": PLAN_VERSION, **to_json(self)}
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: Optional[str]) -> Plan:
+        """The plan in that text; raises ``BadPlan``."""
+        if not text:
+            raise BadPlan(f"environment variable {PLAN_VARIABLE} is not set")
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BadPlan(f"it is not valid JSON: {error}") from error
+        version = content.get("version") if isinstance(content, dict) else None
+        if version != PLAN_VERSION:
+            raise BadPlan(f"plan version {version!r} is not supported")
+        return from_json(Plan, content)
+
+
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> Any:
+    """A dataclass as JSON has it: names in camelCase, what is None left out."""
+    if is_dataclass(value):
+        members = ((_camel(item.name), getattr(value, item.name)) for item in fields(value))
+        return {name: to_json(member) for name, member in members if member is not None}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def from_json(cls: type[T], content: object) -> T:
+    """A dataclass out of its JSON, each member of the type that it says; raises ``BadPlan``."""
+    if not isinstance(content, Mapping):
+        raise BadPlan(f"{cls.__name__} is not an object")
+    hints = get_type_hints(cls)
+    found = {name: content[_camel(name)] for name in hints if content.get(_camel(name)) is not None}
+    try:
+        return cls(**{name: _decoded(hints[name], value, _camel(name)) for name, value in found.items()})
+    except TypeError as error:  # a member without a default is missing
+        raise BadPlan(f"{cls.__name__}: {error}") from error
+
+
+def _decoded(hint: Any, value: Any, name: str) -> Any:
+    origin = get_origin(hint)
+    if origin is Union:  # Optional
+        return _decoded(get_args(hint)[0], value, name)
+    if origin is tuple:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+    elif origin is not None:  # the settings of a program, which knows their type
+        if isinstance(value, Mapping):
+            return dict(value)
+    elif is_dataclass(hint) and isinstance(hint, type):
+        return from_json(hint, value)
+    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    raise BadPlan(f"{name} cannot be {value!r}")
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
