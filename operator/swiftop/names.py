@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from swiftop.runner import protocol
+
 GROUP = "swiftop.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
@@ -59,7 +61,7 @@ MANAGED_BY = "swiftop"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
 CONTAINER = "trainer"
-PROGRESS_PORT = 8080
+PROGRESS_PORT = protocol.PORT
 PROGRESS_PORT_NAME = "progress"
 
 # A child's name is the object's name plus a suffix; a Job's pod adds six more characters ("-" and five of its own) and an

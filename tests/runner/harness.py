@@ -12,16 +12,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from swiftop.runner.bundle import bundle
-from swiftop.runner.process import children_of
+from swiftop.runner.child import children_of
+from swiftop.runner.protocol import PLAN_VARIABLE, PLAN_VERSION, Owner, Plan, TrainSettings, to_json
 
 OLDEST = (3, 9)  # that the runner promises to work with
 FAKE = str(Path(__file__).with_name("fake_sft.py"))
+OWNER = Owner("SFTRun", "ns", "demo", "uid-1")
+_SETTINGS = {item.name for item in fields(TrainSettings)}
 UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 
@@ -88,21 +91,30 @@ class Bench:
     def output(self) -> Path:
         return self.local("out")
 
-    def plan(self, command: list[str], **changes: Any) -> dict[str, Any]:
-        plan = {
-            "version": 1,
-            "run": {"namespace": "ns", "name": "demo", "uid": "uid-1", "attempt": 1},
-            "command": command,
-            "outputDir": self.inside("out"),
+    def plan(self, command: list[str], **changes: Any) -> Plan:
+        """A plan with these attributes of ``Plan`` and of ``TrainSettings``."""
+        settings = {name: changes.pop(name) for name in _SETTINGS & changes.keys()}
+        usual = {
+            "program": "train",
+            "owner": OWNER,
+            "attempt": 1,
+            "command": tuple(command),
+            "output_dir": self.inside("out"),
             "port": free_port(),
-            "progressIntervalSeconds": 1,
-            "finishTimeoutSeconds": 2,
-            "terminationLog": self.inside("termination-log"),
+            "progress_interval": 1.0,
+            "settings": to_json(TrainSettings(**{"finish_timeout": 2.0, **settings})),
+            "termination_log": self.inside("termination-log"),
         }
-        return {**plan, **changes}
+        return Plan(**{**usual, **changes})
 
     def start(
-        self, command: list[str], *, environ: Mapping[str, str] | None = None, unread: bool = False, **changes: Any
+        self,
+        command: list[str],
+        *,
+        environ: Mapping[str, str] | None = None,
+        unread: bool = False,
+        version: int = PLAN_VERSION,
+        **changes: Any,
     ) -> Execution:
         """Start the runner; ``unread``: its log is a pipe that nobody reads."""
         plan = self.plan(command, **changes)
@@ -117,13 +129,13 @@ class Bench:
                 env={
                     "PATH": os.environ["PATH"],
                     "FAKE_OUTPUT": self.inside("out"),
-                    "SWIFTOP_PLAN": json.dumps(plan),
+                    PLAN_VARIABLE: json.dumps({**json.loads(plan.to_json()), "version": version}),
                     **self.environ,
                     **(environ or {}),
                 },
             )
         self._processes.append(process)
-        return Execution(self, process, log, plan["port"])
+        return Execution(self, process, log, plan.port)
 
     def close(self) -> None:
         """End what a failed test has left running, the training included."""

@@ -7,19 +7,21 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.runner.harness import FAKE, UNSHARE, Bench, Execution, descendants, interpreters, wait_until
+from tests.runner.harness import FAKE, OWNER, UNSHARE, Bench, Execution, descendants, interpreters, wait_until
 
+TWO: dict[str, Any] = {"nodes": 2, "master_addr": "localhost"}
 KEY = "sk-0123456789-abcdef"
 
 
 def test_a_run_to_its_last_step_and_never_again(pid1: Bench) -> None:
-    code, message = pid1.fake("finish", maxSteps=20).end()
+    code, message = pid1.fake("finish", max_steps=20).end()
     assert (code, message["outcome"], message["reason"], message["log"]) == (0, "finished", "MaxSteps", "")
     progress = message["progress"]
     assert (progress["step"], progress["maxSteps"], progress["phase"], progress["checkpointStep"]) == (20, 20, 4, 20)
@@ -71,11 +73,11 @@ def test_sigterm_saves_and_the_next_execution_resumes(pid1: Bench) -> None:
 
 
 def test_resume_never_starts_anew(bench: Bench) -> None:
-    first = bench.fake("graceful", resume="Never")
+    first = bench.fake("graceful", resume=False)
     first.wait_for_step(4)
     first.terminate()
     first.end()
-    run = bench.fake("finish", resume="Never")
+    run = bench.fake("finish", resume=False)
     assert run.end()[0] == 0
     assert "resuming" not in run.log
 
@@ -89,7 +91,7 @@ def test_a_checkpoint_of_the_last_step_is_finished(bench: Bench) -> None:
 
 
 def test_workers_are_told_to_stop_and_torchrun_is_not(pid1: Bench) -> None:
-    run = pid1.start([pid1.python, FAKE, "torch.distributed.run", "--nproc_per_node", "2"])
+    run = pid1.start([pid1.python, FAKE, "torch.distributed.run"], world_size=2, elastic=True)
     run.wait_for_step(4)
     run.terminate()
     code, message = run.end()
@@ -136,7 +138,7 @@ def test_a_known_failure_has_its_code_and_suggestion(bench: Bench) -> None:
 
 
 def test_secrets_are_masked_everywhere(bench: Bench) -> None:
-    run = bench.fake("leak", secretEnv=["FAKE_KEY"], environ={"FAKE_KEY": KEY})
+    run = bench.fake("leak", secret_env=("FAKE_KEY",), environ={"FAKE_KEY": KEY})
     _, message = run.end()
     assert "key=***" in run.log
     assert message["message"] == "ValueError: 坏密钥 ***"
@@ -166,13 +168,13 @@ def test_an_upload_without_end_is_cut_off_and_finished(bench: Bench) -> None:
 
 
 def test_a_stall_is_ended_and_an_evaluation_is_none(bench: Bench) -> None:
-    code, message = bench.fake("stall", stallSeconds=2).end()
+    code, message = bench.fake("stall", stall_seconds=2).end()
     assert (code, message["reason"]) == (9, "Stalled")
-    assert bench.fake("evaluate", stallSeconds=2).end()[0] == 0
+    assert bench.fake("evaluate", stall_seconds=2).end()[0] == 0
 
 
 def test_slow_steps_of_ms_swift_3_7_are_no_stall(bench: Bench) -> None:
-    run = bench.fake("slow", stallSeconds=1)
+    run = bench.fake("slow", stall_seconds=1)
     seen = run.wait_for_step(10)
     assert round(seen["secondsPerStep"], 3) == 0.3
     assert seen["etaSeconds"] == round(0.3 * (20 - seen["step"]))
@@ -193,7 +195,7 @@ def test_a_newer_execution_stops_the_older_one(bench: Bench) -> None:
 
 def test_another_runs_directory_is_refused(bench: Bench) -> None:
     bench.fake("finish").end()
-    code, message = bench.fake("finish", run={"namespace": "ns", "name": "demo", "uid": "uid-2", "attempt": 1}).end()
+    code, message = bench.fake("finish", owner=replace(OWNER, uid="uid-2")).end()
     assert (code, message["reason"]) == (11, "OutputOccupied")
 
 
@@ -202,10 +204,9 @@ def test_the_other_node_takes_the_first_ones_checkpoint(bench: Bench) -> None:
     first.wait_for_step(4)
     first.terminate()
     first.end()
-    run = {"namespace": "ns", "name": "demo", "uid": "uid-1", "attempt": 2}
-    changes: dict[str, Any] = {"run": run, "nodes": 2, "masterAddr": "localhost"}
+    changes: dict[str, Any] = {"attempt": 2, **TWO}
     waiting = bench.fake(
-        "env", environ={"JOB_COMPLETION_INDEX": "1"}, terminationLog=bench.inside("other-log"), **changes
+        "env", environ={"JOB_COMPLETION_INDEX": "1"}, termination_log=bench.inside("other-log"), **changes
     )
     zero = bench.fake("env", environ={"JOB_COMPLETION_INDEX": "0"}, **changes)
     assert waiting.process.wait(30) == 0  # this node cannot know of more than its own exit code
@@ -215,12 +216,9 @@ def test_the_other_node_takes_the_first_ones_checkpoint(bench: Bench) -> None:
     assert bench.record["epoch"] == 2
 
 
-TWO: dict[str, Any] = {"nodes": 2, "masterAddr": "localhost"}
-
-
 def two_nodes(bench: Bench) -> tuple[Execution, Execution]:
     """A run of two nodes on one output, its first node at step 8."""
-    other = bench.fake("together", environ={"JOB_COMPLETION_INDEX": "1"}, terminationLog=bench.inside("other"), **TWO)
+    other = bench.fake("together", environ={"JOB_COMPLETION_INDEX": "1"}, termination_log=bench.inside("other"), **TWO)
     other.wait_for_log("waiting for node 0 to begin attempt 1")
     zero = bench.fake("together", environ={"JOB_COMPLETION_INDEX": "0"}, **TWO)
     zero.wait_for_step(8)
@@ -259,12 +257,12 @@ BROKEN = """
 import os, sys
 sys.path.insert(0, {zip!r})
 from swiftop_runner import main, supervise
-look = supervise.Supervisor._look
-def broken(self):
-    look(self)
-    if self._tracker.lines:
+check = supervise.Supervisor._check
+def broken(self, child):
+    check(self, child)
+    if self._program._log.lines:
         raise ZeroDivisionError("never foreseen, " + os.environ["FAKE_KEY"])
-supervise.Supervisor._look = broken
+supervise.Supervisor._check = broken
 sys.exit(main.main())
 """
 
@@ -272,7 +270,7 @@ sys.exit(main.main())
 def test_a_fault_of_the_runner_ends_the_training_and_is_told(bench: Bench) -> None:
     bench.local("broken.py").write_text(BROKEN.format(zip=bench.zip))
     bench.zip = bench.inside("broken.py")
-    run = bench.fake("stall", secretEnv=["FAKE_KEY"], environ={"FAKE_KEY": KEY})
+    run = bench.fake("stall", secret_env=("FAKE_KEY",), environ={"FAKE_KEY": KEY})
     training = wait_until(lambda: descendants(run.runner_pid), what="the training")
     code, message = run.end()
     text = "the runner itself failed: ZeroDivisionError: never foreseen, ***"
@@ -295,11 +293,11 @@ def test_a_damaged_record_starts_nothing(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("changes", "code", "reason"),
     [
-        ({"requiredEnv": ["SWANLAB_API_KEY"]}, 3, "SecretMissing"),
-        ({"swiftVersion": "4.6"}, 3, "VersionMismatch"),
+        ({"required_env": ("SWANLAB_API_KEY",)}, 3, "SecretMissing"),
+        ({"swift_version": "4.6"}, 3, "VersionMismatch"),
         ({"gpus": 99}, 3, "GPUMissing"),
-        ({"minFreeBytes": 1 << 60}, 11, "DiskFull"),
-        ({"outputDir": "/proc/nowhere"}, 11, "VolumeNotWritable"),
+        ({"min_free_bytes": 1 << 60}, 11, "DiskFull"),
+        ({"output_dir": "/proc/nowhere"}, 11, "VolumeNotWritable"),
         ({"command": ["/nowhere/python"]}, 20, "Unknown"),
     ],
 )
@@ -310,7 +308,7 @@ def test_what_is_found_before_the_start(bench: Bench, changes: dict[str, Any], c
 
 
 def test_sigterm_before_the_start_is_an_interruption(bench: Bench) -> None:
-    run = bench.fake("finish", swanlab={"host": "http://127.0.0.1:9"})
+    run = bench.fake("finish", swanlab_host="http://127.0.0.1:9")
     wait_until(run.progress, what="a runner that answers")
     run.terminate()
     code, message = run.end(10)
@@ -342,13 +340,13 @@ def login(code: int, answer: dict[str, Any]) -> Iterator[tuple[str, list[str | N
 
 def test_a_key_that_swanlab_refuses(bench: Bench) -> None:
     with login(401, {}) as (host, _):
-        code, message = bench.fake("finish", swanlab={"host": host}, environ={"SWANLAB_API_KEY": KEY}).end()
+        code, message = bench.fake("finish", swanlab_host=host, environ={"SWANLAB_API_KEY": KEY}).end()
     assert (code, message["reason"]) == (10, "TrackerAuthFailed")
 
 
 def test_a_key_with_a_line_break_behind_it(bench: Bench) -> None:
     with login(200, {"userInfo": {"username": "alice"}}) as (host, keys):
-        changes = {"swanlab": {"host": host}, "secretEnv": ["SWANLAB_API_KEY", "FAKE_KEY"]}
+        changes = {"swanlab_host": host, "secret_env": ("SWANLAB_API_KEY", "FAKE_KEY")}
         environ = {"SWANLAB_API_KEY": KEY + "\n", "FAKE_KEY": " other-secret\n"}
         run = bench.fake("key", environ=environ, **changes)
         code, message = run.end()

@@ -57,13 +57,13 @@ def swanlab() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 def tracked(host: str, **changes: Any) -> dict[str, Any]:
     """What the operator adds to a plan for SwanLab."""
     environ = {"SWANLAB_API_KEY": KEY, "SWANLAB_API_HOST": host, "SWANLAB_RUN_ID": "uid1", "SWANLAB_RESUME": "allow"}
-    return {"swanlab": {"host": host}, "secretEnv": ["SWANLAB_API_KEY"], "environ": environ, **changes}
+    return {"swanlab_host": host, "secret_env": ("SWANLAB_API_KEY",), "environ": environ, **changes}
 
 
 def test_a_tracked_run_to_its_last_step(real: Bench) -> None:
     command = sft(**SWANLAB, split_dataset_ratio="0.1", eval_steps=3)
     with swanlab() as (host, _):
-        run = real.start(command, maxSteps=6, swiftVersion="4.6", **tracked(host, requiredEnv=["SWANLAB_API_KEY"]))
+        run = real.start(command, max_steps=6, swift_version="4.6", **tracked(host, required_env=("SWANLAB_API_KEY",)))
         code, message = run.end(120)
     assert (code, message["outcome"], message["reason"]) == (0, "finished", "MaxSteps"), run.log[-3000:]
     progress = message["progress"]
@@ -88,10 +88,10 @@ def interrupt(run: Execution, step: int) -> dict[str, Any]:
 
 def test_sigterm_saves_and_the_next_execution_goes_on_from_there(real: Bench) -> None:
     command = sft(max_steps=40, save_steps=1000, gradient_accumulation_steps=4)
-    saved = interrupt(real.start(command, maxSteps=40), 2)["progress"]["checkpointStep"]
+    saved = interrupt(real.start(command, max_steps=40), 2)["progress"]["checkpointStep"]
     assert 2 <= saved < 40
 
-    run = real.start(command, maxSteps=40)
+    run = real.start(command, max_steps=40)
     code, message = run.end(120)
     assert (code, message["reason"], message["progress"]["step"]) == (0, "MaxSteps", 40), run.log[-3000:]
     assert f"resuming from {WORK}/out/checkpoint-{saved}" in run.log
@@ -106,14 +106,14 @@ def test_two_workers_save_when_torchrun_is_left_alone(real: Bench) -> None:
     meet = ("--rdzv_backend", "c10d", "--rdzv_endpoint", "/tmp/meet", "--rdzv_conf", "store_type=file")
     launcher = ("-m", "torch.distributed.run", "--nproc_per_node", "2", *meet)
     command = sft(launcher=launcher, max_steps=400, save_steps=1000, ddp_backend="gloo")
-    saved = interrupt(real.start(command, maxSteps=400), 2)["progress"]["checkpointStep"]
+    saved = interrupt(real.start(command, max_steps=400, world_size=2, elastic=True), 2)["progress"]["checkpointStep"]
     names = {path.name for path in (real.output / f"checkpoint-{saved}").iterdir()}
     assert {"rng_state_0.pth", "rng_state_1.pth", "optimizer.pt", "trainer_state.json"} <= names
 
 
 def test_a_tracker_lost_at_the_end_does_not_hold_the_gpu(real: Bench) -> None:
     with swanlab() as (host, server):
-        run = real.start(sft(**SWANLAB, max_steps=30), maxSteps=30, finishTimeoutSeconds=3, **tracked(host))
+        run = real.start(sft(**SWANLAB, max_steps=30), max_steps=30, finish_timeout=3, **tracked(host))
         run.wait_for_step(1, seconds=120)
         server.send_signal(signal.SIGKILL)
         code, message = run.end(120)

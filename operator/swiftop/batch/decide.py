@@ -15,18 +15,7 @@ from swiftop.batch.interruptions import FRUITLESS, Interruption, fruitless
 from swiftop.batch.observe import Observed
 from swiftop.model.facts import Cause, JobFacts, PodFacts
 from swiftop.model.times import seconds_of
-from swiftop.model.verdict import (
-    Blocked,
-    Create,
-    Delete,
-    Ensure,
-    Failed,
-    Finished,
-    Phase,
-    Suspended,
-    Verdict,
-    Waiting,
-)
+from swiftop.model.verdict import Blocked, Create, Delete, Ensure, Failed, Finished, Phase, Suspended, Verdict, Waiting
 from swiftop.reasons import Reason
 from swiftop.runner import causes
 from swiftop.runner.protocol import FINISHED

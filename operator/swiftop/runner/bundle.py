@@ -21,9 +21,10 @@ _MAIN = f"from {PACKAGE}.main import main\n\nif __name__ == '__main__':\n    rai
 def bundle() -> bytes:
     """Content of ``runner.pyz``."""
     files = {"__main__.py": _MAIN.encode()}
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.name != Path(__file__).name:
-            files[f"{PACKAGE}/{path.name}"] = path.read_bytes()
+    root = Path(__file__).parent
+    for path in root.rglob("*.py"):
+        if path != Path(__file__):
+            files[f"{PACKAGE}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):

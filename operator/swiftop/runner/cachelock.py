@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -18,27 +17,6 @@ from pathlib import Path
 from typing import Optional
 
 WAIT_SECONDS = 1800.0
-_FLAGS = ("--model", "--dataset", "--val_dataset", "--adapters")
-_SCOPE = ("--use_hf", "--model_revision")
-
-
-def keys(command: tuple[str, ...]) -> tuple[str, ...]:
-    """A short name for each thing that the command loads from a hub, sorted: all runs lock in the same order."""
-    scope = "|".join(f"{flag}={','.join(_values(command, flag))}" for flag in _SCOPE)
-    sources = {value.partition("#")[0] for flag in _FLAGS for value in _values(command, flag)}
-    remote = sorted(source for source in sources if source and not source.startswith(("/", ".")))
-    return tuple(hashlib.sha256(f"{source}|{scope}".encode()).hexdigest()[:16] for source in remote)
-
-
-def _values(command: tuple[str, ...], flag: str) -> list[str]:
-    found: list[str] = []
-    for at, arg in enumerate(command):
-        if arg == flag:
-            for value in command[at + 1 :]:
-                if value.startswith("--"):
-                    break
-                found.append(value)
-    return found
 
 
 class CacheLock:

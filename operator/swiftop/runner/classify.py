@@ -1,4 +1,4 @@
-"""From the end of a process to its cause: exit code, signal and the tail of its log in, a verdict out. Pure.
+"""From the end of a process to its cause: exit code, signal and the tail of its log in, the cause out. Pure.
 
 Nearly every failure of ms-swift exits with 1, so the log decides: the *last* exception wins, because the earlier ones
 were caught or led to it; where nobody knows the last one, the one that it was raised from is taken. Two things would
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Optional
 
 from . import causes
-from .causes import Cause
+from .causes import EndClass
 from .exceptions import ABORT, PROGRESS_BAR, TEARDOWN, UNCAUGHT, Chain, chains, clean_lines
+from .protocol import LOG_BYTES
 
-LOG_BYTES = 2048
 MESSAGE_CHARS = 400
 
 _CARETS = re.compile(r"^[\s~^]+$")
@@ -29,41 +29,42 @@ _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal
 
 
 @dataclass(frozen=True)
-class End:
+class EndedChild:
     """How the child ended. ``signal`` is the one that it died of, ``forwarded`` whether the runner passed one on."""
 
     exit_code: Optional[int]
     signal: Optional[int] = None
     forwarded: bool = False
     memory_killed: Optional[bool] = None  # the kernel's count of out-of-memory kills rose; None: cannot be read
+    ended_by: Optional[str] = None  # why the program had it ended, None when it did not
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judged:
     """The cause and one line about it."""
 
-    cause: Cause
+    cause: EndClass
     message: str
 
 
-def classify_failure(end: End, tail: str) -> Verdict:
+def classify_failure(end: EndedChild, tail: str) -> Judged:
     """Cause of an end that is not a success."""
     if end.forwarded:
-        return Verdict(causes.INTERRUPTED, "stopped on request")
+        return Judged(causes.INTERRUPTED, "stopped on request")
     died_of = end.signal if end.signal is not None else _worker_signal(tail)
     found = _from_log(tail, crashed=died_of in _CRASHES)
     sticky = found is not None and found.cause is causes.CUDA_OUT_OF_MEMORY
     if died_of == signal.SIGKILL and (end.memory_killed or (end.memory_killed is None and not sticky)):
-        return Verdict(causes.HOST_OUT_OF_MEMORY, "the training was killed for using more memory than its limit")
+        return Judged(causes.HOST_OUT_OF_MEMORY, "the training was killed for using more memory than its limit")
     if end.signal is not None and end.signal not in _CRASHES and not sticky:
-        return Verdict(causes.INTERRUPTED, f"the training was ended by {_signal_name(end.signal)}")
+        return Judged(causes.INTERRUPTED, f"the training was ended by {_signal_name(end.signal)}")
     if found is not None and not (end.memory_killed and found.cause.vague):
         return found
     if end.memory_killed:
-        return Verdict(causes.HOST_OUT_OF_MEMORY, "a process of the training was killed for using too much memory")
+        return Judged(causes.HOST_OUT_OF_MEMORY, "a process of the training was killed for using too much memory")
     how = f"died of {_signal_name(died_of)}" if died_of is not None else f"exited with code {end.exit_code}"
     last = last_lines(tail, 300).rpartition("\n")[2]
-    return Verdict(causes.UNKNOWN, shorten(f"the training {how}" + (f": {last}" if last else "")))
+    return Judged(causes.UNKNOWN, shorten(f"the training {how}" + (f": {last}" if last else "")))
 
 
 def _worker_signal(tail: str) -> Optional[int]:
@@ -77,28 +78,28 @@ def _worker_signal(tail: str) -> Optional[int]:
     return -code if code < 0 and max(codes) <= 0 else None
 
 
-def _from_log(tail: str, *, crashed: bool) -> Optional[Verdict]:
+def _from_log(tail: str, *, crashed: bool) -> Optional[Judged]:
     """The last exception that says something, or the vague one when there is no better."""
     everything = chains(tail)
-    fatal = [_verdict(chain) for chain in everything if chain[-1].kind in (UNCAUGHT, ABORT)]
-    memory = [verdict for verdict in fatal if verdict.cause is causes.CUDA_OUT_OF_MEMORY]
+    fatal = [_judged(chain) for chain in everything if chain[-1].kind in (UNCAUGHT, ABORT)]
+    memory = [judged for judged in fatal if judged.cause is causes.CUDA_OUT_OF_MEMORY]
     if memory:
         return memory[-1]
     if crashed and TEARDOWN not in tail:
-        verdicts = [_verdict(chain) for chain in everything if chain[-1].kind == ABORT]
+        found_all = [_judged(chain) for chain in everything if chain[-1].kind == ABORT]
     else:
-        verdicts = fatal or [_verdict(chain) for chain in everything]
-    if not verdicts:
+        found_all = fatal or [_judged(chain) for chain in everything]
+    if not found_all:
         return None
-    last = verdicts[-1]
-    better = [v for v in verdicts if not v.cause.vague] if last.cause is causes.COLLECTIVE_FAILED else []
+    last = found_all[-1]
+    better = [v for v in found_all if not v.cause.vague] if last.cause is causes.COLLECTIVE_FAILED else []
     return better[-1] if better else last
 
 
-def _verdict(chain: Chain) -> Verdict:
+def _judged(chain: Chain) -> Judged:
     """Cause of a chain: that of its last link, or of the nearest earlier one that somebody knows."""
     links = [
-        Verdict(causes.match(link.text, link.where) or causes.UNKNOWN, shorten(link.text.partition("\n")[0]))
+        Judged(causes.match(link.text, link.where) or causes.UNKNOWN, shorten(link.text.partition("\n")[0]))
         for link in reversed(chain)
     ]
     told = [link for link in links if link.cause is not causes.UNKNOWN]

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Optional
 
 from . import causes
-from .classify import Verdict, shorten
-from .plan import NVIDIA, Plan
+from .classify import Judged, shorten
+from .protocol import NVIDIA, Plan
+from .record import ForeignDirectory, Record, Unreadable
 
 _DIST = re.compile(r"^ms[_-]swift-(\d[^-]*)(?:-.*)?\.(?:dist|egg)-info$")
 _ASK_CUDA = "import ctypes; print(ctypes.CDLL('libcuda.so.1').cuInit(0))"
@@ -28,13 +29,24 @@ _CUDA_SECONDS = 120.0  # a node of many GPUs whose driver is not kept loaded nee
 _DEVICES = {"nvidia": "nvidia[0-9]*", "amd": "dri/renderD*", "ascend": "davinci[0-9]*"}
 
 
-def check(plan: Plan, environ: Mapping[str, str]) -> Optional[Verdict]:
+def check(plan: Plan, environ: Mapping[str, str]) -> Optional[Judged]:
     """First thing that is wrong with pod and image, None when the training may start."""
     return (
         check_environment(plan.required_env, environ)
         or check_version(plan.swift_version, installed_version(sys.path))
         or (_check_nvidia(plan.gpus, environ) if plan.gpus and plan.gpu_resource == NVIDIA else None)
     )
+
+
+def load_record(record: Record) -> Optional[Judged]:
+    """Read whose output directory this is; what is wrong with it."""
+    try:
+        record.load()
+    except ForeignDirectory as error:
+        return Judged(causes.OUTPUT_OCCUPIED, str(error))
+    except Unreadable as error:
+        return Judged(causes.OUTPUT_UNREADABLE, str(error))
+    return None
 
 
 def clean_secrets(names: Iterable[str], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -48,23 +60,23 @@ def clean_secrets(names: Iterable[str], environ: Mapping[str, str]) -> tuple[dic
     return {**environ, **changed}, sorted(changed)
 
 
-def check_environment(required: Iterable[str], environ: Mapping[str, str]) -> Optional[Verdict]:
+def check_environment(required: Iterable[str], environ: Mapping[str, str]) -> Optional[Judged]:
     """Each variable that the run needs is there and not blank."""
     missing = [name for name in required if not environ.get(name, "").strip()]
     if not missing:
         return None
-    return Verdict(causes.SECRET_MISSING, f"environment variable {', '.join(missing)} is not set or empty")
+    return Judged(causes.SECRET_MISSING, f"environment variable {', '.join(missing)} is not set or empty")
 
 
-def check_version(wanted: Optional[str], installed: Optional[str]) -> Optional[Verdict]:
+def check_version(wanted: Optional[str], installed: Optional[str]) -> Optional[Judged]:
     """The command was rendered for ``wanted`` (major.minor); flags were renamed between versions."""
     if wanted is None:
         return None
     if installed is None:
-        return Verdict(causes.VERSION_MISMATCH, "ms-swift is not installed in this image")
+        return Judged(causes.VERSION_MISMATCH, "ms-swift is not installed in this image")
     if installed.split(".")[:2] == wanted.split(".")[:2]:
         return None
-    return Verdict(causes.VERSION_MISMATCH, f"the image has ms-swift {installed}, the run is for {wanted}")
+    return Judged(causes.VERSION_MISMATCH, f"the image has ms-swift {installed}, the run is for {wanted}")
 
 
 def installed_version(path: Iterable[str]) -> Optional[str]:
@@ -81,7 +93,7 @@ def installed_version(path: Iterable[str]) -> Optional[str]:
     return None
 
 
-def check_output(directory: Path, min_free_bytes: int) -> Optional[Verdict]:
+def check_output(directory: Path, min_free_bytes: int) -> Optional[Judged]:
     """The output directory can be made and written, and its volume has room."""
     probe = directory / f".swiftop-probe-{os.getpid()}"
     try:
@@ -90,25 +102,25 @@ def check_output(directory: Path, min_free_bytes: int) -> Optional[Verdict]:
         probe.unlink()
         free = shutil.disk_usage(directory).free
     except OSError as error:
-        return storage_verdict(error, directory)
+        return storage_failure(error, directory)
     if free < min_free_bytes:
         text = f"the output volume has {free >> 20} MiB free, the run asks for {min_free_bytes >> 20} MiB"
-        return Verdict(causes.DISK_FULL, text)
+        return Judged(causes.DISK_FULL, text)
     return None
 
 
-def storage_verdict(error: OSError, directory: Path) -> Verdict:
+def storage_failure(error: OSError, directory: Path) -> Judged:
     """Cause of an error while writing to the output volume."""
     cause = causes.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else causes.VOLUME_NOT_WRITABLE
     user = f"user {os.getuid()}, groups {','.join(str(group) for group in sorted(os.getgroups()))}"
-    return Verdict(cause, shorten(f"cannot write to {directory}: {error.strerror or error} ({user})"))
+    return Judged(cause, shorten(f"cannot write to {directory}: {error.strerror or error} ({user})"))
 
 
-def check_gpus(wanted: int, seen: int) -> Optional[Verdict]:
+def check_gpus(wanted: int, seen: int) -> Optional[Judged]:
     """The container sees as many accelerators as the run was given."""
     if seen >= wanted:
         return None
-    return Verdict(causes.GPU_MISSING, f"the run was given {wanted} GPU(s), the container sees {seen}")
+    return Judged(causes.GPU_MISSING, f"the run was given {wanted} GPU(s), the container sees {seen}")
 
 
 def count_gpus(dev: Path = Path("/dev")) -> int:
@@ -123,16 +135,16 @@ def count_gpus(dev: Path = Path("/dev")) -> int:
     return count
 
 
-def _check_nvidia(gpus: int, environ: Mapping[str, str]) -> Optional[Verdict]:
+def _check_nvidia(gpus: int, environ: Mapping[str, str]) -> Optional[Judged]:
     return check_gpus(gpus, count_gpus()) or check_cuda(ask_cuda(environ))
 
 
-def check_cuda(said: Optional[str]) -> Optional[Verdict]:
+def check_cuda(said: Optional[str]) -> Optional[Judged]:
     """CUDA works. With devices that are there and a driver that is not, ms-swift would train on the CPU for days."""
     if said is None or said == "0":
         return None
     text = f"error {said}" if said.isdecimal() else said or "no answer"
-    return Verdict(causes.GPU_MISSING, shorten(f"the GPUs are there, but CUDA does not start: {text}"))
+    return Judged(causes.GPU_MISSING, shorten(f"the GPUs are there, but CUDA does not start: {text}"))
 
 
 def ask_cuda(environ: Mapping[str, str]) -> Optional[str]:
@@ -156,7 +168,7 @@ def wait_for_name(
     seconds: float = 300,
     resolve: Callable[[str, None], object] = socket.getaddrinfo,
     sleep: Callable[[float], object] = time.sleep,
-) -> Optional[Verdict]:
+) -> Optional[Judged]:
     """Wait until the rendezvous name resolves: a pod that starts first does not find the other's yet.
 
     torch's own rendezvous gives up on an unknown name within seconds, while DNS may cache the miss for 30.
@@ -169,5 +181,5 @@ def wait_for_name(
         except OSError as error:
             if time.monotonic() >= deadline:
                 text = f"the rendezvous name {name} does not resolve after {seconds:.0f} s: {error}"
-                return Verdict(causes.COLLECTIVE_FAILED, text)
+                return Judged(causes.COLLECTIVE_FAILED, text)
             sleep(1)

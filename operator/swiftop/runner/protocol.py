@@ -247,18 +247,21 @@ def from_json(cls: type[T], content: object) -> T:
 
 
 def _decoded(hint: Any, value: Any, name: str) -> Any:
-    if get_origin(hint) is Union:  # Optional
+    origin = get_origin(hint)
+    if origin is Union:  # Optional
         return _decoded(get_args(hint)[0], value, name)
-    if isinstance(hint, type) and is_dataclass(hint):
+    if origin is tuple:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+    elif origin is not None:  # the settings of a program, which knows their type
+        if isinstance(value, Mapping):
+            return dict(value)
+    elif is_dataclass(hint) and isinstance(hint, type):
         return from_json(hint, value)
-    if get_origin(hint) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
-    if get_origin(hint) is not None and get_origin(hint) is not tuple and isinstance(value, Mapping):
-        return dict(value)
     raise BadPlan(f"{name} cannot be {value!r}")
 
 

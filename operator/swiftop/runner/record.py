@@ -4,7 +4,8 @@ The file is written before anything else, and what cannot be read is never taken
 finished would be trained again. It keeps two runs on one claim apart (by UID), is the fence between two
 executions of one run (a node that was thought lost comes back: the runner that sees a higher epoch than its own stops
 at once), remembers that a run is finished, so that it is never trained a second time, and tells the other nodes which
-checkpoint node 0 chose.
+checkpoint node 0 chose. Of each execution it keeps how it began and ended, so that the next one can tell it: a
+termination message may vanish with its pod, and an execution that is killed with its node leaves none.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
+
+from . import causes
+from .protocol import FINISHED, INTERRUPTED, Previous, read_previous
 
 NAME = "swiftop-run.json"
 STOP_MARK = "swiftop-stop-"
@@ -56,7 +60,7 @@ class Record:
     @property
     def finished(self) -> Optional[str]:
         """Reason of a finished run, None while it is not finished."""
-        return str(self.data.get("reason")) if self.data.get("outcome") == "finished" else None
+        return str(self.data.get("reason")) if self.data.get("outcome") == FINISHED else None
 
     @property
     def last_execution(self) -> dict[str, Any]:
@@ -64,16 +68,39 @@ class Record:
         executions = self.data.get("executions") or [{}]
         return dict(executions[-1])
 
-    def begin(self, *, attempt: int, host: str, command: tuple[str, ...], checkpoint: Optional[str]) -> None:
-        """Count this execution and write it down."""
+    def close(self, *, at: float, step: Optional[int], kept_step: Optional[int]) -> None:
+        """Write for an execution that left no end what is known of it; ``begin`` saves it."""
+        last = self.last_execution
+        if last and "outcome" not in last:
+            last.update(end=round(at), outcome=INTERRUPTED, reason=causes.LOST.reason, step=step, keptStep=kept_step)
+            self.data["executions"][-1] = last
+
+    @property
+    def previous(self) -> Optional[Previous]:
+        """How the execution before this one ended."""
+        executions = [{}, *(self.data.get("executions") or [])]
+        said = executions[-2 if self.epoch else -1]
+        return read_previous({"previous": {**said, "time": said.get("end")}})
+
+    def begin(
+        self,
+        *,
+        attempt: int,
+        pod: Mapping[str, str],
+        command: tuple[str, ...],
+        start: Optional[str] = None,
+        step: Optional[int] = None,
+    ) -> None:
+        """Count this execution and write it down. ``start`` is the checkpoint that it goes on from, of ``step``."""
         self.epoch, self.execution = self.data.get("epoch", 0) + 1, os.urandom(8).hex()
         execution = {
             "epoch": self.epoch,
             "id": self.execution,
             "attempt": attempt,
-            "host": host,
+            **pod,
             "start": round(time.time()),
-            "checkpoint": checkpoint,
+            "checkpoint": start,
+            "startStep": step,
         }
         self.data = {
             "version": 1,
@@ -96,12 +123,13 @@ class Record:
         self.epoch, self.execution = self.data["epoch"], self.last_execution.get("id")
         return True
 
-    def end(self, *, outcome: str, reason: str, message: str, step: Optional[int]) -> None:
-        """Write down how this execution ended. A superseded one stays silent: the file is not its own any more."""
+    def end(self, *, outcome: str, reason: str, message: str, step: Optional[int], kept_step: Optional[int]) -> None:
+        """Write down how this execution ended. A superseded one writes nothing: the file is no longer its own."""
         self._compare(_read(self.path, pauses=PAUSES))
-        execution = {"end": round(time.time()), "outcome": outcome, "reason": reason, "message": message, "step": step}
-        self.data["executions"][-1].update(execution)
-        if outcome == "finished":
+        self.data["executions"][-1].update(
+            end=round(time.time()), outcome=outcome, reason=reason, message=message, step=step, keptStep=kept_step
+        )
+        if outcome == FINISHED:
             self.data.update(outcome=outcome, reason=reason)
         self._write()
 
@@ -158,6 +186,11 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def uid_of(directory: Path) -> Optional[str]:
+    """The run whose output directory this is; None without a record. Raises ``Unreadable``."""
+    return _read(directory / NAME, pauses=PAUSES).get("uid")
 
 
 def _read(path: Path, pauses: tuple[float, ...] = ()) -> dict[str, Any]:

@@ -8,39 +8,24 @@ import json
 import socket
 import socketserver
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Optional
 
-METRICS = {
-    "phase": ("swiftop_run_phase", "0 preparing, 1 training, 2 evaluating, 3 saving, 4 finished"),
-    "step": ("swiftop_run_step", "Optimizer steps done"),
-    "maxSteps": ("swiftop_run_max_steps", "Optimizer steps in all"),
-    "epoch": ("swiftop_run_epoch", "Epochs done"),
-    "loss": ("swiftop_run_loss", "Last logged training loss"),
-    "evalLoss": ("swiftop_run_eval_loss", "Last evaluation loss"),
-    "learningRate": ("swiftop_run_learning_rate", "Last logged learning rate"),
-    "gradNorm": ("swiftop_run_grad_norm", "Last logged gradient norm"),
-    "secondsPerStep": ("swiftop_run_step_seconds", "Mean seconds per step of this execution"),
-    "etaSeconds": ("swiftop_run_eta_seconds", "Expected seconds until the last step"),
-    "memoryGiB": ("swiftop_run_gpu_memory_gib", "Highest GPU memory reserved, GiB"),
-    "checkpointStep": ("swiftop_run_checkpoint_step", "Step of the newest complete checkpoint"),
-    "checkpointTime": ("swiftop_run_checkpoint_timestamp_seconds", "Time of the newest complete checkpoint"),
-    "bestStep": ("swiftop_run_best_step", "Step of the best checkpoint"),
-    "bestMetric": ("swiftop_run_best_metric", "Metric of the best checkpoint"),
-}
+from .protocol import METRICS_PATH, PROGRESS_PATH, Member
 
 
-def exposition(progress: dict[str, Any]) -> str:
+def exposition(members: tuple[Member, ...], report: Mapping[str, Any]) -> str:
     """Prometheus text format; what is not known yet is left out."""
     lines = []
-    for member, (name, text) in METRICS.items():
-        if progress.get(member) is not None:
-            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {progress[member]}"]
+    for member in members:
+        if member.metric and report.get(member.name) is not None:
+            name = member.metric
+            lines += [f"# HELP {name} {member.help}", f"# TYPE {name} gauge", f"{name} {report[member.name]}"]
     return "\n".join(lines) + "\n"
 
 
-MAX_REQUESTS = 8  # at a time; more are turned away, for the memory is the training's
+MAX_REQUESTS = 8  # at a time; more are turned away, for the memory is the work's
 
 
 class _Server(ThreadingHTTPServer):
@@ -74,7 +59,7 @@ class _Server(ThreadingHTTPServer):
             self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that go away: the log belongs to the training."""
+        """Say nothing of clients that go away: the log belongs to the work."""
 
 
 class _DualStack(_Server):
@@ -86,23 +71,28 @@ class _DualStack(_Server):
         super().server_bind()
 
 
-def start(port: int, snapshot: Callable[[], dict[str, Any]]) -> Optional[_Server]:
-    """Serve on all addresses in a thread of its own. None when the port is taken: a run goes on without it."""
+def start(
+    port: int,
+    report: Callable[[], dict[str, Any]],
+    members: tuple[Member, ...],
+    routes: Mapping[str, Callable[[], tuple[str, bytes]]],
+) -> Optional[_Server]:
+    """Serve on all addresses in a thread of its own. None when the port is taken: the work goes on without it."""
+    answers: dict[str, Callable[[], tuple[str, bytes]]] = {
+        PROGRESS_PATH: lambda: ("application/json", json.dumps(report(), allow_nan=False).encode()),
+        METRICS_PATH: lambda: ("text/plain; version=0.0.4", exposition(members, report()).encode()),
+        **routes,
+    }
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
         def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            if path == "/progress":
-                self._answer("application/json", json.dumps(snapshot(), allow_nan=False))
-            elif path == "/metrics":
-                self._answer("text/plain; version=0.0.4", exposition(snapshot()))
-            else:
+            answer = answers.get(self.path.partition("?")[0])
+            if answer is None:
                 self.send_error(404)
-
-        def _answer(self, kind: str, text: str) -> None:
-            body = text.encode()
+                return
+            kind, body = answer()
             self.send_response(200)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -110,7 +100,7 @@ def start(port: int, snapshot: Callable[[], dict[str, Any]]) -> Optional[_Server
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing: the log belongs to the training."""
+            """Say nothing: the log belongs to the work."""
 
     server = _bind(port, Handler)
     if server is not None:

@@ -17,7 +17,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -25,19 +25,21 @@ import aiohttp
 
 from swiftop import names
 from swiftop.errors import SwiftopError
+from swiftop.runner.protocol import PROGRESS_PATH, PROGRESS_PREFIX, REPORT_VERSION, TRAINING, Previous, read, read_previous
 
 log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 Numbers = dict[str, float | str]
 
-LOG_PREFIX = "swiftop-progress "
-FIELDS = frozenset(
-    {
-        "version", "updated", "phase", "step", "maxSteps", "epoch", "loss", "evalLoss", "learningRate", "gradNorm",
-        "secondsPerStep", "etaSeconds", "memoryGiB", "checkpointStep", "checkpointTime", "bestStep", "bestMetric",
-    }
-)  # fmt: skip
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One report: its numbers, and how the execution before that of its pod ended."""
+
+    numbers: Numbers
+    previous: Previous | None = None
+
 
 _LONGEST = 16 * 1024  # bytes of a /progress answer
 _LOG_SECONDS = 40  # of the log: the runner prints its line every 15
@@ -61,6 +63,7 @@ class Progress:
 
     numbers: Numbers | None
     source: Source
+    previous: Previous | None = None  # how the execution before this pod's ended
 
 
 @dataclass(slots=True)
@@ -75,25 +78,20 @@ class _Pod:
     looking: bool = False  # a look that takes long is not joined by another
 
 
-def parse(text: str | bytes) -> Numbers | None:
-    """Numbers of a progress document; None when it is none. Unknown names, texts and non-finite numbers are dropped."""
+def parse(text: str | bytes) -> Report | None:
+    """A report of the runner; None when it is none. What is odd in it is left out (``protocol.read``)."""
     with suppress(ValueError, RecursionError):
         document = json.loads(text)
-        if isinstance(document, dict) and document.get("version") == 1:
-            return {
-                name: value
-                for name, value in document.items()
-                if (name in FIELDS and type(value) in (int, float) and abs(value) < 1e15)  # no NaN, no infinity
-                or (name == "trackerWorkspace" and isinstance(value, str) and len(value) <= 64)
-            }
+        if isinstance(document, dict) and document.get("version") == REPORT_VERSION:
+            return Report(read(TRAINING, document), read_previous(document))
     return None
 
 
-def last_in_log(text: str) -> Numbers | None:
-    """Numbers of the last progress line in a log tail."""
+def last_in_log(text: str) -> Report | None:
+    """The report of the last progress line in a log tail."""
     for line in reversed(text.splitlines()):
-        if line.startswith(LOG_PREFIX) and (numbers := parse(line.removeprefix(LOG_PREFIX))):
-            return numbers
+        if line.startswith(PROGRESS_PREFIX) and (report := parse(line.removeprefix(PROGRESS_PREFIX))):
+            return report
     return None
 
 
@@ -114,7 +112,7 @@ def page_url(pod: Object) -> str | None:
     if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
         return None
     host = f"[{address}]" if address.version == 6 else str(address)
-    return f"http://{host}:{names.PROGRESS_PORT}/progress"
+    return f"http://{host}:{names.PROGRESS_PORT}{PROGRESS_PATH}"
 
 
 class Puller:
@@ -199,29 +197,30 @@ class Puller:
 
     async def _look_at_page(self, session: aiohttp.ClientSession, pod: Object, known: _Pod) -> None:
         async with self._pages:
-            numbers = await self._page(session, pod)
-        self._pulled(Source.PAGE, numbers is not None)
-        if numbers is None:
+            report = await self._page(session, pod)
+        self._pulled(Source.PAGE, report is not None)
+        if report is None:
             known.page_failures += 1
         else:
-            known.progress = Progress(numbers, Source.PAGE)
+            known.progress = Progress(report.numbers, Source.PAGE, report.previous)
             known.page_failures = known.log_looks = known.log_failures = 0
 
     async def _look_at_log(self, pod: Object, known: _Pod) -> None:
         known.log_looks += 1
-        numbers, meta = None, pod["metadata"]
+        report, meta = None, pod["metadata"]
         with suppress(SwiftopError, TimeoutError):
             async with self._logs, asyncio.timeout(self._log_timeout):
-                numbers = last_in_log(await self._log_tail(meta["namespace"], meta["name"], _LOG_SECONDS))
-        self._pulled(Source.LOG, numbers is not None)
-        if numbers is not None:
-            known.progress, known.log_failures = Progress(numbers, Source.LOG), 0
+                report = last_in_log(await self._log_tail(meta["namespace"], meta["name"], _LOG_SECONDS))
+        self._pulled(Source.LOG, report is not None)
+        if report is not None:
+            known.progress, known.log_failures = Progress(report.numbers, Source.LOG, report.previous), 0
             return
         known.log_failures += 1
         if known.log_failures >= _FALL_BACK_AFTER:
-            known.progress = Progress(known.progress.numbers if known.progress else None, Source.NONE)
+            last = known.progress or Progress(None, Source.NONE)
+            known.progress = replace(last, source=Source.NONE)
 
-    async def _page(self, session: aiohttp.ClientSession, pod: Object) -> Numbers | None:
+    async def _page(self, session: aiohttp.ClientSession, pod: Object) -> Report | None:
         url = self._url(pod)
         if url is None:
             return None

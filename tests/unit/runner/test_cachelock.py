@@ -7,20 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swiftop.runner.cachelock import CacheLock, keys
-
-COMMAND = (
-    "python",
-    "-m",
-    "swift.cli.sft",
-    "--model",
-    "Qwen/Qwen2.5-7B",
-    "--dataset",
-    "a/b#5000",
-    "/data/x.jsonl",
-    "--lora_rank",
-    "8",
-)
+from swiftop.runner.cachelock import CacheLock
 
 
 def never() -> bool:
@@ -29,13 +16,6 @@ def never() -> bool:
 
 def no_sleep(_: float) -> None:
     pytest.fail("waited")
-
-
-def test_only_what_comes_from_a_hub_is_locked() -> None:
-    assert len(keys(COMMAND)) == 2
-    assert keys(("--model", "/models/x", "--dataset", "/data/y.jsonl")) == ()
-    assert keys(COMMAND) == keys(("--dataset", "a/b", "--model", "Qwen/Qwen2.5-7B"))
-    assert keys(COMMAND) != keys((*COMMAND, "--use_hf", "true"))
 
 
 def test_the_others_go_on_together_when_the_first_has_loaded(tmp_path: Path) -> None:

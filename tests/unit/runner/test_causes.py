@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from swiftop.runner import causes
-from swiftop.runner.classify import End, classify_failure
+from swiftop.runner.classify import EndedChild, classify_failure
 
 PACKAGES = "/opt/swift/lib/python3.13/site-packages"
 TEXTS = [
@@ -132,28 +132,28 @@ def traceback(text: str, where: str) -> str:
 )
 def test_a_real_text_has_its_cause(text: str, where: str, reason: str) -> None:
     log = f"{text}\n" if ": error: " in text else traceback(text, where)
-    assert classify_failure(End(exit_code=1), "[INFO:swift] x\n" + log).cause.reason == reason
+    assert classify_failure(EndedChild(exit_code=1), "[INFO:swift] x\n" + log).cause.reason == reason
 
 
-@pytest.mark.parametrize("end", [End(exit_code=None, signal=signal.SIGABRT), End(exit_code=1)])
+@pytest.mark.parametrize("end", [EndedChild(exit_code=None, signal=signal.SIGABRT), EndedChild(exit_code=1)])
 @pytest.mark.parametrize(("text", "reason"), LAST_WORDS)
-def test_an_abort_has_its_cause(text: str, reason: str, end: End) -> None:
+def test_an_abort_has_its_cause(text: str, reason: str, end: EndedChild) -> None:
     assert classify_failure(end, "[INFO:swift] x\n" + text).cause.reason == reason
 
 
 @pytest.mark.parametrize(("text", "where"), OTHERS)
 def test_other_texts_have_none(text: str, where: str) -> None:
     assert causes.match(text, where) is None
-    assert classify_failure(End(exit_code=1), traceback(text, where)).cause is causes.UNKNOWN
+    assert classify_failure(EndedChild(exit_code=1), traceback(text, where)).cause is causes.UNKNOWN
 
 
 def test_reasons_are_unique_and_every_failure_tells_what_to_do() -> None:
-    listed = (*causes.FINISHED, causes.INTERRUPTED, *causes.FAILURES)
+    listed = (*causes.FINISHED, causes.INTERRUPTED, causes.LOST, *causes.FAILURES)
     assert len(causes.BY_REASON) == len(listed)
     assert all(cause.suggestion and cause.exit_code not in (0, 75) for cause in causes.FAILURES)
     assert all(cause.exit_code == 0 for cause in causes.FINISHED)
 
 
 def test_every_cause_of_this_module_is_listed() -> None:
-    made = {value for value in vars(causes).values() if isinstance(value, causes.Cause)}
+    made = {value for value in vars(causes).values() if isinstance(value, causes.EndClass)}
     assert made == set(causes.BY_REASON.values())

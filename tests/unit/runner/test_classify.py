@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiftop.runner import causes
-from swiftop.runner.classify import End, classify_failure, head_bytes, last_lines, tail_bytes
+from swiftop.runner.classify import EndedChild, classify_failure, head_bytes, last_lines, tail_bytes
 from swiftop.runner.exceptions import chains, clean_lines
 
-FAILED = End(exit_code=1)
+FAILED = EndedChild(exit_code=1)
 OOM = """Traceback (most recent call last):
   File "/usr/lib/python3/sft.py", line 10, in <module>
     main()
@@ -31,9 +31,9 @@ def test_the_last_exception_wins() -> None:
         + "went on without\n"
         + trace("KeyError: 'weight'")
     )
-    verdict = classify_failure(FAILED, log)
-    assert verdict.cause is causes.UNKNOWN
-    assert verdict.message == "KeyError: 'weight'"
+    judged = classify_failure(FAILED, log)
+    assert judged.cause is causes.UNKNOWN
+    assert judged.message == "KeyError: 'weight'"
 
 
 def test_an_exception_caused_by_another() -> None:
@@ -46,8 +46,8 @@ def test_an_exception_caused_by_another() -> None:
 
 
 def test_an_unknown_failure_keeps_its_chinese_text() -> None:
-    verdict = classify_failure(FAILED, trace("ValueError: 数据集第 3 行缺少 messages 字段"))
-    assert (verdict.cause, verdict.message) == (causes.UNKNOWN, "ValueError: 数据集第 3 行缺少 messages 字段")
+    judged = classify_failure(FAILED, trace("ValueError: 数据集第 3 行缺少 messages 字段"))
+    assert (judged.cause, judged.message) == (causes.UNKNOWN, "ValueError: 数据集第 3 行缺少 messages 字段")
 
 
 def test_an_exception_with_any_name_is_found_through_its_traceback() -> None:
@@ -61,9 +61,9 @@ def test_out_of_memory_survives_what_the_other_ranks_say() -> None:
         + trace("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ")
         + "============\nswift.cli.sft FAILED\n  exitcode  : 1 (pid: 7)\n"
     )
-    verdict = classify_failure(FAILED, log)
-    assert verdict.cause is causes.CUDA_OUT_OF_MEMORY
-    assert verdict.message.startswith("torch.OutOfMemoryError: CUDA out of memory.")
+    judged = classify_failure(FAILED, log)
+    assert judged.cause is causes.CUDA_OUT_OF_MEMORY
+    assert judged.message.startswith("torch.OutOfMemoryError: CUDA out of memory.")
 
 
 def test_out_of_memory_survives_an_exception_that_nobody_knows() -> None:
@@ -86,7 +86,7 @@ def test_a_failing_destructor_is_not_the_cause() -> None:
 
 def test_argparse_ends_without_a_traceback() -> None:
     log = "sft.py: error: argument --swanlab_mode: invalid choice: 'offline' (choose from cloud, local)\n"
-    assert classify_failure(End(exit_code=2), log).cause is causes.INVALID_ARGUMENTS
+    assert classify_failure(EndedChild(exit_code=2), log).cause is causes.INVALID_ARGUMENTS
 
 
 def test_a_traceback_behind_a_progress_bar() -> None:
@@ -108,17 +108,17 @@ def test_the_message_may_go_on_over_lines() -> None:
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
-        (End(exit_code=None, signal=signal.SIGTERM), "Interrupted"),
-        (End(exit_code=None, signal=signal.SIGKILL, memory_killed=False), "Interrupted"),
-        (End(exit_code=None, signal=signal.SIGKILL, memory_killed=True), "HostOutOfMemory"),
-        (End(exit_code=None, signal=signal.SIGKILL), "HostOutOfMemory"),
-        (End(exit_code=None, signal=signal.SIGSEGV), "Unknown"),
-        (End(exit_code=1, forwarded=True), "Interrupted"),
-        (End(exit_code=1, memory_killed=True), "HostOutOfMemory"),
-        (End(exit_code=1), "Unknown"),
+        (EndedChild(exit_code=None, signal=signal.SIGTERM), "Interrupted"),
+        (EndedChild(exit_code=None, signal=signal.SIGKILL, memory_killed=False), "Interrupted"),
+        (EndedChild(exit_code=None, signal=signal.SIGKILL, memory_killed=True), "HostOutOfMemory"),
+        (EndedChild(exit_code=None, signal=signal.SIGKILL), "HostOutOfMemory"),
+        (EndedChild(exit_code=None, signal=signal.SIGSEGV), "Unknown"),
+        (EndedChild(exit_code=1, forwarded=True), "Interrupted"),
+        (EndedChild(exit_code=1, memory_killed=True), "HostOutOfMemory"),
+        (EndedChild(exit_code=1), "Unknown"),
     ],
 )
-def test_ends_without_an_exception(end: End, reason: str) -> None:
+def test_ends_without_an_exception(end: EndedChild, reason: str) -> None:
     assert classify_failure(end, "something\n").cause.reason == reason
 
 
@@ -135,12 +135,12 @@ def summary(*codes: int) -> str:
 
 def test_a_worker_killed_under_torchrun_is_out_of_host_memory() -> None:
     assert classify_failure(FAILED, summary(-15, -9)).cause is causes.HOST_OUT_OF_MEMORY
-    assert classify_failure(End(exit_code=1, memory_killed=False), summary(-9)).cause is causes.UNKNOWN
+    assert classify_failure(EndedChild(exit_code=1, memory_killed=False), summary(-9)).cause is causes.UNKNOWN
 
 
 def test_workers_that_torchrun_killed_hide_no_cause() -> None:
-    verdict = classify_failure(FAILED, trace("ValueError: path: '/models/x' not found") + summary(-9, 1))
-    assert verdict.cause is causes.MODEL_NOT_FOUND
+    judged = classify_failure(FAILED, trace("ValueError: path: '/models/x' not found") + summary(-9, 1))
+    assert judged.cause is causes.MODEL_NOT_FOUND
 
 
 @pytest.mark.parametrize(
@@ -159,13 +159,13 @@ def test_nothing_overwrites_out_of_memory(noise: str) -> None:
 
 def test_nccls_farewell_is_not_part_of_the_exception_before_it() -> None:
     farewell = "[rank0]:[W1124 08:11:39.1 ProcessGroupNCCL.cpp:1496] Warning: destroy_process_group() was not called\n"
-    verdict = classify_failure(FAILED, trace("KeyError: 'weight'") + farewell)
-    assert (verdict.cause, verdict.message) == (causes.UNKNOWN, "KeyError: 'weight'")
+    judged = classify_failure(FAILED, trace("KeyError: 'weight'") + farewell)
+    assert (judged.cause, judged.message) == (causes.UNKNOWN, "KeyError: 'weight'")
 
 
 def test_a_vague_cause_must_stand_in_the_first_line() -> None:
-    verdict = classify_failure(FAILED, trace("KeyError: 'weight'\nBroken pipe"))
-    assert verdict.cause is causes.UNKNOWN
+    judged = classify_failure(FAILED, trace("KeyError: 'weight'\nBroken pipe"))
+    assert judged.cause is causes.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_thread_alone_is_believed() -> None:
     assert classify_failure(FAILED, log).cause is causes.DISK_FULL
 
 
-CRASH = End(exit_code=None, signal=signal.SIGSEGV)
+CRASH = EndedChild(exit_code=None, signal=signal.SIGSEGV)
 
 
 @pytest.mark.parametrize(
@@ -192,9 +192,9 @@ CRASH = End(exit_code=None, signal=signal.SIGSEGV)
     ],
 )
 def test_a_crash_is_not_what_was_caught_before(log: str) -> None:
-    verdict = classify_failure(CRASH, log)
-    assert verdict.cause is causes.UNKNOWN
-    assert "SIGSEGV" in verdict.message
+    judged = classify_failure(CRASH, log)
+    assert judged.cause is causes.UNKNOWN
+    assert "SIGSEGV" in judged.message
     assert classify_failure(FAILED, log + summary(-11)).cause is causes.UNKNOWN
 
 
@@ -205,7 +205,7 @@ def test_a_row_that_looks_like_an_exception_loses_to_a_real_one() -> None:
 
 def test_threads_that_outlive_python_hide_no_cause() -> None:
     log = trace("ValueError: path: '/x' not found") + "terminate called without an active exception\n"
-    assert classify_failure(End(exit_code=None, signal=signal.SIGABRT), log).cause is causes.MODEL_NOT_FOUND
+    assert classify_failure(EndedChild(exit_code=None, signal=signal.SIGABRT), log).cause is causes.MODEL_NOT_FOUND
 
 
 def test_a_crash_that_followed_another_workers_exception() -> None:
@@ -219,14 +219,14 @@ def test_an_unknown_last_link_has_the_cause_of_its_chain() -> None:
         + "\nDuring handling of the above exception, another exception occurred:\n\n"
         + trace("RuntimeError: something else")
     )
-    verdict = classify_failure(FAILED, log)
-    assert (verdict.cause, verdict.message) == (causes.DISK_FULL, "OSError: [Errno 28] No space left on device")
+    judged = classify_failure(FAILED, log)
+    assert (judged.cause, judged.message) == (causes.DISK_FULL, "OSError: [Errno 28] No space left on device")
     assert classify_failure(FAILED, log + trace("KeyError: 'x'")).cause is causes.UNKNOWN
 
 
 def test_without_any_text_the_exit_code_is_told() -> None:
-    assert classify_failure(End(exit_code=9), "").message == "the training exited with code 9"
-    assert "SIGSEGV" in classify_failure(End(exit_code=None, signal=signal.SIGSEGV), "").message
+    assert classify_failure(EndedChild(exit_code=9), "").message == "the training exited with code 9"
+    assert "SIGSEGV" in classify_failure(EndedChild(exit_code=None, signal=signal.SIGSEGV), "").message
 
 
 def test_last_lines_are_for_a_reader() -> None:

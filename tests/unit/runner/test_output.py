@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import pytest
 
 from swiftop.runner import causes
-from swiftop.runner.classify import End, classify_failure
-from swiftop.runner.process import CALM_SECONDS, HEAD_BYTES, SAY_SECONDS, TAIL_BYTES, Output
+from swiftop.runner.classify import EndedChild, classify_failure
+from swiftop.runner.output import CALM_SECONDS, HEAD_BYTES, SAY_SECONDS, TAIL_BYTES, Output
 from swiftop.runner.redact import Redactor
 
 FIRST = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\ntorch.OutOfMemoryError: CUDA out of memory.\n'
@@ -58,8 +58,8 @@ def test_the_first_traceback_survives_any_noise_behind_it(nowhere: int, pieces: 
     assert "\n...\n" in evidence
     assert evidence.endswith(NOISE)
     assert len(evidence) < HEAD_BYTES + TAIL_BYTES + 10
-    assert classify_failure(End(exit_code=1), evidence).cause is causes.CUDA_OUT_OF_MEMORY
-    assert classify_failure(End(exit_code=1), output.tail()).cause is causes.COLLECTIVE_FAILED
+    assert classify_failure(EndedChild(exit_code=1), evidence).cause is causes.CUDA_OUT_OF_MEMORY
+    assert classify_failure(EndedChild(exit_code=1), output.tail()).cause is causes.COLLECTIVE_FAILED
 
 
 @pytest.mark.parametrize("size", [0, HEAD_BYTES, TAIL_BYTES - len(FIRST), TAIL_BYTES, TAIL_BYTES + HEAD_BYTES])

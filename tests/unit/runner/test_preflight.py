@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from swiftop.runner import preflight
-from swiftop.runner.classify import Verdict
-from swiftop.runner.plan import Plan
+from swiftop.runner.classify import Judged
+from swiftop.runner.protocol import Owner, Plan
 
 
-def reason(verdict: Verdict | None) -> str | None:
-    return verdict.cause.reason if verdict else None
+def reason(judged: Judged | None) -> str | None:
+    return judged.cause.reason if judged else None
 
 
 def test_required_variables() -> None:
@@ -63,8 +63,8 @@ def test_output_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_a_full_volume(tmp_path: Path) -> None:
     assert reason(preflight.check_output(tmp_path, 1 << 62)) == "DiskFull"
-    assert preflight.storage_verdict(OSError(28, os.strerror(28)), tmp_path).cause.reason == "DiskFull"
-    assert "user" in preflight.storage_verdict(OSError(30, os.strerror(30)), tmp_path).message
+    assert preflight.storage_failure(OSError(28, os.strerror(28)), tmp_path).cause.reason == "DiskFull"
+    assert "user" in preflight.storage_failure(OSError(30, os.strerror(30)), tmp_path).message
 
 
 def test_gpus_are_counted_by_their_device_files(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_gpus_are_counted_by_their_device_files(tmp_path: Path) -> None:
 
 def test_gpus_are_counted_only_where_each_is_one_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "count_gpus", lambda: 1)
-    plan = Plan("ns", "demo", "u", 1, ("a",), str(tmp_path), gpus=2)
+    plan = Plan("train", Owner("SFTRun", "ns", "demo", "u"), 1, ("a",), str(tmp_path), gpus=2)
     assert reason(preflight.check(plan, {})) == "GPUMissing"
     for resource in ("nvidia.com/gpu.shared", "nvidia.com/mig-1g.10gb", "example.com/npu"):
         assert preflight.check(dataclasses.replace(plan, gpu_resource=resource), {}) is None
@@ -95,9 +95,9 @@ def test_gpus_are_counted_only_where_each_is_one_device(tmp_path: Path, monkeypa
 )
 def test_gpus_whose_driver_does_not_work_are_no_gpus(said: str | None, told: str | None) -> None:
     """ms-swift trains on the CPU then, and says so in a warning only."""
-    verdict = preflight.check_cuda(said)
-    assert reason(verdict) == ("GPUMissing" if told else None)
-    assert told is None or (verdict is not None and told in verdict.message)
+    judged = preflight.check_cuda(said)
+    assert reason(judged) == ("GPUMissing" if told else None)
+    assert told is None or (judged is not None and told in judged.message)
 
 
 def test_the_driver_is_asked_in_a_process_of_its_own(tmp_path: Path) -> None:

@@ -13,12 +13,18 @@ from swiftop.runner.record import KEEP, NAME, PAUSES, ForeignDirectory, Record, 
 def begin(directory: Path, *, uid: str = "u", attempt: int = 1, checkpoint: str | None = None) -> Record:
     record = Record(directory, uid=uid)
     record.load()
-    record.begin(attempt=attempt, host="h", command=("a",), checkpoint=checkpoint)
+    record.begin(
+        attempt=attempt,
+        pod={"pod": "p", "podName": "n"},
+        command=("a",),
+        start=checkpoint,
+        step=8 if checkpoint else None,
+    )
     return record
 
 
 def test_executions_are_counted_and_their_ends_kept(tmp_path: Path) -> None:
-    begin(tmp_path).end(outcome="interrupted", reason="Interrupted", message="m", step=4)
+    begin(tmp_path).end(outcome="interrupted", reason="Interrupted", message="m", step=4, kept_step=None)
     second = begin(tmp_path, attempt=2)
     data = json.loads((tmp_path / NAME).read_text())
     assert (second.epoch, data["epoch"], data["uid"], data["outcome"]) == (2, 2, "u", None)
@@ -27,7 +33,7 @@ def test_executions_are_counted_and_their_ends_kept(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_stays_finished(tmp_path: Path) -> None:
-    begin(tmp_path).end(outcome="finished", reason="MaxSteps", message="m", step=20)
+    begin(tmp_path).end(outcome="finished", reason="MaxSteps", message="m", step=20, kept_step=None)
     again = Record(tmp_path, uid="u")
     again.load()
     assert again.finished == "MaxSteps"
@@ -47,7 +53,7 @@ def test_the_older_execution_is_fenced_off(tmp_path: Path) -> None:
         old.check()
     before = (tmp_path / NAME).read_text()
     with pytest.raises(Superseded):
-        old.end(outcome="finished", reason="MaxSteps", message="", step=1)
+        old.end(outcome="finished", reason="MaxSteps", message="", step=1, kept_step=None)
     assert (tmp_path / NAME).read_text() == before
 
 
@@ -90,7 +96,7 @@ def test_a_file_that_may_not_be_read_is_told_as_such(tmp_path: Path, monkeypatch
         begin(tmp_path)
 
 
-def test_a_running_training_does_not_end_by_a_failed_look(tmp_path: Path) -> None:
+def test_a_running_training_does_not_end_by_a_failed_read(tmp_path: Path) -> None:
     record = begin(tmp_path)
     (tmp_path / NAME).write_text("{torn")
     record.check()
@@ -103,13 +109,13 @@ def test_of_two_that_start_at_the_same_moment_one_goes_on(tmp_path: Path) -> Non
     for record in (first, second):
         record.load()
     for record in (first, second):
-        record.begin(attempt=1, host="h", command=("a",), checkpoint=None)
+        record.begin(attempt=1, pod={"pod": "p", "podName": "n"}, command=("a",))
     assert first.epoch == second.epoch == 1
     second.check()
     with pytest.raises(Superseded):
         first.check()
     with pytest.raises(Superseded):
-        first.end(outcome="finished", reason="MaxSteps", message="", step=1)
+        first.end(outcome="finished", reason="MaxSteps", message="", step=1, kept_step=None)
 
 
 def test_a_stop_of_any_node_is_seen_by_all_of_the_same_execution(tmp_path: Path) -> None:

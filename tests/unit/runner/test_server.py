@@ -11,7 +11,8 @@ import socket
 import pytest
 
 from swiftop.runner import server
-from swiftop.runner.progress import Progress
+from swiftop.runner.protocol import TRAINING
+from swiftop.runner.train.log import Report
 from tests.runner.harness import wait_until
 
 
@@ -23,26 +24,27 @@ def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str | None,
 
 
 def test_progress_and_metrics() -> None:
-    progress = Progress(updated=1, phase=1, step=4, max_steps=20, loss=1.5)
-    running = server.start(0, progress.to_json)
+    report = Report(updated=1, phase=1, step=4, max_steps=20, loss=1.5)
+    running = server.start(0, report.to_json, TRAINING, {"/more": lambda: ("text/plain", b"more")})
     assert running is not None
     port = running.server_port
     try:
         status, kind, text = get(port, "/progress")
-        assert (status, kind, json.loads(text)) == (200, "application/json", progress.to_json())
+        assert (status, kind, json.loads(text)) == (200, "application/json", report.to_json())
         text = get(port, "/metrics")[2]
         assert "swiftop_run_step 4\n" in text
         assert "# TYPE swiftop_run_loss gauge\nswiftop_run_loss 1.5\n" in text
         assert "eval_loss" not in text
+        assert get(port, "/more") == (200, "text/plain", "more")
         assert get(port, "/env")[0] == 404
-        assert server.start(port, progress.to_json) is None
+        assert server.start(port, report.to_json, TRAINING, {}) is None
     finally:
         running.shutdown()
         running.server_close()
 
 
 def test_requests_are_answered_on_both_families_and_a_few_at_a_time() -> None:
-    running = server.start(0, Progress().to_json)
+    running = server.start(0, Report().to_json, TRAINING, {})
     assert running is not None
     port = running.server_port
     try:
@@ -73,14 +75,10 @@ def test_without_ipv6_the_other_family_does(monkeypatch: pytest.MonkeyPatch) -> 
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 
     monkeypatch.setattr(server, "_DualStack", refuse)
-    running = server.start(0, Progress().to_json)
+    running = server.start(0, Report().to_json, TRAINING, {})
     assert running is not None
     try:
         assert get(running.server_port, "/progress")[0] == 200
     finally:
         running.shutdown()
         running.server_close()
-
-
-def test_every_number_but_the_housekeeping_is_a_metric() -> None:
-    assert set(server.METRICS) == set(Progress().to_json()) - {"version", "updated", "trackerWorkspace"}

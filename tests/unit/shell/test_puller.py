@@ -14,7 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from swiftop.errors import Transient
-from swiftop.shell.puller import Progress, Puller, Source, last_in_log, page_url, parse
+from swiftop.shell.puller import Progress, Puller, Report, Source, last_in_log, page_url, parse
+from swiftop.runner.protocol import Previous
 from tests.unit.shell.virtual_time import run
 
 Object = dict[str, Any]
@@ -28,14 +29,14 @@ POD: Object = {
 def test_only_finite_numbers_of_known_names_are_taken() -> None:
     said = '{"version":1,"step":3,"loss":NaN,"epoch":Infinity,"evalLoss":"0.1","maxSteps":true,"gradNorm":null,"x":1,'
     said += f'"learningRate":1e-5,"etaSeconds":{10**400}}}'
-    assert parse(said) == {"version": 1, "step": 3, "learningRate": 1e-5}
+    assert parse(said) == Report({"step": 3, "learningRate": 1e-5})
 
 
 @pytest.mark.parametrize(
     ("said", "taken"), [('"alice"', {"trackerWorkspace": "alice"}), (f'"{65 * "a"}"', {}), ("5", {})]
 )
 def test_of_texts_the_trackers_workspace_is_taken(said: str, taken: dict[str, str]) -> None:
-    assert parse(f'{{"version":1,"trackerWorkspace":{said}}}') == {"version": 1, **taken}
+    assert parse(f'{{"version":1,"trackerWorkspace":{said}}}') == Report({**taken})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"version":2}', "{", "[" * 100_000, "1" * 10_000, b"\xff"])
@@ -47,7 +48,7 @@ def test_the_last_line_of_the_log_counts() -> None:
     text = (
         'swiftop-progress {"version":1,"step":1}\nnoise\nswiftop-progress {"version":1,"step":2}\nswiftop-progress {\n'
     )
-    assert last_in_log(text) == {"version": 1, "step": 2}
+    assert last_in_log(text) == Report({"step": 2})
     assert last_in_log("nothing") is None
 
 
@@ -129,10 +130,11 @@ async def test_news_is_told_once(world: World) -> None:
 
 
 async def test_the_log_is_read_after_three_failed_pages(world: World) -> None:
-    world.page, world.log = broken, 'swiftop-progress {"version":1,"step":5}'
+    previous = '{"pod":"p","time":9,"reason":"Lost","keptStep":4}'
+    world.page, world.log = broken, f'swiftop-progress {{"version":1,"step":5,"previous":{previous}}}'
     assert await world.look(2) is None
     assert world.log_reads == 0
-    assert await world.look() == Progress({"version": 1, "step": 5}, Source.LOG)
+    assert await world.look() == Progress({"step": 5}, Source.LOG, Previous("p", 9, "Lost", kept_step=4))
 
 
 async def test_both_ways_down_is_told_and_the_last_numbers_stay(world: World) -> None:

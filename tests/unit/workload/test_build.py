@@ -12,13 +12,14 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from swiftop.api.pod_patch import CONTAINER_MERGE_KEYS, POD_MERGE_KEYS, pod_patch_problems
-from swiftop.errors import Invalid
 from swiftop.kinds.sftrun.build import Context, build, deadline, resolved_of
-from swiftop.kinds.sftrun.plan import decoded, encoded
-from swiftop.runner.plan import parse as runner_parse
+from swiftop.workload.resolve import Defaults, defaults_of, merged
+from swiftop.workload.resolve import IMAGES
 from swiftop.workload.patch import strategic_merge
-from swiftop.workload.resolve import IMAGES, Defaults, defaults_of, merged
-from tests.unit.workload.specs import IMAGE, MINIMAL, PLATFORM, SAMPLES, SHARED_VOLUMES, TWO_NODES, run_of
+from swiftop.kinds.sftrun.plan import decoded, encoded
+from swiftop.errors import Invalid
+from swiftop.runner.protocol import Owner, Plan, TrainSettings, from_json
+from tests.unit.build.specs import IMAGE, MINIMAL, PLATFORM, SAMPLES, SHARED_VOLUMES, TWO_NODES, run_of
 
 CONTEXT = Context(runner_config_map="swiftop-runner-0")
 
@@ -67,17 +68,20 @@ def test_the_kubelet_puts_no_secret_into_the_plan() -> None:
 @pytest.mark.parametrize("spec", [MINIMAL, SHARED_VOLUMES, PLATFORM, TWO_NODES])
 def test_the_runner_understands_its_plan(spec: dict[str, Any]) -> None:
     job = job_of(spec)
-    plan = runner_parse(expanded(env_of(job)["SWIFTOP_PLAN"], {}))
+    plan = Plan.from_json(expanded(env_of(job)["SWIFTOP_PLAN"], {}))
     assert plan.command[0] == "python"
     assert plan.attempt == 1
-    assert plan.resume is (spec.get("checkpoints", {}).get("resume", "Auto") == "Auto")
+    assert from_json(TrainSettings, plan.settings).resume is (
+        spec.get("checkpoints", {}).get("resume", "Auto") == "Auto"
+    )
     assert plan.required_env == (("SWANLAB_API_KEY", "HF_TOKEN") if spec is PLATFORM else ())
 
 
 @pytest.mark.parametrize("text", ["$", "$$", "$(A)", "$$(A)", "a$b$$c", "漢字"])
 def test_a_plan_survives_its_escaping(text: str) -> None:
-    assert decoded(encoded({"x": text})) == {"x": text}
-    assert json.loads(expanded(encoded({"x": text}), {"A": "secret"})) == {"x": text}
+    plan = Plan("train", Owner("SFTRun", "ns", "n", "u"), 1, ("a", text), "/o")
+    assert decoded(encoded(plan)) == plan
+    assert Plan.from_json(expanded(encoded(plan), {"A": "secret"})) == plan
 
 
 def test_secrets_stand_in_no_object_but_as_references() -> None:
@@ -296,7 +300,9 @@ def test_the_plan_names_every_variable_that_comes_from_a_secret() -> None:
     env = trainer(job_of(spec))["env"]
     assert env[0]["name"] == "SWIFTOP_PLAN"
     assert added in env
-    assert decoded(env[0]["value"])["secretEnv"] == ["SWANLAB_API_KEY", "HF_TOKEN", "WANDB_API_KEY"]
+    plan = decoded(env[0]["value"])
+    assert plan is not None
+    assert plan.secret_env == ("SWANLAB_API_KEY", "HF_TOKEN", "WANDB_API_KEY")
 
 
 def test_a_job_tells_the_generation_of_the_spec_that_it_was_made_from() -> None:

@@ -23,7 +23,7 @@ class Progress(Reported):
     seconds_per_step: float | None = Field(default=None, description="Time of one optimizer step.")
     eta_seconds: int | None = Field(default=None, description="Time left by that pace.")
     memory_gi_b: float | None = Field(  # the alias is the field's name in the runner's report
-        default=None, alias="memoryGiB", description="GPU memory in use by one process, in GiB."
+        default=None, alias="memoryGiB", description="Highest GPU memory reserved by one process, in GiB."
     )
 
 

@@ -8,17 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiftop.runner.progress import (
-    EVALUATING,
-    FINISHED,
-    LINE_LIMIT,
-    PREPARING,
-    TRAINING,
-    LineReader,
-    Tracker,
-    end_last_line,
-    parse_line,
-)
+from swiftop.runner.train.log import EVALUATING, FINISHED, LINE_LIMIT, PREPARING, TRAINING, LineReader, TrainingLog, end_last_line, parse_line
 
 TRAIN = (
     '{"loss": 6.87437153, "grad_norm": 0.97462171, "learning_rate": 0.0001809, "token_acc": 0.05882353, "epoch": 0.04, '
@@ -45,36 +35,36 @@ SUMMARY = json.dumps(
 )
 
 
-def follow(path: Path) -> Tracker:
-    return Tracker(LineReader(path))
+def follow(path: Path) -> TrainingLog:
+    return TrainingLog(LineReader(path))
 
 
 def test_a_whole_training(tmp_path: Path) -> None:
     log = tmp_path / "logging.jsonl"
-    tracker = follow(log)
-    assert not tracker.poll()
-    assert tracker.progress.phase == PREPARING
+    training_log = follow(log)
+    assert not training_log.poll()
+    assert training_log.report.phase == PREPARING
 
     log.write_text(TRAIN)
-    assert tracker.poll()
-    seen = tracker.progress
+    assert training_log.poll()
+    seen = training_log.report
     assert (seen.phase, seen.step, seen.max_steps, seen.loss) == (TRAINING, 4, 20, 6.87437153)
     assert (seen.seconds_per_step, seen.eta_seconds, seen.learning_rate) == (1.848531, 30, 0.0001809)
 
-    tracker.saw_evaluation()
-    assert tracker.progress.phase == EVALUATING
+    training_log.saw_evaluation()
+    assert training_log.report.phase == EVALUATING
     with log.open("a") as file:
         file.write(EVAL)
-    tracker.poll()
+    training_log.poll()
     assert (seen.phase, seen.eval_loss, seen.step) == (TRAINING, 6.92732811, 5)
 
     with log.open("a") as file:
         file.write(END + SUMMARY + "\n")
-    tracker.poll()
-    assert tracker.loop_ended
-    assert tracker.summary_seen
+    training_log.poll()
+    assert training_log.loop_ended
+    assert training_log.summary_seen
     assert (seen.phase, seen.step, seen.memory_gib, seen.eta_seconds) == (FINISHED, 20, 31.5, 0)
-    assert not tracker.poll()
+    assert not training_log.poll()
 
 
 def line_3_7(step: int, elapsed: float) -> str:
@@ -92,92 +82,84 @@ EVAL_3_7 = '{"eval_loss": 1.2, "eval_runtime": 9.5, "epoch": 0.1, "global_step/m
 
 def test_the_speed_of_ms_swift_3_7(tmp_path: Path) -> None:
     log = tmp_path / "logging.jsonl"
-    tracker = follow(log)
+    training_log = follow(log)
     speeds = []
     for text in (line_3_7(1, 90), line_3_7(5, 330), line_3_7(10, 630), EVAL_3_7):
         with log.open("a") as file:
             file.write(text)
-        tracker.poll()
-        speeds.append(tracker.progress.seconds_per_step and round(tracker.progress.seconds_per_step, 2))
+        training_log.poll()
+        speeds.append(training_log.report.seconds_per_step and round(training_log.report.seconds_per_step, 2))
     assert speeds == [90, 60, 60, 60]  # the first step's time has the setup in it
-    assert (tracker.progress.memory_gib, tracker.evaluations) == (21.5, 1)
-    assert round(tracker.progress.eta_seconds or 0, -1) == 5400
+    assert (training_log.report.memory_gib, training_log.evaluations) == (21.5, 1)
+    assert round(training_log.report.eta_seconds or 0, -1) == 5400
 
 
 def test_a_resumed_3_7_does_not_count_the_steps_before(tmp_path: Path) -> None:
     log = tmp_path / "logging.jsonl"
-    tracker = follow(log)
-    tracker.progress.step = 50
+    training_log = follow(log)
+    training_log.report.step = 50
     log.write_text(line_3_7(55, 330))
-    tracker.poll()
-    assert round(tracker.progress.seconds_per_step or 0) == 66
+    training_log.poll()
+    assert round(training_log.report.seconds_per_step or 0) == 66
     with log.open("a") as file:
         file.write(line_3_7(60, 630))
-    tracker.poll()
-    assert round(tracker.progress.seconds_per_step or 0) == 60
+    training_log.poll()
+    assert round(training_log.report.seconds_per_step or 0) == 60
 
 
 def test_a_log_without_speed_is_timed(tmp_path: Path) -> None:
     log, now = tmp_path / "logging.jsonl", [100.0]
-    tracker = Tracker(LineReader(log), clock=lambda: now[0])
+    training_log = TrainingLog(LineReader(log), clock=lambda: now[0])
     for step, time, speed in ((1, 100.0, None), (5, 104.0, 1.0), (10, 127.0, 3.0)):
         now[0] = time
         with log.open("a") as file:
             file.write(json.dumps({"loss": 1.0, "global_step/max_steps": f"{step}/20"}) + "\n")
-        tracker.poll()
-        assert tracker.progress.seconds_per_step == speed
-    assert tracker.progress.eta_seconds == 30
-
-
-def test_json_names_are_those_of_the_contract(tmp_path: Path) -> None:
-    assert list(follow(tmp_path / "x").progress.to_json()) == [
-        "version", "updated", "phase", "step", "maxSteps", "epoch", "loss", "evalLoss", "learningRate", "gradNorm",
-        "secondsPerStep", "etaSeconds", "memoryGiB", "checkpointStep", "checkpointTime", "bestStep", "bestMetric",
-        "trackerWorkspace",
-    ]  # fmt: skip
+        training_log.poll()
+        assert training_log.report.seconds_per_step == speed
+    assert training_log.report.eta_seconds == 30
 
 
 def test_only_new_lines_count_on_a_resume(tmp_path: Path) -> None:
     log = tmp_path / "logging.jsonl"
     log.write_text(TRAIN + END + '{"loss": 1.0, "cut')
-    tracker = follow(log)
-    tracker.skip(end_last_line(log, mend=True))
-    assert not tracker.poll()
+    training_log = follow(log)
+    training_log.skip(end_last_line(log, repair=True))
+    assert not training_log.poll()
     with log.open("a") as file:
         file.write(TRAIN)
-    tracker.poll()
-    assert (tracker.lines, tracker.loop_ended, tracker.progress.step) == (1, False, 4)
+    training_log.poll()
+    assert (training_log.lines, training_log.loop_ended, training_log.report.step) == (1, False, 4)
 
 
 def test_another_node_mends_nothing(tmp_path: Path) -> None:
     log = tmp_path / "logging.jsonl"
     log.write_text("{half")
-    assert end_last_line(log, mend=False) == 5
+    assert end_last_line(log, repair=False) == 5
     assert log.read_text() == "{half"
-    assert end_last_line(tmp_path / "none", mend=True) == 0
+    assert end_last_line(tmp_path / "none", repair=True) == 0
 
 
 def test_a_replaced_file_is_read_from_its_start(tmp_path: Path) -> None:
     log = tmp_path / "logging.jsonl"
     log.write_text(TRAIN + TRAIN)
-    tracker = follow(log)
-    tracker.poll()
+    training_log = follow(log)
+    training_log.poll()
     log.write_text(EVAL)
-    tracker.poll()
-    assert tracker.progress.step == 5
+    training_log.poll()
+    assert training_log.report.step == 5
 
 
 def test_numbers_that_json_does_not_know_are_left_out(tmp_path: Path) -> None:
     log = tmp_path / "logging.jsonl"
     log.write_text('{"loss": NaN, "grad_norm": Infinity, "global_step/max_steps": "1/2"}\n' * 3 + "not json\n[1]\n")
-    tracker = follow(log)
-    tracker.poll()
-    assert (tracker.progress.loss, tracker.progress.grad_norm, tracker.nan_lines) == (None, None, 3)
-    json.dumps(tracker.progress.to_json(), allow_nan=False)
+    training_log = follow(log)
+    training_log.poll()
+    assert (training_log.report.loss, training_log.report.grad_norm, training_log.nan_lines) == (None, None, 3)
+    json.dumps(training_log.report.to_json(), allow_nan=False)
     with log.open("a") as file:
         file.write(TRAIN)
-    tracker.poll()
-    assert tracker.nan_lines == 0
+    training_log.poll()
+    assert training_log.nan_lines == 0
 
 
 def test_a_huge_line_costs_little_memory(tmp_path: Path) -> None:

@@ -14,26 +14,31 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
+
+from .. import protocol
+from ..protocol import attribute, number
 
 PREPARING, TRAINING, EVALUATING, SAVING, FINISHED = range(5)
 LINE_LIMIT = 64 * 1024
 READ_SIZE = 64 * 1024
+WALK_SECONDS = 5.0
+_STEP = re.compile(rb'"global_step/max_steps": "(\d{1,12})/\d')
 _HISTORY = ', "log_history"'
-_STEPS = re.compile(r"^(\d+)/(\d+)$")
+_STEPS = re.compile(r"^(\d{1,12})/(\d{1,12})$")
 
 
 @dataclass
-class Progress:
-    """What ``GET /progress`` tells; None where nothing is known yet. Attribute names are the JSON's in snake_case."""
+class Report:
+    """What the training tells of itself; None where nothing is known yet. The attributes are ``protocol.TRAINING``."""
 
-    version: int = 1
-    updated: float = 0
+    updated: int = 0
     phase: int = PREPARING
     step: Optional[int] = None
     max_steps: Optional[int] = None
@@ -43,26 +48,21 @@ class Progress:
     learning_rate: Optional[float] = None
     grad_norm: Optional[float] = None
     seconds_per_step: Optional[float] = None
-    eta_seconds: Optional[float] = None
+    eta_seconds: Optional[int] = None
     memory_gib: Optional[float] = None
     checkpoint_step: Optional[int] = None
-    checkpoint_time: Optional[float] = None
+    checkpoint_time: Optional[int] = None
     best_step: Optional[int] = None
     best_metric: Optional[float] = None
     tracker_workspace: Optional[str] = None
 
     def to_json(self) -> dict[str, Any]:
-        """The members in camelCase."""
-        return {_camel(name): value for name, value in asdict(self).items()}
-
-
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join("GiB" if part == "gib" else part.capitalize() for part in rest)
+        """The members by their names in the report."""
+        return {member.name: getattr(self, attribute(member.name)) for member in protocol.TRAINING}
 
 
 class LineReader:
-    """Whole lines that were added to a file since the last look, each cut to ``LINE_LIMIT`` bytes."""
+    """Whole lines that were added to a file since the last reading, each cut to ``LINE_LIMIT`` bytes."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self._path = path
@@ -91,7 +91,7 @@ class LineReader:
                     self._offset += len(chunk)
                     self._split(chunk, lines)
         except OSError:
-            pass  # a network volume may fail for a moment; the next look goes on from the same place
+            pass  # a network volume may fail for a moment; the next reading goes on from the same place
         return lines
 
     def _split(self, chunk: bytes, lines: list[bytes]) -> None:
@@ -102,13 +102,24 @@ class LineReader:
             self._part = piece[:LINE_LIMIT]
 
 
-def end_last_line(path: Path, *, mend: bool) -> int:
-    """Size of the log, where new lines start. A line that a killed execution left unfinished is ended with ``mend``."""
+def last_step(path: Path) -> Optional[int]:
+    """The step of the last line that names one; None when there is no such line near the end of the file."""
     try:
-        with path.open("rb+" if mend else "rb") as file:
+        with path.open("rb") as file:
+            file.seek(max(file.seek(0, 2) - LINE_LIMIT, 0))
+            found = _STEP.findall(file.read(LINE_LIMIT))
+    except OSError:
+        return None
+    return int(found[-1]) if found else None
+
+
+def end_last_line(path: Path, *, repair: bool) -> int:
+    """Size of the log, where new lines start; ``repair`` ends the line that a killed execution left unfinished."""
+    try:
+        with path.open("rb+" if repair else "rb") as file:
             size = file.seek(0, 2)
             file.seek(max(size - 1, 0))
-            if mend and file.read(1) not in (b"\n", b""):
+            if repair and file.read(1) not in (b"\n", b""):
                 file.write(b"\n")
                 size += 1
             return size
@@ -129,18 +140,11 @@ def parse_line(raw: bytes) -> Optional[dict[str, Any]]:
     return data if isinstance(data, dict) else None
 
 
-def number(value: Any) -> Optional[float]:
-    """A finite number or None: JSON has no NaN."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return value
-
-
-class Tracker:
-    """Follows one execution: feeds on lines of ``logging.jsonl`` and keeps the current ``Progress``."""
+class TrainingLog:
+    """Follows one execution: feeds on lines of ``logging.jsonl`` and keeps the current ``Report``."""
 
     def __init__(self, reader: LineReader, clock: Callable[[], float] = time.monotonic) -> None:
-        self.progress = Progress(updated=round(time.time()))
+        self.report = Report(updated=round(time.time()))
         self.loop_ended = False  # "train_runtime": the training loop ended by itself
         self.summary_seen = False  # the last line; written after an exception as well
         self.lines = 0
@@ -165,16 +169,16 @@ class Tracker:
                 self.lines += 1
                 self._take(data)
         if lines:
-            self.progress.updated = round(time.time())
+            self.report.updated = round(time.time())
         return bool(lines)
 
     def saw_evaluation(self) -> None:
         """The output shows an evaluation's bar."""
-        if self.progress.phase in (TRAINING, SAVING):
-            self.progress.phase = EVALUATING
+        if self.report.phase in (TRAINING, SAVING):
+            self.report.phase = EVALUATING
 
     def _take(self, data: dict[str, Any]) -> None:
-        now = self.progress
+        now = self.report
         if "last_model_checkpoint" in data:
             self.summary_seen = True
             now.step = _integer(data.get("global_step"), now.step)
@@ -189,24 +193,25 @@ class Tracker:
             now.phase = TRAINING
         elif "loss" in data:
             self.train_lines += 1
-            self.nan_lines = 0 if number(data["loss"]) is not None else self.nan_lines + 1
+            self.nan_lines = 0 if _finite(data["loss"]) else self.nan_lines + 1
             now.loss = number(data["loss"])
             now.learning_rate = number(data.get("learning_rate"))
             now.grad_norm = number(data.get("grad_norm"))
             now.phase = TRAINING
 
     def _take_common(self, data: dict[str, Any]) -> None:
-        now = self.progress
+        now = self.report
         steps = _STEPS.match(str(data.get("global_step/max_steps", "")))
         if steps:
             if self._start is None:
                 self._start = now.step or 0
             now.step, now.max_steps = int(steps.group(1)), int(steps.group(2))
-            now.seconds_per_step = _or(self._speed(data, now.step), now.seconds_per_step)
+            now.seconds_per_step = _or(number(self._speed(data, now.step)), now.seconds_per_step)
         now.epoch = _or(number(data.get("epoch")), now.epoch)
         now.memory_gib = _or(number(data.get("memory(GiB)")), now.memory_gib)
         if now.seconds_per_step is not None and now.step is not None and now.max_steps is not None:
-            now.eta_seconds = round(max(now.max_steps - now.step, 0) * now.seconds_per_step)
+            left = number(max(now.max_steps - now.step, 0) * now.seconds_per_step)
+            now.eta_seconds = None if left is None else round(left)
 
     def _speed(self, data: dict[str, Any], step: int) -> Optional[float]:
         """Mean seconds per step of this execution, None while nobody can tell."""
@@ -223,9 +228,29 @@ class Tracker:
         return round(at / done, 6) if rate and done > 0 else None
 
 
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
 def _or(value: Optional[float], default: Optional[float]) -> Optional[float]:
     return default if value is None else value
 
 
 def _integer(value: Any, default: Optional[int]) -> Optional[int]:
     return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
+def written_since(roots: list[Path], since: float) -> bool:
+    """Whether a file below these folders was written since then. Looks for ``WALK_SECONDS`` at most."""
+    deadline, waiting = time.monotonic() + WALK_SECONDS, [str(root) for root in roots]
+    while waiting and time.monotonic() < deadline:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.stat(follow_symlinks=False).st_mtime >= since:
+                        return True
+        except OSError:
+            continue
+    return False

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from swiftop.runner import tracker
+from swiftop.runner.train import swanlab
 
 
 @contextmanager
@@ -42,16 +42,16 @@ def login_server(*codes: int, body: bytes = b"") -> Iterator[tuple[str, list[tup
 )
 def test_an_answer_decides_at_once(code: int, reason: str | None) -> None:
     with login_server(code) as (host, seen):
-        verdict = tracker.check(host, "the-key", sleep=pytest.fail).verdict
-    assert (verdict.cause.reason if verdict else None) == reason
+        judged = swanlab.check(host, "the-key", sleep=pytest.fail).problem
+    assert (judged.cause.reason if judged else None) == reason
     assert seen == [("/api/login/api_key", "the-key")]
-    assert verdict is None or "the-key" not in verdict.message
+    assert judged is None or "the-key" not in judged.message
 
 
 def test_a_server_that_is_starting_is_asked_again() -> None:
     pauses: list[float] = []
     with login_server(503, 429, 200) as (host, seen):
-        assert tracker.check(host, "k", sleep=pauses.append) == tracker.Answer()
+        assert swanlab.check(host, "k", sleep=pauses.append) == swanlab.Answer()
     assert (len(seen), pauses) == (3, [1.0, 2.0])
 
 
@@ -59,11 +59,11 @@ def test_no_answer_is_unreachable_after_bounded_tries() -> None:
     with login_server(200) as (host, _):
         pass
     pauses: list[float] = []
-    verdict = tracker.check(host, "k", sleep=pauses.append).verdict
-    assert verdict is not None
-    assert verdict.cause.reason == "TrackerUnreachable"
-    assert host in verdict.message
-    assert pauses == list(tracker.PAUSES)
+    judged = swanlab.check(host, "k", sleep=pauses.append).problem
+    assert judged is not None
+    assert judged.cause.reason == "TrackerUnreachable"
+    assert host in judged.message
+    assert pauses == list(swanlab.PAUSES)
 
 
 @pytest.mark.parametrize(
@@ -73,29 +73,29 @@ def test_no_answer_is_unreachable_after_bounded_tries() -> None:
 def test_the_login_tells_whose_key_it_is(user: object, workspace: str | None) -> None:
     body = json.dumps({"sid": "s", "userInfo": {"username": user}}).encode()
     with login_server(200, body=body) as (host, _):
-        assert tracker.check(host, "k", sleep=pytest.fail) == tracker.Answer(workspace=workspace)
+        assert swanlab.check(host, "k", sleep=pytest.fail) == swanlab.Answer(workspace=workspace)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"userInfo": null}', b"\xff"])
 def test_a_login_that_tells_nothing_is_as_good(body: bytes) -> None:
     with login_server(200, body=body) as (host, _):
-        assert tracker.check(host, "k", sleep=pytest.fail) == tracker.Answer()
+        assert swanlab.check(host, "k", sleep=pytest.fail) == swanlab.Answer()
 
 
 @pytest.mark.parametrize("key", ["sk-123\n456", "sk-123\r", "sk-\u200b123", "密钥", "\ufeffsk-1"])
 def test_a_key_that_no_header_takes(key: str) -> None:
-    verdict = tracker.check("http://127.0.0.1:9", key, sleep=pytest.fail).verdict
-    assert verdict is not None
-    assert verdict.cause.reason == "TrackerAuthFailed"
-    assert "SWANLAB_API_KEY contains a" in verdict.message
-    assert "sk-1" not in verdict.message
+    judged = swanlab.check("http://127.0.0.1:9", key, sleep=pytest.fail).problem
+    assert judged is not None
+    assert judged.cause.reason == "TrackerAuthFailed"
+    assert "SWANLAB_API_KEY contains a" in judged.message
+    assert "sk-1" not in judged.message
 
 
 @pytest.mark.parametrize("host", ["http://host:abc", "http://[::1"])
 def test_a_host_that_is_none(host: str) -> None:
-    verdict = tracker.check(host, "k", sleep=pytest.fail).verdict
-    assert verdict is not None
-    assert verdict.cause.reason == "TrackerUnreachable"
+    judged = swanlab.check(host, "k", sleep=pytest.fail).problem
+    assert judged is not None
+    assert judged.cause.reason == "TrackerUnreachable"
 
 
 def test_a_server_that_speaks_something_else_is_asked_again() -> None:
@@ -103,17 +103,17 @@ def test_a_server_that_speaks_something_else_is_asked_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
-            for _ in range(len(tracker.PAUSES) + 1):
+            for _ in range(len(swanlab.PAUSES) + 1):
                 connection, _ = server.accept()
                 with connection:
                     connection.recv(4096)
                     connection.sendall(b"220 mail.example ESMTP\r\n")
 
         threading.Thread(target=serve, daemon=True).start()
-        verdict = tracker.check(f"http://127.0.0.1:{server.getsockname()[1]}", "k", sleep=pauses.append).verdict
-    assert verdict is not None
-    assert (verdict.cause.reason, pauses) == ("TrackerUnreachable", list(tracker.PAUSES))
-    assert "BadStatusLine" in verdict.message
+        judged = swanlab.check(f"http://127.0.0.1:{server.getsockname()[1]}", "k", sleep=pauses.append).problem
+    assert judged is not None
+    assert (judged.cause.reason, pauses) == ("TrackerUnreachable", list(swanlab.PAUSES))
+    assert "BadStatusLine" in judged.message
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_a_server_that_speaks_something_else_is_asked_again() -> None:
     ],
 )
 def test_where_the_login_is(host: str, url: str) -> None:
-    assert tracker.login_url(host) == url
+    assert swanlab.login_url(host) == url

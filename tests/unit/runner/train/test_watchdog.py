@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from swiftop.runner.watchdog import FLUSHING, NAN_LINES, NOT_A_NUMBER, STALLED, Watchdog
+from swiftop.runner.train.watchdog import FLUSHING, NAN_LINES, NOT_A_NUMBER, STALLED, Watchdog
 
 
 def ask(dog: Watchdog, now: float, **facts: Any) -> str | None:
-    return dog.verdict(now, **{"seconds_per_step": 1.0, "nan_lines": 0, "stopping": False, **facts})
+    return dog.problem(now, **{"seconds_per_step": 1.0, "nan_lines": 0, "stopping": False, **facts})
 
 
 def test_the_clock_starts_with_the_first_logged_step() -> None:

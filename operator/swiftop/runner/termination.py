@@ -1,4 +1,4 @@
-"""The termination message: one JSON of at most 4096 bytes, because the kubelet cuts a longer one off."""
+"""The termination message: one JSON of at most ``TERMINATION_BYTES``, because the kubelet cuts a longer one off."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .classify import LOG_BYTES, Verdict, head_bytes, tail_bytes
+from .classify import head_bytes, tail_bytes
+from .program import Ended
+from .protocol import LOG_BYTES, TERMINATION_BYTES
 
-LIMIT = 4096
 MESSAGE_BYTES = 700
 
 
-def termination_message(outcome: str, verdict: Verdict, *, log: str, progress: dict[str, Any]) -> bytes:
+def termination_message(ended: Ended, *, log: str, progress: dict[str, Any]) -> bytes:
     """Everything fits because the log gives way: its JSON form may be much longer than its text."""
     message: dict[str, Any] = {
-        "outcome": outcome,
-        "reason": verdict.cause.reason,
-        "message": head_bytes(verdict.message, MESSAGE_BYTES),
-        "suggestion": verdict.cause.suggestion,
+        "outcome": ended.outcome,
+        "reason": ended.judged.cause.reason,
+        "message": head_bytes(ended.judged.message, MESSAGE_BYTES),
+        "suggestion": ended.judged.cause.suggestion,
         "log": "",
         "progress": progress,
     }
@@ -26,12 +27,12 @@ def termination_message(outcome: str, verdict: Verdict, *, log: str, progress: d
     while room > 0:
         message["log"] = tail_bytes(log, room)
         raw = _encode(message)
-        if len(raw) <= LIMIT:
+        if len(raw) <= TERMINATION_BYTES:
             return raw
         encoded = len(_encode(message["log"]))
-        room = int(room * max(encoded - (len(raw) - LIMIT), 0) / encoded) - 8
+        room = int(room * max(encoded - (len(raw) - TERMINATION_BYTES), 0) / encoded) - 8
     message["log"] = ""
-    while len(_encode(message)) > LIMIT:
+    while len(_encode(message)) > TERMINATION_BYTES:
         message["message"] = message["message"][: len(message["message"]) // 2]
     return _encode(message)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from swiftop.runner import checkpoints
+from swiftop.runner.train import checkpoints
 
 STATE: dict[str, Any] = {
     "best_metric": None,
@@ -64,7 +64,7 @@ def test_one_with_an_empty_file_is_passed_over(tmp_path: Path, empty: str) -> No
 
 @pytest.mark.parametrize("metric", ["NaN", "Infinity", "1.5"])
 def test_a_metric_that_is_no_number_is_none(tmp_path: Path, metric: str) -> None:
-    state = make(tmp_path, 8, best_model_checkpoint="/o/checkpoint-8") / "trainer_state.json"
+    state = make(tmp_path, 8, best_model_checkpoint=f"{tmp_path}/checkpoint-8") / "trainer_state.json"
     state.write_text(state.read_text().replace('"best_metric": null', f'"best_metric": {metric}'))
     newest = checkpoints.find(tmp_path, world_size=1, resumable=True)
     assert newest is not None
@@ -122,7 +122,7 @@ def test_deepspeed_has_its_own_folder(tmp_path: Path) -> None:
 
 
 def test_the_best_one_is_told(tmp_path: Path) -> None:
-    make(tmp_path, 8, best_model_checkpoint="/swiftop/output/x/checkpoint-4", best_metric=1.5)
+    make(tmp_path, 8, best_model_checkpoint=f"/elsewhere/{tmp_path.name}/checkpoint-4", best_metric=1.5)
     newest = checkpoints.find(tmp_path, world_size=1, resumable=True)
     assert newest is not None
     assert (newest.best_step, newest.best_metric, newest.max_steps) == (4, 1.5, 20)
@@ -131,7 +131,7 @@ def test_the_best_one_is_told(tmp_path: Path) -> None:
 def test_a_long_history_is_not_read_whole(tmp_path: Path) -> None:
     history = [{"loss": 1.0, "step": n, "global_step": 77} for n in range(10000)]
     path = (
-        make(tmp_path, 8, log_history=history, best_model_checkpoint="/o/checkpoint-4", best_metric=0.25)
+        make(tmp_path, 8, log_history=history, best_model_checkpoint=f"{tmp_path}/checkpoint-4", best_metric=0.25)
         / "trainer_state.json"
     )
     assert path.stat().st_size > checkpoints.WHOLE

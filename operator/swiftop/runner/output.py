@@ -1,8 +1,4 @@
-"""The training as a process: its own group, its output through the redactor, its end, and everybody's zombies.
-
-The runner is PID 1 of the container, so orphans of the training become its children and are reaped here with
-``waitpid(-1)``; that is why ``Popen.wait`` and ``poll``, which wait for one PID, are never used.
-"""
+"""A process's output on its way to the pod's log: redacted, and kept as far as it tells why the process ended."""
 
 from __future__ import annotations
 
@@ -10,12 +6,9 @@ import contextlib
 import os
 import re
 import select
-import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Optional
 
 from .redact import Redactor
@@ -29,7 +22,6 @@ BEFORE_BYTES = 512  # of the line before the head
 SEAM_BYTES = 64  # the first words may come in two pieces
 CALM_SECONDS = 30.0  # a process may log a step after another one has failed, but not for long
 SAY_SECONDS = 1.0
-PARENT = 1  # index of the parent PID in /proc/PID/stat after the command's name
 
 _FIRST_WORDS = re.compile(rb"(?:^|[\n\r]|\]: )(?:Traceback \(most recent call last\)|terminate called after)")
 
@@ -92,7 +84,7 @@ class Output:
             return (head + gap + self._tail).decode("utf-8", "replace")
 
     def calm(self, now: float) -> None:
-        """The training goes on: what it said some time ago has not ended it."""
+        """The work goes on: what it printed some time ago has not ended it."""
         with self._keeping:
             if self._head and now - self._head_since >= CALM_SECONDS:
                 self._head = b""
@@ -122,7 +114,7 @@ class Output:
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
-        with contextlib.suppress(OSError):  # a log that nobody reads any more must not end the training
+        with contextlib.suppress(OSError):  # a log that nobody reads any more must not end the work
             while view:
                 view = view[os.write(self._target, view) :]
 
@@ -142,120 +134,3 @@ def _first_words(seen: bytes, at: int) -> Optional[int]:
         return None
     found = _FIRST_WORDS.search(seen, at)
     return seen.rfind(b"\n", 0, found.start()) + 1 if found else None
-
-
-class Child:
-    """The running training."""
-
-    def __init__(self, command: tuple[str, ...], *, environ: Mapping[str, str], output: Output) -> None:
-        reader, writer = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                list(command),
-                stdin=subprocess.DEVNULL,
-                stdout=writer,
-                stderr=writer,
-                env=dict(environ),
-                start_new_session=True,
-            )
-        except OSError:
-            os.close(reader)
-            raise
-        finally:
-            os.close(writer)
-        self.pid = self._process.pid
-        self.status: Optional[int] = None
-        self._pump = threading.Thread(target=output.pump, args=(reader,), name="output", daemon=True)
-        self._pump.start()
-
-    def reap(self) -> bool:
-        """Collect all ended processes; whether the training itself has ended."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            if pid == self.pid:
-                self.status = status
-                self._process.returncode = os.waitstatus_to_exitcode(status)
-        return self.status is not None
-
-    @property
-    def exit_code(self) -> Optional[int]:
-        """Exit code, None when it runs or died of a signal."""
-        return os.WEXITSTATUS(self.status) if self.status is not None and os.WIFEXITED(self.status) else None
-
-    @property
-    def died_of(self) -> Optional[int]:
-        """The signal that ended it, None otherwise."""
-        return os.WTERMSIG(self.status) if self.status is not None and os.WIFSIGNALED(self.status) else None
-
-    def forward(self, number: int, *, elastic: bool) -> None:
-        """Pass a signal on to those who save a checkpoint.
-
-        torchrun would give its workers 30 seconds and kill them, so with it in between they are told themselves. The
-        group is not signalled: the workers' own helpers (data loaders) must live until the checkpoint is saved.
-        """
-        targets = children_of(self.pid) if elastic else []
-        for pid in targets or [self.pid]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    def kill(self) -> None:
-        """End the training and all that it started, at once."""
-        workers = children_of(self.pid)  # torchrun may start them in sessions of their own
-        _kill_group(self.pid)
-        _kill_all(workers)
-
-    def close(self, seconds: float = 5) -> None:
-        """After the end: what is left of the training, adopted orphans included, would keep the output open."""
-        _kill_group(self.pid)
-        if os.getpid() == 1:
-            _kill_all(children_of(1))
-        self._pump.join(seconds)
-        self.reap()
-
-
-def _kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-def _kill_all(pids: list[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def children_of(pid: int, proc: Path = Path("/proc")) -> list[int]:
-    """Direct children of a process."""
-    found = []
-    for entry in proc.iterdir():
-        if entry.name.isdigit():
-            try:
-                text = (entry / "stat").read_text()
-            except OSError:
-                continue
-            fields = text.rpartition(")")[2].split()
-            if int(fields[PARENT]) == pid:
-                found.append(int(entry.name))
-    return sorted(found)
-
-
-def memory_kills() -> Optional[int]:
-    """How often the kernel has killed in this container for want of memory; None where it does not tell."""
-    for path, key in (
-        ("/sys/fs/cgroup/memory.events", "oom_kill"),
-        ("/sys/fs/cgroup/memory/memory.oom_control", "oom_kill"),
-    ):
-        try:
-            lines = Path(path).read_text().splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            name, _, value = line.partition(" ")
-            if name == key:
-                return int(value)
-    return None

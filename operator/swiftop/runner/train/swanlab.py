@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from . import causes
-from .classify import Verdict
+from .. import causes
+from ..classify import Judged
 
 API_KEY = "SWANLAB_API_KEY"
 DEFAULT_HOST = "https://api.swanlab.cn"
@@ -36,15 +36,15 @@ PAUSES = (1.0, 2.0, 4.0, 8.0)  # between tries: a pod's network may need some se
 class Answer:
     """What is wrong, and else whose key it is: that names the workspace where none is asked for."""
 
-    verdict: Optional[Verdict] = None
+    problem: Optional[Judged] = None
     workspace: Optional[str] = None
 
 
 def check(host: str, api_key: str, *, sleep: Callable[[float], object] = time.sleep) -> Answer:
-    """Without a verdict when SwanLab accepts the key, or answers in a way that only its own client can judge."""
+    """Without a problem when SwanLab accepts the key, or answers in a way that only its own client can judge."""
     if not (api_key.isascii() and api_key.isprintable()):
         what = "a line break or another control character" if api_key.isascii() else "a character that is not ASCII"
-        return Answer(Verdict(causes.TRACKER_AUTH_FAILED, f"{API_KEY} contains {what}"))
+        return Answer(Judged(causes.TRACKER_AUTH_FAILED, f"{API_KEY} contains {what}"))
     trouble = ""
     for pause in (*PAUSES, None):
         try:
@@ -59,7 +59,7 @@ def check(host: str, api_key: str, *, sleep: Callable[[float], object] = time.sl
         else:
             if status in (401, 403):
                 text = f"SwanLab at {host} refuses the API key (HTTP {status})"
-                return Answer(Verdict(causes.TRACKER_AUTH_FAILED, text))
+                return Answer(Judged(causes.TRACKER_AUTH_FAILED, text))
             if status < 500 and status != 429:
                 return Answer(workspace=_workspace(body))
             trouble = f"HTTP {status}"
@@ -69,7 +69,7 @@ def check(host: str, api_key: str, *, sleep: Callable[[float], object] = time.sl
 
 
 def _unreachable(host: str, trouble: str) -> Answer:
-    return Answer(Verdict(causes.TRACKER_UNREACHABLE, f"SwanLab at {host} does not answer: {trouble}"))
+    return Answer(Judged(causes.TRACKER_UNREACHABLE, f"SwanLab at {host} does not answer: {trouble}"))
 
 
 def _workspace(body: bytes) -> Optional[str]:

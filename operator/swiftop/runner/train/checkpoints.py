@@ -1,6 +1,6 @@
 """Which checkpoints of an output directory are complete.
 
-Saves are not atomic, and ms-swift resumes from half of one without a word: without optimizer, scheduler or random
+Saves are not atomic, and ms-swift resumes from half of one and says nothing: without optimizer, scheduler or random
 state it silently restarts the learning-rate schedule. So a checkpoint counts when ``trainer_state.json``, the file
 that is written last, is whole, and when the state of every process is there.
 
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from .progress import number
+from ..protocol import number
 
 HEAD = 16 * 1024
 WHOLE = 256 * 1024  # a file up to this size is parsed whole
 INCOMPLETE_MARK = "checkpoint-is-incomplete.txt"  # written by transformers' just-in-time saver
-_NAME = re.compile(r"^checkpoint-(\d+)$")
+_NAME = re.compile(r"^checkpoint-(\d{1,12})$")
 _WEIGHTS = re.compile(r"model.*\.(safetensors|bin)$")
 _KEYS = ("global_step", "max_steps", "best_global_step", "best_metric", "best_model_checkpoint")
 
@@ -73,7 +73,8 @@ def _read(path: Path, *, world_size: int, resumable: bool) -> Optional[Checkpoin
     if resumable and not _has_process_state(path, {name for name, size in sizes.items() if size}, world_size):
         return None
     best = state.get("best_model_checkpoint")
-    best_step = _NAME.match(Path(best).name) if isinstance(best, str) else None
+    own = isinstance(best, str) and Path(best).parent.name == path.parent.name  # a resumed state may name another run's
+    best_step = _NAME.match(Path(str(best)).name) if own else None
     metric, max_steps = state.get("best_metric"), state.get("max_steps")
     return Checkpoint(
         step=state["global_step"],
@@ -123,6 +124,14 @@ def _top_level(text: str) -> dict[str, Any]:
 def _sizes(path: Path) -> dict[str, int]:
     """Bytes of each file; a directory counts as not empty."""
     return {entry.name: 1 if entry.is_dir() else entry.stat().st_size for entry in path.iterdir()}
+
+
+def names(path: Path) -> list[str]:
+    """Files of a checkpoint."""
+    try:
+        return [entry.name for entry in path.iterdir()]
+    except OSError:
+        return []
 
 
 def _has_process_state(path: Path, names: set[str], world_size: int) -> bool:

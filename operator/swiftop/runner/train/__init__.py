@@ -1,0 +1,1 @@
+"""The program ``train``: one run of `swift sft`."""

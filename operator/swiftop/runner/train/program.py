@@ -1,0 +1,253 @@
+"""One training: where it starts from, what it has reached, when it hangs, what its end means."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from .. import causes, preflight
+from ..cachelock import CacheLock
+from ..classify import EndedChild, Judged
+from ..program import Context, Ended, Reached, Route, Step, fill
+from ..protocol import FAILED, FINISHED, TRAINING, TrainSettings, from_json
+from . import checkpoints, log, swanlab
+from .log import EVALUATING, PREPARING, SAVING, LineReader, Report, TrainingLog, end_last_line
+from .outcome import EndedTraining, judge
+from .start import Start, Starter
+from .watchdog import Watchdog
+
+SLOW_SECONDS = 5.0  # between two checks that ask more of the file system
+EVALUATION_BAR = b"Val:"
+
+
+class Train:
+    """The program ``train``."""
+
+    members = TRAINING
+    routes: Mapping[str, Route] = {}
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._plan = context.plan
+        self._settings = settings = from_json(TrainSettings, context.plan.settings)
+        self._directory = context.directory
+        self._log = TrainingLog(LineReader(self._directory / "logging.jsonl"))
+        self._lock: Optional[CacheLock] = None
+        self._start: Optional[Start] = None
+        self._started = 0.0
+        self._next_slow = 0.0
+        self._saving: Optional[tuple[str, int, int]] = None
+        self._output_seen = self._evaluation_seen = False
+        self._watchdog = Watchdog(
+            settings.stall_seconds,
+            settings.logging_steps,
+            settings.finish_timeout,
+            silent_evaluation=settings.silent_evaluation,
+            preparation_seconds=settings.preparation_seconds,
+        )
+
+    def begin(self) -> Optional[Ended]:
+        """Whose directory, which execution, which checkpoint, and whether pod and image are as they must be."""
+        problem = preflight.load_record(self._context.record)
+        if problem is not None:
+            return Ended(FAILED, problem)
+        finished = self._context.record.finished
+        if finished is not None:
+            cause = causes.BY_REASON.get(finished, causes.MAX_EPOCHS)
+            self._update_checkpoint()
+            return Ended(FINISHED, Judged(cause, "this run had finished before, nothing is trained again"))
+        problem = preflight.check_output(self._directory, self._plan.min_free_bytes)
+        if problem is not None:
+            return Ended(FAILED, problem)
+        ended = self._choose_start()
+        if ended is not None:
+            return ended
+        problem = self._check_pod()
+        return None if problem is None else Ended(FAILED, problem)
+
+    def steps(self) -> Iterator[Step]:
+        """One process: ms-swift, or torch's launcher around it."""
+        command = fill(self._plan.command, rank=self._context.rank, master_addr=self._plan.master_addr)
+        if self._start is not None and self._start.flags:
+            command = (*command, *self._start.flags)
+            self._context.output.say(f"swiftop: resuming from {self._start.path}")
+        self._lock_cache()
+        self._log.skip(end_last_line(self._directory / "logging.jsonl", repair=self._context.rank == 0))
+        self._started = time.time()
+        self._watchdog.preparing(time.monotonic())
+        yield Step("training", command, elastic=self._plan.elastic)
+
+    def _choose_start(self) -> Optional[Ended]:
+        start = Starter(self._context, self._settings).choose()
+        if isinstance(start, Judged):
+            return Ended(FAILED, start)
+        self._start = start
+        if start is None:
+            return None
+        report, checkpoint = self._log.report, start.checkpoint
+        if start.own:
+            apply_checkpoint(report, checkpoint)
+        if start.own or not start.weights_only:
+            report.step = checkpoint.step  # a resumed run shows where it stands before its first logged step
+        if not start.own:
+            return None
+        report.max_steps = checkpoint.max_steps
+        if checkpoint.max_steps is not None and checkpoint.step >= checkpoint.max_steps:
+            cause = causes.MAX_STEPS if self._settings.max_steps else causes.MAX_EPOCHS
+            text = f"the last checkpoint is that of the last step, {checkpoint.step}"
+            return Ended(FINISHED, Judged(cause, text))
+        return None
+
+    def _check_pod(self) -> Optional[Judged]:
+        """Everything that would fail later and dearer."""
+        problem = preflight.check(self._plan, self._context.environ)
+        if problem is None and self._settings.swanlab_host and self._context.rank == 0:
+            answer = swanlab.check(self._settings.swanlab_host, self._api_key(), sleep=self._context.signals.pause)
+            self._log.report.tracker_workspace = answer.workspace
+            problem = answer.problem
+        if problem is None and self._plan.nodes > 1 and self._plan.master_addr:
+            problem = preflight.wait_for_name(self._plan.master_addr, sleep=self._context.signals.pause)
+        return problem
+
+    def _api_key(self) -> str:
+        return self._context.environ.get(swanlab.API_KEY, "")
+
+    def _lock_cache(self) -> None:
+        if not self._plan.cache_dir or not self._plan.cache_keys or self._context.rank != 0:
+            return
+        signals = self._context.signals
+        self._lock = CacheLock(Path(self._plan.cache_dir), self._plan.cache_keys)
+        trouble = self._lock.acquire(stop=lambda: signals.stop_requested, sleep=signals.pause)
+        if trouble:
+            self._context.output.say(f"swiftop: no lock on the cache, going on without: {trouble}")
+
+    def _release_lock(self, *, loaded: bool) -> None:
+        if self._lock is not None:
+            self._lock.release(loaded=loaded)
+            self._lock = None
+
+    def saw(self, data: bytes) -> None:
+        """Any output is a sign of life before the first step; only its bar tells that an evaluation goes on."""
+        self._output_seen = True
+        if EVALUATION_BAR in data:
+            self._evaluation_seen = True
+
+    def check(self, now: float) -> Optional[str]:
+        """Follow the log; why the training has to be ended."""
+        self._follow_log(now)
+        if now >= self._next_slow:
+            self._next_slow = now + SLOW_SECONDS
+            self._check_slowly(now)
+        if self._watchdog.preparation_stalled(now) and self._files_grow():
+            self._watchdog.preparing(now)
+        return self._watchdog.problem(
+            now,
+            seconds_per_step=self._log.report.seconds_per_step,
+            nan_lines=self._log.nan_lines,
+            stopping=self._context.signals.stop_requested,
+        )
+
+    def _follow_log(self, now: float) -> None:
+        if self._output_seen:
+            self._output_seen = False
+            self._watchdog.preparing(now)
+        if self._log.poll() and self._log.train_lines:
+            self._watchdog.sign_of_life(now)
+            self._context.output.calm(now)
+            if self._log.evaluations:
+                self._watchdog.evaluated(now)
+        if self._log.summary_seen:
+            self._watchdog.summary(now)
+        if self._evaluation_seen:
+            self._evaluation_seen = False
+            self._log.saw_evaluation()
+            if self._log.report.phase == EVALUATING:
+                self._watchdog.sign_of_life(now)
+
+    def _check_slowly(self, now: float) -> None:
+        if self._lock is not None and (self._log.lines or self._arguments_written()):
+            self._release_lock(loaded=True)
+        report = self._log.report
+        if report.phase == PREPARING:
+            return
+        saving = checkpoints.saving(self._directory, self._started)
+        if saving != self._saving:
+            self._saving = saving
+            self._watchdog.sign_of_life(now)
+        if saving is not None and report.phase in (log.TRAINING, EVALUATING):
+            report.phase = SAVING
+        elif saving is None and report.phase == SAVING:
+            report.phase = log.TRAINING
+        self._update_checkpoint()
+
+    def _files_grow(self) -> bool:
+        """Whether a file of cache or output was written while nothing was printed, as by a silent download."""
+        roots = [self._directory, *([Path(self._plan.cache_dir)] if self._plan.cache_dir else [])]
+        return log.written_since(roots, time.time() - self._watchdog.preparation_limit)
+
+    def _arguments_written(self) -> bool:
+        """ms-swift writes ``args.json`` when model and datasets are loaded and encoded, just before the first step."""
+        try:
+            return (self._directory / "args.json").stat().st_mtime >= self._started - 1
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """ms-swift saves by itself."""
+
+    def judge(self, step: Step, end: EndedChild, evidence: str) -> Optional[Ended]:
+        """The training is the only step: its end is that of the execution."""
+        self._release_lock(loaded=self._log.lines > 0)
+        self._log.poll()
+        report = self._log.report
+        ended = judge(
+            EndedTraining(
+                end=end,
+                tail=evidence,
+                step=report.step,
+                max_steps=report.max_steps,
+                loop_ended=self._log.loop_ended,
+                asked_steps=self._settings.max_steps,
+                asked_epochs=self._settings.asked_epochs,
+                first_node=self._context.rank == 0,
+            )
+        )
+        if ended.judged.cause is causes.TRACKER_AUTH_FAILED and self._settings.swanlab_host:
+            # ms-swift says the same of a server that has gone since the first check: ask again
+            again = swanlab.check(self._settings.swanlab_host, self._api_key(), sleep=time.sleep)
+            return Ended(ended.outcome, again.problem or ended.judged)
+        return ended
+
+    def conclude(self, ended: Ended) -> None:
+        """The newest checkpoint, and a phase that fits the outcome."""
+        if ended.outcome == FINISHED:
+            self._log.report.phase = log.FINISHED
+            self._log.report.eta_seconds = 0
+        self._update_checkpoint()
+
+    def report(self) -> dict[str, Any]:
+        """Members of ``protocol.TRAINING``."""
+        return self._log.report.to_json()
+
+    def reached(self) -> Reached:
+        """Last step and last kept checkpoint."""
+        return Reached(self._log.report.step, self._log.report.checkpoint_step)
+
+    def _update_checkpoint(self) -> None:
+        """Newest complete checkpoint of the directory into the report."""
+        report = self._log.report
+        newest = checkpoints.candidates(self._directory)[:1]
+        if newest and newest[0].name == f"checkpoint-{report.checkpoint_step}":
+            return  # known already: its files need not be read again
+        found = checkpoints.find(self._directory, world_size=self._plan.world_size, resumable=self._settings.resume)
+        if found is not None:
+            apply_checkpoint(report, found)
+
+
+def apply_checkpoint(report: Report, found: checkpoints.Checkpoint) -> None:
+    """Numbers of a checkpoint into the report."""
+    report.checkpoint_step, report.checkpoint_time = found.step, round(found.time)
+    if found.best_step is not None:
+        report.best_step, report.best_metric = found.best_step, found.best_metric
