@@ -12,7 +12,7 @@ from swiftop.model.kind import Ask, Object, Reading, Seen
 from swiftop.observe.events import Question, obstacle_of, question_of
 from swiftop.observe.jobs import attempt_of, job_facts, owner_uid
 from swiftop.observe.pods import pod_facts
-from swiftop.runner.protocol import Member, Previous, read, read_previous
+from swiftop.runner.protocol import Member, Previous
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def observe(seen: Seen, *, members: tuple[Member, ...], gpu_resource: str = "nvi
         pod_facts(pod, gpu_resource=gpu_resource, members=members) for pod in pods if _belongs(pod, uid, job)
     ]
     observed = Observed(job, tuple(sorted(executions, key=lambda pod: (pod.created, pod.name))))
-    return _with_warnings(_with_reading(observed, seen.readings, members), seen)
+    return _with_warnings(_with_reading(observed, seen.readings), seen)
 
 
 def asks(observed: Observed, seen: Seen, *, job_name: str, claim_name: str) -> tuple[Ask, ...]:
@@ -93,7 +93,7 @@ def _with_warnings(observed: Observed, seen: Seen) -> Observed:
     return observed
 
 
-def _with_reading(observed: Observed, readings: Mapping[str, Reading], members: tuple[Member, ...]) -> Observed:
+def _with_reading(observed: Observed, readings: Mapping[str, Reading]) -> Observed:
     leader = observed.leader
     ended = leader.ended.outcome if leader and leader.ended else None
     reading = readings.get(leader.uid) if leader else None
@@ -101,8 +101,8 @@ def _with_reading(observed: Observed, readings: Mapping[str, Reading], members: 
         return replace(observed, previous=ended.previous) if ended else observed
     return replace(
         observed,
-        heard=None if reading.report is None else read(members, reading.report),
-        previous=(ended.previous if ended else None) or read_previous(reading.report),
+        heard=reading.report,
+        previous=(ended.previous if ended else None) or reading.previous,
         reachable=reading.reachable or not leader.running_since,
     )
 

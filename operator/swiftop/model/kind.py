@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
+from swiftop.model.facts import Report
 from swiftop.model.verdict import Create, Outlook, Verdict
 from swiftop.names import Resource
+from swiftop.runner.protocol import Previous
 
 Object = dict[str, Any]
 """An object of the Kubernetes API, as JSON has it. Who reads one never changes it."""
@@ -58,7 +60,8 @@ class Ask:
 class Reading:
     """What a pod last said. ``report`` is None when it was never heard; ``reachable`` is False when it cannot be."""
 
-    report: Mapping[str, Any] | None
+    report: Report | None
+    previous: Previous | None = None  # how the execution before that pod's ended
     reachable: bool = True
 
 

@@ -1,35 +1,36 @@
-"""Labels and owner references: how a child is found, and who it belongs to."""
+"""Labels and owner references: how a child is found, and whom it belongs to."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from swiftop import names
-from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.api.v1alpha1.base import CustomResource
 
 
-def run_labels(run: SFTRun) -> dict[str, str]:
-    """Labels of what may outlive the run, as a retained volume does: no UID."""
+def name_labels(owner: CustomResource) -> dict[str, str]:
+    """Labels of what may outlive its owner, as a retained volume does: no UID."""
     return {
         names.LABEL_MANAGED_BY: names.MANAGED_BY,
-        names.LABEL_KIND: run.kind,
-        names.LABEL_NAME: run.metadata.name,
+        names.LABEL_KIND: owner.DEFINITION.resource.kind,
+        names.LABEL_NAME: owner.metadata.name,
     }
 
 
-def child_labels(run: SFTRun) -> dict[str, str]:
-    """Labels of what belongs to this very run."""
-    return {**run_labels(run), names.LABEL_UID: run.metadata.uid}
+def child_labels(owner: CustomResource) -> dict[str, str]:
+    """Labels of what belongs to this very object."""
+    return {**name_labels(owner), names.LABEL_UID: owner.metadata.uid}
 
 
-def owner(run: SFTRun) -> list[dict[str, Any]]:
-    """Owner references that make Kubernetes delete the child with the run, whether or not the operator runs."""
+def owner_references(owner: CustomResource) -> list[dict[str, Any]]:
+    """References that make Kubernetes delete the child with its owner, whether or not the operator runs."""
+    resource = owner.DEFINITION.resource
     return [
         {
-            "apiVersion": run.api_version,
-            "kind": run.kind,
-            "name": run.metadata.name,
-            "uid": run.metadata.uid,
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "name": owner.metadata.name,
+            "uid": owner.metadata.uid,
             "controller": True,
             "blockOwnerDeletion": True,
         }

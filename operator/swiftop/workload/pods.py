@@ -1,18 +1,20 @@
-"""The training pod: hardened to Pod Security ``restricted``, one container, the runner as PID 1."""
+"""The pod of any kind: hardened to Pod Security ``restricted``, one container, the runner as PID 1."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from swiftop import names
-from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
-from swiftop.kinds.sftrun.plan import VARIABLE, encoded, plan, with_secrets
-from swiftop.swift import paths, secrets
-from swiftop.swift.paths import RunIdentity
-from swiftop.swift.render import Rendered, render
+from swiftop.api.v1alpha1.base import CustomResource
+from swiftop.api.v1alpha1.workload import WorkloadSpec
+from swiftop.runner.protocol import PLAN_VARIABLE, POD_NAME, POD_UID, TERMINATION_LOG, BadPlan, Plan
+from swiftop.swift import paths
+from swiftop.swift.secrets import SecretVar
 from swiftop.workload.meta import child_labels
 from swiftop.workload.patch import strategic_merge
-from swiftop.workload.volumes import pod_volumes
+from swiftop.workload.volumes import Volumes
 
 Object = dict[str, Any]
 
@@ -23,45 +25,51 @@ _ENV = {
     "COLUMNS": "300",  # rich cuts lines at 80 columns without a terminal, SwanLab's link among them
     "PYTHONUNBUFFERED": "1",
 }
-# After SIGTERM ms-swift ends its step and saves. An adapter is written in seconds, all weights of a large model with
-# their optimizer state in minutes; a pod that is done earlier ends earlier.
-_GRACE_SECONDS_ADAPTER = 120
-_GRACE_SECONDS_FULL = 600
+_POD = {POD_UID: "metadata.uid", POD_NAME: "metadata.name"}  # which execution it is, for the runner's record
+# A mesh's sidecar would outlive the work, and stand between the ranks; who wants one says so in podPatch.
+_LABELS = {"sidecar.istio.io/inject": "false"}
 
 
-def pod_template(run: SFTRun, spec: SFTRunSpec, *, attempt: int, runner_config_map: str) -> Object:
-    """Template of a Job's pods; ``spec`` has the defaults in it. The plan comes last: it names secrets of the patch."""
-    identity = RunIdentity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
-    rendered = render(spec, run=identity, version=spec.runtime.swift_version or "")
-    volumes, mounts = pod_volumes(spec, run=run.metadata.name, runner_config_map=runner_config_map)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """What a kind's pod is made of. ``spec`` has the platform's defaults in it."""
+
+    owner: CustomResource
+    spec: WorkloadSpec
+    attempt: int
+    plan: Plan
+    volumes: Volumes
+    env: Mapping[str, str] = field(default_factory=dict)  # without secrets
+    secrets: tuple[SecretVar, ...] = ()
+    grace_seconds: int  # between SIGTERM and SIGKILL
+    subdomain: str = ""  # headless Service by which the pods of several ranks find each other
+
+
+def pod_template(pod: Pod) -> Object:
+    """Template of a Job's pods. The plan comes last: it names secrets of the patch."""
     template = {
-        "metadata": {"labels": {**child_labels(run), names.LABEL_ATTEMPT: str(attempt)}},
+        "metadata": {"labels": {**child_labels(pod.owner), names.LABEL_ATTEMPT: str(pod.attempt), **_LABELS}},
         "spec": {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": grace_seconds(spec),
-            "securityContext": _pod_security(spec),
-            **_network(run, spec),
-            **_placement(spec),
-            "containers": [_container(spec, env=_env(spec, rendered), mounts=mounts)],
-            "volumes": volumes,
+            "terminationGracePeriodSeconds": pod.grace_seconds,
+            "securityContext": _pod_security(pod.spec),
+            **({"subdomain": pod.subdomain} if pod.subdomain else {}),
+            **_placement(pod.spec),
+            "containers": [_container(pod)],
+            "volumes": pod.volumes.volumes,
         },
     }
-    merged: Object = strategic_merge(template, spec.runtime.pod_patch or {})
-    trainer = next(c for c in merged["spec"]["containers"] if c["name"] == names.CONTAINER)
-    content = plan(run, spec, attempt=attempt, command=rendered.command)
+    merged: Object = strategic_merge(template, pod.spec.runtime.pod_patch or {})
+    main = next(c for c in merged["spec"]["containers"] if c["name"] == names.CONTAINER)
     # First, where a reader of the pod finds it.
-    trainer["env"] = [{"name": VARIABLE, "value": encoded(with_secrets(content, trainer["env"]))}, *trainer["env"]]
+    plan = encoded(_with_secrets(pod.plan, main["env"]))
+    main["env"] = [{"name": PLAN_VARIABLE, "value": plan}, *main["env"]]
     return merged
 
 
-def grace_seconds(spec: SFTRunSpec) -> int:
-    """Time between SIGTERM and SIGKILL, for the last checkpoint."""
-    return _GRACE_SECONDS_FULL if spec.tuner.type == "full" else _GRACE_SECONDS_ADAPTER
-
-
-def _pod_security(spec: SFTRunSpec) -> Object:
+def _pod_security(spec: WorkloadSpec) -> Object:
     wanted = spec.runtime.security_context
     context: Object = {
         "runAsNonRoot": True,
@@ -76,11 +84,7 @@ def _pod_security(spec: SFTRunSpec) -> Object:
     return context
 
 
-def _network(run: SFTRun, spec: SFTRunSpec) -> Object:
-    return {"subdomain": names.service_name(run.metadata.name)} if spec.resources.nodes > 1 else {}
-
-
-def _placement(spec: SFTRunSpec) -> Object:
+def _placement(spec: WorkloadSpec) -> Object:
     placement, wire = spec.placement, spec.placement.model_dump(by_alias=True, exclude_none=True)
     found: Object = {
         "priorityClassName": placement.priority_class_name,
@@ -93,31 +97,32 @@ def _placement(spec: SFTRunSpec) -> Object:
     return {key: value for key, value in found.items() if value}
 
 
-def _container(spec: SFTRunSpec, *, env: list[Object], mounts: list[Object]) -> Object:
+def _container(pod: Pod) -> Object:
+    runtime = pod.spec.runtime
     container: Object = {
         "name": names.CONTAINER,
-        "image": spec.runtime.image,
+        "image": runtime.image,
         "command": ["python", paths.RUNNER],
         "workingDir": paths.WORK_DIR,
-        "env": env,
+        "env": _env(pod),
         "ports": [{"name": names.PROGRESS_PORT_NAME, "containerPort": names.PROGRESS_PORT, "protocol": "TCP"}],
-        "resources": _resources(spec),
+        "resources": _resources(pod.spec),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
-        "terminationMessagePath": "/dev/termination-log",
-        # When the runner could not write it (killed together with the training), the end of its log takes its place.
+        "terminationMessagePath": TERMINATION_LOG,
+        # When the runner could not write it (killed together with its child), the end of its log takes its place.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": mounts,
+        "volumeMounts": pod.volumes.mounts,
     }
-    if spec.runtime.image_pull_policy:
-        container["imagePullPolicy"] = spec.runtime.image_pull_policy
+    if runtime.image_pull_policy:
+        container["imagePullPolicy"] = runtime.image_pull_policy
     return container
 
 
-def _resources(spec: SFTRunSpec) -> Object:
+def _resources(spec: WorkloadSpec) -> Object:
     wanted = spec.resources
     amounts = {"cpu": wanted.cpu, "memory": wanted.memory}
     if wanted.gpus:
@@ -125,17 +130,41 @@ def _resources(spec: SFTRunSpec) -> Object:
     return {"requests": dict(amounts), "limits": amounts}
 
 
-def _env(spec: SFTRunSpec, rendered: Rendered) -> list[Object]:
+def _env(pod: Pod) -> list[Object]:
     """Later names win over earlier ones, and the user's over ours. Secrets only by reference."""
-    plain = {**_ENV, **dict(rendered.env), **{item.name: item.value for item in spec.runtime.env}}
+    plain = {**_ENV, **pod.env, **{item.name: item.value for item in pod.spec.runtime.env}}
     return [
+        *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in _POD.items()),
         *({"name": name, "value": value} for name, value in plain.items()),
-        *(_secret(secret) for secret in secrets.required(spec)),
+        *(_secret(secret) for secret in pod.secrets),
     ]
 
 
-def _secret(secret: secrets.SecretVar) -> Object:
+def _secret(secret: SecretVar) -> Object:
     reference: Object = {"name": secret.secret_name, "key": secret.key}
     if secret.optional:
         reference["optional"] = True
     return {"name": secret.name, "valueFrom": {"secretKeyRef": reference}}
+
+
+def _with_secrets(plan: Plan, env: Iterable[Mapping[str, Any]]) -> Plan:
+    """The plan with the names of all variables that come from a Secret, those that a pod patch added among them."""
+    found = [item["name"] for item in env if "secretKeyRef" in (item.get("valueFrom") or {})]
+    return replace(plan, secret_env=tuple(dict.fromkeys((*plan.secret_env, *found))))
+
+
+def encoded(plan: Plan) -> str:
+    """The plan as the value of an environment variable.
+
+    The kubelet expands ``$(NAME)`` in such a value, so that a plan could pull a secret into the command line, and takes
+    ``$$`` for an escaped ``$``: every ``$`` is escaped.
+    """
+    return plan.to_json().replace("$", "$$")
+
+
+def decoded(value: str) -> Plan | None:
+    """The plan out of the variable of a Job's pod template; None for what is not a plan."""
+    try:
+        return Plan.from_json(value.replace("$$", "$"))
+    except BadPlan:
+        return None

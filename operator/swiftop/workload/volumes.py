@@ -1,4 +1,4 @@
-"""Volumes of a training pod and where they are mounted.
+"""Volumes of a pod and where they are mounted.
 
 One volume per claim and per ConfigMap, however often it is used: the kubelet handles a claim under two names in one pod
 badly. Everything that is only read is mounted read-only, by the mount and not by the volume, since one claim may be
@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from swiftop import names
-from swiftop.api.v1alpha1.hub import AdapterSource, ModelSource
 from swiftop.api.v1alpha1.refs import ConfigMapKey
-from swiftop.api.v1alpha1.sftrun import SFTRunSpec
+from swiftop.api.v1alpha1.workload import Cache, Output
 from swiftop.swift import paths
 
 Object = dict[str, Any]
 
 
-class _Volumes:
+class Volumes:
     """Collects volumes and mounts in the order in which they are asked for."""
 
     def __init__(self) -> None:
@@ -40,6 +38,37 @@ class _Volumes:
         if mount not in self.mounts:
             self.mounts.append(mount)
 
+    def runner(self, config_map: str) -> None:
+        """What every pod has: the runner, and the one writable folder of its own."""
+        self.add("runner", {"configMap": {"name": config_map}}, paths.RUNNER_DIR, read_only=True)
+        self.add("tmp", {"emptyDir": {}}, paths.WORK_DIR)
+
+    def shared_memory(self, size: str | None) -> None:
+        """/dev/shm of that size, where NCCL and data loaders look for it; without one the runtime's 64 MiB."""
+        if size:
+            memory = {"medium": "Memory", "sizeLimit": size}
+            self.add("shm", {"emptyDir": memory}, "/dev/shm")  # noqa: S108 - of the pod
+
+    def output(self, output: Output, *, claim_name: str) -> None:
+        """Where results go; ``claim_name`` is the claim that swiftop makes when asked to."""
+        if output.ephemeral:
+            self.add("output", {"emptyDir": {}}, paths.OUTPUT_DIR)
+            return
+        claim = output.persistent_volume_claim
+        self.mount(
+            self.claim(claim.claim_name if claim else claim_name, "output"), paths.OUTPUT_DIR, read_only=False
+        )
+
+    def cache(self, cache: Cache | None) -> None:
+        """Cache of downloads, shared with other pods."""
+        if cache is not None:
+            name = self.claim(cache.persistent_volume_claim.claim_name, "cache")
+            self.mount(name, paths.CACHE_DIR, read_only=False)
+
+    def read_only_claim(self, claim_name: str, root: str) -> None:
+        """A whole claim below ``root``, in a folder of its name."""
+        self.mount(self.claim(claim_name), f"{root}/{claim_name}")
+
     def claim(self, claim: str, role: str = "") -> str:
         """Volume of a claim, named by its first role."""
         if claim not in self._claims:
@@ -60,58 +89,3 @@ class _Volumes:
         if item not in volume["configMap"]["items"]:
             volume["configMap"]["items"].append(item)
         return str(volume["name"])
-
-
-def pod_volumes(spec: SFTRunSpec, *, run: str, runner_config_map: str) -> tuple[list[Object], list[Object]]:
-    """Volumes and mounts of a run."""
-    found = _Volumes()
-    found.add("runner", {"configMap": {"name": runner_config_map}}, paths.RUNNER_DIR, read_only=True)
-    found.add("tmp", {"emptyDir": {}}, paths.WORK_DIR)
-    if spec.resources.shared_memory:
-        memory = {"medium": "Memory", "sizeLimit": spec.resources.shared_memory}
-        found.add("shm", {"emptyDir": memory}, "/dev/shm")  # noqa: S108 - of the pod, where NCCL looks for it
-    _output(found, spec, run)
-    if spec.cache is not None:
-        name = found.claim(spec.cache.persistent_volume_claim.claim_name, "cache")
-        found.mount(name, paths.CACHE_DIR, read_only=False)
-    _models(found, spec)
-    _datasets(found, spec)
-    _files(found, spec)
-    return found.volumes, found.mounts
-
-
-def _output(found: _Volumes, spec: SFTRunSpec, run: str) -> None:
-    if spec.output.ephemeral:
-        found.add("output", {"emptyDir": {}}, paths.OUTPUT_DIR)
-        return
-    claim = spec.output.persistent_volume_claim
-    name = found.claim(claim.claim_name if claim else names.output_claim_name(run), "output")
-    found.mount(name, paths.OUTPUT_DIR, read_only=False)
-
-
-def _models(found: _Volumes, spec: SFTRunSpec) -> None:
-    sources: list[ModelSource | AdapterSource] = [spec.model, *spec.model.adapters]
-    for source in sources:
-        if source.persistent_volume_claim is not None:
-            claim = source.persistent_volume_claim.claim_name
-            found.mount(found.claim(claim), f"{paths.CLAIM_MODELS_DIR}/{claim}")
-
-
-def _datasets(found: _Volumes, spec: SFTRunSpec) -> None:
-    for source in (*spec.datasets, *spec.validation.datasets):
-        if source.persistent_volume_claim is not None:
-            claim = source.persistent_volume_claim.claim_name
-            found.mount(found.claim(claim), f"{paths.CLAIM_DATASETS_DIR}/{claim}")
-        if source.config_map is not None:
-            name = found.config_map(source.config_map)
-            found.mount(name, f"{paths.CONFIG_MAP_DATASETS_DIR}/{source.config_map.name}")
-
-
-def _files(found: _Volumes, spec: SFTRunSpec) -> None:
-    for source in spec.files:
-        if source.config_map is not None:
-            found.mount(found.config_map(source.config_map), paths.file_path(source), sub_path=source.config_map.key)
-        if source.persistent_volume_claim is not None:
-            claim = source.persistent_volume_claim
-            sub_path = claim.path.rstrip("/")
-            found.mount(found.claim(claim.claim_name), paths.file_path(source), sub_path=sub_path)

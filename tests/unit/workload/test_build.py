@@ -19,7 +19,7 @@ from swiftop.workload.patch import strategic_merge
 from swiftop.kinds.sftrun.plan import decoded, encoded
 from swiftop.errors import Invalid
 from swiftop.runner.protocol import Owner, Plan, TrainSettings, from_json
-from tests.unit.build.specs import IMAGE, MINIMAL, PLATFORM, SAMPLES, SHARED_VOLUMES, TWO_NODES, run_of
+from tests.unit.workload.specs import IMAGE, MINIMAL, PLATFORM, SAMPLES, SHARED_VOLUMES, TWO_NODES, run_of
 
 CONTEXT = Context(runner_config_map="swiftop-runner-0")
 

@@ -1,0 +1,114 @@
+"""The Job of one attempt, the little of it that may change, and what it was made with."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from swiftop import names
+from swiftop.api.v1alpha1.workload import Lifecycle
+from swiftop.model.kind import Pinned
+from swiftop.model.verdict import Create
+from swiftop.runner.causes import DOCUMENTED_EXIT_CODES
+from swiftop.runner.protocol import PLAN_VARIABLE
+from swiftop.workload.meta import child_labels, owner_references
+from swiftop.workload.pods import Pod, decoded, pod_template
+
+Object = dict[str, Any]
+
+NO_DEADLINE = 2_147_483_647
+"""A deadline that was taken back after the start: a field of a Job can be raised by apply, not removed."""
+
+
+def attempt_job(
+    pod: Pod, create: Create, *, name: str, lifecycle: Lifecycle, digest: str, ranks: int = 1, replace_pods: bool
+) -> Object:
+    """Job of one attempt: one reservation of GPUs, in which a pod is one execution.
+
+    ``replace_pods``: a pod that is taken away (drain, preemption) is replaced in the same Job, and so keeps its place in
+    a queue. Only exit codes that the runner documents say that the work itself has failed.
+    """
+    spec: Object = {
+        "backoffLimit": 0,
+        "completions": ranks,
+        "parallelism": ranks,
+        "completionMode": "Indexed" if ranks > 1 else "NonIndexed",
+        # A pod that still stands may still write: its successor waits for its end.
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": _failure_rules(replace_pods)},
+        "template": pod_template(pod),
+    }
+    if lifecycle.active_deadline_seconds is not None:
+        spec["activeDeadlineSeconds"] = lifecycle.active_deadline_seconds
+    owner = pod.owner
+    metadata: Object = {
+        "name": name,
+        "namespace": owner.metadata.namespace,
+        "labels": {**child_labels(owner), names.LABEL_ATTEMPT: str(create.attempt)},
+        "annotations": _annotations(owner.metadata.generation, create, digest),
+        "ownerReferences": owner_references(owner),
+    }
+    return {"apiVersion": names.JOB.api_version, "kind": names.JOB.kind, "metadata": metadata, "spec": spec}
+
+
+def _failure_rules(replace_pods: bool) -> list[Object]:
+    disrupted = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    codes = {"containerName": names.CONTAINER, "operator": "In", "values": sorted(DOCUMENTED_EXIT_CODES)}
+    return [*([disrupted] if replace_pods else []), {"action": "FailJob", "onExitCodes": codes}]
+
+
+def _annotations(generation: int, create: Create, digest: str) -> dict[str, str]:
+    """What cannot be derived again, where no lost status write can lose it. A file that is only previewed has none."""
+    numbers = {
+        names.ANNOTATION_GENERATION: generation,
+        names.ANNOTATION_RETRIES: create.retries,
+        names.ANNOTATION_GPU_SECONDS: create.gpu_seconds,
+    }
+    return {names.ANNOTATION_DIGEST: digest, **{name: str(number) for name, number in numbers.items() if number}}
+
+
+def changes(job: Mapping[str, Any], lifecycle: Lifecycle) -> Object | None:
+    """What may change after a Job's creation and is to, as an object to apply; None when there is nothing."""
+    known, wanted = job["spec"], lifecycle.active_deadline_seconds
+    deadline = NO_DEADLINE if wanted is None else wanted
+    return _change(job, "activeDeadlineSeconds", deadline, known.get("activeDeadlineSeconds", NO_DEADLINE))
+
+
+def expiry(job: Mapping[str, Any], ttl_seconds: int | None) -> Object | None:
+    """The time to live of a Job whose result is recorded, as an object to apply; None when it has it, or none is asked.
+
+    Never before: Kubernetes would delete a Job whose end nobody has seen.
+    """
+    if ttl_seconds is None:
+        return None
+    return _change(job, "ttlSecondsAfterFinished", ttl_seconds, job["spec"].get("ttlSecondsAfterFinished"))
+
+
+def _change(job: Mapping[str, Any], field: str, wanted: int, known: int | None) -> Object | None:
+    meta = job["metadata"]
+    if known == wanted:
+        return None
+    return {
+        "apiVersion": names.JOB.api_version,
+        "kind": names.JOB.kind,
+        "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+        "spec": {field: wanted},
+    }
+
+
+def pinned_of(job: Mapping[str, Any]) -> Pinned | None:
+    """What a Job was made with; None for a Job whose template is not at hand."""
+    containers = job["spec"].get("template", {}).get("spec", {}).get("containers", ())
+    main = next((c for c in containers if c["name"] == names.CONTAINER), None)
+    if main is None:
+        return None
+    value = next((env.get("value", "") for env in main.get("env", ()) if env["name"] == PLAN_VARIABLE), "")
+    plan = decoded(value)
+    generation = (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_GENERATION, "")
+    return Pinned(
+        image=main.get("image", ""),
+        swift_version=(plan.swift_version or "") if plan else "",
+        command=shlex.join(plan.command) if plan else "",
+        generation=int(generation) if generation.isdecimal() else 0,
+    )
