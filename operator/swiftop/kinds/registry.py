@@ -10,9 +10,9 @@ from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid
+from swiftop.kinds.sftrun import check
 from swiftop.kinds.sftrun.build import Context, build
 from swiftop.kinds.sftrun.status import RunView, view_of
-from swiftop.swift import check
 from swiftop.swift.releases import DEFAULT
 from swiftop.workload.resolve import merged
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
+from swiftop.kinds.sftrun.command import Rendered, command, secret_vars
 from swiftop.kinds.sftrun.plan import VARIABLE, encoded, plan, with_secrets
-from swiftop.swift import paths, secrets
-from swiftop.swift.paths import RunIdentity
-from swiftop.swift.render import Rendered, render
+from swiftop.swift import paths, releases
+from swiftop.swift.paths import Identity
+from swiftop.swift.secrets import SecretVar
 from swiftop.workload.meta import child_labels
 from swiftop.workload.patch import strategic_merge
 from swiftop.workload.volumes import pod_volumes
@@ -31,8 +32,8 @@ _GRACE_SECONDS_FULL = 600
 
 def pod_template(run: SFTRun, spec: SFTRunSpec, *, attempt: int, runner_config_map: str) -> Object:
     """Template of a Job's pods; ``spec`` has the defaults in it. The plan comes last: it names secrets of the patch."""
-    identity = RunIdentity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
-    rendered = render(spec, run=identity, version=spec.runtime.swift_version or "")
+    identity = Identity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
+    rendered = command(spec, table=releases.table(spec.runtime.swift_version or ""), identity=identity)
     volumes, mounts = pod_volumes(spec, run=run.metadata.name, runner_config_map=runner_config_map)
     template = {
         "metadata": {"labels": {**child_labels(run), names.LABEL_ATTEMPT: str(attempt)}},
@@ -127,14 +128,14 @@ def _resources(spec: SFTRunSpec) -> Object:
 
 def _env(spec: SFTRunSpec, rendered: Rendered) -> list[Object]:
     """Later names win over earlier ones, and the user's over ours. Secrets only by reference."""
-    plain = {**_ENV, **dict(rendered.env), **{item.name: item.value for item in spec.runtime.env}}
+    plain = {**_ENV, **rendered.env, **{item.name: item.value for item in spec.runtime.env}}
     return [
         *({"name": name, "value": value} for name, value in plain.items()),
-        *(_secret(secret) for secret in secrets.required(spec)),
+        *(_secret(secret) for secret in secret_vars(spec)),
     ]
 
 
-def _secret(secret: secrets.SecretVar) -> Object:
+def _secret(secret: SecretVar) -> Object:
     reference: Object = {"name": secret.secret_name, "key": secret.key}
     if secret.optional:
         reference["optional"] = True

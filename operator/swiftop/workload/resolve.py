@@ -25,16 +25,6 @@ from swiftop.errors import Invalid, Problem
 from swiftop.reasons import Reason
 from swiftop.swift import releases
 
-IMAGES: Mapping[str, str] = {
-    # ModelScope's own images. They end before 4.6, whose image each platform builds from images/trainer: a name that
-    # nobody publishes could be taken by anybody.
-    "3.7": "modelscope-registry.us-west-1.cr.aliyuncs.com/modelscope-repo/modelscope:"
-    "ubuntu22.04-cuda12.6.3-py311-torch2.7.1-vllm0.10.0-modelscope1.28.2-swift3.7.2",
-    "3.12": "modelscope-registry.us-west-1.cr.aliyuncs.com/modelscope-repo/modelscope:"
-    "ubuntu22.04-cuda12.8.1-py311-torch2.9.0-vllm0.13.0-modelscope1.33.0-swift3.12.5",
-}
-"""Trainer image of the ms-swift versions for which there is a public one."""
-
 # Per GPU: what a 7B model needs to load, to feed one H100 and to keep a few dataloader workers. On the CPU: a trial.
 _CPUS_PER_GPU, _GIB_PER_GPU, _SHARED_GIB_PER_GPU = 8, 64, 8
 _CPU_RUN = {"cpu": "1", "memory": "4Gi"}
@@ -56,7 +46,8 @@ class Defaults(Model):
     def image_of(self, version: str) -> str:
         """Image with this ms-swift; empty when none is known."""
         image = self.image if version == (self.swift_version or releases.DEFAULT) else None
-        return self.images.get(version) or image or IMAGES.get(version, "")
+        release = releases.RELEASES.get(version)
+        return self.images.get(version) or image or (release and release.image) or ""
 
 
 def defaults_of(*config_maps: Mapping[str, Any] | None) -> Defaults:

@@ -110,8 +110,10 @@ def _datasets(found: _Volumes, spec: SFTRunSpec) -> None:
 def _files(found: _Volumes, spec: SFTRunSpec) -> None:
     for source in spec.files:
         if source.config_map is not None:
-            found.mount(found.config_map(source.config_map), paths.file_path(source), sub_path=source.config_map.key)
+            found.mount(
+                found.config_map(source.config_map), paths.file_path(source.basename), sub_path=source.config_map.key
+            )
         if source.persistent_volume_claim is not None:
             claim = source.persistent_volume_claim
             sub_path = claim.path.rstrip("/")
-            found.mount(found.claim(claim.claim_name), paths.file_path(source), sub_path=sub_path)
+            found.mount(found.claim(claim.claim_name), paths.file_path(source.basename), sub_path=sub_path)

@@ -16,8 +16,9 @@ from swiftop.errors import Invalid
 from swiftop.kinds.sftrun.build import Context, build, deadline, resolved_of
 from swiftop.kinds.sftrun.plan import decoded, encoded
 from swiftop.runner.plan import parse as runner_parse
+from swiftop.swift.releases import RELEASES
 from swiftop.workload.patch import strategic_merge
-from swiftop.workload.resolve import IMAGES, Defaults, defaults_of, merged
+from swiftop.workload.resolve import Defaults, defaults_of, merged
 from tests.unit.workload.specs import IMAGE, MINIMAL, PLATFORM, SAMPLES, SHARED_VOLUMES, TWO_NODES, run_of
 
 CONTEXT = Context(runner_config_map="swiftop-runner-0")
@@ -225,12 +226,12 @@ class TestDefaults:
         [
             ({"image": "mine"}, None, "mine"),
             ({"image": "mine"}, "4.6", "mine"),
-            ({"image": "mine"}, "3.12", IMAGES["3.12"]),
+            ({"image": "mine"}, "3.12", RELEASES["3.12"].image),
             ({"image": "mine", "swiftVersion": "3.12"}, None, "mine"),
             ({"image": "mine", "swiftVersion": "3.12"}, "4.6", None),
             ({"image": "mine", "images": "{3.12: theirs}"}, "3.12", "theirs"),
             ({"images": "{4.6: theirs}"}, None, "theirs"),
-            ({}, "3.7", IMAGES["3.7"]),
+            ({}, "3.7", RELEASES["3.7"].image),
             ({}, None, None),
         ],
     )

@@ -8,8 +8,10 @@ from typing import Any
 
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
-from swiftop.swift import paths, secrets, tracking
-from swiftop.swift.paths import RunIdentity
+from swiftop.kinds.sftrun import tracking
+from swiftop.kinds.sftrun.command import secret_vars
+from swiftop.swift import paths
+from swiftop.swift.paths import Identity
 
 VARIABLE = "SWIFTOP_PLAN"
 VERSION = 1
@@ -22,13 +24,13 @@ _PROGRESS_SECONDS = 15
 def plan(run: SFTRun, spec: SFTRunSpec, *, attempt: int, command: tuple[str, ...]) -> dict[str, Any]:
     """Plan of one attempt; ``spec`` has the defaults in it."""
     meta, swanlab = run.metadata, spec.tracking.swanlab
-    wanted = secrets.required(spec)
+    wanted = secret_vars(spec)
     return {
         "version": VERSION,
         "run": {"namespace": meta.namespace, "name": meta.name, "uid": meta.uid, "attempt": attempt},
         "swiftVersion": spec.runtime.swift_version,
         "command": list(command),
-        "outputDir": paths.output_dir(spec, RunIdentity(meta.name, meta.uid, meta.namespace)),
+        "outputDir": paths.output_dir(spec.output, Identity(meta.name, meta.uid, meta.namespace)),
         "resume": spec.checkpoints.resume,
         "requiredEnv": [secret.name for secret in wanted if not secret.optional],
         "secretEnv": [secret.name for secret in wanted],
@@ -37,7 +39,7 @@ def plan(run: SFTRun, spec: SFTRunSpec, *, attempt: int, command: tuple[str, ...
         "gpuResource": spec.resources.gpu_resource,
         "nodes": spec.resources.nodes,
         "masterAddr": master_address(run, attempt) if spec.resources.nodes > 1 else None,
-        "cacheDir": paths.cache_dir(spec) if spec.cache else None,
+        "cacheDir": paths.cache_dir(spec.cache) if spec.cache else None,
         "stallSeconds": spec.lifecycle.stall_seconds,
         "loggingSteps": spec.training.logging_steps,
         "maxSteps": spec.training.max_steps,

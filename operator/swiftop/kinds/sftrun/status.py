@@ -14,15 +14,15 @@ from typing import Any
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.batch import conditions
 from swiftop.kinds.sftrun.build import Resolved
+from swiftop.kinds.sftrun.check import warnings
 from swiftop.kinds.sftrun.display import progress_texts, spec_texts
+from swiftop.kinds.sftrun.tracking import tracking_url
 from swiftop.model.facts import Cause, JobFacts, Observed, Progress
 from swiftop.model.times import seconds_of, text_of
 from swiftop.model.verdict import Fail, Finish, Phase, Verdict, Wait
 from swiftop.observe.report import tail
 from swiftop.reasons import ConditionType, State
-from swiftop.swift.check import warnings
-from swiftop.swift.paths import RunIdentity, output_dir
-from swiftop.swift.tracking import tracking_url
+from swiftop.swift.paths import Identity, output_dir
 
 Status = dict[str, Any]
 
@@ -61,11 +61,11 @@ class RunView:
 def view_of(run: SFTRun) -> RunView:
     """View of a run."""
     spec = run.spec
-    identity = RunIdentity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
+    identity = Identity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
     return RunView(
         gpus=spec.resources.gpus,
         gpu_resource=spec.resources.gpu_resource,
-        output_dir=output_dir(spec, identity),
+        output_dir=output_dir(spec.output, identity),
         url=partial(tracking_url, spec, identity),
         deadline=spec.lifecycle.active_deadline_seconds,
         texts=spec_texts(spec),
