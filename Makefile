@@ -4,7 +4,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo prepare test lint unit e2e bench crds images clean help
+.PHONY: demo prepare test lint unit e2e bench crds docs images clean help
 help:  ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -45,6 +45,9 @@ bench: $(STAMP)  ## print the figures of docs/performance.md
 
 crds: $(STAMP)  ## write crds/ from the models
 	$(RUN)/swiftop crds --out crds
+
+docs: $(STAMP)  ## write docs/flags.md from the models and the flag tables
+	$(RUN)/python -m tools.flags_page
 
 images: $(STAMP)  ## build the images that this machine can build
 	$(RUN)/python -m images operator trainer-cpu

@@ -1,12 +1,12 @@
 """Write the flag table of one ms-swift release, read from the release's own argument parser.
 
-    python tools/extract_flags.py extract > one.json              # inside an environment that has ms-swift
-    python tools/extract_flags.py merge one.json [two.json] > operator/swiftop/swift/flags/4.6.json
+    python tools/extract_flags.py extract --command sft > one.json      # inside an environment that has ms-swift
+    python tools/extract_flags.py merge one.json [two.json] > operator/swiftop/swift/flags/4.6.sft.json
 
-The table is what ``swift sft`` accepts: ms-swift builds its command line with transformers' ``HfArgumentParser`` over
-the dataclass of the command, so the parser's actions are the truth, choices and list flags included. Part of the fields
-belong to transformers' ``TrainingArguments`` and change with its version: ``merge`` joins the tables of several
-transformers versions and marks what only one of them has.
+The table is what ``swift sft`` (or export, or deploy) accepts: ms-swift builds its command line with transformers'
+``HfArgumentParser`` over the dataclass of the command, so the parser's actions are the truth, choices and list flags
+included. Part of the fields belong to transformers' ``TrainingArguments`` and change with its version: ``merge`` joins
+the tables of several transformers versions and marks what only one of them has.
 
 Needs nothing but the release itself and Python 3.9; tests/swift_versions compares the checked-in tables with the
 parsers of the real wheels.
@@ -25,21 +25,29 @@ from typing import Any
 TYPES = {"string_to_bool": "bool", "int": "int", "float": "float", "str": "str", "loads": "json"}
 
 
-def argument_class() -> Any:
-    """``SftArguments`` of ms-swift 4, ``TrainArguments`` of 3."""
+CLASSES = {  # of ms-swift 4 and 3
+    "sft": ("SftArguments", "TrainArguments"),
+    "export": ("ExportArguments", "ExportArguments"),
+    "deploy": ("DeployArguments", "DeployArguments"),
+}
+
+
+def argument_class(command: str) -> Any:
+    """The dataclass that is the command line of ``swift <command>``."""
+    four, three = CLASSES[command]
     try:
-        return importlib.import_module("swift.arguments").SftArguments
+        return getattr(importlib.import_module("swift.arguments"), four)
     except ImportError:
-        return importlib.import_module("swift.llm").TrainArguments
+        return getattr(importlib.import_module("swift.llm"), three)
 
 
-def build_parser() -> Any:
+def build_parser(command: str) -> Any:
     """Build the parser as ``swift.utils.parse_args`` does: 4.x reads ``Union[str, dict]`` as a JSON object."""
     from transformers import HfArgumentParser  # noqa: PLC0415 - only there in an environment with ms-swift
 
     utils = importlib.import_module("swift.utils.utils")
     patch = getattr(utils, "_patch_get_type_hints", None)
-    cls = argument_class()
+    cls = argument_class(command)
     if patch is None:
         return HfArgumentParser([cls])
     with patch():
@@ -61,7 +69,7 @@ def describe(action: argparse.Action) -> dict[str, Any]:
     return row
 
 
-def names() -> tuple[list[str], list[str]]:
+def names() -> dict[str, list[str]]:
     """Tuner types and trainer callbacks that the release knows (3.x has no callback flag)."""
     try:
         base = importlib.import_module("swift.arguments.base_args.base_args")
@@ -69,13 +77,13 @@ def names() -> tuple[list[str], list[str]]:
     except ImportError:
         base = importlib.import_module("swift.llm.argument.base_args.base_args")
         callbacks = {}
-    return sorted(base.get_supported_tuners()), sorted(callbacks)
+    return {"tuners": sorted(base.get_supported_tuners()), "callbacks": sorted(callbacks)}
 
 
-def extract() -> dict[str, Any]:
-    """Table of the environment's release."""
+def extract(command: str) -> dict[str, Any]:
+    """Table of one command of the environment's release. Tuners and callbacks belong to training alone."""
     flags: dict[str, Any] = {}
-    for action in build_parser()._actions:
+    for action in build_parser(command)._actions:
         options = [o[2:] for o in action.option_strings if o.startswith("--") and "-" not in o[2:]]
         if not options or action.dest == "help":
             continue
@@ -87,12 +95,10 @@ def extract() -> dict[str, Any]:
         aliases = [o for o in options if o != action.dest]
         if aliases:
             row.setdefault("aliases", []).extend(aliases)
-    tuners, callbacks = names()
     return {
         "release": version("ms-swift"),
         "transformers": [version("transformers")],
-        "tuners": tuners,
-        "callbacks": callbacks,
+        **(names() if command == "sft" else {}),
         "flags": flags,
     }
 
@@ -123,11 +129,15 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("extract", help="print the table of this environment's release")
+    one = commands.add_parser("extract", help="print the table of this environment's release")
+    one.add_argument("--command", dest="program", choices=CLASSES, default="sft", help="of which `swift` command")
     joined = commands.add_parser("merge", help="join tables of one release under several transformers versions")
     joined.add_argument("tables", nargs="+", type=Path)
     args = parser.parse_args()
-    table = extract() if args.command == "extract" else merge([json.loads(p.read_text("utf-8")) for p in args.tables])
+    if args.command == "extract":
+        table = extract(args.program)
+    else:
+        table = merge([json.loads(path.read_text("utf-8")) for path in args.tables])
     sys.stdout.write(render(table))
 
 

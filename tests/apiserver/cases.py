@@ -72,6 +72,11 @@ def _dataset(**source: Any) -> Patch:
     return {"datasets": [source]}
 
 
+def _from(name: str | None = "first", step: int | None = None, **members: Any) -> Patch:
+    ref = {key: value for key, value in (("name", name), ("step", step)) if value is not None}
+    return {"checkpoints": {"from": {"sftRunRef": ref, **members}}}
+
+
 CLAIM = {"claimName": "data", "path": "chats/train.jsonl"}
 FLASH = {"attention": "flash_attn", "maxLength": 2048}
 DS_JSON = {"configMap": {"name": "deepspeed", "key": "ds.json"}}
@@ -329,6 +334,24 @@ REFUSED = (
         "spec.checkpoints.saveOnlyModel",
         "resume: Never",
     ),
+    # starting from another run's checkpoint
+    Case("from a run without a name", _from(name=None), "spec.checkpoints.from.sftRunRef.name"),
+    Case("from nothing", {"checkpoints": {"from": {"weightsOnly": True}}}, "spec.checkpoints.from.sftRunRef"),
+    Case("from a run whose name no run can have", _from(name="qwen2.5"), "spec.checkpoints.from.sftRunRef.name"),
+    Case("from step 0", _from(step=0), "spec.checkpoints.from.sftRunRef.step"),
+    Case("from itself", _from(name="minimal"), "spec.checkpoints.from.sftRunRef.name", "name another SFTRun"),
+    Case(
+        "from a checkpoint and from an adapter",
+        {**_from(), "model": {"adapters": [{"id": "me/lora"}]}},
+        "spec.checkpoints.from",
+        "one place",
+    ),
+    Case(
+        "from a checkpoint behind the last step",
+        {**_from(step=200), **_training(maxSteps=200)},
+        "spec.training.maxSteps",
+        "weightsOnly: true",
+    ),
     # output
     Case("no output", {"output": None}, "spec.output"),
     Case("empty output", {"output": {"volume": None}}, "spec.output", "exactly one place"),
@@ -380,7 +403,9 @@ REFUSED = (
         for flag, instead in (
             ("output_dir", "output"),
             ("add_version", "output"),
-            ("resume_from_checkpoint", "checkpoints.resume"),
+            ("resume_from_checkpoint", "checkpoints.resume or checkpoints.from"),
+            ("resume_only_model", "checkpoints.from.weightsOnly"),
+            ("quant_bits", "tuner.quantization.bits"),
             ("model", "model.id or model.persistentVolumeClaim"),
             ("dataset", "datasets"),
             ("train_type", "tuner.type"),
@@ -484,6 +509,10 @@ ACCEPTED = (
     Case("validation with keep 2", {"validation": {"splitRatio": "0.01"}, "checkpoints": {"keep": 2}}),
     Case("empty validation with keep 1", {"validation": {}, "checkpoints": {"keep": 1}}),
     Case("keep 1", {"checkpoints": {"keep": 1}}),
+    Case("from the newest checkpoint of a run", _from()),
+    Case("from a checkpoint, going on", {**_from(step=200), **_training(maxSteps=201)}),
+    Case("from the weights of a late checkpoint", {**_from(step=200, weightsOnly=True), **_training(maxSteps=10)}),
+    Case("from a checkpoint without resuming", {"checkpoints": {**_from()["checkpoints"], "resume": "Never"}}),
     Case("saveOnlyModel", {"checkpoints": {"saveOnlyModel": True, "resume": "Never"}}),
     Case("ephemeral output", {"output": {"volume": None, "ephemeral": True}}),
     Case(

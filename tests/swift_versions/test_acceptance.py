@@ -17,18 +17,20 @@ import pytest
 
 from swiftop.api.v1alpha1.base import Model, ObjectMeta
 from swiftop.api.v1alpha1.hub import ModelSource
-from swiftop.api.v1alpha1.sftrun import SFTRun, Validation
+from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.v1alpha1.tracking import Tracking
-from swiftop.api.v1alpha1.training import Checkpoints, Training, Tuner
+from swiftop.api.v1alpha1.training import Checkpoints, Training, Validation
+from swiftop.api.v1alpha1.tuner import Tuner
 from swiftop.api.validate import problems
-from swiftop.swift.releases import DEFAULT, SUPPORTED, table
-from swiftop.swift.render import RunIdentity, render
+from swiftop.kinds.sftrun.command import PROGRAM, command
+from swiftop.swift.paths import Identity
+from swiftop.swift.releases import DEFAULT, RELEASES, SUPPORTED, table
 from tests.swift_versions.environments import Environment, environment
 from tests.swift_versions.field_cases import CASES, Case, tiny
 from tests.unit.swift.specs import spec
 
 ENVIRONMENTS = {"3.7": "3.7", "3.12": "3.12", "4.6": "4.6", "4.6-transformers5": "4.6"}
-RUN = RunIdentity(name="demo", uid="0f3a1c9e-5d1b-4e0a-9a55-0c1d2e3f4a5b")
+RUN = Identity(name="demo", uid="0f3a1c9e-5d1b-4e0a-9a55-0c1d2e3f4a5b")
 PRECISIONS = (None, "bf16", "fp16", "fp32")
 ZERO = {"zero0": 0, "zero1": 1, "zero2": 2, "zero3": 3, "zero2_offload": 2, "zero3_offload": 3, "ds.json": 1}
 FLASH = {"attention": "flash_attention_2", "maxLength": 128}
@@ -97,8 +99,8 @@ def arguments(version: str, members: dict[str, Any]) -> list[str]:
     files = [{"configMap": {"name": "files", "key": key}} for key in ("ds.json", "prompt.txt", "plugin.py")]
     whole = spec(**{"model": tiny(), "files": files, **members})
     assert problems(SFTRun(metadata=ObjectMeta(name="demo"), spec=whole)) == ()
-    words = render(whole, run=RUN, version=version).command
-    words = words[words.index("swift.cli.sft") + 1 :]
+    words = command(whole, table=table(version), identity=RUN).command
+    words = words[words.index(PROGRAM) + 1 :]
     return [f"/tmp{word}" if word.startswith(("/models/", "/swiftop/")) else word for word in words]
 
 
@@ -131,18 +133,23 @@ def as_meant(result: dict[str, Any], meant: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("model", [ModelSource, Validation, Tuner, Training, Checkpoints, Tracking])
 def test_every_field_takes_part(model: type[Model]) -> None:
-    """A new field needs a case or a place in the matrix. An id is downloaded, and resuming is the runner's business."""
+    """A new field needs a case or a place in the matrix. An id is downloaded, and the runner says where to resume."""
     member = "model" if model is ModelSource else model.__name__.lower()
     used = {name for members, _ in CASES for name in members.get(member, {})}
     matrix = {"type", "precision", "deepspeed", "packing", "paddingFree"}
-    assert {field.alias for field in model.model_fields.values()} <= used | matrix | {"id", "revision", "resume"}
+    assert {field.alias for field in model.model_fields.values()} <= used | matrix | {
+        "id",
+        "revision",
+        "resume",
+        "from",
+    }
 
 
 @pytest.mark.parametrize("version", SUPPORTED)
 def test_the_same_harness_sees_what_ms_swift_refuses(version: str) -> None:
     good = arguments(version, {})
     quantized = [*good, "--quant_method"]
-    other_tuner_flag = "train_type" if table(version).tuner_flag == "tuner_type" else "tuner_type"
+    other_tuner_flag = "train_type" if table(version).release.tuner_flag == "tuner_type" else "tuner_type"
     bad = {
         "remaining_argv": [*good, f"--{other_tuner_flag}", "lora"],
         "requires a flash attention": [*good, "--packing", "true", "--attn_impl", "sdpa"],
@@ -160,4 +167,4 @@ def test_the_same_harness_sees_what_ms_swift_refuses(version: str) -> None:
 
 
 def test_the_default_version_is_the_trainer_images() -> None:
-    assert ready(DEFAULT).run("tests/swift_versions/release.py").split()[-1] == table(DEFAULT).release
+    assert ready(DEFAULT).run("tests/swift_versions/release.py").split()[-1] == RELEASES[DEFAULT].release

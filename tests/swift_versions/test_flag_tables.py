@@ -8,10 +8,12 @@ from types import ModuleType
 
 import pytest
 
+from swiftop.swift.releases import RELEASES
 from tests.swift_versions.environments import ROOT
 from tests.swift_versions.test_acceptance import ready
 
 SOURCES = {"3.7": ("3.7",), "3.12": ("3.12",), "4.6": ("4.6", "4.6-transformers5")}
+TABLES = [(version, program) for version, release in RELEASES.items() for program in release.programs]
 FLAGS = ROOT / "operator" / "swiftop" / "swift" / "flags"
 
 
@@ -24,9 +26,10 @@ def extractor() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("version", SOURCES)
-def test_a_new_extraction_gives_the_checked_in_table(version: str) -> None:
+@pytest.mark.parametrize(("version", "program"), TABLES)
+def test_a_new_extraction_gives_the_checked_in_table(version: str, program: str) -> None:
     tool = extractor()
-    outputs = [ready(name).run("tools/extract_flags.py", "extract") for name in SOURCES[version]]
+    words = ("tools/extract_flags.py", "extract", "--command", program)
+    outputs = [ready(name).run(*words) for name in SOURCES[version]]
     tables = [json.loads(output[output.index('{\n"release"') :]) for output in outputs]
-    assert tool.render(tool.merge(tables)) == (FLAGS / f"{version}.json").read_text("utf-8")
+    assert tool.render(tool.merge(tables)) == (FLAGS / f"{version}.{program}.json").read_text("utf-8")

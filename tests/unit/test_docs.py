@@ -12,9 +12,9 @@ import yaml
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
+from swiftop.kinds.sftrun import check
 from swiftop.reasons import Reason
 from swiftop.runner import causes
-from swiftop.swift import check
 from swiftop.swift.releases import SUPPORTED
 from tests.apiserver.cases import MINIMAL
 

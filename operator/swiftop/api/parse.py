@@ -88,12 +88,12 @@ def _did_you_mean(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
 def _member_model(model: type[BaseModel], alias: str) -> type[BaseModel] | None:
     for name, field in model.model_fields.items():
         if alias in (field.alias, name):
-            return _model_in(field.annotation)
+            return model_in(field.annotation)
     return None
 
 
-def _model_in(annotation: object) -> type[BaseModel] | None:
+def model_in(annotation: object) -> type[BaseModel] | None:
     """The model inside ``X | None``, ``tuple[X, ...]`` or ``Annotated[X, ...]``."""
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
         return annotation if issubclass(annotation, BaseModel) else None
-    return next((found for a in typing.get_args(annotation) if (found := _model_in(a))), None)
+    return next((found for a in typing.get_args(annotation) if (found := model_in(a))), None)

@@ -16,7 +16,7 @@ from swiftop.batch.interruptions import updated
 from swiftop.batch.observe import Observed
 from swiftop.model.conditions import Aspects, by_type, written
 from swiftop.model.facts import Cause, JobFacts, PodFacts
-from swiftop.model.kind import Frame, Pinned, Status
+from swiftop.model.kind import Frame, Status
 from swiftop.model.times import seconds_of, text_of
 from swiftop.model.verdict import Blocked, Failed, Finished, Phase, Suspended, Waiting
 from swiftop.observe.report import tail
@@ -86,13 +86,13 @@ def status_of(
         "completionTime": previous.get("completionTime") or _completed(job, frame.now) if over else None,
         "gpuSeconds": _gpu_seconds(gpus, observed, previous, now=frame.now),
         "failure": _failure(outlook),
-        "resolved": previous.get("resolved") or _resolved(frame.pinned),
+        "resolved": _resolved(frame, started=bool(known.started)),
     }
 
 
 def present(status: Mapping[str, Any]) -> Status:
     """``status`` without what is not there: absent members are left out, not null."""
-    return {name: value for name, value in status.items() if value not in (None, {})}
+    return {name: value for name, value in status.items() if value not in (None, {}, "")}
 
 
 def _following(frame: Frame[Any, Observed], job: JobFacts | None, known: Recorded) -> int | None:
@@ -144,10 +144,19 @@ def _failure(outlook: object) -> Status | None:
     return None
 
 
-def _resolved(pinned: Pinned | None) -> Status | None:
-    if pinned is None:
-        return None
-    return {"image": pinned.image, "swiftVersion": pinned.swift_version, "command": pinned.command}
+def _resolved(frame: Frame[Any, Observed], *, started: bool) -> Status | None:
+    """Pinned by the first start of a container; until then it is what the newest Job was made with."""
+    known, pinned = frame.previous.get("resolved"), frame.pinned
+    if pinned is None or (known and started):
+        return known
+    return present(
+        {
+            "image": pinned.image,
+            "swiftVersion": pinned.swift_version,
+            "command": pinned.command,
+            "source": dict(pinned.source),
+        }
+    )
 
 
 def _state(frame: Frame[Any, Observed], reported: bool) -> State:

@@ -22,10 +22,12 @@ from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem
+from swiftop.kinds.sftrun import check
 from swiftop.kinds.sftrun.build import Context, build
+from swiftop.kinds.sftrun.command import command
 from swiftop.runner import bundle
-from swiftop.swift import check
-from swiftop.swift.render import RunIdentity, render
+from swiftop.swift.paths import Identity
+from swiftop.swift.releases import table
 from swiftop.workload.resolve import Defaults, defaults_of, image_missing, merged
 
 NO_UID = "00000000-0000-0000-0000-000000000000"
@@ -86,12 +88,12 @@ def _preview(run: SFTRun, defaults: Defaults) -> tuple[str, list[Problem]]:
 def _output(run: SFTRun, defaults: Defaults) -> str:
     """Command on the first line, objects below it."""
     spec, meta = merged(run.spec, defaults), run.metadata
-    identity = RunIdentity(name=meta.name, uid=meta.uid, namespace=meta.namespace)
-    command = render(spec, run=identity, version=spec.runtime.swift_version or "").command
+    identity = Identity(name=meta.name, uid=meta.uid, namespace=meta.namespace)
+    words = command(spec, table=table(spec.runtime.swift_version or ""), identity=identity).command
     config_map = names.runner_config_map_name(bundle.digest())
     children = build(run, Context(runner_config_map=config_map, defaults=defaults))
     dumped = [yaml.safe_dump(child, sort_keys=False, allow_unicode=True, width=120) for child in children]
-    return f"{shlex.join(command)}\n" + "".join(f"---\n{document}" for document in dumped)
+    return f"{shlex.join(words)}\n" + "".join(f"---\n{document}" for document in dumped)
 
 
 def _parsed(obj: Object) -> SFTRun:

@@ -1,47 +1,27 @@
-"""The only list of the kinds that swiftop works on: how each is read, checked, built and shown."""
+"""The only list of the kinds of resources: watches, metrics, RBAC, CRDs, the command line and the docs derive from it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 from swiftop import names
-from swiftop.api.v1alpha1.sftrun import SFTRun
-from swiftop.api.validate import problems
-from swiftop.errors import Invalid
-from swiftop.kinds.sftrun.build import Context, build
-from swiftop.kinds.sftrun.status import RunView, view_of
-from swiftop.swift import check
-from swiftop.swift.releases import DEFAULT
-from swiftop.workload.resolve import merged
+from swiftop.api.v1alpha1.base import CustomResource
+from swiftop.kinds.sftrun.kind import KIND as SFTRUN
+from swiftop.model.kind import Kind
+from swiftop.names import Resource
+
+_ALL = (SFTRUN,)
+
+MODELS: tuple[type[CustomResource], ...] = tuple(kind.model for kind in _ALL)
+"""Models of all kinds, for the CRDs."""
+
+KINDS: Mapping[str, Kind] = {kind.resource.kind: kind for kind in _ALL}
+"""By the word that ``kind:`` has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Handler:
-    """What the engine asks of a kind. All of it is pure."""
-
-    kind: names.Resource
-    parse: Callable[[Mapping[str, Any]], SFTRun]  # raises Invalid
-    view: Callable[[SFTRun], RunView]
-    build: Callable[[SFTRun, Context], list[dict[str, Any]]]  # the Job last; raises Invalid
-
-
-def _read_sftrun(obj: Mapping[str, Any]) -> SFTRun:
-    """The status is the engine's own business, and reading it leniently costs more than the whole spec."""
-    return SFTRun.from_object({**obj, "status": None})
-
-
-def _build_sftrun(run: SFTRun, context: Context) -> list[dict[str, Any]]:
-    """Children of a run that is checked as a whole first, so that a user sees all mistakes at once."""
-    spec = merged(run.spec, context.defaults)
-    found = (*problems(run), *check.problems(spec, spec.runtime.swift_version or DEFAULT))
-    if found:
-        raise Invalid(tuple(dict.fromkeys(found)))  # a rule may be checked by both
-    return build(run, context)
-
-
-KINDS: Mapping[str, Handler] = {
-    handler.kind.kind: handler
-    for handler in (Handler(kind=names.SFTRUN, parse=_read_sftrun, view=view_of, build=_build_sftrun),)
-}
+def watched(kinds: Mapping[str, Kind]) -> dict[Resource, str]:
+    """What is watched, with the label selector that the API server applies: of users' own Jobs, pods and claims nothing
+    is ever sent to us."""
+    own = dict.fromkeys((kind.resource for kind in kinds.values()), "")
+    children = dict.fromkeys(child for kind in kinds.values() for child in kind.children)
+    return {**own, **dict.fromkeys(children, names.MANAGED_SELECTOR)}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from swiftop.model.facts import Report
-from swiftop.model.verdict import Create, Outlook, Verdict
+from swiftop.model.verdict import Create, Delete, Outlook, Verdict
 from swiftop.names import Resource
 from swiftop.runner.protocol import Previous
 
@@ -96,6 +96,7 @@ class Pinned:
     swift_version: str
     command: str
     generation: int = 0  # of the spec; 0 when it is not known
+    source: Mapping[str, str] = field(default_factory=dict)  # where the results of a referenced object lie
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +162,8 @@ class Kind(Protocol):
         """Other objects that it refers to: their change is a reason to look at this one."""
         ...
 
-    def observe(self, seen: Seen) -> Any:
-        """Facts of its children."""
+    def observe(self, seen: Seen, resource: Any) -> Any:
+        """Facts of its children; ``resource`` is None when it cannot be read."""
         ...
 
     def asks(self, observed: Any, seen: Seen) -> tuple[Ask, ...]:
@@ -191,6 +192,14 @@ class Kind(Protocol):
 
     def project(self, frame: Frame[Any, Any]) -> Status:
         """The whole new status."""
+        ...
+
+    def changes(self, resource: Any, children: Mapping[Resource, Sequence[Object]]) -> list[Object]:
+        """What may change in children that run, and is to: objects to apply."""
+        ...
+
+    def cleanup(self, obj: Object, children: Mapping[Resource, Sequence[Object]]) -> list[Delete | Object]:
+        """What is left to do with the children of an object that is over: to delete, or to apply."""
         ...
 
     def over(self, status: Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """Where everything lies inside a training pod.
 
-One module for both sides: render writes these paths into the command, build mounts the volumes there. Only /tmp and the
+One module for both sides: the command names these paths, and the volumes are mounted there. Only /tmp and the
 output and cache volumes are writable; the root file system is read-only.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from swiftop.api.v1alpha1.hub import AdapterSource, DatasetSource, ModelSource
 from swiftop.api.v1alpha1.refs import ClaimPath
-from swiftop.api.v1alpha1.sftrun import FileSource, SFTRunSpec
+from swiftop.api.v1alpha1.workload import Cache, Output
 
 RUNNER_DIR = "/swiftop/runner"
 RUNNER = f"{RUNNER_DIR}/runner.pyz"
@@ -25,8 +25,8 @@ EPHEMERAL_CACHE_DIR = f"{WORK_DIR}/cache"
 
 
 @dataclass(frozen=True, slots=True)
-class RunIdentity:
-    """Who a run is: what its output directory and its SwanLab id are derived from."""
+class Identity:
+    """Which object it is: what its output directory and its id at SwanLab are derived from."""
 
     name: str
     uid: str
@@ -38,27 +38,23 @@ def join(root: str, path: str) -> str:
     return "/".join([root, *(part for part in path.split("/") if part not in ("", "."))])
 
 
-def output_dir(spec: SFTRunSpec, run: RunIdentity) -> str:
-    """Directory of one run, which holds its UID so that a later run of the same name never meets its checkpoints."""
-    claim = spec.output.persistent_volume_claim
-    return join(join(OUTPUT_DIR, claim.path if claim else ""), f"{run.name}-{run.uid[:8]}")
+def output_dir(output: Output, identity: Identity) -> str:
+    """Directory of one object. Its UID is in it, so that a later one of the same name never meets these results."""
+    claim = output.persistent_volume_claim
+    return join(join(OUTPUT_DIR, claim.path if claim else ""), f"{identity.name}-{identity.uid[:8]}")
 
 
-def cache_dir(spec: SFTRunSpec) -> str:
+def cache_dir(cache: Cache | None) -> str:
     """Directory on the cache claim; without a claim one that ends with the pod."""
-    if spec.cache is None:
+    if cache is None:
         return EPHEMERAL_CACHE_DIR
-    return join(CACHE_DIR, spec.cache.persistent_volume_claim.path)
+    return join(CACHE_DIR, cache.persistent_volume_claim.path)
 
 
-def modelscope_cache(spec: SFTRunSpec) -> str:
-    """``MODELSCOPE_CACHE``: models, datasets and the tokenized data."""
-    return join(cache_dir(spec), "modelscope")
-
-
-def hf_home(spec: SFTRunSpec) -> str:
-    """``HF_HOME``: models and datasets of the Hugging Face hub."""
-    return join(cache_dir(spec), "huggingface")
+def cache_env(cache: Cache | None) -> dict[str, str]:
+    """Where ms-swift and the hubs' clients keep models, datasets and tokenized data."""
+    directory = cache_dir(cache)
+    return {"MODELSCOPE_CACHE": join(directory, "modelscope"), "HF_HOME": join(directory, "huggingface")}
 
 
 def model_path(model: ModelSource) -> str:
@@ -81,9 +77,9 @@ def dataset_path(source: DatasetSource) -> str:
     return source.id or ""
 
 
-def file_path(source: FileSource) -> str:
+def file_path(basename: str) -> str:
     """Path of a file of ``spec.files``."""
-    return f"{FILES_DIR}/{source.basename}"
+    return f"{FILES_DIR}/{basename}"
 
 
 def _claim(root: str, claim: ClaimPath) -> str:

@@ -1,7 +1,7 @@
-"""The ms-swift versions that swiftop renders for, and the flag table of each.
+"""The ms-swift releases that swiftop renders for: one record each, with all that is known of it.
 
-The tables are data, extracted from the releases by tools/extract_flags.py. What cannot be read from a parser (a flag
-that checks its value only after parsing) stands here with its source.
+To add a release: one :class:`Release` here and one file ``flags/<version>.<program>.json`` for each program, extracted
+from the release by tools/extract_flags.py.
 """
 
 from __future__ import annotations
@@ -16,20 +16,69 @@ from typing import Literal
 from swiftop.errors import Invalid, Problem
 from swiftop.reasons import Reason
 
-SUPPORTED = ("3.7", "3.12", "4.6")
-DEFAULT = "4.6"
+Program = Literal["sft", "export", "deploy"]
+FlagType = Literal["bool", "int", "float", "str", "json"]
 
 _FLASH = ("flash_attn", "flash_attention_2", "flash_attention_3")
-# ms-swift 3: swift/llm/argument/train_args.py, 4: swift/arguments/sft_args.py (_check_padding_free). Only the name is
-# compared, so sdpa or a kernel of the Hugging Face hub is refused even where it would work.
-_PACKING_ATTENTION = {"3.7": _FLASH, "3.12": _FLASH, "4.6": (*_FLASH, "flash_attention_4")}
+_MODELSCOPE = "modelscope-registry.us-west-1.cr.aliyuncs.com/modelscope-repo/modelscope"
 
-FlagType = Literal["bool", "int", "float", "str", "json"]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """One supported version of ms-swift: what its flag tables, parsers and packages cannot tell at run time."""
+
+    version: str  # two numbers, as in spec.runtime.swiftVersion
+    release: str  # the one on PyPI that the tables were read from
+    python: str  # its Requires-Python; empty where it says none
+    transformers: str  # the range that it requires; it names none of torch
+    # Only the name is compared (_check_padding_free in sft_args.py, train_args.py of 3.x), so sdpa or a kernel of the
+    # Hugging Face hub is refused even where it would work.
+    packing_attention: tuple[str, ...]
+    tuner_flag: Literal["train_type", "tuner_type"]  # no release knows the other's word
+    programs: tuple[Program, ...] = ("sft",)  # those that there is a flag table of
+    # A public trainer image. ModelScope's own end before 4.6, whose image each platform builds from images/trainer: a
+    # name that nobody publishes could be taken by anybody.
+    image: str | None = None
+
+
+RELEASES: Mapping[str, Release] = {
+    release.version: release
+    for release in (
+        Release(
+            version="3.7",
+            release="3.7.2",
+            python="",
+            transformers=">=4.33,<4.56",
+            packing_attention=_FLASH,
+            tuner_flag="train_type",
+            image=f"{_MODELSCOPE}:ubuntu22.04-cuda12.6.3-py311-torch2.7.1-vllm0.10.0-modelscope1.28.2-swift3.7.2",
+        ),
+        Release(
+            version="3.12",
+            release="3.12.6",
+            python=">=3.8.0",
+            transformers=">=4.33,<4.58",
+            packing_attention=_FLASH,
+            tuner_flag="train_type",
+            image=f"{_MODELSCOPE}:ubuntu22.04-cuda12.8.1-py311-torch2.9.0-vllm0.13.0-modelscope1.33.0-swift3.12.5",
+        ),
+        Release(
+            version="4.6",
+            release="4.6.0",
+            python=">=3.9.0",
+            transformers=">=4.33,<5.20.0",
+            packing_attention=(*_FLASH, "flash_attention_4"),
+            tuner_flag="tuner_type",
+        ),
+    )
+}
+SUPPORTED = tuple(RELEASES)
+DEFAULT = "4.6"
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
-    """One command-line flag of ``swift sft``."""
+class FlagInfo:
+    """What a release knows of one command-line flag."""
 
     name: str
     type: FlagType
@@ -39,21 +88,20 @@ class Flag:
     transformers: tuple[str, ...] = ()  # the only ones with which the release has it; empty for all
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FlagTable:
-    """What one ms-swift release accepts."""
+    """What one program of one release accepts."""
 
-    version: str
-    release: str
-    flags: Mapping[str, Flag]
-    tuners: tuple[str, ...]
+    release: Release
+    program: Program
+    flags: Mapping[str, FlagInfo]
+    tuners: tuple[str, ...]  # of sft; empty for other programs, as callbacks
     callbacks: tuple[str, ...]
-    packing_attention: tuple[str, ...]
 
     @property
-    def tuner_flag(self) -> str:
-        """``--train_type`` became ``--tuner_type`` in 4.0; neither release knows the other's word."""
-        return "tuner_type" if "tuner_type" in self.flags else "train_type"
+    def version(self) -> str:
+        """As in ``spec.runtime.swiftVersion``."""
+        return self.release.version
 
     @property
     def base_of_alias(self) -> dict[str, str]:
@@ -61,28 +109,32 @@ class FlagTable:
         return {alias: flag.name for flag in self.flags.values() for alias in flag.aliases}
 
 
-def table(version: str) -> FlagTable:
+def table(version: str, program: Program = "sft") -> FlagTable:
     """Flag table of a supported version; raises ``Invalid`` for any other."""
-    if version not in SUPPORTED:
-        supported = ", ".join(SUPPORTED)
+    if version not in RELEASES:
         problem = Problem(
             "spec.runtime.swiftVersion",
             f"ms-swift {version} is not supported",
-            suggestion=f"use one of {supported}",
+            suggestion=f"use one of {', '.join(SUPPORTED)}",
             reason=Reason.UNSUPPORTED_VERSION,
         )
         raise Invalid((problem,))
-    return _load(version)
+    return _load(version, program)
+
+
+def having(flag: str, program: Program = "sft") -> list[str]:
+    """Versions whose ``program`` has a flag of this name."""
+    return [v for v, release in RELEASES.items() if program in release.programs and flag in _load(v, program).flags]
 
 
 @cache
-def _load(version: str) -> FlagTable:
-    data = json.loads(files(__package__).joinpath("flags", f"{version}.json").read_text("utf-8"))
+def _load(version: str, program: Program) -> FlagTable:
+    data = json.loads(files(__package__).joinpath("flags", f"{version}.{program}.json").read_text("utf-8"))
     return FlagTable(
-        version=version,
-        release=data["release"],
+        release=RELEASES[version],
+        program=program,
         flags={
-            name: Flag(
+            name: FlagInfo(
                 name=name,
                 type=row["type"],
                 choices=tuple(str(choice) for choice in row.get("choices", ()) if choice is not None),
@@ -92,7 +144,6 @@ def _load(version: str) -> FlagTable:
             )
             for name, row in data["flags"].items()
         },
-        tuners=tuple(data["tuners"]),
-        callbacks=tuple(data["callbacks"]),
-        packing_attention=_PACKING_ATTENTION[version],
+        tuners=tuple(data.get("tuners", ())),
+        callbacks=tuple(data.get("callbacks", ())),
     )

@@ -11,7 +11,7 @@ from swiftop.api.v1alpha1.workload import Lifecycle
 from swiftop.model.kind import Pinned
 from swiftop.model.verdict import Create
 from swiftop.runner.causes import DOCUMENTED_EXIT_CODES
-from swiftop.runner.protocol import PLAN_VARIABLE
+from swiftop.runner.protocol import PLAN_VARIABLE, Plan
 from swiftop.workload.meta import child_labels, owner_references
 from swiftop.workload.pods import Pod, decoded, pod_template
 
@@ -72,7 +72,9 @@ def changes(job: Mapping[str, Any], lifecycle: Lifecycle) -> Object | None:
     """What may change after a Job's creation and is to, as an object to apply; None when there is nothing."""
     known, wanted = job["spec"], lifecycle.active_deadline_seconds
     deadline = NO_DEADLINE if wanted is None else wanted
-    return _change(job, "activeDeadlineSeconds", deadline, known.get("activeDeadlineSeconds", NO_DEADLINE))
+    if known.get("activeDeadlineSeconds", NO_DEADLINE) == deadline:
+        return None
+    return _applied(job, {"activeDeadlineSeconds": deadline})
 
 
 def expiry(job: Mapping[str, Any], ttl_seconds: int | None) -> Object | None:
@@ -80,31 +82,28 @@ def expiry(job: Mapping[str, Any], ttl_seconds: int | None) -> Object | None:
 
     Never before: Kubernetes would delete a Job whose end nobody has seen.
     """
-    if ttl_seconds is None:
+    if ttl_seconds is None or job["spec"].get("ttlSecondsAfterFinished") == ttl_seconds:
         return None
-    return _change(job, "ttlSecondsAfterFinished", ttl_seconds, job["spec"].get("ttlSecondsAfterFinished"))
+    # What an earlier apply set and this one leaves out would be removed.
+    deadline = {name: job["spec"][name] for name in ("activeDeadlineSeconds",) if name in job["spec"]}
+    return _applied(job, {"ttlSecondsAfterFinished": ttl_seconds, **deadline})
 
 
-def _change(job: Mapping[str, Any], field: str, wanted: int, known: int | None) -> Object | None:
+def _applied(job: Mapping[str, Any], spec: Object) -> Object:
     meta = job["metadata"]
-    if known == wanted:
-        return None
     return {
         "apiVersion": names.JOB.api_version,
         "kind": names.JOB.kind,
         "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
-        "spec": {field: wanted},
+        "spec": spec,
     }
 
 
 def pinned_of(job: Mapping[str, Any]) -> Pinned | None:
     """What a Job was made with; None for a Job whose template is not at hand."""
-    containers = job["spec"].get("template", {}).get("spec", {}).get("containers", ())
-    main = next((c for c in containers if c["name"] == names.CONTAINER), None)
+    main, plan = _main_container(job), plan_of(job)
     if main is None:
         return None
-    value = next((env.get("value", "") for env in main.get("env", ()) if env["name"] == PLAN_VARIABLE), "")
-    plan = decoded(value)
     generation = (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_GENERATION, "")
     return Pinned(
         image=main.get("image", ""),
@@ -112,3 +111,16 @@ def pinned_of(job: Mapping[str, Any]) -> Pinned | None:
         command=shlex.join(plan.command) if plan else "",
         generation=int(generation) if generation.isdecimal() else 0,
     )
+
+
+def plan_of(job: Mapping[str, Any]) -> Plan | None:
+    """The runner's plan in a Job; None for a Job whose template is not at hand."""
+    main = _main_container(job)
+    if main is None:
+        return None
+    return decoded(next((env.get("value", "") for env in main.get("env", ()) if env["name"] == PLAN_VARIABLE), ""))
+
+
+def _main_container(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    containers = job["spec"].get("template", {}).get("spec", {}).get("containers", ())
+    return next((container for container in containers if container["name"] == names.CONTAINER), None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from swiftop.api.v1alpha1.flags import FIELD_OF_FLAG
+from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem

@@ -10,7 +10,9 @@ from pathlib import Path
 import yaml
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
-from swiftop.swift.render import Rendered, RunIdentity, render
+from swiftop.kinds.sftrun.command import Rendered, command
+from swiftop.swift.paths import Identity
+from swiftop.swift.releases import table
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "manifests" / "samples"
@@ -31,13 +33,13 @@ def load(name: str) -> SFTRun:
 def rendered(name: str, version: str) -> Rendered:
     """Command and environment of a sample under a fixed identity."""
     run = load(name)
-    identity = RunIdentity(name=run.metadata.name, uid=UID, namespace="default")
-    return render(run.spec, run=identity, version=version)
+    identity = Identity(name=run.metadata.name, uid=UID, namespace="default")
+    return command(run.spec, table=table(version), identity=identity)
 
 
 def as_text(result: Rendered) -> str:
     """One word a line, environment last."""
-    return "\n".join([*result.command, "", *(f"{name}={value}" for name, value in result.env)]) + "\n"
+    return "\n".join([*result.command, "", *(f"{name}={value}" for name, value in result.env.items())]) + "\n"
 
 
 if __name__ == "__main__":

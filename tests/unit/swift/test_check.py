@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from swiftop.errors import Problem
+from swiftop.kinds.sftrun import check
 from swiftop.reasons import Reason
-from swiftop.swift import check
+from swiftop.swift.releases import table
 from tests.unit.swift.specs import spec
 
 
@@ -41,6 +42,17 @@ def test_an_unknown_flag_names_the_nearest_one() -> None:
 def test_a_flag_of_another_version_says_so() -> None:
     (problem,) = extra("3.7", name="packing_strategy", value="binpack")
     assert "ms-swift 4.6 has it" in problem.suggestion
+
+
+def test_a_flag_of_several_other_versions_says_so() -> None:
+    name = min(set(table("3.12").flags) & set(table("4.6").flags) - set(table("3.7").flags))
+    (problem,) = extra("3.7", name=name, value="x")
+    assert "ms-swift 3.12 and 4.6 have it" in problem.suggestion
+
+
+def test_every_problem_of_a_spec_is_told_at_once() -> None:
+    found = problems(tuner={"type": "lorra"}, extraArgs=[{"name": "vit_rl", "value": "1"}])
+    assert [p.path for p in found] == ["spec.tuner.type", "spec.extraArgs[0].name"]
 
 
 def test_an_abbreviation_of_a_flag_is_unknown() -> None:
@@ -79,7 +91,7 @@ def test_a_flag_with_a_field_names_the_field(name: str, field: str) -> None:
         ({"name": "dataset_shuffle", "value": "maybe"}, "neither true nor false"),
         ({"name": "vit_lr", "values": ["1", "2"]}, "takes one value"),
         ({"name": "dataset_shuffle", "json": "{}"}, "takes no JSON"),
-        ({"name": "gradient_checkpointing_kwargs", "json": "{use"}, "is no JSON"),
+        ({"name": "gradient_checkpointing_kwargs", "json": "{use"}, "is not valid JSON"),
         ({"name": "new_special_tokens", "values": ["-a"]}, "cannot start with a dash"),
     ],
 )

@@ -12,9 +12,9 @@ import shlex
 import pytest
 
 from swiftop.api.validate import problems
-from swiftop.swift import check
+from swiftop.kinds.sftrun import check
+from swiftop.kinds.sftrun.command import OPERATIONAL, Rendered
 from swiftop.swift.releases import SUPPORTED, table
-from swiftop.swift.render import OPERATIONAL, Rendered
 from tests.unit.swift.samples import GOLDEN, GOLDEN_VERSIONS, NAMES, SEEDS, UID, as_text, load, rendered
 
 SECRET_FLAGS = {"swanlab_token"}  # by environment, never by flag

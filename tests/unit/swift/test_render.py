@@ -7,21 +7,27 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from swiftop.api.v1alpha1.flags import FIELD_OF_FLAG
+from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
-from swiftop.errors import Invalid
-from swiftop.swift import check
+from swiftop.kinds.sftrun import check
+from swiftop.kinds.sftrun.command import Rendered
+from swiftop.kinds.sftrun.command import command as render
+from swiftop.swift.argv import Launcher, threads
+from swiftop.swift.paths import Identity
 from swiftop.swift.releases import SUPPORTED, table
-from swiftop.swift.render import RunIdentity, render, threads
 from tests.unit.swift.samples import UID
 from tests.unit.swift.specs import SPECS, spec
 
-RUN = RunIdentity(name="demo", uid=UID, namespace="team")
+RUN = Identity(name="demo", uid=UID, namespace="team")
 LAUNCHER = ("python", "-m", "torch.distributed.run", "--nproc_per_node")
 
 
+def rendered(version: str = "4.6", **members: Any) -> Rendered:
+    return render(spec(**members), table=table(version), identity=RUN)
+
+
 def command(version: str = "4.6", **members: Any) -> tuple[str, ...]:
-    return render(spec(**members), run=RUN, version=version).command
+    return rendered(version, **members).command
 
 
 def values(words: tuple[str, ...], flag: str) -> list[str] | None:
@@ -34,7 +40,7 @@ def values(words: tuple[str, ...], flag: str) -> list[str] | None:
 
 
 def env(**members: Any) -> dict[str, str]:
-    return dict(render(spec(**members), run=RUN, version="4.6").env)
+    return dict(rendered(**members).env)
 
 
 def test_the_smallest_spec() -> None:
@@ -158,7 +164,7 @@ def test_every_flag_that_the_schema_calls_ours_is_rendered_or_kept_from_ms_swift
         spec(validation={"datasets": [{"id": "a/v"}]}),
     ]
     for one in specs:
-        rendered |= {w[2:] for w in render(one, run=RUN, version="4.6").command if w.startswith("--")}
+        rendered |= set(render(one, table=table("4.6"), identity=RUN).flags)
     by_the_runner_or_nobody = {"resume_from_checkpoint", "resume_only_model", "logging_dir"}
     assert everything - rendered == by_the_runner_or_nobody
 
@@ -312,10 +318,21 @@ def test_a_value_that_starts_with_a_dash_is_not_taken_for_a_flag() -> None:
     assert "--system=- be brief" in command(training={"system": "- be brief"})
 
 
-def test_an_unsupported_spec_raises_with_every_problem() -> None:
-    with pytest.raises(Invalid) as caught:
-        command(tuner={"type": "lorra"}, extraArgs=[{"name": "vit_rl", "value": "1"}])
-    assert [p.path for p in caught.value.problems] == ["spec.tuner.type", "spec.extraArgs[0].name"]
+@pytest.mark.parametrize(
+    ("resources", "launcher"),
+    [
+        ({"gpus": 1}, Launcher()),
+        ({"gpus": 8, "processesPerNode": 1}, Launcher()),
+        ({"gpus": 8}, Launcher(processes=8, elastic=True)),
+        ({"gpus": 1, "nodes": 2}, Launcher(nodes=2, elastic=True)),
+    ],
+)
+def test_what_the_command_says_is_told_without_reading_its_words(resources: Any, launcher: Launcher) -> None:
+    extra = [{"name": "logging_strategy", "value": "epoch"}]
+    result = rendered(resources=resources, training={"maxSteps": 7}, extraArgs=extra)
+    assert result.launcher == launcher
+    assert result.launcher.world_size == launcher.processes * launcher.nodes
+    assert (result.flags["max_steps"], result.flags["logging_strategy"]) == (("7",), ("epoch",))
 
 
 @pytest.mark.parametrize(
@@ -332,8 +349,8 @@ def test_every_rendered_flag_exists_and_none_is_a_secret(any_spec: SFTRunSpec) -
     for version in SUPPORTED:
         if check.problems(any_spec, version):  # attention and packing of one version only, a random callback, ...
             continue
-        first = render(any_spec, run=RUN, version=version)
-        assert first == render(SFTRunSpec.model_validate(any_spec.model_dump()), run=RUN, version=version)
+        first = render(any_spec, table=table(version), identity=RUN)
+        assert first == render(SFTRunSpec.model_validate(any_spec.model_dump()), table=table(version), identity=RUN)
         words = first.command[first.command.index("swift.cli.sft") + 1 :]
         known = table(version).flags
         names = [w[2:].split("=", 1)[0] for w in words if w.startswith("--")]

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from swiftop.swift import secrets, tracking
-from swiftop.swift.paths import RunIdentity
+from swiftop.kinds.sftrun import tracking
+from swiftop.kinds.sftrun.command import secret_vars
+from swiftop.swift.paths import Identity
 from swiftop.swift.secrets import SecretVar
 from tests.unit.swift.samples import UID
 from tests.unit.swift.specs import spec
 
-RUN = RunIdentity(name="demo", uid=UID)
+RUN = Identity(name="demo", uid=UID)
 
 
 def swanlab(**members: Any) -> Any:
@@ -22,8 +23,8 @@ def swanlab(**members: Any) -> Any:
 
 def test_the_run_id_is_one_of_swanlabs_own_kind_and_fixed_by_the_uid() -> None:
     assert re.fullmatch("[0-9a-z]{21}", tracking.run_id(RUN))
-    assert tracking.run_id(RUN) == tracking.run_id(RunIdentity(name="other", uid=UID))
-    assert tracking.run_id(RUN) != tracking.run_id(RunIdentity(name="demo", uid=UID[::-1]))
+    assert tracking.run_id(RUN) == tracking.run_id(Identity(name="other", uid=UID))
+    assert tracking.run_id(RUN) != tracking.run_id(Identity(name="demo", uid=UID[::-1]))
 
 
 def test_environment() -> None:
@@ -107,4 +108,4 @@ LOCAL = {"model": FILE, "datasets": [FILE]}
     ],
 )
 def test_which_secrets_a_run_gets(members: dict[str, Any], expected: list[SecretVar]) -> None:
-    assert secrets.required(spec(**members)) == expected
+    assert secret_vars(spec(**members)) == expected

@@ -1,97 +1,65 @@
-"""ms-swift flags that ``extraArgs`` may not carry: secrets, and flags that a field of the spec (or swiftop) sets.
+"""Which flag of ms-swift a field of a spec sets, said at the field itself, and any other flag that a user may add.
 
-A secret given as a flag stands in the process list, in the first line of the log and in ``args.json`` on the volume,
-so secrets go by ``credentials`` only. A flag with a field of its own would be given twice, and the later one would win
-silently.
+From these marks derive the command (``swift/argv.py``), what ``extraArgs`` refuses, and docs/flags.md.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
-from swiftop.api.v1alpha1.rules import Rule
+from pydantic import BaseModel, Field
+from pydantic.fields import FieldInfo
 
-# Fields of the spec, as a user writes them, and the flags that they (or swiftop itself, when "") set.
-_FLAGS_OF = {
-    "model.id or model.persistentVolumeClaim": ("model",),
-    "model.hub": ("use_hf",),
-    "model.revision": ("model_revision",),
-    "model.type": ("model_type",),
-    "model.adapters": ("adapters",),
-    "datasets": ("dataset",),
-    "validation.datasets": ("val_dataset",),
-    "validation.splitRatio": ("split_dataset_ratio",),
-    "tuner.type": ("train_type", "tuner_type"),
-    "tuner.rank": ("lora_rank",),
-    "tuner.alpha": ("lora_alpha",),
-    "tuner.dropout": ("lora_dropout",),
-    "tuner.targetModules": ("target_modules",),
-    "tuner.modulesToSave": ("modules_to_save",),
-    "tuner.quantization": (
-        "quant_method",
-        "quant_bits",
-        "bnb_4bit_compute_dtype",
-        "bnb_4bit_quant_type",
-        "bnb_4bit_use_double_quant",
-    ),
-    "training.epochs": ("num_train_epochs",),
-    "training.maxSteps": ("max_steps",),
-    "training.learningRate": ("learning_rate",),
-    "training.maxLength": ("max_length",),
-    "training.perDeviceBatchSize": ("per_device_train_batch_size",),
-    "training.perDeviceEvalBatchSize": ("per_device_eval_batch_size",),
-    "training.gradientAccumulationSteps": ("gradient_accumulation_steps",),
-    "training.precision": ("torch_dtype", "bf16", "fp16"),
-    "training.gradientCheckpointing": ("gradient_checkpointing",),
-    "training.packing": ("packing",),
-    "training.paddingFree": ("padding_free",),
-    "training.attention": ("attn_impl",),
-    "training.deepspeed": ("deepspeed",),
-    "training.sequenceParallelSize": ("sequence_parallel_size",),
-    "training.liger": ("use_liger_kernel",),
-    "training.streaming": ("streaming",),
-    "training.columns": ("columns",),
-    "training.template": ("template",),
-    "training.system": ("system",),
-    "training.agentTemplate": ("agent_template",),
-    "training.lossScale": ("loss_scale",),
-    "training.task": ("task_type", "num_labels", "problem_type", "loss_type"),
-    "training.freeze": ("freeze_vit", "freeze_aligner", "freeze_llm"),
-    "training.selfCognition": ("model_name", "model_author"),
-    "training.dataloaderWorkers": ("dataloader_num_workers",),
-    "training.datasetProcesses": ("dataset_num_proc",),
-    "training.loadFromCacheFile": ("load_from_cache_file",),
-    "training.dropLast": ("dataloader_drop_last",),
-    "training.loggingSteps": ("logging_steps",),
-    "training.evalStrategy": ("eval_strategy",),
-    "training.evalSteps": ("eval_steps",),
-    "training.seed": ("seed",),
-    "training.warmupRatio": ("warmup_ratio",),
-    "training.weightDecay": ("weight_decay",),
-    "training.scheduler": ("lr_scheduler_type",),
-    "checkpoints.saveSteps": ("save_steps",),
-    "checkpoints.keep": ("save_total_limit",),
-    "checkpoints.saveOnlyModel": ("save_only_model",),
-    "checkpoints.resume": ("resume_from_checkpoint", "resume_only_model"),
-    "output": ("output_dir", "logging_dir", "add_version"),
-    "tracking.swanlab": (
-        "swanlab_project",
-        "swanlab_mode",
-        "swanlab_exp_name",
-        "swanlab_workspace",
-    ),
-    "": (
-        "create_checkpoint_symlink",
-        "ignore_args_error",
-        "load_args",
-        "overwrite_output_dir",
-        "push_to_hub",
-    ),
-}
+from swiftop.api.parse import model_in
+from swiftop.api.v1alpha1.base import Model
+from swiftop.api.v1alpha1.rules import Rule, matching, one_of
 
-FIELD_OF_FLAG = {flag: field for field, flags in _FLAGS_OF.items() for flag in flags}
-"""Which field of the spec (in the user's spelling) sets a flag; empty when swiftop alone decides."""
 
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Mark of a field whose value is passed as it is under this name. An absent one is not passed."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Owns:
+    """Mark of a field that decides these flags in another way: a function of the kind renders them."""
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names)
+
+
+def passed_as(field: FieldInfo) -> str | None:
+    """Flag that takes the value of a field as it is."""
+    return next((mark.name for mark in field.metadata if isinstance(mark, Flag)), None)
+
+
+def marks(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str]]:
+    """Field (in the user's spelling) and flag of all marks of a model and its members."""
+    for name, field in model.model_fields.items():
+        here = f"{path}.{field.alias or name}".lstrip(".")
+        for mark in field.metadata:
+            if isinstance(mark, Flag | Owns):
+                yield from ((here, flag) for flag in (mark.names if isinstance(mark, Owns) else (mark.name,)))
+        if (member := model_in(field.annotation)) is not None:
+            yield from marks(member, here)
+
+
+def field_of_flag(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Field by flag; several fields that set one flag are joined as in a sentence."""
+    fields: dict[str, str] = {}
+    for field, flag in pairs:
+        fields[flag] = f"{fields[flag]} or {field}" if flag in fields else field
+    return fields
+
+
+# A secret given as a flag stands in the process list, in the first line of the log and in args.json on the volume.
 _DENIED_ENDING = r"(_token|_secret|secret_key|password|passwd|api_key|apikey|access_key|webhook_url)$"
 
 
@@ -99,29 +67,67 @@ def _secret(name: str) -> bool:
     return bool(re.search(_DENIED_ENDING, name.lower())) or name.lower() in ("token", "secret")
 
 
-def owned_text(name: str) -> str:
-    """What to do instead of passing an owned flag."""
-    field = FIELD_OF_FLAG[name]
-    return f"extraArgs.{name}: use spec.{field} instead" if field else f"extraArgs.{name}: set by swiftop, remove it"
-
-
-_TABLE = "{" + ", ".join(f"'{flag}': '{FIELD_OF_FLAG[flag]}'" for flag in sorted(FIELD_OF_FLAG)) + "}"
-
-EXTRA_ARG_RULES = (
-    Rule(
-        cel=f"!self.name.lowerAscii().matches('{_DENIED_ENDING}') && !(self.name.lowerAscii() in ['token', 'secret'])",
-        message="a secret must not be a flag, where logs and the process list show it: put it into the Secret that "
-        "spec.credentials names",
-        holds=lambda arg: not _secret(arg.name),
-        field="name",
-    ),
-    Rule(
-        cel=f"!(self.name in {_TABLE})",
-        message="this flag is set by a field of the spec or by swiftop itself: remove it from extraArgs",
-        message_cel=f"{_TABLE}[self.name] == '' ? 'extraArgs.' + self.name + ': set by swiftop, remove it' : "
-        f"'extraArgs.' + self.name + ': use spec.' + {_TABLE}[self.name] + ' instead'",
-        holds=lambda arg: arg.name not in FIELD_OF_FLAG,
-        describe=lambda arg: owned_text(arg.name),
-        field="name",
-    ),
+NO_SECRET = Rule(
+    cel=f"!self.name.lowerAscii().matches('{_DENIED_ENDING}') && !(self.name.lowerAscii() in ['token', 'secret'])",
+    message="a secret must not be a flag, where logs and the process list show it: put it into the Secret that "
+    "spec.credentials names",
+    holds=lambda arg: not _secret(arg.name),
+    field="name",
 )
+
+
+def not_owned(field_of: Mapping[str, str]) -> Rule:
+    """Rule against flags with a field of their own (or swiftop's, when ""): given twice, the later one would win."""
+    table = "{" + ", ".join(f"'{flag}': '{field_of[flag]}'" for flag in sorted(field_of)) + "}"
+
+    def text(name: str) -> str:
+        field = field_of[name]
+        return (
+            f"extraArgs.{name}: use spec.{field} instead" if field else f"extraArgs.{name}: set by swiftop, remove it"
+        )
+
+    return Rule(
+        cel=f"!(self.name in {table})",
+        message="this flag is set by a field of the spec or by swiftop itself: remove it from extraArgs",
+        message_cel=f"{table}[self.name] == '' ? 'extraArgs.' + self.name + ': set by swiftop, remove it' : "
+        f"'extraArgs.' + self.name + ': use spec.' + {table}[self.name] + ' instead'",
+        holds=lambda arg: arg.name not in field_of,
+        describe=lambda arg: text(arg.name),
+        field="name",
+    )
+
+
+class ExtraArg(Model):
+    """Any further flag of ms-swift, without its leading dashes."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        one_of("value", "values", "json", message="give exactly one of value, values (a list) and json (a JSON text)"),
+        NO_SECRET,
+    )
+
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=64),
+        matching(
+            r"^[A-Za-z][A-Za-z0-9_]*$", "write the flag without leading dashes and with underscores, as in vit_lr"
+        ),
+    ] = Field(
+        description="Name of the flag without leading dashes and with underscores, for example vit_lr. A flag that the "
+        "ms-swift version does not know is refused by the operator, with the nearest name."
+    )
+    value: Annotated[str, Field(max_length=4096)] | None = Field(
+        default=None, description='The value, as a quoted text: "1e-5", "true".'
+    )
+    values: tuple[Annotated[str, Field(max_length=1024)], ...] | None = Field(
+        default=None, min_length=1, max_length=64, description="Several values, for a flag that takes a list."
+    )
+    json_text: Annotated[str, Field(min_length=2, max_length=4096)] | None = Field(
+        default=None, alias="json", description="A JSON text, for a flag that takes an object."
+    )
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the value, in whichever way they are given."""
+        if self.values is not None:
+            return self.values
+        return ((self.json_text if self.json_text is not None else self.value) or "",)

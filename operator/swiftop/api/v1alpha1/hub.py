@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from swiftop.api.v1alpha1.base import Model
+from swiftop.api.v1alpha1.flags import Flag, Owns
 from swiftop.api.v1alpha1.refs import ClaimFile, ClaimPath, ConfigMapKey
 from swiftop.api.v1alpha1.rules import Rule, one_of
 from swiftop.api.v1alpha1.scalars import HubId
@@ -45,28 +46,28 @@ class ModelSource(Model):
         ),
     )
 
-    id: HubId | None = Field(
+    id: Annotated[HubId | None, Owns("model")] = Field(
         default=None,
         description="Id of the model on the hub, for example Qwen/Qwen2.5-7B-Instruct. Downloaded at the start of the "
         "run, into the cache volume if there is one.",
     )
-    hub: Hub | None = Field(
+    hub: Annotated[Hub | None, Owns("use_hf")] = Field(
         default=None, description="Hub that ids refer to: modelscope (used when absent) or huggingface."
     )
-    revision: Revision | None = Field(
+    revision: Annotated[Revision | None, Flag("model_revision")] = Field(
         default=None, description="Branch, tag or commit of the model on the hub. Absent: the hub's default branch."
     )
-    persistent_volume_claim: ClaimPath | None = Field(
+    persistent_volume_claim: Annotated[ClaimPath | None, Owns("model")] = Field(
         default=None,
         description="Folder of the model on a volume, mounted read-only. ms-swift guesses the type of a model from its "
         "folder's name; set type when the name says nothing.",
     )
-    type: ModelType | None = Field(
+    type: Annotated[ModelType | None, Flag("model_type")] = Field(
         default=None,
         description="Type of the model in ms-swift's words (--model_type), for example qwen2. Needed when the type "
         "cannot be told from the model's name, as with /models/base.",
     )
-    adapters: tuple[AdapterSource, ...] = Field(
+    adapters: Annotated[tuple[AdapterSource, ...], Owns("adapters")] = Field(
         default=(), max_length=8, description="Adapters to go on training from, instead of fresh ones."
     )
 

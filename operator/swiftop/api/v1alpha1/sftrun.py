@@ -10,37 +10,14 @@ from swiftop.api.v1alpha1.base import NAME_RULE, Column, CustomResource, Definit
 from swiftop.api.v1alpha1.hub import DatasetSource, ModelSource
 from swiftop.api.v1alpha1.refs import ClaimFile, ConfigMapKey
 from swiftop.api.v1alpha1.rules import Rule, one_of
-from swiftop.api.v1alpha1.scalars import Share
+from swiftop.api.v1alpha1.sft_args import SFTArg
 from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
 from swiftop.api.v1alpha1.tracking import Tracking
-from swiftop.api.v1alpha1.training import FLASH_ATTENTION, Checkpoints, ExtraArg, Training, Tuner
+from swiftop.api.v1alpha1.training import FLASH_ATTENTION, Checkpoints, CheckpointSource, Training, Validation
+from swiftop.api.v1alpha1.tuner import Tuner
 from swiftop.api.v1alpha1.workload import BatchSpec, Output
 from swiftop.names import SFTRUN
 from swiftop.reasons import ConditionType
-
-class Validation(Model):
-    """What the model is evaluated on while it trains."""
-
-    RULES: ClassVar = (
-        Rule(
-            cel="!(has(self.splitRatio) && has(self.datasets) && size(self.datasets) > 0)",
-            message="choose splitRatio (rows of the training data) or datasets (own data), not both",
-            holds=lambda validation: not (validation.split_ratio and validation.datasets),
-        ),
-    )
-
-    split_ratio: Share | None = Field(
-        default=None, description='Share of the training rows to set aside for evaluation, for example "0.01".'
-    )
-    datasets: tuple[DatasetSource, ...] = Field(
-        default=(), max_length=16, description="Datasets of their own for evaluation."
-    )
-
-    @property
-    def enabled(self) -> bool:
-        """Whether the run evaluates at all."""
-        return self.split_ratio is not None or bool(self.datasets)
-
 
 class FileSource(Model):
     """One file mounted at /swiftop/files/<name>: a plugin, a DeepSpeed JSON, a system prompt, extra tokens."""
@@ -72,6 +49,13 @@ class FileSource(Model):
         if self.config_map is not None:
             return self.config_map.key
         return self.persistent_volume_claim.path.rstrip("/").rpartition("/")[2] if self.persistent_volume_claim else ""
+
+
+def _trains_on(source: CheckpointSource | None, max_steps: int | None) -> bool:
+    """Whether a training that goes on from ``source`` has steps left, as far as the spec tells."""
+    if source is None or source.weights_only or source.sft_run_ref.step is None or max_steps is None:
+        return True
+    return max_steps > source.sft_run_ref.step
 
 
 class SFTRunSpec(BatchSpec):
@@ -138,6 +122,24 @@ class SFTRunSpec(BatchSpec):
             field="checkpoints.keep",
         ),
         Rule(
+            cel="!(has(self.checkpoints) && has(self.checkpoints.from)) || !has(self.model.adapters)"
+            " || size(self.model.adapters) == 0",
+            message="the training starts from one place: remove checkpoints.from (it brings the adapter of that run) "
+            "or model.adapters",
+            holds=lambda s: s.checkpoints.source is None or not s.model.adapters,
+            field="checkpoints.from",
+        ),
+        Rule(
+            cel="!(has(self.checkpoints) && has(self.checkpoints.from) && has(self.checkpoints.from.sftRunRef.step)"
+            " && !(has(self.checkpoints.from.weightsOnly) && self.checkpoints.from.weightsOnly)"
+            " && has(self.training) && has(self.training.maxSteps))"
+            " || self.training.maxSteps > self.checkpoints.from.sftRunRef.step",
+            message="steps are counted on from the checkpoint, so nothing would be trained: set training.maxSteps "
+            "above checkpoints.from.sftRunRef.step, or weightsOnly: true to begin at step 0",
+            holds=lambda s: _trains_on(s.checkpoints.source, s.training.max_steps),
+            field="training.maxSteps",
+        ),
+        Rule(
             cel="self.resources.nodes == 1 || !(has(self.output.ephemeral) && self.output.ephemeral)"
             " && (!has(self.output.volume) || self.output.volume.accessMode == 'ReadWriteMany')",
             message="several nodes write to one output: use output.volume with accessMode: ReadWriteMany, or a "
@@ -174,7 +176,7 @@ class SFTRunSpec(BatchSpec):
     tracking: Tracking = Field(
         default_factory=Tracking, description="Where metrics are shown besides the status of the run."
     )
-    extra_args: tuple[ExtraArg, ...] = Field(
+    extra_args: tuple[SFTArg, ...] = Field(
         default=(),
         max_length=64,
         description="Any further flag of ms-swift, checked against the flags of the version.",
@@ -208,7 +210,19 @@ class SFTRun(CustomResource):
         conditions=(ConditionType.CHECKPOINT_AVAILABLE, ConditionType.PROGRESS_AVAILABLE),
         changeable=("suspend", "lifecycle"),
     )
-    RULES: ClassVar = (NAME_RULE,)
+    RULES: ClassVar = (
+        NAME_RULE,
+        Rule(
+            cel="!(has(self.spec.checkpoints) && has(self.spec.checkpoints.from))"
+            " || self.spec.checkpoints.from.sftRunRef.name != self.metadata.name",
+            message="a run cannot wait for its own end: name another SFTRun (after an interruption a run resumes from "
+            "its own checkpoints by itself)",
+            holds=lambda run: (
+                run.spec.checkpoints.source is None or run.spec.checkpoints.source.sft_run_ref.name != run.metadata.name
+            ),
+            field="spec.checkpoints.from.sftRunRef.name",
+        ),
+    )
 
     api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
     kind: Literal["SFTRun"] = "SFTRun"

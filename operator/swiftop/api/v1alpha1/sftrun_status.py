@@ -78,12 +78,21 @@ class Failure(Reported):
     log: str = Field(default="", description="Last lines of the log, secrets blanked.")
 
 
+class SourceStatus(OutputStatus):
+    """Where the checkpoint lies that the run started from."""
+
+    uid: str = Field(default="", description="UID of the run that wrote it.")
+
+
 class Resolved(Reported):
-    """What the run was started with, after the platform's defaults; pinned at the first attempt."""
+    """What the run was started with, after the platform's defaults; pinned by the start of the first container."""
 
     image: str | None = Field(default=None, description="Image of the training pods.")
     swift_version: str | None = Field(default=None, description="Version of ms-swift that the flags are made for.")
     command: str | None = Field(default=None, description="The exact training command, as one line for a shell.")
+    source: SourceStatus | None = Field(
+        default=None, description="Where the results of the run lie that checkpoints.from names."
+    )
 
 
 class Display(Reported):

@@ -7,18 +7,23 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from swiftop.api.v1alpha1.base import Model
+from swiftop.api.v1alpha1.flags import Owns
 from swiftop.api.v1alpha1.scalars import Word
 
 
 class SwanLab(Model):
     """Where SwanLab shows this run. The key comes from credentials."""
 
-    project: Word = Field(description="Project on SwanLab; made when it does not exist.")
-    experiment_name: Word | None = Field(default=None, description="Name of the experiment. Absent: the run's name.")
-    workspace: Word | None = Field(
+    project: Annotated[Word, Owns("swanlab_project")] = Field(
+        description="Project on SwanLab; made when it does not exist."
+    )
+    experiment_name: Annotated[Word | None, Owns("swanlab_exp_name")] = Field(
+        default=None, description="Name of the experiment. Absent: the run's name."
+    )
+    workspace: Annotated[Word | None, Owns("swanlab_workspace")] = Field(
         default=None, description="Workspace (user or organization) of the project. Absent: the one of the key."
     )
-    mode: Literal["cloud", "local"] = Field(
+    mode: Annotated[Literal["cloud", "local"], Owns("swanlab_mode")] = Field(
         default="cloud",
         description="cloud: send to the SwanLab server (needs SWANLAB_API_KEY). local: write files to the output only.",
     )

@@ -1,4 +1,4 @@
-"""How the model is trained: tuner, training, checkpoints, and any further ms-swift flag.
+"""How the model is trained, on what it is evaluated, and which checkpoints are kept or started from.
 
 No field of ``training`` has a default here: what is absent is not passed, and ms-swift's own default holds.
 """
@@ -10,121 +10,32 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from swiftop.api.v1alpha1.base import Model
-from swiftop.api.v1alpha1.flags import EXTRA_ARG_RULES
-from swiftop.api.v1alpha1.rules import Rule, matching, one_of
-from swiftop.api.v1alpha1.scalars import NonNegativeNumber, PositiveNumber, Ratio, Word
+from swiftop.api.v1alpha1.flags import Flag, Owns
+from swiftop.api.v1alpha1.hub import DatasetSource
+from swiftop.api.v1alpha1.rules import Rule, matching
+from swiftop.api.v1alpha1.scalars import NonNegativeNumber, PositiveNumber, Ratio, RunName, Share, Word
 
 FLASH_ATTENTION = ("flash_attn", "flash_attention_2", "flash_attention_3", "flash_attention_4")
 
-# One of several words after a flag: with a leading dash it would be the next flag, a secret one perhaps.
-ModuleName = Annotated[
-    str,
-    Field(min_length=1, max_length=256),
-    matching(r"^[^-\s]\S*$", "must be the name of a module, without blanks and a leading dash"),
-]
 # Wide enough for a long system prompt or a Jinja template, short enough for the API server's cost estimate.
 LongText = Annotated[str, Field(min_length=1, max_length=8192)]
-
-
-def _bits(method: str, *allowed: int) -> Rule:
-    """Rule on the bits of a method (get_quantization_config in ms-swift's quant_args.py, and the library's own)."""
-    return Rule(
-        cel=f"self.method != '{method}' || has(self.bits) && self.bits in {list(allowed)}",
-        message=f"with method: {method} set bits: {' or '.join(map(str, allowed))}",
-        holds=lambda q: q.method != method or q.bits in allowed,
-        field="bits",
-    )
-
-
-class Quantization(Model):
-    """Load the model quantized, to train an adapter in less memory (QLoRA)."""
-
-    RULES: ClassVar = (
-        Rule(
-            cel="self.method == 'bnb' || !(has(self.computeType) || has(self.quantType) || has(self.doubleQuant))",
-            message="computeType, quantType and doubleQuant belong to method bnb: remove them or use method: bnb",
-            holds=lambda q: q.method == "bnb" or (q.compute_type, q.quant_type, q.double_quant) == (None, None, None),
-        ),
-        _bits("bnb", 4, 8),
-        _bits("hqq", 1, 2, 3, 4, 8),
-        _bits("eetq", 8),
-        _bits("quanto", 2, 4, 8),
-    )
-
-    # ms-swift's fifth, fp8, is left out: transformers does not train on it (is_trainable of its quantizer).
-    method: Literal["bnb", "hqq", "eetq", "quanto"] = Field(
-        description="Library that quantizes while loading: bnb (bitsandbytes, the usual choice for QLoRA), hqq, eetq "
-        "or quanto. It has to be in the image."
-    )
-    bits: Literal[1, 2, 3, 4, 8] | None = Field(
-        default=None,
-        description="Bits per weight: 4 or 8 with bnb; 1, 2, 3, 4 or 8 with hqq; 2, 4 or 8 with quanto; 8 with eetq.",
-    )
-    compute_type: Literal["float16", "bfloat16", "float32"] | None = Field(
-        default=None, description="Type that a 4 bit bnb layer computes in. Absent: the type of the model."
-    )
-    quant_type: Literal["nf4", "fp4"] | None = Field(
-        default=None, description="Number format of 4 bit bnb weights. Absent: nf4."
-    )
-    double_quant: bool | None = Field(
-        default=None, description="Quantize the quantization constants of bnb too. Absent: true."
-    )
-
-
-class Tuner(Model):
-    """Which parameters are trained."""
-
-    RULES: ClassVar = (
-        Rule(
-            cel="!has(self.quantization) || self.type != 'full'",
-            message="quantized weights cannot be trained in full: use type: lora, or remove quantization",
-            holds=lambda tuner: tuner.quantization is None or tuner.type != "full",
-            field="quantization",
-        ),
-    )
-
-    type: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_]+$")] = Field(
-        default="lora",
-        description="Method: lora (adapters, the usual choice), full (all weights), or another one of the ms-swift "
-        "version: adalora, longlora, llamapro, vera, boft, fourierft, reft, lora_llm, ... A type that the version "
-        "does not know is refused by the operator.",
-    )
-    rank: int | None = Field(
-        default=None, ge=1, le=4096, description="Rank of the LoRA matrices. ms-swift's default: 8."
-    )
-    alpha: int | None = Field(
-        default=None, ge=1, le=65536, description="Scale of the LoRA update (alpha / rank). ms-swift's default: 32."
-    )
-    dropout: Ratio | None = Field(
-        default=None, description='Dropout on the LoRA path, as a quoted number. ms-swift\'s default: "0.05".'
-    )
-    target_modules: tuple[ModuleName, ...] = Field(
-        default=(),
-        max_length=64,
-        description="Modules that get an adapter: all-linear (ms-swift's default) or names such as q_proj, v_proj.",
-    )
-    modules_to_save: tuple[ModuleName, ...] = Field(
-        default=(),
-        max_length=64,
-        description="Modules trained in full beside the adapters, for example embed_tokens and lm_head after new "
-        "tokens.",
-    )
-    quantization: Quantization | None = Field(
-        default=None, description="Load the model quantized, to train an adapter in less memory (QLoRA)."
-    )
 
 
 class Task(Model):
     """What the model learns to produce, when it is not text."""
 
-    type: Literal["causal_lm", "seq_cls", "embedding", "reranker", "generative_reranker"] = Field(
-        description="causal_lm (text), seq_cls (classes or scores), embedding, reranker or generative_reranker."
+    type: Annotated[
+        Literal["causal_lm", "seq_cls", "embedding", "reranker", "generative_reranker"], Flag("task_type")
+    ] = Field(description="causal_lm (text), seq_cls (classes or scores), embedding, reranker or generative_reranker.")
+    num_labels: Annotated[int | None, Flag("num_labels")] = Field(
+        default=None, ge=1, le=1_000_000, description="Number of classes, for seq_cls."
     )
-    num_labels: int | None = Field(default=None, ge=1, le=1_000_000, description="Number of classes, for seq_cls.")
-    problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = Field(
+    problem_type: Annotated[
+        Literal["regression", "single_label_classification", "multi_label_classification"] | None, Flag("problem_type")
+    ] = Field(
         default=None, description="Kind of classification, for seq_cls. Absent: ms-swift tells it from the labels."
     )
-    loss_type: Word | None = Field(
+    loss_type: Annotated[Word | None, Flag("loss_type")] = Field(
         default=None, description="Loss, for embedding and reranker, for example infonce or cosine_similarity."
     )
 
@@ -132,16 +43,20 @@ class Task(Model):
 class Freeze(Model):
     """Which parts of a multimodal model stay as they are. Absent: ms-swift's default (vision and aligner frozen)."""
 
-    vit: bool | None = Field(default=None, description="Freeze the vision (or audio) encoder.")
-    aligner: bool | None = Field(default=None, description="Freeze the part that joins encoder and language model.")
-    llm: bool | None = Field(default=None, description="Freeze the language model.")
+    vit: Annotated[bool | None, Flag("freeze_vit")] = Field(
+        default=None, description="Freeze the vision (or audio) encoder."
+    )
+    aligner: Annotated[bool | None, Flag("freeze_aligner")] = Field(
+        default=None, description="Freeze the part that joins encoder and language model."
+    )
+    llm: Annotated[bool | None, Flag("freeze_llm")] = Field(default=None, description="Freeze the language model.")
 
 
 class SelfCognition(Model):
     """Who the model says it is, with the dataset swift/self-cognition."""
 
-    name: Word = Field(description="What the model calls itself.")
-    author: Word = Field(description="Who the model says made it.")
+    name: Annotated[Word, Flag("model_name")] = Field(description="What the model calls itself.")
+    author: Annotated[Word, Flag("model_author")] = Field(description="Who the model says made it.")
 
 
 class Training(Model):
@@ -177,72 +92,73 @@ class Training(Model):
         ),
     )
 
-    epochs: int | None = Field(
+    epochs: Annotated[int | None, Flag("num_train_epochs")] = Field(
         default=None,
         ge=1,
         le=10_000,
-        description="How often the data is gone through. ms-swift's default: 3. For a part of an epoch use maxSteps.",
+        description="Number of passes over the training data. ms-swift's default: 3. For a part of an epoch use "
+        "maxSteps.",
     )
-    max_steps: int | None = Field(
+    max_steps: Annotated[int | None, Flag("max_steps")] = Field(
         default=None,
         ge=1,
         le=1_000_000_000,
         description="Stop after this many optimizer steps, whatever epochs says. Needed with streaming.",
     )
-    learning_rate: PositiveNumber | None = Field(
+    learning_rate: Annotated[PositiveNumber | None, Flag("learning_rate")] = Field(
         default=None,
         description='Highest learning rate, as a quoted number. ms-swift\'s default: "1e-4" for adapters, "1e-5" for '
         "full.",
     )
-    max_length: int | None = Field(
+    max_length: Annotated[int | None, Flag("max_length")] = Field(
         default=None,
         ge=1,
         le=10_000_000,
         description="Longest sample in tokens; longer ones are dropped. Halve it (4096, 2048, 1024) when memory is "
         "short.",
     )
-    per_device_batch_size: int | None = Field(
+    per_device_batch_size: Annotated[int | None, Flag("per_device_train_batch_size")] = Field(
         default=None,
         ge=1,
         le=65_536,
         description="Samples per GPU and forward pass. ms-swift's default: 1. The batch of one optimizer step is this "
         "times gradientAccumulationSteps times the number of GPUs.",
     )
-    per_device_eval_batch_size: int | None = Field(
+    per_device_eval_batch_size: Annotated[int | None, Flag("per_device_eval_batch_size")] = Field(
         default=None,
         ge=1,
         le=65_536,
         description="Samples per GPU and forward pass in evaluation. ms-swift's default: 1.",
     )
-    gradient_accumulation_steps: int | None = Field(
+    gradient_accumulation_steps: Annotated[int | None, Flag("gradient_accumulation_steps")] = Field(
         default=None,
         ge=1,
         le=65_536,
         description="Forward passes per optimizer step: a larger batch in the same memory. ms-swift's default: such "
         "that a step sees 16 samples.",
     )
-    precision: Literal["bf16", "fp16", "fp32"] | None = Field(
+    precision: Annotated[Literal["bf16", "fp16", "fp32"] | None, Owns("torch_dtype", "bf16", "fp16")] = Field(
         default=None,
         description="Number format to train in, whatever the model is saved in: bf16 (Ampere GPUs and newer), fp16 "
         "(older GPUs) or fp32. Absent: bf16 for a model saved in bf16, fp16 for any other; fp32 on the CPU.",
     )
-    gradient_checkpointing: bool | None = Field(
+    gradient_checkpointing: Annotated[bool | None, Flag("gradient_checkpointing")] = Field(
         default=None,
         description="Compute activations again in the backward pass: far less memory, about a third slower. ms-swift's "
         "default: true.",
     )
-    packing: bool | None = Field(
+    packing: Annotated[bool | None, Flag("packing")] = Field(
         default=None,
         description="Put several samples into one sequence of maxLength tokens, so that no computing goes into "
         "padding: much faster on short samples. Needs maxLength and a flash attention, which keeps the samples from "
         "seeing each other.",
     )
-    padding_free: bool | None = Field(
+    padding_free: Annotated[bool | None, Flag("padding_free")] = Field(
         default=None,
         description="Join the samples of a batch without padding. Saves memory and time as packing does, without "
         "changing the batch. Needs a flash attention.",
     )
-    attention: (
+    attention: Annotated[
         Literal[
             "sdpa",
             "eager",
@@ -252,13 +168,14 @@ class Training(Model):
             "flash_attention_4",
             "flex_attention",
         ]
-        | None
-    ) = Field(
+        | None,
+        Flag("attn_impl"),
+    ] = Field(
         default=None,
         description="Implementation of attention. ms-swift's default: sdpa, part of torch. flash_attn (or "
         "flash_attention_2, _3, _4) has to be in the image and needs a GPU.",
     )
-    deepspeed: (
+    deepspeed: Annotated[
         Annotated[
             str,
             Field(max_length=253),
@@ -268,41 +185,42 @@ class Training(Model):
                 "folders) of a .json file that is listed under files",
             ),
         ]
-        | None
-    ) = Field(
+        | None,
+        Owns("deepspeed"),
+    ] = Field(
         default=None,
         description="Spread optimizer state (zero1), gradients (zero2) and weights (zero3) over the GPUs, or offload "
         "them to the host (zero2_offload, zero3_offload); or the name of a JSON file listed under files.",
     )
-    sequence_parallel_size: int | None = Field(
+    sequence_parallel_size: Annotated[int | None, Flag("sequence_parallel_size")] = Field(
         default=None, ge=1, le=1024, description="GPUs that share one long sample. ms-swift's default: 1."
     )
-    liger: bool | None = Field(
+    liger: Annotated[bool | None, Flag("use_liger_kernel")] = Field(
         default=None, description="Use the Liger kernels: less memory for the loss. They have to be in the image."
     )
-    streaming: bool | None = Field(
+    streaming: Annotated[bool | None, Flag("streaming")] = Field(
         default=None,
         description="Read the data while training instead of loading it first. Needs maxSteps; excludes "
         "validation.splitRatio, because ms-swift then silently never evaluates.",
     )
-    columns: dict[str, Word] = Field(
+    columns: Annotated[dict[str, Word], Owns("columns")] = Field(
         default_factory=dict,
         max_length=32,
         description="Names of the data's columns, mapped to those that ms-swift expects, for example {question: "
         "query}.",
     )
-    template: Word | None = Field(
+    template: Annotated[Word | None, Flag("template")] = Field(
         default=None,
         description="Chat template in ms-swift's words. Absent: the one of the model. Base models may need default.",
     )
-    system: LongText | None = Field(
+    system: Annotated[LongText | None, Owns("system")] = Field(
         default=None, description="System prompt for all samples without their own, or a .txt file under files."
     )
-    agent_template: Word | None = Field(
+    agent_template: Annotated[Word | None, Flag("agent_template")] = Field(
         default=None,
         description="How tool calls are written, for example react_en or hermes. Absent: as the model does.",
     )
-    loss_scale: Word | None = Field(
+    loss_scale: Annotated[Word | None, Flag("loss_scale")] = Field(
         default=None,
         description="Which tokens count for the loss: default (answers only), last_round, all, or another scale of "
         "ms-swift.",
@@ -313,45 +231,98 @@ class Training(Model):
         default=None,
         description="Who the model says it is. Needs the dataset swift/self-cognition among datasets.",
     )
-    dataloader_workers: int | None = Field(
+    dataloader_workers: Annotated[int | None, Flag("dataloader_num_workers")] = Field(
         default=None, ge=0, le=1024, description="Processes that prepare batches, per GPU."
     )
-    dataset_processes: int | None = Field(
+    dataset_processes: Annotated[int | None, Flag("dataset_num_proc")] = Field(
         default=None,
         ge=1,
         le=1024,
         description="Processes that tokenize the data before the start. ms-swift's default: 1.",
     )
-    load_from_cache_file: bool | None = Field(
+    load_from_cache_file: Annotated[bool | None, Flag("load_from_cache_file")] = Field(
         default=None,
         description="Use tokenized data of an earlier run in the cache, if data and settings are the same. Absent: "
         "true with spec.cache.",
     )
-    drop_last: bool | None = Field(default=None, description="Drop the last batch of an epoch when it is not full.")
-    logging_steps: int | None = Field(
+    drop_last: Annotated[bool | None, Flag("dataloader_drop_last")] = Field(
+        default=None, description="Drop the last batch of an epoch when it is not full."
+    )
+    logging_steps: Annotated[int | None, Flag("logging_steps")] = Field(
         default=None,
         ge=1,
         le=1_000_000,
         description="Steps between two reports of loss and progress. ms-swift's default: 5.",
     )
-    eval_strategy: Literal["no", "steps", "epoch"] | None = Field(
+    eval_strategy: Annotated[Literal["no", "steps", "epoch"] | None, Flag("eval_strategy")] = Field(
         default=None,
         description='When to evaluate: "steps", "epoch" or "no" (in quotes: YAML reads a bare no as false).',
     )
-    eval_steps: int | None = Field(
+    eval_steps: Annotated[int | None, Flag("eval_steps")] = Field(
         default=None, ge=1, le=1_000_000_000, description="Steps between two evaluations. Absent: as saveSteps."
     )
-    seed: int | None = Field(default=None, ge=0, le=4_294_967_295, description="Random seed. ms-swift's default: 42.")
-    warmup_ratio: Ratio | None = Field(
+    seed: Annotated[int | None, Flag("seed")] = Field(
+        default=None, ge=0, le=4_294_967_295, description="Random seed. ms-swift's default: 42."
+    )
+    warmup_ratio: Annotated[Ratio | None, Flag("warmup_ratio")] = Field(
         default=None, description="Share of the steps in which the learning rate rises, as a quoted number."
     )
-    weight_decay: NonNegativeNumber | None = Field(
+    weight_decay: Annotated[NonNegativeNumber | None, Flag("weight_decay")] = Field(
         default=None, description='Weight decay of AdamW, as a quoted number. ms-swift\'s default: "0.1".'
     )
-    scheduler: Word | None = Field(
+    scheduler: Annotated[Word | None, Flag("lr_scheduler_type")] = Field(
         default=None,
         description="Course of the learning rate: cosine (ms-swift's default), linear, constant, "
         "constant_with_warmup, ...",
+    )
+
+
+class Validation(Model):
+    """What the model is evaluated on while it trains."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel="!(has(self.splitRatio) && has(self.datasets) && size(self.datasets) > 0)",
+            message="choose splitRatio (rows of the training data) or datasets (own data), not both",
+            holds=lambda validation: not (validation.split_ratio and validation.datasets),
+        ),
+    )
+
+    split_ratio: Annotated[Share | None, Flag("split_dataset_ratio")] = Field(
+        default=None, description='Share of the training rows to set aside for evaluation, for example "0.01".'
+    )
+    datasets: Annotated[tuple[DatasetSource, ...], Owns("val_dataset")] = Field(
+        default=(), max_length=16, description="Datasets of their own for evaluation."
+    )
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the run evaluates at all."""
+        return self.split_ratio is not None or bool(self.datasets)
+
+
+class RunCheckpoint(Model):
+    """A checkpoint of another SFTRun in the same namespace."""
+
+    name: RunName = Field(description="Name of the SFTRun, in the namespace of this one.")
+    step: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="Step of the checkpoint. Absent: the newest complete one.",
+    )
+
+
+class CheckpointSource(Model):
+    """The checkpoint that the training starts from, in place of the model as it is."""
+
+    sft_run_ref: RunCheckpoint = Field(
+        description="A checkpoint of another SFTRun. This run waits until that one has ended."
+    )
+    weights_only: Annotated[bool, Owns("resume_only_model")] = Field(
+        default=False,
+        description="true: take the weights alone and begin at step 0, with a new optimizer and learning rate "
+        "schedule. false: continue that run with its optimizer, schedule and step count.",
     )
 
 
@@ -368,54 +339,31 @@ class Checkpoints(Model):
         ),
     )
 
-    save_steps: int | None = Field(
+    save_steps: Annotated[int | None, Flag("save_steps")] = Field(
         default=None,
         ge=1,
         le=1_000_000_000,
         description="Steps between two checkpoints: what an interruption can cost. ms-swift's default: 500.",
     )
-    keep: int | None = Field(
+    keep: Annotated[int | None, Flag("save_total_limit")] = Field(
         default=None,
         ge=1,
         le=10_000,
         description="How many checkpoints stay, the best one among them. Absent: all. At least 2 with validation.",
     )
-    save_only_model: bool | None = Field(
+    save_only_model: Annotated[bool | None, Flag("save_only_model")] = Field(
         default=None,
         description="Save weights without optimizer state: smaller, but an interrupted run starts anew. Needs resume: "
         "Never.",
     )
-    resume: Literal["Auto", "Never"] = Field(
+    resume: Annotated[Literal["Auto", "Never"], Owns("resume_from_checkpoint")] = Field(
         default="Auto",
         description="Auto: after an interruption go on from the newest complete checkpoint of this run. Never: start "
         "anew.",
     )
-
-
-class ExtraArg(Model):
-    """Any further flag of ms-swift, without its leading dashes."""
-
-    RULES: ClassVar = (
-        one_of("value", "values", "json", message="give exactly one of value, values (a list) and json (a JSON text)"),
-        *EXTRA_ARG_RULES,
-    )
-
-    name: Annotated[
-        str,
-        Field(min_length=1, max_length=64),
-        matching(
-            r"^[A-Za-z][A-Za-z0-9_]*$", "write the flag without leading dashes and with underscores, as in vit_lr"
-        ),
-    ] = Field(
-        description="Name of the flag without leading dashes and with underscores, for example vit_lr. A flag that the "
-        "ms-swift version does not know is refused by the operator, with the nearest name."
-    )
-    value: Annotated[str, Field(max_length=4096)] | None = Field(
-        default=None, description='The value, as a quoted text: "1e-5", "true".'
-    )
-    values: tuple[Annotated[str, Field(max_length=1024)], ...] | None = Field(
-        default=None, min_length=1, max_length=64, description="Several values, for a flag that takes a list."
-    )
-    json_text: Annotated[str, Field(min_length=2, max_length=4096)] | None = Field(
-        default=None, alias="json", description="A JSON text, for a flag that takes an object."
+    source: Annotated[CheckpointSource | None, Owns("resume_from_checkpoint")] = Field(
+        default=None,
+        alias="from",
+        description="Start from a checkpoint of another run. After an interruption this run resumes from its own "
+        "checkpoints.",
     )

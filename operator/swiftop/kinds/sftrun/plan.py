@@ -1,4 +1,4 @@
-"""The runner's plan: all that PID 1 of a training pod has to know, as JSON in one environment variable.
+"""The runner's plan of a run: all that PID 1 of its pods has to know, as JSON in one environment variable.
 
 What the runner has to know of its command is read here out of the flags that were rendered, those of ``extraArgs``
 among them; the runner reads nothing back out of a command line.
@@ -7,35 +7,36 @@ among them; the runner reads nothing back out of a command line.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
 
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
-from swiftop.runner.protocol import DEFAULT_LOGGING_STEPS, BadPlan, Owner, Plan, Source, TrainSettings, to_json
-from swiftop.swift import paths, secrets, tracking
-from swiftop.swift.paths import RunIdentity
+from swiftop.kinds.sftrun import tracking
+from swiftop.kinds.sftrun.command import Rendered, secret_vars
+from swiftop.runner.protocol import DEFAULT_LOGGING_STEPS, Owner, Plan, Source, TrainSettings, to_json
+from swiftop.swift import paths
+from swiftop.swift.paths import Identity
 
 _MIN_FREE_BYTES = 512 * 1024 * 1024  # less than this on the output volume does not even hold a LoRA of a 7B model
 _TRUE = ("true", "1", "yes")
 _LOADED = ("model", "dataset", "val_dataset", "adapters")  # flags that may name a thing of a hub
 _SCOPE = ("use_hf", "model_revision")  # the same name may be another thing
 
+Flags = Mapping[str, tuple[str, ...]]
+
 
 def plan(
-    run: SFTRun, spec: SFTRunSpec, *, attempt: int, command: tuple[str, ...], resume_from: Source | None = None
+    run: SFTRun, spec: SFTRunSpec, *, attempt: int, rendered: Rendered, resume_from: Source | None = None
 ) -> Plan:
     """Plan of one attempt; ``spec`` has the defaults in it."""
-    meta, resources, flags = run.metadata, spec.resources, flags_of(command)
-    wanted = secrets.required(spec)
+    meta, resources, wanted = run.metadata, spec.resources, secret_vars(spec)
     return Plan(
         program="train",
         owner=Owner(kind=run.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid),
         attempt=attempt,
-        command=command,
-        output_dir=paths.output_dir(spec, RunIdentity(meta.name, meta.uid, meta.namespace)),
-        settings=to_json(_settings(spec, flags, resume_from)),
+        command=rendered.command,
+        output_dir=paths.output_dir(spec.output, Identity(meta.name, meta.uid, meta.namespace)),
+        settings=to_json(_settings(spec, rendered.flags, resume_from)),
         swift_version=spec.runtime.swift_version,
         required_env=tuple(secret.name for secret in wanted if not secret.optional),
         secret_env=tuple(secret.name for secret in wanted),
@@ -43,15 +44,15 @@ def plan(
         gpu_resource=resources.gpu_resource,
         nodes=resources.nodes,
         world_size=resources.world_size,
-        elastic="torch.distributed.run" in command,
+        elastic=rendered.launcher.elastic,
         master_addr=master_address(run, attempt) if resources.nodes > 1 else None,
-        cache_dir=paths.cache_dir(spec) if spec.cache else None,
-        cache_keys=cache_keys(flags) if spec.cache else (),
+        cache_dir=paths.cache_dir(spec.cache) if spec.cache else None,
+        cache_keys=cache_keys(rendered.flags) if spec.cache else (),
         min_free_bytes=_MIN_FREE_BYTES,
     )
 
 
-def _settings(spec: SFTRunSpec, flags: Mapping[str, tuple[str, ...]], resume_from: Source | None) -> TrainSettings:
+def _settings(spec: SFTRunSpec, flags: Flags, resume_from: Source | None) -> TrainSettings:
     swanlab = spec.tracking.swanlab
     return TrainSettings(
         resume=spec.checkpoints.resume == "Auto",
@@ -65,27 +66,14 @@ def _settings(spec: SFTRunSpec, flags: Mapping[str, tuple[str, ...]], resume_fro
     )
 
 
-def flags_of(command: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Flags of a rendered command and their words; of one that is given twice the last, as argparse has it."""
-    flags: dict[str, tuple[str, ...]] = {}
-    name = ""
-    for word in command:
-        if word.startswith("--"):
-            name, equals, value = word.removeprefix("--").partition("=")
-            flags[name] = (value,) if equals else ()
-        elif name:
-            flags[name] += (word,)
-    return flags
-
-
-def logging_steps(flags: Mapping[str, tuple[str, ...]]) -> int | None:
+def logging_steps(flags: Flags) -> int | None:
     """Steps between two lines of the training's log; None when it does not log by steps."""
     if _first(flags, "logging_strategy") not in ("", "steps"):
         return None
     return _whole(flags, "logging_steps") or DEFAULT_LOGGING_STEPS
 
 
-def silent_evaluation(flags: Mapping[str, tuple[str, ...]]) -> bool:
+def silent_evaluation(flags: Flags) -> bool:
     """Whether there are evaluations that show no progress bar: nothing is heard until such a one has ended."""
     if _true(flags, "eval_use_evalscope"):
         return True
@@ -94,7 +82,7 @@ def silent_evaluation(flags: Mapping[str, tuple[str, ...]]) -> bool:
     return evaluates and (_true(flags, "streaming") or _true(flags, "disable_tqdm"))
 
 
-def cache_keys(flags: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def cache_keys(flags: Flags) -> tuple[str, ...]:
     """A short name for each thing that is loaded from a hub, sorted: all runs lock in the same order."""
     scope = "|".join(f"--{name}={','.join(flags.get(name, ()))}" for name in _SCOPE)
     sources = {value.partition("#")[0] for name in _LOADED for value in flags.get(name, ())}
@@ -102,15 +90,15 @@ def cache_keys(flags: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(hashlib.sha256(f"{source}|{scope}".encode()).hexdigest()[:16] for source in remote)
 
 
-def _first(flags: Mapping[str, tuple[str, ...]], name: str) -> str:
+def _first(flags: Flags, name: str) -> str:
     return (*flags.get(name, ()), "")[0]
 
 
-def _true(flags: Mapping[str, tuple[str, ...]], name: str) -> bool:
+def _true(flags: Flags, name: str) -> bool:
     return _first(flags, name).lower() in _TRUE
 
 
-def _whole(flags: Mapping[str, tuple[str, ...]], name: str) -> int | None:
+def _whole(flags: Flags, name: str) -> int | None:
     text = _first(flags, name)
     return int(text) if text.isdecimal() else None
 
@@ -119,26 +107,3 @@ def master_address(run: SFTRun, attempt: int) -> str:
     """Name of the pod of rank 0, by the headless Service."""
     name = run.metadata.name
     return f"{names.job_name(name, attempt)}-0.{names.service_name(name)}.{run.metadata.namespace}.svc"
-
-
-def with_secrets(content: Plan, env: Iterable[Mapping[str, Any]]) -> Plan:
-    """The plan with the names of all variables that come from a Secret, those that a pod patch added among them."""
-    found = [item["name"] for item in env if "secretKeyRef" in (item.get("valueFrom") or {})]
-    return replace(content, secret_env=tuple(dict.fromkeys((*content.secret_env, *found))))
-
-
-def encoded(content: Plan) -> str:
-    """The plan as the value of an environment variable.
-
-    The kubelet expands ``$(NAME)`` in such a value, so that a plan could pull a secret into the command line, and takes
-    ``$$`` for an escaped ``$``: every ``$`` is escaped.
-    """
-    return content.to_json().replace("$", "$$")
-
-
-def decoded(value: str) -> Plan | None:
-    """The plan out of the variable of a Job's pod template; None for what is not a plan."""
-    try:
-        return Plan.from_json(value.replace("$$", "$"))
-    except BadPlan:
-        return None

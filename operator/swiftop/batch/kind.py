@@ -1,0 +1,162 @@
+"""A kind that ends, as the engine sees it: out of a few callables that say what is its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from swiftop import names
+from swiftop.api.v1alpha1.base import CustomResource
+from swiftop.api.v1alpha1.workload import Lifecycle
+from swiftop.batch import observe as observing
+from swiftop.batch.conditions import ended
+from swiftop.batch.decide import Policy, Situation, Words, decide
+from swiftop.batch.observe import Observed
+from swiftop.batch.status import present, recorded, status_of
+from swiftop.model.conditions import Aspects
+from swiftop.model.kind import Ask, Facts, Frame, Object, Pinned, Prepared, Reference, Seen, Status, World
+from swiftop.model.verdict import Blocked, Create, Delete, Verdict, Waiting
+from swiftop.names import Resource
+from swiftop.runner.protocol import Member
+from swiftop.observe.jobs import job_facts, owner_uid
+from swiftop.workload.job import changes, expiry, pinned_of
+
+R = TypeVar("R", bound=CustomResource)
+P = TypeVar("P", bound=Prepared)
+D = TypeVar("D")
+
+
+class Own(NamedTuple):
+    """What the status of a kind has beside the common members."""
+
+    members: Status
+    aspects: Aspects
+    warning: str = ""  # what is allowed but has no effect
+    reported: bool = False  # whether there was ever a report of the work
+    gpus: int | None = None  # that each pod holds; None when it is not known any more
+
+
+def _no_references(_resource: Any) -> tuple[Reference, ...]:
+    return ()
+
+
+def _no_source(_resource: Any, _references: Mapping[Reference, Object | None]) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchKind(Generic[R, P, D]):
+    """Implements `swiftop.model.kind.Kind`."""
+
+    model: type[R]
+    words: Words
+    members: tuple[Member, ...]  # of its program's report
+    volatile: frozenset[str] = frozenset()
+    policy: Callable[[R], Policy]
+    references_of: Callable[[R], tuple[Reference, ...]] = _no_references
+    source: Callable[[R, Mapping[Reference, Object | None]], Waiting | Blocked | None] = _no_source
+    prepare_with: Callable[[R, World[D]], P]
+    digest_with: Callable[[R, World[D]], str]
+    build_with: Callable[[P, Create], list[Object]]  # the Job last
+    own: Callable[[Frame[R, Observed]], Own]
+    pinned_from: Callable[[Object], Pinned | None] = pinned_of
+    job_name: Callable[[str, int], str]
+    claim_name: Callable[[str], str] = field(default=lambda _name: "")  # of the output claim that swiftop makes
+    gpu_resource: Callable[[R], str] = field(default=lambda _resource: "nvidia.com/gpu")
+
+    @property
+    def resource(self) -> Resource:
+        return self.model.DEFINITION.resource
+
+    @property
+    def children(self) -> tuple[Resource, ...]:
+        return (names.JOB, names.POD, names.PVC)
+
+    def parse(self, obj: Object) -> R:
+        return self.model.from_object(obj)
+
+    def references(self, resource: R) -> tuple[Reference, ...]:
+        return self.references_of(resource)
+
+    def observe(self, seen: Seen, resource: R | None) -> Observed:
+        gpu_resource = self.gpu_resource(resource) if resource is not None else "nvidia.com/gpu"
+        return observing.observe(seen, members=self.members, gpu_resource=gpu_resource)
+
+    def asks(self, observed: Observed, seen: Seen) -> tuple[Ask, ...]:
+        name, attempts = seen.obj["metadata"]["name"], (seen.obj.get("status") or {}).get("attempts") or 0
+        return observing.asks(
+            observed, seen, job_name=self.job_name(name, attempts) if attempts else "", claim_name=self.claim_name(name)
+        )
+
+    def decide(self, facts: Facts[R, Observed]) -> Verdict:
+        resource, known = facts.resource, recorded(facts.obj, facts.observed)
+        return decide(
+            Situation(
+                policy=self.policy(resource) if resource is not None else None,
+                unreadable=facts.unreadable,
+                # What has started has it pinned: it may be gone by now.
+                source=self.source(resource, facts.references) if resource is not None and not known.started else None,
+                recorded=known,
+                observed=facts.observed,
+                words=self.words,
+                now=facts.now,
+            )
+        )
+
+    def prepare(self, resource: R, world: World[D]) -> P:
+        return self.prepare_with(resource, world)
+
+    def digest(self, resource: R, world: World[D]) -> str:
+        return self.digest_with(resource, world)
+
+    def build(self, prepared: P, create: Create) -> list[Object]:
+        return self.build_with(prepared, create)
+
+    def pinned(self, job: Object) -> Pinned | None:
+        return self.pinned_from(job)
+
+    def project(self, frame: Frame[R, Observed]) -> Status:
+        own = self.own(frame)
+        common = status_of(
+            frame,
+            types=self.model.DEFINITION.conditions,
+            aspects=own.aspects,
+            reported=own.reported,
+            warning=own.warning,
+            gpus=own.gpus,
+        )
+        return present({**common, **own.members})
+
+    def over(self, status: Mapping[str, Any]) -> bool:
+        return ended(status)
+
+    def reports(self, pod: Object) -> bool:
+        """Rank 0 alone writes checkpoints and knows how far the work is."""
+        annotations = pod["metadata"].get("annotations") or {}
+        return annotations.get("batch.kubernetes.io/job-completion-index", "0") == "0"
+
+    def changes(self, resource: R, children: Mapping[Resource, Sequence[Object]]) -> list[Object]:
+        """The deadline is the one part of a Job that may change while it runs."""
+        lifecycle: Lifecycle = resource.spec.lifecycle  # type: ignore[attr-defined]  # of every BatchSpec
+        running = [job for job in children.get(names.JOB, ()) if not job_facts(job).over and _belongs(job, resource)]
+        return [change for job in running if (change := changes(job, lifecycle)) is not None]
+
+    def cleanup(self, obj: Object, children: Mapping[Resource, Sequence[Object]]) -> list[Delete | Object]:
+        """A Job that still holds GPUs is deleted, a finished one gets its time to live."""
+        uid = obj["metadata"]["uid"]
+        ttl = ((obj.get("spec") or {}).get("lifecycle") or {}).get("ttlSecondsAfterFinished")
+        found: list[Delete | Object] = []
+        for job in children.get(names.JOB, ()):
+            facts = job_facts(job)
+            if facts.owner_uid != uid or facts.deleting:
+                continue
+            if not facts.over:
+                found.append(Delete(names.JOB, facts.name, facts.uid))
+            elif change := expiry(job, ttl):
+                found.append(change)
+        return found
+
+
+def _belongs(job: Object, resource: CustomResource) -> bool:
+    return owner_uid(job) == resource.metadata.uid

@@ -1,0 +1,73 @@
+"""SFTRun as a kind that ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from swiftop import names
+from swiftop.api.v1alpha1.defaults import Defaults
+from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.batch.decide import Policy, Words
+from swiftop.batch.kind import BatchKind
+from swiftop.kinds.sftrun import prepare, source, status
+from swiftop.kinds.sftrun.build import build
+from swiftop.kinds.sftrun.prepare import Prepared
+from swiftop.model.kind import Object, Pinned, Reference
+from swiftop.model.verdict import Blocked, Waiting
+from swiftop.runner.protocol import TRAINING
+from swiftop.workload.job import pinned_of, plan_of
+
+_WORDS = Words(
+    thing="run",
+    working="the training runs",
+    preparing="the container runs: model and data are downloaded and loaded",
+    finished="the training is finished",
+    kept="checkpoints written so far are kept on the output",
+)
+
+
+def _policy(run: SFTRun) -> Policy:
+    lifecycle = run.spec.lifecycle
+    return Policy(
+        suspend=run.spec.suspend,
+        max_retries=lifecycle.max_retries,
+        pending_deadline=lifecycle.pending_deadline_seconds,
+        ranks=run.spec.resources.nodes,
+    )
+
+
+def _references(run: SFTRun) -> tuple[Reference, ...]:
+    found = source.reference(run)
+    return (found,) if found else ()
+
+
+def _source(run: SFTRun, references: Mapping[Reference, Object | None]) -> Waiting | Blocked | None:
+    found = source.reference(run)
+    return source.readiness(run, references.get(found)) if found else None
+
+
+def _pinned(job: Object) -> Pinned | None:
+    pinned, plan = pinned_of(job), plan_of(job)
+    if pinned is None or plan is None:
+        return pinned
+    return replace(pinned, source=source.recorded(plan.settings.get("resumeFrom")))
+
+
+KIND: BatchKind[SFTRun, Prepared, Defaults] = BatchKind(
+    model=SFTRun,
+    words=_WORDS,
+    members=TRAINING,
+    volatile=status.VOLATILE,
+    policy=_policy,
+    references_of=_references,
+    source=_source,
+    prepare_with=prepare.prepare,
+    digest_with=prepare.digest,
+    build_with=build,
+    pinned_from=_pinned,
+    own=status.own,
+    job_name=names.job_name,
+    claim_name=names.output_claim_name,
+    gpu_resource=lambda run: run.spec.resources.gpu_resource,
+)

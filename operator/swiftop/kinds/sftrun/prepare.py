@@ -1,0 +1,76 @@
+"""A run merged with the platform's defaults, checked as a whole and rendered: once per attempt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from swiftop.api.v1alpha1.defaults import Defaults
+from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
+from swiftop.api.validate import problems
+from swiftop.errors import Invalid, Problem
+from swiftop.kinds.sftrun import check, source
+from swiftop.kinds.sftrun.command import Rendered, command
+from swiftop.kinds.sftrun.source import Origin
+from swiftop.model.kind import World
+from swiftop.swift.paths import Identity
+from swiftop.swift.releases import table
+from swiftop.workload.resolve import digest_of, image_missing, merged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All that the children of an attempt are made of."""
+
+    run: SFTRun
+    spec: SFTRunSpec  # with the defaults in it
+    rendered: Rendered
+    runner_config_map: str
+    origin: Origin | None
+    digest: str
+
+
+def prepare(run: SFTRun, world: World[Defaults]) -> Prepared:
+    """Merge, check and render; raises ``Invalid`` with all mistakes at once."""
+    spec = _merged(run, world)
+    version = spec.runtime.swift_version or ""
+    found = [*problems(run), *check.problems(spec, version)]
+    if spec.runtime.image is None:
+        found.append(image_missing(version))
+    if found:
+        raise Invalid(tuple(dict.fromkeys(found)))  # a rule may be checked by both
+    identity = Identity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
+    return Prepared(
+        run=run,
+        spec=spec,
+        rendered=command(spec, table=table(version), identity=identity),
+        runner_config_map=world.runner_config_map,
+        origin=_origin(run, world),
+        digest=digest_of(spec),
+    )
+
+
+def digest(run: SFTRun, world: World[Defaults]) -> str:
+    """Digest of what a run would be prepared to."""
+    return digest_of(_merged(run, world))
+
+
+def warnings(run: SFTRun) -> tuple[Problem, ...]:
+    """What is allowed but has no effect."""
+    return tuple(check.warnings(run.spec))
+
+
+def _merged(run: SFTRun, world: World[Defaults]) -> SFTRunSpec:
+    """What the first attempt was made with holds for all: neither an edit of the defaults nor an upgrade of the
+    operator changes a run at its resume."""
+    spec = merged(run.spec, world.defaults)
+    if world.pinned is None:
+        return spec
+    pinned = {"image": world.pinned.image, "swift_version": world.pinned.swift_version}
+    return spec.model_copy(update={"runtime": spec.runtime.model_copy(update=pinned)})
+
+
+def _origin(run: SFTRun, world: World[Defaults]) -> Origin | None:
+    if world.pinned is not None:
+        return source.pinned(world.pinned.source)
+    where = source.reference(run)
+    return source.origin(world.references.get(where)) if where else None

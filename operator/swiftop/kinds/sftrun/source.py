@@ -1,0 +1,116 @@
+"""``checkpoints.from``: the checkpoint of another run that a run starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from swiftop import names
+from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
+from swiftop.batch.conditions import ended
+from swiftop.model.conditions import by_type
+from swiftop.model.facts import Cause
+from swiftop.model.kind import Object, Reference
+from swiftop.model.verdict import Blocked, Phase, Waiting
+from swiftop.reasons import ConditionType, Reason
+from swiftop.runner.protocol import Source
+from swiftop.swift import paths
+
+SOURCE_DIR = "/swiftop/source"
+"""Where the claim of the other run is mounted, read-only, in a folder of its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The other run's results, as its status tells where they lie."""
+
+    claim_name: str
+    path: str
+    uid: str
+
+    @property
+    def directory(self) -> str:
+        """Folder of the other run in this run's pods."""
+        return paths.join(f"{SOURCE_DIR}/{self.claim_name}", self.path)
+
+
+def reference(run: SFTRun) -> Reference | None:
+    """The other run, if there is one."""
+    source = run.spec.checkpoints.source
+    if source is None:
+        return None
+    return Reference(names.SFTRUN, run.metadata.namespace, source.sft_run_ref.name)
+
+
+def readiness(run: SFTRun, other: Object | None) -> Waiting | Blocked | None:
+    """What the run waits for before it may start; None when the checkpoint is there."""
+    source = run.spec.checkpoints.source
+    if source is None:
+        return None
+    name, step = source.sft_run_ref.name, source.sft_run_ref.step
+    if other is None:
+        text = f"SFTRun {name} does not exist, and checkpoints.from names it"
+        return Blocked(Cause(Reason.SOURCE_MISSING, text, "create it, or fix the name in the spec"), stalled=False)
+    status = other.get("status") or {}
+    if not ended(status) and not _suspended(status):
+        text = f"SFTRun {name} has not ended: this run starts from its checkpoint after that"
+        return Waiting(Phase.PENDING, Cause(Reason.SOURCE_PENDING, text, "or suspend that run to start now"))
+    newest = (status.get("checkpoint") or {}).get("step")
+    if not status.get("output"):
+        return _unusable(f"the output of SFTRun {name} is not on a volume that outlives it", "name another run")
+    if newest is None:
+        return _unusable(f"SFTRun {name} has no complete checkpoint", "name another run")
+    if step is not None and step > newest:
+        advice = f"use a step up to {newest} that it saved, or leave step out"
+        return _unusable(f"SFTRun {name} has no checkpoint of step {step}, its newest is {newest}", advice)
+    return None
+
+
+def origin(other: Object | None) -> Origin | None:
+    """Where the other run's results lie; None when nobody can tell any more."""
+    output = ((other or {}).get("status") or {}).get("output")
+    if other is None or not output:
+        return None
+    return Origin(output.get("claimName", ""), output.get("path", ""), other["metadata"]["uid"])
+
+
+def recorded(planned: object) -> dict[str, str]:
+    """``status.resolved.source``: where the results lie that a Job was made with."""
+    if not isinstance(planned, Mapping):
+        return {}
+    claim, _, path = str(planned.get("directory", "")).removeprefix(f"{SOURCE_DIR}/").partition("/")
+    return {"claimName": claim, "path": path, "uid": str(planned.get("uid", ""))}
+
+
+def pinned(source: Mapping[str, str]) -> Origin | None:
+    """The same, read back."""
+    if not source:
+        return None
+    return Origin(source.get("claimName", ""), source.get("path", ""), source.get("uid", ""))
+
+
+def planned(spec: SFTRunSpec, found: Origin | None) -> Source | None:
+    """What the runner is told of it."""
+    source = spec.checkpoints.source
+    if source is None or found is None:
+        return None
+    return Source(
+        directory=found.directory,
+        uid=found.uid,
+        tuner=spec.tuner.type,
+        step=source.sft_run_ref.step,
+        weights_only=source.weights_only,
+        rank=spec.tuner.rank,
+        model=paths.model_path(spec.model),
+    )
+
+
+def _unusable(text: str, advice: str) -> Blocked:
+    return Blocked(Cause(Reason.SOURCE_UNUSABLE, text, advice), stalled=True)
+
+
+def _suspended(status: Mapping[str, Any]) -> bool:
+    """Stopped for good until somebody says otherwise, not just stopping."""
+    known = by_type(status).get(ConditionType.SUSPENDED, {})
+    return known.get("status") == "True" and known.get("reason") == Reason.SUSPENDED

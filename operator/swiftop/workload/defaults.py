@@ -1,0 +1,97 @@
+"""Reading ``swiftop-defaults``: what a platform team writes, checked as strictly as what a user writes.
+
+The ConfigMap of the operator's namespace holds for the whole cluster, one of the same name in an object's namespace
+overrides it key by key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from swiftop import names
+from swiftop.api.parse import parse
+from swiftop.api.v1alpha1.defaults import Defaults
+from swiftop.api.v1alpha1.scalars import DnsSubdomain
+from swiftop.api.v1alpha1.sftrun import SFTRunSpec
+from swiftop.api.v1alpha1.workload import Cache, Credentials, EnvVar, Image, Placement, Resources
+from swiftop.api.validate import affinity_problems
+from swiftop.errors import Invalid, Problem
+from swiftop.reasons import Reason
+from swiftop.swift import releases
+
+_MAPS = ("env", "images")  # keys that hold a map of names to texts, merged name by name
+
+
+def defaults_of(*config_maps: Mapping[str, Any] | None) -> Defaults:
+    """Defaults of these ConfigMaps, later ones over earlier ones; raises ``Invalid`` with the place of a mistake."""
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}  # of each key, the ConfigMap that said it last
+    for config_map in config_maps:
+        if config_map is None:
+            continue
+        where = f"{config_map['metadata']['namespace']}/{config_map['metadata']['name']}"
+        found = _values(config_map, where)
+        places |= dict.fromkeys(found, where)
+        values |= found | {key: values.get(key, {}) | found[key] for key in _MAPS if key in found}
+    if "env" in values:
+        values["env"] = [{"name": name, "value": value} for name, value in values["env"].items()]
+    try:
+        defaults = parse(Defaults, values)
+        if wrong := tuple(_problems(defaults)):
+            raise Invalid(wrong)
+    except Invalid as error:
+        raise Invalid(tuple(_blame(places[_key(problem)], problem) for problem in error.problems)) from None
+    return defaults
+
+
+def _key(problem: Problem) -> str:
+    """Key of the ConfigMap that a path leads into."""
+    return re.split(r"[.\[]", problem.path)[0]
+
+
+def _values(config_map: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Values by key. A key without content says nothing."""
+    values = {}
+    for key, text in (config_map.get("data") or {}).items():
+        try:
+            value = yaml.safe_load(text)
+            # As it is written: YAML would make 4.1 of the version 4.10, and Python a word of its own of true.
+            written = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes texts, lists and maps only
+        except (yaml.YAMLError, ValueError, AttributeError) as error:
+            raise Invalid((_blame(where, Problem(key, f"is not valid YAML: {error}")),)) from None
+        if key in _MAPS and (wrong := tuple(_no_texts(key, value))):
+            raise Invalid(tuple(_blame(where, problem) for problem in wrong))
+        if value is not None:
+            values[key] = written if key in (*_MAPS, "swiftVersion") else value
+    return values
+
+
+def _no_texts(key: str, value: object) -> Iterator[Problem]:
+    """What keeps a value from being a map of names to texts."""
+    if not isinstance(value, Mapping | None):
+        yield Problem(key, f"must be a map of names to values, not {type(value).__name__}")
+        return
+    for name, item in (value or {}).items():
+        if item is None:
+            yield Problem(f"{key}.{name}", "has no value", suggestion='write "" for an empty text, or remove it')
+        elif isinstance(item, Mapping | list):
+            yield Problem(f"{key}.{name}", "must be a text")
+
+
+def _problems(defaults: Defaults) -> Iterator[Problem]:
+    for item in defaults.env:
+        yield from (Problem(f"env.{item.name}", rule.text(item)) for rule in EnvVar.RULES if not rule.holds(item))
+    yield from affinity_problems(defaults.placement, "placement")
+    named = {"swiftVersion": defaults.swift_version, **{f"images.{version}": version for version in defaults.images}}
+    for path, version in named.items():
+        if version is not None and version not in releases.SUPPORTED:
+            suggestion = f"use one of {', '.join(releases.SUPPORTED)}"
+            yield Problem(path, f"ms-swift {version} is not supported", suggestion)
+
+
+def _blame(where: str, problem: Problem) -> Problem:
+    suggestion = problem.suggestion or "the platform's administrator has to fix it"
+    return Problem(f"ConfigMap {where}: {problem.path}", problem.message, suggestion, Reason.INVALID_DEFAULTS)
