@@ -9,9 +9,11 @@ from typing import Any
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
+from swiftop.batch.conditions import ended
 from swiftop.errors import Invalid
 from swiftop.kinds.sftrun.build import Context, build
 from swiftop.kinds.sftrun.status import RunView, view_of
+from swiftop.observe.pods import index_of
 from swiftop.swift import check
 from swiftop.swift.releases import DEFAULT
 from swiftop.workload.resolve import merged
@@ -19,9 +21,12 @@ from swiftop.workload.resolve import merged
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """What the engine asks of a kind. All of it is pure."""
+    """What the engine and the shell ask of a kind. All of it is pure."""
 
-    kind: names.Resource
+    resource: names.Resource
+    children: tuple[names.Resource, ...]  # watched by label
+    over: Callable[[Mapping[str, Any]], bool]  # by its status, whether an object has ended for good
+    reports: Callable[[Mapping[str, Any]], bool]  # whether a pod is asked for its progress
     parse: Callable[[Mapping[str, Any]], SFTRun]  # raises Invalid
     view: Callable[[SFTRun], RunView]
     build: Callable[[SFTRun, Context], list[dict[str, Any]]]  # the Job last; raises Invalid
@@ -42,6 +47,23 @@ def _build_sftrun(run: SFTRun, context: Context) -> list[dict[str, Any]]:
 
 
 KINDS: Mapping[str, Handler] = {
-    handler.kind.kind: handler
-    for handler in (Handler(kind=names.SFTRUN, parse=_read_sftrun, view=view_of, build=_build_sftrun),)
+    handler.resource.kind: handler
+    for handler in (
+        Handler(
+            resource=names.SFTRUN,
+            children=(names.JOB, names.POD, names.PVC),
+            over=ended,
+            reports=lambda pod: index_of(pod["metadata"]) == 0,
+            parse=_read_sftrun,
+            view=view_of,
+            build=_build_sftrun,
+        ),
+    )
 }
+
+WATCHED: Mapping[names.Resource, str] = {
+    **{kind.resource: "" for kind in KINDS.values()},
+    **{child: names.MANAGED_SELECTOR for kind in KINDS.values() for child in kind.children},
+}
+"""What is watched, with the label selector that the API server applies: of users' own Jobs, pods and claims nothing is
+ever sent to us."""

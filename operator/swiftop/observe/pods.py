@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from swiftop import names
@@ -39,7 +40,7 @@ def pod_facts(pod: dict[str, Any], *, gpu_resource: str) -> PodFacts:
     return PodFacts(
         name=meta["name"],
         uid=meta.get("uid", ""),
-        index=_index(meta),
+        index=index_of(meta),
         created=meta.get("creationTimestamp", ""),
         phase=status.get("phase", "Pending"),
         ip=status.get("podIP", ""),
@@ -57,7 +58,8 @@ def pod_facts(pod: dict[str, Any], *, gpu_resource: str) -> PodFacts:
     )
 
 
-def _index(meta: dict[str, Any]) -> int:
+def index_of(meta: Mapping[str, Any]) -> int:
+    """Rank of a pod of an Indexed Job; 0 for any other pod."""
     text = (meta.get("annotations") or {}).get(_INDEX, "0")
     return int(text) if text.isdecimal() else 0
 
