@@ -64,24 +64,32 @@ CONTAINER = "trainer"
 PROGRESS_PORT = protocol.PORT
 PROGRESS_PORT_NAME = "progress"
 
-# A child's name is the object's name plus a suffix; a Job's pod adds six more characters ("-" and five of its own) and an
-# Indexed Job its index, and the pod's hostname must stay a DNS label of 63 characters.
+# A child's name is its owner's name plus a suffix of at most nine characters ("-mexp-12"), and an Indexed Job adds the
+# index of a pod to its own: the sum must stay a DNS label of 63 characters.
 MAX_NAME = 52
 
 
+def child_name(short: str, name: str, part: str | int) -> str:
+    """Name of a child, by its owner's kind, so that objects of different kinds with one name live side by side.
+
+    ``short`` is the short name of the kind; an SFTRun's children do without (empty).
+    """
+    return f"{name}-{short}-{part}" if short else f"{name}-{part}"
+
+
 def job_name(run: str, attempt: int) -> str:
-    """Job of one attempt, counted from 1."""
-    return f"{run}-{attempt}"
+    """Job of one attempt of a run, counted from 1."""
+    return child_name("", run, attempt)
 
 
 def output_claim_name(run: str) -> str:
-    """PersistentVolumeClaim that swiftop makes for ``output.volume``."""
-    return f"{run}-output"
+    """PersistentVolumeClaim that swiftop makes for a run's ``output.volume``."""
+    return child_name("", run, "output")
 
 
 def service_name(run: str) -> str:
-    """Headless Service through which the nodes of one run find each other."""
-    return run
+    """Headless Service through which the ranks of one run find each other."""
+    return child_name("", run, "ranks")
 
 
 def runner_config_map_name(digest: str) -> str:

@@ -57,7 +57,12 @@ class Operator:
         )
 
     async def versions(self, name: str) -> list[str]:
-        kinds = {names.SFTRUN: name, names.JOB: f"{name}-1", names.PVC: f"{name}-output", names.SERVICE: name}
+        kinds = {
+            names.SFTRUN: name,
+            names.JOB: f"{name}-1",
+            names.PVC: f"{name}-output",
+            names.SERVICE: f"{name}-ranks",
+        }
         found = [await self.cluster.get(kind, self.namespace, child) for kind, child in kinds.items()]
         return [obj["metadata"]["resourceVersion"] for obj in found if obj]
 

@@ -68,7 +68,7 @@ async def test_a_run_gets_its_job_and_a_restart_writes_nothing(k8s: Cluster, kub
         await eventually(operator.leads, within=20)
 
         async def looked_five_times() -> bool:
-            return (await operator.metrics())['swiftop_reconcile_seconds_count{result="ok"}'] >= 5
+            return (await operator.metrics())['swiftop_reconcile_seconds_count{kind="SFTRun",result="ok"}'] >= 5
 
         await eventually(looked_five_times, within=20)
         assert await operator.writes() == 0
@@ -301,7 +301,7 @@ async def everything(cluster: Any, k8s: Cluster, namespace: str) -> None:
     await k8s.create(run_of("b", namespace, **spread))
     for name in ("a", "b"):
         await started(k8s, namespace, name, within=10)
-    assert await k8s.get(names.SERVICE, namespace, "b") is not None
+    assert await k8s.get(names.SERVICE, namespace, "b-ranks") is not None
     assert await k8s.get(names.PVC, namespace, "b-output") is not None
     # A deadline changes, and a pod that runs without an address: its log is asked for.
     change = {"spec": {"lifecycle": {"activeDeadlineSeconds": 7000}}}

@@ -12,11 +12,12 @@ from swiftop.batch.conditions import held
 from swiftop.engine.ports import Key
 from swiftop.engine.reconcile import Reconciler
 from swiftop.errors import Transient
+from swiftop.kinds.registry import WATCHED
 from swiftop.shell.store import Store
 from tests.engine.fakecluster import START, FakeCluster, Object
 from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun
 
-WATCHED = (names.SFTRUN, names.JOB, names.POD, names.PVC)
+WATCHED_KINDS = tuple(WATCHED)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Harness:
         self.voices = Voices()
         self.restart()
 
-    def restart(self, kinds: tuple[names.Resource, ...] = WATCHED) -> None:
+    def restart(self, kinds: tuple[names.Resource, ...] = WATCHED_KINDS) -> None:
         """A new process: nothing is remembered but what is in the cluster, of which these kinds are listed already."""
         self.store = Store()
         self.engine = Reconciler(
@@ -61,10 +62,12 @@ class Harness:
         self.cluster.wrote = lambda _verb, obj: self._note("MODIFIED", obj)
         self.resync(kinds)
 
-    def resync(self, kinds: tuple[names.Resource, ...] = WATCHED) -> None:
+    def resync(self, kinds: tuple[names.Resource, ...] = WATCHED_KINDS) -> None:
         for kind in kinds:
             objects = [copy.deepcopy(obj) for obj in self.cluster.of_kind(kind)]
-            self.store.replace(kind, objects, version=self.cluster._version)
+            relist = self.store.relist(kind)
+            relist.page(objects, version=self.cluster._version)
+            relist.end()
         self.delivered = len(self.cluster.log)
 
     def deliver(self) -> None:
@@ -76,7 +79,7 @@ class Harness:
     def _note(self, type_: str, obj: Object) -> None:
         kind = names.RESOURCES.get(obj["kind"])
         managed = (obj["metadata"].get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
-        if kind is None or kind not in WATCHED or not (managed or kind is names.SFTRUN):
+        if kind is None or kind not in WATCHED or not (managed or not WATCHED[kind]):
             return
         if type_ == "DELETED":
             self.store.forget(kind, copy.deepcopy(obj))

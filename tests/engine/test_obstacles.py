@@ -186,7 +186,7 @@ def _foreign(kind: names.Resource, name: str) -> dict[str, Any]:
         (names.PVC, "tiny-output", {"output": {"volume": {"size": "1Gi", "accessMode": "ReadWriteMany"}}}),
         (
             names.SERVICE,
-            "tiny",
+            "tiny-ranks",
             {"resources": {"gpus": 1, "nodes": 2}},
         ),
     ],
@@ -435,9 +435,9 @@ async def test_a_running_training_is_not_called_blocked_when_its_deadline_cannot
 
 async def test_a_service_that_was_deleted_before_the_ranks_met_is_made_again() -> None:
     harness = await waiting(resources={"gpus": 1, "nodes": 2})
-    harness.cluster.delete(names.SERVICE, "team", "tiny")
+    harness.cluster.delete(names.SERVICE, "team", "tiny-ranks")
     await harness.look()
-    assert harness.cluster.find(names.SERVICE, "tiny")["spec"]["clusterIP"] == "None"
+    assert harness.cluster.find(names.SERVICE, "tiny-ranks")["spec"]["clusterIP"] == "None"
 
 
 @pytest.mark.parametrize("part", ["parse", "view", "build"])

@@ -15,11 +15,28 @@ Object = dict[str, Any]
 
 
 class Key(NamedTuple):
-    """What the work queue carries: "look at this object again"."""
+    """What the work queue carries: "reconcile this object"."""
 
     kind: str
     namespace: str
     name: str
+
+
+class Kind(Protocol):
+    """What the shell has to know of a kind."""
+
+    @property
+    def resource(self) -> Resource:
+        """The kind itself."""
+        ...
+
+    def over(self, status: Mapping[str, Any], /) -> bool:
+        """Whether an object of this status has ended for good."""
+        ...
+
+    def reports(self, pod: Mapping[str, Any], /) -> bool:
+        """Whether this pod of an object is asked for its progress."""
+        ...
 
 
 class Said(Protocol):
@@ -73,12 +90,12 @@ class Cluster(Protocol):
 class Store(Protocol):
     """What the watches know. May lag behind: nothing is concluded from an absence here without a live read."""
 
-    def get(self, kind: Resource, namespace: str, name: str) -> Object | None:
-        """Newest known version, or None."""
+    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """Newest known version, or None. Of an object that is over, and of its children, it is only a part."""
         ...
 
-    def children(self, kind: Resource, namespace: str, run: str) -> Sequence[Object]:
-        """Objects labelled with this run's name, in order of name; a namesake's leftovers may be among them."""
+    def children(self, resource: Resource, owner: Key) -> Sequence[Object]:
+        """Objects labelled with this owner's kind and name, in order of name; a namesake's may be among them."""
         ...
 
 

@@ -100,7 +100,7 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at one run. Returns the seconds after which to look again, None when a watch will tell."""
-        run = self._store.get(KINDS[key.kind].kind, key.namespace, key.name)
+        run = self._store.get(KINDS[key.kind].resource, key.namespace, key.name)
         if run is None or leaving(run):
             self._memory.pop(key, None)
             return None
@@ -121,7 +121,7 @@ class Reconciler:
         resolved, failure = None, None
         if isinstance(verdict, StartAttempt):
             if not live:
-                fresh = await self._cluster.get(handler.kind, key.namespace, key.name)
+                fresh = await self._cluster.get(handler.resource, key.namespace, key.name)
                 return None if fresh is None or leaving(fresh) else await self._look(key, fresh, live=True)
             verdict, observed, resolved = await self._start(handler, obj, run, refused, verdict)
         elif run is not None and isinstance(verdict, Wait):
@@ -145,8 +145,8 @@ class Reconciler:
         meta = obj["metadata"]
         namespace, name, uid = meta["namespace"], meta["name"], meta["uid"]
         gpu_resource = run.spec.resources.gpu_resource if run else "nvidia.com/gpu"
-        jobs = self._store.children(names.JOB, namespace, name)
-        pods = self._store.children(names.POD, namespace, name)
+        jobs = self._store.children(names.JOB, Key(obj["kind"], namespace, name))
+        pods = self._store.children(names.POD, Key(obj["kind"], namespace, name))
         observed = observe(uid=uid, jobs=jobs, pods=pods, gpu_resource=gpu_resource)
         attempts = (obj.get("status") or {}).get("attempts") or 0
         if observed.job is None and attempts:
@@ -351,11 +351,17 @@ class Reconciler:
 
     async def _rest(self, key: Key, obj: Object, status: Mapping[str, Any]) -> None:
         """A run that is over stays as it is; only a newer generation of its spec is acknowledged."""
-        meta = obj["metadata"]
         self._memory.pop(key, None)
-        if status.get("observedGeneration") != meta["generation"]:
+        if status.get("observedGeneration") == obj["metadata"]["generation"]:
+            return
+        fresh = await self._cluster.get(KINDS[key.kind].resource, key.namespace, key.name)  # the store keeps a part
+        if fresh is not None and ended(fresh.get("status") or {}):
+            meta, status = fresh["metadata"], fresh["status"]
             patch = merge_patch(status, acknowledged(status, meta["generation"]))
-            await self._cluster.patch_status(obj, patch, meta["resourceVersion"])
+            await self._cluster.patch_status(fresh, patch, meta["resourceVersion"])
+
+    async def report_failure(self, key: Key, error: Exception, failures: int) -> None:
+        """Told after each failed try, with the number of such errors in a row."""
 
 
 def _read(handler: Handler, obj: Object) -> tuple[SFTRun | None, RunView | None, Blocked | None]:

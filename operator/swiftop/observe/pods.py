@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -41,7 +42,7 @@ def pod_facts(pod: dict[str, Any], *, gpu_resource: str, members: tuple[Member, 
     return PodFacts(
         name=meta["name"],
         uid=meta.get("uid", ""),
-        index=_index(meta),
+        index=index_of(meta),
         created=meta.get("creationTimestamp", ""),
         phase=status.get("phase", "Pending"),
         deleting=meta.get("deletionTimestamp") or "",
@@ -59,7 +60,8 @@ def pod_facts(pod: dict[str, Any], *, gpu_resource: str, members: tuple[Member, 
     )
 
 
-def _index(meta: dict[str, Any]) -> int:
+def index_of(meta: Mapping[str, Any]) -> int:
+    """Rank of a pod of an Indexed Job; 0 for any other pod."""
     text = (meta.get("annotations") or {}).get(_INDEX, "0")
     return int(text) if text.isdecimal() else 0
 

@@ -1,4 +1,4 @@
-"""Wires the operator: login, Lease, watches, workers, health page, signals. Decides nothing about runs.
+"""Wires the operator: login, Lease, watches, workers, health page, signals. Decides nothing about objects.
 
 Life of a process: it logs in and opens its health page; stands by until the Lease is its own; fills the store; then
 watches and works. It ends in one of three ways. A signal drains or cuts off the keys in work, gives the Lease back, in
@@ -25,10 +25,11 @@ from aiohttp import web
 
 from swiftop import names
 from swiftop.engine.reconcile import Reconciler
+from swiftop.kinds.registry import WATCHED
 from swiftop.shell import logs, metrics, watch
 from swiftop.shell.cluster import Cluster, in_cluster
 from swiftop.shell.config import Config
-from swiftop.shell.controller import WATCHED, Controller
+from swiftop.shell.controller import Controller
 from swiftop.shell.lease import Lease, LeaseLost
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ async def _lead(
         cluster=cluster, store=controller.store, progress=puller, operator_namespace=config.operator_namespace
     )
     # kopf comes last: at its end it cancels every task that is younger than itself.
-    working = asyncio.create_task(controller.work(reconciler.reconcile), name="work")
+    working = asyncio.create_task(controller.work(reconciler.reconcile, reconciler.report_failure), name="work")
     others = [
         asyncio.create_task(puller.run(), name="progress"),
         asyncio.create_task(controller.keep_resyncing(cluster), name="resync"),
@@ -136,8 +137,8 @@ async def _watch(controller: Controller, cluster: Cluster, config: Config, stop:
     """Run kopf. Its own signal handling is taken back: it would stop the watches before the queue is drained."""
     older = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=watch.registry(kinds=WATCHED, seen=controller.seen, connection=cluster.connection),
-        settings=watch.settings(selectors={kind: selector for kind, selector in WATCHED.items() if selector}),
+        registry=watch.registry(resources=WATCHED, seen=controller.seen, connection=cluster.connection),
+        settings=watch.settings(selectors={resource: selector for resource, selector in WATCHED.items() if selector}),
         clusterwide=not config.namespaces,
         namespaces=config.namespaces,
         # Without one kopf looks for the name of the user, and the uid of a pod has none. Its type is private: a string.
@@ -152,11 +153,11 @@ async def _health_page(controller: Controller, config: Config) -> AsyncIterator[
     """Serve /healthz (restart when it fails), /readyz (a person must act when it fails) and /metrics."""
 
     async def healthz(_: web.Request) -> web.Response:
-        sickness = controller.sickness()
-        return web.Response(status=500 if sickness else 200, text=(sickness or "ok") + "\n")
+        unhealthy = controller.unhealthy()
+        return web.Response(status=500 if unhealthy else 200, text=(unhealthy or "ok") + "\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        trouble = controller.sickness() or controller.obstacle()
+        trouble = controller.unhealthy() or controller.obstacle()
         return web.Response(status=503 if trouble else 200, text=(trouble or "ok") + "\n")
 
     async def exposition(_: web.Request) -> web.Response:

@@ -9,56 +9,43 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from swiftop import names
-from swiftop.engine.ports import Key
+from swiftop.engine.ports import Key, Kind
 from swiftop.errors import SwiftopError
+from swiftop.kinds.registry import KINDS, WATCHED
 from swiftop.shell.cluster import Cluster, Object
 from swiftop.shell.config import Config
 from swiftop.shell.metrics import Metrics
-from swiftop.shell.puller import Puller
+from swiftop.shell.puller import Puller, is_running
 from swiftop.shell.queue import Queue
-from swiftop.shell.store import Store, slim, version_of
+from swiftop.shell.store import Relist, Store, owner_of, version_of
 
 log = logging.getLogger(__name__)
 
-# What is watched, with the label selector that the API server applies: of users' own Jobs, Pods and claims nothing is
-# ever sent to us.
-WATCHED: dict[names.Resource, str] = {
-    names.SFTRUN: "",
-    names.JOB: names.MANAGED_SELECTOR,
-    names.POD: names.MANAGED_SELECTOR,
-    names.PVC: names.MANAGED_SELECTOR,
-}
-
-_STUCK = 300.0  # seconds that no look takes unless something hangs: every API call of it ends after 30
+_STUCK = 300.0  # seconds that no reconcile takes unless something hangs: every API call of it ends after 30
+_REPORT_SECONDS = 20.0  # for saying on an object that it keeps failing
 # Seconds within which a watch tells of an object: kopf gives a silent stream up after 70 and then pauses 21 at most.
-_DEAF = 120.0
+_STALLED = 120.0
+
+Report = Callable[[Key, Exception, int], Awaitable[None]]
 
 
-class Deaf(Exception):
-    """A watch does not tell what is there. It cannot be mended from inside: the restart is the recovery."""
+class WatchStalled(Exception):
+    """A watch does not tell what is there. It cannot be repaired from inside: the restart is the recovery."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Unheard:
-    """The newest object of a LIST, and when it was listed."""
+class _Awaited:
+    """The newest object of a LIST, of which the watch has to tell, and when it was listed."""
 
+    namespace: str
+    name: str
     uid: str
     version: int
     since: float
-
-
-def key_of(kind: names.Resource, obj: Object) -> Key | None:
-    """The object to look at when ``obj`` has changed: itself, or by its labels the one that it was made for."""
-    meta = obj["metadata"]
-    if kind.group == names.GROUP:
-        return Key(kind.kind, meta["namespace"], meta["name"])
-    labels = meta.get("labels", {})
-    owner, name = labels.get(names.LABEL_KIND), labels.get(names.LABEL_NAME)
-    return Key(owner, meta["namespace"], name) if owner in names.RESOURCES and name else None
 
 
 def _others_wrote(obj: Object) -> bool:
@@ -66,70 +53,93 @@ def _others_wrote(obj: Object) -> bool:
     return any(entry.get("manager") != names.FIELD_MANAGER for entry in obj["metadata"].get("managedFields", ()))
 
 
+async def _report_nothing(_key: Key, _error: Exception, _failures: int) -> None:
+    pass
+
+
 class Controller:
     """Store, queue and progress of one operator process."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        kinds: Mapping[str, Kind] = KINDS,
+        watched: Mapping[names.Resource, str] = WATCHED,
+    ) -> None:
         self._config = config
+        self._kinds = kinds
+        self._watched = watched
         self.metrics = Metrics()
-        self.store = Store()
+        self.store = Store(kinds)
         self.queue: Queue[Key] = Queue(waited=self.metrics.waited)
         self.metrics.watch_queue(depth=lambda: self.queue.depth, oldest=self.queue.oldest)
-        self.metrics.watch_runs(lambda: self.store.list(names.SFTRUN))
-        self.obstacle: Callable[[], str] = lambda: ""  # why this process, though well, can do nothing
+        self.metrics.watch_objects(self._objects)
+        self.obstacle: Callable[[], str] = lambda: ""  # why this process, though healthy, can do nothing
         self._resynced: float | None = None  # loop time; None while standing by
-        self._heard: dict[tuple[str, str], int] = {}  # (kind, watched namespace) -> newest version that a watch told
-        self._unheard: dict[tuple[str, str], _Unheard] = {}  # likewise: what a resync found before the watch told it
-        self.metrics.watch_ears(self._longest_unheard)
+        # By resource and watched namespace: the newest version that the watch told, and what it has yet to tell.
+        self._told: dict[tuple[str, str], int] = {}
+        self._awaited: dict[tuple[str, str], _Awaited] = {}
+        self.metrics.watch_stalls(self._longest_stall)
 
     def puller(self, cluster: Cluster) -> Puller:
         """Where progress comes from."""
         return Puller(
-            pods=lambda: self.store.list(names.POD),
+            pods=self._reporting_pods,
             log_tail=cluster.log_tail,
             news=lambda pod: self._add(names.POD, pod),
             pulled=self.metrics.pulled,
             interval=self._config.progress_seconds,
         )
 
-    def seen(self, kind: names.Resource, type_: str | None, obj: Object) -> None:
-        """Note a watch event. What is no news, such as the echo of our own write, wakes nobody."""
-        self._hear(kind, obj)
-        news = self.store.forget(kind, obj) if type_ == "DELETED" else self._observe(kind, obj)
+    def key_of(self, resource: names.Resource, obj: Object) -> Key | None:
+        """What to reconcile when ``obj`` has changed: itself, or by its labels the object that it was made for.
+
+        Anybody can write such labels: those of a kind that is not ours lead nowhere.
+        """
+        if resource.kind in self._kinds:
+            return Key(resource.kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
+        owner = owner_of(obj)
+        return owner if owner and owner.kind in self._kinds else None
+
+    def seen(self, resource: names.Resource, type_: str | None, obj: Object) -> None:
+        """Note a watch event. What is no news, such as the echo of our own write, queues nothing."""
+        self._note_told(resource, obj)
+        news = self.store.forget(resource, obj) if type_ == "DELETED" else self._observe(resource, obj)
         if news:
-            self._add(kind, obj)
+            self._add(resource, obj)
 
     def wrote(self, verb: str, obj: Object) -> None:
-        """Note the answer to our own write, so that the next look at the run already knows it."""
-        kind = names.RESOURCES[obj["kind"]]
-        self.metrics.wrote(verb, kind.kind)
-        if kind not in WATCHED or not self._observe(kind, obj):
+        """Note the answer to our own write, so that the next reconcile already knows it."""
+        resource = names.RESOURCES[obj["kind"]]
+        self.metrics.wrote(verb, resource.kind)
+        if resource not in self._watched or not self._observe(resource, obj):
             return
         # An apply names no version, so its answer may carry what others wrote, whose watch event will be no news any
         # more. A status patch cannot: it names the version that it was computed from.
-        if verb == "PATCH" and kind != names.SFTRUN and _others_wrote(obj):
-            self._add(kind, obj)
+        if verb == "PATCH" and resource.kind not in self._kinds and _others_wrote(obj):
+            self._add(resource, obj)
 
     async def resync(self, cluster: Cluster) -> None:
-        """Replace the store by what is there, and look at every run again: heals all that the watches may have lost."""
-        for kind, selector in WATCHED.items():
+        """Replace the store by what is there, and reconcile every object: heals all that the watches may have lost."""
+        for resource, selector in self._watched.items():
             for namespace in self._config.namespaces or ("",):
-                objects: list[Object] = []
-                version = 0
-                async for page in cluster.pages(kind, namespace, selector=selector):
-                    objects += (slim(kind, obj) for obj in page.items)
-                    version = page.version
-                self.store.replace(kind, objects, version=version, namespace=namespace)
-                self._expect(kind, namespace, objects)
-        for run in self.store.list(names.SFTRUN):
-            self._add(names.SFTRUN, run)
+                relist = self.store.relist(resource, namespace)
+                async for page in cluster.pages(resource, namespace, selector=selector):
+                    relist.page(page.items, version=page.version)
+                relist.end()
+                self._check_watch(resource, namespace, relist)
+        for kind in self._kinds.values():
+            for obj in self.store.list(kind.resource):
+                self._add(kind.resource, obj)
         self._resynced = asyncio.get_running_loop().time()
         self.metrics.resynced(time.time())
-        log.info("resync: %d runs, %d jobs", self.store.count(names.SFTRUN), self.store.count(names.JOB))
+        counted = ", ".join(f"{self.store.count(resource)} {resource.plural}" for resource in self._watched)
+        log.info("resync: %s", counted)
 
     async def until_served(self, cluster: Cluster) -> None:
         """Wait until discovery lists all that is to be watched: kopf looks there once, and goes on without the rest."""
-        missing = list(WATCHED)
+        missing = list(self._watched)
         while True:
             try:
                 missing = [kind for kind in missing if not await cluster.serves(kind)]
@@ -145,7 +155,7 @@ class Controller:
         self._resynced = asyncio.get_running_loop().time()  # the health check's patience starts here
         pause = 0.5
         while True:
-            self._unheard.clear()  # nothing is watched yet
+            self._awaited.clear()  # nothing is watched yet
             try:
                 return await self.resync(cluster)
             except SwiftopError as error:
@@ -156,7 +166,7 @@ class Controller:
     async def keep_resyncing(self, cluster: Cluster) -> None:
         """Resync until cancelled: soon once more, for what fell between the first LIST and the watches, then rarely.
 
-        Raises ``Deaf`` when a watch has not told what a resync found long before.
+        Raises ``WatchStalled`` when a watch has not told what a resync found long before.
         """
         pause = min(20.0, self._config.resync_seconds)
         while True:
@@ -164,29 +174,39 @@ class Controller:
             pause = self._config.resync_seconds
             try:
                 await self.resync(cluster)
-                if self._unheard:
-                    pause = min(1.3 * _DEAF, pause)
+                if self._awaited:
+                    pause = min(1.3 * _STALLED, pause)
             except SwiftopError as error:
                 pause = min(30.0, pause)
                 log.warning("resync failed, again in %.0f s: %s", pause, error)
 
-    async def work(self, reconcile: Callable[[Key], Awaitable[float | None]]) -> None:
-        """Work off the queue until it is stopped."""
+    async def work(
+        self, reconcile: Callable[[Key], Awaitable[float | None]], report_failure: Report = _report_nothing
+    ) -> None:
+        """Work off the queue until it is stopped.
+
+        ``report_failure`` is told after each failed try how often in a row the same kind of error was met; it may take
+        its time only to a limit, and its own errors are logged and nothing else.
+        """
 
         async def timed(key: Key) -> float | None:
             started = time.perf_counter()
             try:
                 pause = await reconcile(key)
             except Exception as error:
-                self.metrics.reconciled(time.perf_counter() - started, error)
+                self.metrics.reconciled(key.kind, time.perf_counter() - started, error)
                 raise
-            self.metrics.reconciled(time.perf_counter() - started)
+            self.metrics.reconciled(key.kind, time.perf_counter() - started)
             return pause
 
-        await self.queue.run(timed, workers=self._config.workers)
+        async def failed(key: Key, error: Exception, failures: int) -> None:
+            async with asyncio.timeout(_REPORT_SECONDS):
+                await report_failure(key, error, failures)
 
-    def sickness(self) -> str:
-        """Why this process should be restarted; empty when it is well. A standby is well."""
+        await self.queue.run(timed, workers=self._config.workers, failed=failed)
+
+    def unhealthy(self) -> str:
+        """Why this process should be restarted; empty when it is healthy. A standby is healthy."""
         if self._resynced is None:
             return ""
         if (stuck := self.queue.stuck()) > _STUCK:
@@ -196,43 +216,64 @@ class Controller:
             return f"no resync for {silent:.0f} s"
         return ""
 
-    def _observe(self, kind: names.Resource, obj: Object) -> bool:
-        before = None
-        if kind == names.SFTRUN:
-            before = self.store.get(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
-        news = self.store.observe(kind, obj)
-        if news and kind == names.SFTRUN:
-            self.metrics.run_changed(before, obj)
+    def _objects(self) -> Iterator[tuple[str, Object]]:
+        for name, kind in self._kinds.items():
+            for obj in self.store.list(kind.resource):
+                yield name, obj
+
+    def _reporting_pods(self) -> Iterator[Object]:
+        """Running pods of our kinds that are to be asked: labels of others make no pod one of ours."""
+        for pod in self.store.list(names.POD):
+            if is_running(pod) and (owner := self.key_of(names.POD, pod)) and self._kinds[owner.kind].reports(pod):
+                yield pod
+
+    def _observe(self, resource: names.Resource, obj: Object) -> bool:
+        if resource.kind not in self._kinds:
+            return self.store.observe(resource, obj)
+        before = self.store.get(resource, obj["metadata"]["namespace"], obj["metadata"]["name"])
+        news = self.store.observe(resource, obj)
+        if news:
+            self.metrics.object_changed(resource.kind, before, obj)
         return news
 
-    def _ear(self, kind: names.Resource, namespace: str) -> tuple[str, str]:
-        return kind.kind, namespace if self._config.namespaces else ""
+    # Whether the watches tell what is there
 
-    def _hear(self, kind: names.Resource, obj: Object) -> None:
-        ear, version = self._ear(kind, obj["metadata"]["namespace"]), version_of(obj)
-        self._heard[ear] = max(version, self._heard.get(ear, 0))
-        if ear in self._unheard and self._unheard[ear].version <= version:
-            del self._unheard[ear]
+    def _watch_of(self, resource: names.Resource, namespace: str) -> tuple[str, str]:
+        return resource.kind, namespace if self._config.namespaces else ""
 
-    def _expect(self, kind: names.Resource, namespace: str, objects: list[Object]) -> None:
-        """Of an object that was there at two resyncs, a watch has told the first one's version, or it is deaf."""
-        ear, now = self._ear(kind, namespace), asyncio.get_running_loop().time()
-        before, heard = self._unheard.get(ear), self._heard.get(ear, 0)
-        if before is not None and any(obj["metadata"]["uid"] == before.uid for obj in objects):
-            if now - before.since > _DEAF:
+    def _note_told(self, resource: names.Resource, obj: Object) -> None:
+        watch, version = self._watch_of(resource, obj["metadata"]["namespace"]), version_of(obj)
+        self._told[watch] = max(version, self._told.get(watch, 0))
+        if watch in self._awaited and self._awaited[watch].version <= version:
+            del self._awaited[watch]
+
+    def _check_watch(self, resource: names.Resource, namespace: str, relist: Relist) -> None:
+        """Of an object that was there at two resyncs, a watch has told the first one's version, or it is stalled."""
+        watch, now = self._watch_of(resource, namespace), asyncio.get_running_loop().time()
+        if relist.restored:
+            log.warning("%s have older versions than before: the cluster was restored from a backup", resource.plural)
+            self._told.pop(watch, None)
+            self._awaited.pop(watch, None)
+        awaited = self._awaited.get(watch)
+        known = self.store.get(resource, awaited.namespace, awaited.name) if awaited else None
+        if awaited is not None and known is not None and known["metadata"]["uid"] == awaited.uid:
+            if now - awaited.since > _STALLED:
                 where = f" in {namespace}" if namespace else ""
-                raise Deaf(f"the watch of {kind.plural}{where} has told nothing for {now - before.since:.0f} s")
+                raise WatchStalled(
+                    f"the watch of {resource.plural}{where} has told nothing for {now - awaited.since:.0f} s"
+                )
             return
-        self._unheard.pop(ear, None)
-        newest = max(objects, key=version_of, default=None)
-        if newest is not None and version_of(newest) > heard:
-            self._unheard[ear] = _Unheard(newest["metadata"]["uid"], version_of(newest), now)
+        self._awaited.pop(watch, None)
+        newest = relist.last
+        if newest is not None and version_of(newest) > self._told.get(watch, 0):
+            meta = newest["metadata"]
+            self._awaited[watch] = _Awaited(meta["namespace"], meta["name"], meta["uid"], version_of(newest), now)
 
-    def _longest_unheard(self) -> float:
-        since = [unheard.since for unheard in self._unheard.values()]
+    def _longest_stall(self) -> float:
+        since = [awaited.since for awaited in self._awaited.values()]
         return asyncio.get_running_loop().time() - min(since) if since else 0.0
 
-    def _add(self, kind: names.Resource, obj: Object) -> None:
-        key = key_of(kind, obj)
+    def _add(self, resource: names.Resource, obj: Object) -> None:
+        key = self.key_of(resource, obj)
         if key is not None:
             self.queue.add(key)

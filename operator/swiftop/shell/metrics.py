@@ -1,6 +1,7 @@
 """Numbers for Prometheus. The only module that knows its client: everybody else calls a function named after a fact.
 
-State that can be counted at scrape time (runs by state, queue depth) is read from its owner then, and never kept twice.
+State that can be counted at scrape time (objects by state, queue depth) is read from its owner then and never kept
+twice.
 """
 
 from __future__ import annotations
@@ -14,22 +15,27 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+Object = dict[str, Any]
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _FAST = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-_RUN = (60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 24 * 3600.0, 3 * 86400.0, 7 * 86400.0)
+_DURATIONS = (60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 24 * 3600.0, 3 * 86400.0, 7 * 86400.0)
 
 
-class _Runs(Collector):
-    """Runs by namespace and state, counted when asked: a deleted run leaves no stale series behind."""
+class _Objects(Collector):
+    """Objects by kind, namespace and state, counted when asked: a deleted one leaves no stale series behind."""
 
-    def __init__(self, runs: Callable[[], Iterable[dict[str, Any]]]) -> None:
-        self._runs = runs
+    def __init__(self, objects: Callable[[], Iterable[tuple[str, Object]]]) -> None:
+        self._objects = objects
 
     def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily("swiftop_runs", "SFTRuns by state", labels=("namespace", "state"))
+        family = GaugeMetricFamily(
+            "swiftop_objects", "Objects of swiftop's kinds by state", labels=("kind", "namespace", "state")
+        )
         tally = Tally(
-            (run["metadata"]["namespace"], run.get("status", {}).get("state") or "Pending") for run in self._runs()
+            (kind, obj["metadata"]["namespace"], obj.get("status", {}).get("state") or "Pending")
+            for kind, obj in self._objects()
         )
         for labels, count in tally.items():
             family.add_metric(labels, count)
@@ -42,23 +48,25 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._reconciles = Histogram(
-            "swiftop_reconcile_seconds", "Time of one reconcile", ("result",), buckets=_FAST, registry=registry
+            "swiftop_reconcile_seconds", "Time of one reconcile", ("kind", "result"), buckets=_FAST, registry=registry
         )
-        self._errors = Counter("swiftop_reconcile_errors", "Failed reconciles by class", ("error",), registry=registry)
+        self._errors = Counter(
+            "swiftop_reconcile_errors", "Failed reconciles by class", ("kind", "error"), registry=registry
+        )
         self._waits = Histogram("swiftop_queue_wait_seconds", "Time of a key in line", buckets=_FAST, registry=registry)
         self._writes = Counter("swiftop_api_writes", "Writes to the API server", ("verb", "kind"), registry=registry)
         self._durations = Histogram(
-            "swiftop_run_duration_seconds",
-            "Start to end of a run",
-            ("namespace", "state"),
-            buckets=_RUN,
+            "swiftop_object_duration_seconds",
+            "Start to end of an object that ends, as a run does",
+            ("kind", "namespace", "state"),
+            buckets=_DURATIONS,
             registry=registry,
         )
         self._pulls = Counter(
-            "swiftop_progress_pulls", "Looks at a pod's progress", ("source", "result"), registry=registry
+            "swiftop_progress_pulls", "Requests for a pod's progress", ("source", "result"), registry=registry
         )
-        self._unheard = Gauge(
-            "swiftop_watch_unheard_seconds",
+        self._stalled = Gauge(
+            "swiftop_watch_stalled_seconds",
             "Since a resync found what the watch has yet to tell; ends the process at a limit",
             registry=registry,
         )
@@ -74,19 +82,19 @@ class Metrics:
         self._depth.set_function(depth)
         self._oldest.set_function(oldest)
 
-    def watch_ears(self, unheard: Callable[[], float]) -> None:
+    def watch_stalls(self, longest: Callable[[], float]) -> None:
         """Read at scrape time how long a watch owes something."""
-        self._unheard.set_function(unheard)
+        self._stalled.set_function(longest)
 
-    def watch_runs(self, runs: Callable[[], Iterable[dict[str, Any]]]) -> None:
-        """Count the runs at scrape time."""
-        self._registry.register(_Runs(runs))
+    def watch_objects(self, objects: Callable[[], Iterable[tuple[str, Object]]]) -> None:
+        """Count the objects, each with its kind, at scrape time."""
+        self._registry.register(_Objects(objects))
 
-    def reconciled(self, seconds: float, error: Exception | None = None) -> None:
+    def reconciled(self, kind: str, seconds: float, error: Exception | None = None) -> None:
         """One reconcile ended."""
-        self._reconciles.labels("error" if error else "ok").observe(seconds)
+        self._reconciles.labels(kind, "error" if error else "ok").observe(seconds)
         if error:
-            self._errors.labels(type(error).__name__).inc()
+            self._errors.labels(kind, type(error).__name__).inc()
 
     def waited(self, seconds: float) -> None:
         """A key left the line."""
@@ -108,14 +116,14 @@ class Metrics:
         """A resync went through."""
         self._resync.set(unix_time)
 
-    def run_changed(self, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
-        """A run's new version was seen: its duration counts once, when its end first appears."""
+    def object_changed(self, kind: str, before: Object | None, after: Object) -> None:
+        """A new version of an object was seen: its duration counts once, when its end first appears."""
         status = after.get("status", {})
         end, start = status.get("completionTime"), status.get("startTime")
         if before is None or before.get("status", {}).get("completionTime") or not (end and start):
             return
         seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-        self._durations.labels(after["metadata"]["namespace"], status.get("state", "")).observe(seconds)
+        self._durations.labels(kind, after["metadata"]["namespace"], status.get("state", "")).observe(seconds)
 
     def exposition(self) -> bytes:
         """Prometheus text format."""

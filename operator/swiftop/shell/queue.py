@@ -1,6 +1,6 @@
 """Keyed work queue: the level-triggered heart of the operator.
 
-A key stands for "look at this object again", never for an event, so adding it twice is adding it once. One key is with
+A key stands for "reconcile this object", never for an event, so adding it twice is adding it once. One key is with
 one worker at most; what is added meanwhile runs once more afterwards. kopf's own queueing is not used for this: its
 worker limit holds a slot for seconds after the last event, and its handlers are never retried.
 """
@@ -38,6 +38,23 @@ class Backoff:
         return pause * (1 - self.jitter * chance)
 
 
+@dataclass(frozen=True, slots=True)
+class _Failures:
+    """Failures of a key in a row, and how many of the last ones were errors of one class."""
+
+    count: int
+    error: type[Exception]
+    alike: int
+
+
+Handler = Callable[[K], Awaitable[float | None]]
+Failed = Callable[[K, Exception, int], Awaitable[None]]
+
+
+async def _nobody(_key: Hashable, _error: Exception, _failures: int) -> None:
+    pass
+
+
 class Queue(Generic[K]):
     """Deduplicating queue with delayed adds and retries; single event loop, whose clock it reads."""
 
@@ -57,12 +74,12 @@ class Queue(Generic[K]):
         self._working: dict[K, float] = {}
         self._again: dict[K, float] = {}  # added while being worked on
         self._timers: dict[K, asyncio.TimerHandle] = {}
-        self._failures: dict[K, int] = {}
+        self._failures: dict[K, _Failures] = {}
         self._advanced = 0.0  # when a key was last finished, or the line last began
         self._stopping = False
 
     def add(self, key: K) -> None:
-        """Look at ``key`` as soon as a worker is free. A later delayed add of the same key is dropped: this is it."""
+        """Reconcile ``key`` as soon as a worker is free. A later delayed add of the same key is dropped: this is it."""
         if self._stopping:
             return
         self._cancel_timer(key)
@@ -76,7 +93,7 @@ class Queue(Generic[K]):
             self._line.put_nowait(key)
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Look at ``key`` in ``seconds``; of several delayed adds the earliest counts."""
+        """Reconcile ``key`` in ``seconds``; of several delayed adds the earliest counts."""
         if self._stopping or key in self._ready or key in self._again:
             return
         loop = asyncio.get_running_loop()
@@ -103,11 +120,15 @@ class Queue(Generic[K]):
         longest = now - next(iter(self._working.values())) if self._working else 0.0
         return max(longest, now - self._advanced if self._ready else 0.0)
 
-    async def run(self, handler: Callable[[K], Awaitable[float | None]], *, workers: int) -> None:
-        """Work until ``stop``. The handler returns the seconds after which to look again, or None."""
+    async def run(self, handler: Handler[K], *, workers: int, failed: Failed[K] = _nobody) -> None:
+        """Work until ``stop``. The handler returns the seconds after which to requeue the key, or None.
+
+        ``failed`` is told each failed try with the number of errors of the same class in a row, this one included,
+        while the key is still in work; what it raises is logged and changes nothing.
+        """
         async with asyncio.TaskGroup() as group:
             for number in range(workers):
-                group.create_task(self._work(handler, workers), name=f"worker-{number}")
+                group.create_task(self._work(handler, failed), name=f"worker-{number}")
 
     def stop(self) -> None:
         """Take no more keys; ``run`` returns when those in work are done. The next start finds the rest again."""
@@ -117,7 +138,7 @@ class Queue(Generic[K]):
         self._timers.clear()
         self._line.put_nowait(None)
 
-    async def _work(self, handler: Callable[[K], Awaitable[float | None]], workers: int) -> None:
+    async def _work(self, handler: Handler[K], failed: Failed[K]) -> None:
         loop = asyncio.get_running_loop()
         while True:
             key = await self._line.get()
@@ -130,6 +151,10 @@ class Queue(Generic[K]):
                 pause = await handler(key)
             except Exception as error:  # the one place that may not die with a key
                 pause = self._failed(key, error)
+                try:
+                    await failed(key, error, self._failures[key].alike)
+                except Exception:
+                    log.exception("%s: its failures were not reported", key)
             else:
                 self._failures.pop(key, None)
             del self._working[key]
@@ -140,8 +165,10 @@ class Queue(Generic[K]):
                 self.add_after(key, pause)
 
     def _failed(self, key: K, error: Exception) -> float:
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
-        pause = self._backoff.pause(error, failures=failures, chance=self._chance())
+        last, kind = self._failures.get(key), type(error)
+        alike = last.alike + 1 if last and last.error is kind else 1
+        self._failures[key] = _Failures((last.count if last else 0) + 1, kind, alike)
+        pause = self._backoff.pause(error, failures=self._failures[key].count, chance=self._chance())
         if isinstance(error, Conflict):
             log.debug("%s: stale read, again in %.2f s", key, pause)
         elif isinstance(error, Transient):

@@ -1,47 +1,27 @@
-"""What the operator knows of the cluster: the newest version of each watched object, with the children of each run.
+"""What the operator knows of the cluster: the newest version of each watched object, with the children of each owner.
 
 Reconciling reads from here instead of from the API server, which halves the cost of a burst. Three rules keep it true:
 a version never goes backwards (a late event, or an event older than the answer to our own write, is dropped); a deleted
-object does not come back through such a straggler; and the resync LIST replaces a kind whole, since kopf never delivers
-the deletes that happened in a watch gap.
+object does not come back through such a straggler; and the resync LIST replaces a resource whole, since kopf never
+delivers the deletes that happened in a watch gap. That LIST is also what tells that the cluster was restored from a
+backup, where versions do go backwards.
 
 The dicts are shared: whoever reads one must not change it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from swiftop import names
+from swiftop.engine.ports import Key, Kind
+from swiftop.kinds.registry import KINDS
+from swiftop.shell import slim
 
 Object = dict[str, Any]
 Objects = list[Object]  # inside a class with a method named list, the type needs another name
 _Place = tuple[str, str]  # namespace, name
-
-# Parts of a Job and a Pod that no decision reads and that make most of their size: a thousand runs' pod templates
-# would otherwise stay in memory twice. The Job's template is never compared: it is immutable after creation.
-_DROPPED_SPEC = {
-    names.JOB.kind: frozenset({"template", "podFailurePolicy"}),
-    names.POD.kind: frozenset(
-        {"volumes", "tolerations", "affinity", "securityContext", "containers", "initContainers"}
-    ),
-}
-
-
-def slim(kind: names.Resource, obj: Object) -> Object:
-    """``obj`` without what nobody reads. A new dict: the given one may be in use elsewhere."""
-    meta = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
-    annotations = meta.get("annotations")
-    if annotations:
-        # kubectl's copy of the whole object
-        last_applied = "kubectl.kubernetes.io/last-applied-configuration"
-        meta["annotations"] = {k: v for k, v in annotations.items() if k != last_applied}
-    kept = {**obj, "metadata": meta}
-    dropped = _DROPPED_SPEC.get(kind.kind)
-    if dropped and "spec" in obj:
-        kept["spec"] = {k: v for k, v in obj["spec"].items() if k not in dropped}
-    return kept
 
 
 def version_of(obj: Object) -> int:
@@ -49,97 +29,201 @@ def version_of(obj: Object) -> int:
     return int(obj["metadata"]["resourceVersion"])
 
 
+def owner_of(obj: Object) -> Key | None:
+    """By its labels, the object that a child was made for."""
+    meta = obj["metadata"]
+    labels = meta.get("labels") or {}
+    kind, name = labels.get(names.LABEL_KIND), labels.get(names.LABEL_NAME)
+    return Key(kind, meta["namespace"], name) if kind and name else None
+
+
 class _Table:
-    """Objects of one kind."""
+    """Objects of one resource."""
 
     def __init__(self) -> None:
         self.objects: dict[_Place, Object] = {}
-        self.buried: dict[_Place, int] = {}  # version at which an object was deleted; emptied by each resync
-        self.children: dict[_Place, set[_Place]] = {}  # run -> its objects, by label
+        self.tombstones: dict[_Place, int] = {}  # version at which an object was deleted; emptied by each resync
+        self.children: dict[Key, set[_Place]] = {}  # owner -> its objects, by label
+        self.newest = 0  # of all versions that were ever seen
 
     def put(self, place: _Place, obj: Object) -> None:
         self.drop(place)
         self.objects[place] = obj
-        if run := _run_of(place, obj):
-            self.children.setdefault(run, set()).add(place)
+        self.tombstones.pop(place, None)
+        if owner := owner_of(obj):
+            self.children.setdefault(owner, set()).add(place)
 
     def drop(self, place: _Place) -> Object | None:
         old = self.objects.pop(place, None)
-        if old is not None and (run := _run_of(place, old)):
-            siblings = self.children[run]
+        if old is not None and (owner := owner_of(old)):
+            siblings = self.children[owner]
             siblings.discard(place)
             if not siblings:
-                del self.children[run]
+                del self.children[owner]
         return old
 
 
 class Store:
     """Newest known version of every watched object."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Mapping[str, Kind] = KINDS) -> None:
+        self._kinds = kinds
         self._tables: dict[str, _Table] = {}
 
-    def get(self, kind: names.Resource, namespace: str, name: str) -> Object | None:
+    def get(self, resource: names.Resource, namespace: str, name: str) -> Object | None:
         """One object, or None."""
-        return self._table(kind).objects.get((namespace, name))
+        return self._table(resource).objects.get((namespace, name))
 
-    def list(self, kind: names.Resource) -> Iterable[Object]:
-        """All objects of a kind, as a view that must not outlive the current step."""
-        return self._table(kind).objects.values()
+    def list(self, resource: names.Resource) -> Iterable[Object]:
+        """All objects of a resource, as a view that must not outlive the current step."""
+        return self._table(resource).objects.values()
 
-    def children(self, kind: names.Resource, namespace: str, run: str) -> Objects:
-        """Objects labelled with this run's name, in order of name; a namesake's leftovers may be among them."""
-        table = self._table(kind)
-        return [table.objects[place] for place in sorted(table.children.get((namespace, run), ()))]
+    def children(self, resource: names.Resource, owner: Key) -> Objects:
+        """Objects labelled with this owner's kind and name, in order of name; a namesake's may be among them."""
+        table = self._table(resource)
+        return [table.objects[place] for place in sorted(table.children.get(owner, ()))]
 
-    def count(self, kind: names.Resource) -> int:
-        """Number of objects of a kind."""
-        return len(self._table(kind).objects)
+    def count(self, resource: names.Resource) -> int:
+        """Number of objects of a resource."""
+        return len(self._table(resource).objects)
 
-    def observe(self, kind: names.Resource, obj: Object) -> bool:
-        """Take a version that was read, watched or answered to a write. False when it is not news."""
-        table, place, version = self._table(kind), _place_of(obj), version_of(obj)
+    def observe(self, resource: names.Resource, obj: Object) -> bool:
+        """Take a version that was watched or answered to a write. False when it is not news."""
+        table, place, version = self._table(resource), _place_of(obj), version_of(obj)
+        table.newest = max(table.newest, version)
         known = table.objects.get(place)
         if known is not None and version_of(known) >= version:
             return False
-        if table.buried.get(place, -1) >= version:
+        if table.tombstones.get(place, -1) >= version:
             return False
-        table.put(place, slim(kind, obj))
+        self._put(resource, table, place, obj)
         return True
 
-    def forget(self, kind: names.Resource, obj: Object) -> bool:
+    def forget(self, resource: names.Resource, obj: Object) -> bool:
         """Take a delete event. False when a newer object of that name is already known."""
-        table, place, version = self._table(kind), _place_of(obj), version_of(obj)
+        table, place, version = self._table(resource), _place_of(obj), version_of(obj)
+        table.newest = max(table.newest, version)
         known = table.objects.get(place)
         if known is not None and version_of(known) > version:
             return False
-        table.buried[place] = version
+        table.tombstones[place] = version
         return table.drop(place) is not None
 
-    def replace(self, kind: names.Resource, objects: Iterable[Object], *, version: int, namespace: str = "") -> None:
-        """Take a whole LIST of version ``version``, of one namespace or of all: what is older and not in it is gone."""
-        table, listed = self._table(kind), set()
-        for obj in objects:
-            listed.add(_place_of(obj))
-            self.observe(kind, obj)
-        in_scope = [place for place in table.objects if not namespace or place[0] == namespace]
-        for place in in_scope:
-            if place not in listed and version_of(table.objects[place]) <= version:
-                table.drop(place)
-        for place in [place for place, at in table.buried.items() if at <= version]:
-            del table.buried[place]
+    def relist(self, resource: names.Resource, namespace: str = "") -> Relist:
+        """Begin to replace a resource, of one namespace or of all, by a LIST that is asked for after this call."""
+        return Relist(self, resource, namespace, newest=self._table(resource).newest)
 
-    def _table(self, kind: names.Resource) -> _Table:
-        table = self._tables.get(kind.kind)
+    def _take_listed(self, resource: names.Resource, obj: Object, *, listed_at: int, restored: bool) -> None:
+        """Take an object of a LIST that was read at a version.
+
+        What is known at a later one came after the LIST. What is known at an earlier one was the object's past, and
+        with a version that is higher than the listed one it belongs to a history that is no more.
+        """
+        table, place, version = self._table(resource), _place_of(obj), version_of(obj)
+        table.newest = max(table.newest, version)
+        known = table.objects.get(place)
+        at = table.tombstones.get(place, -1) if known is None else version_of(known)
+        if restored or at < version or version < at <= listed_at:
+            self._put(resource, table, place, obj)
+
+    def _end_list(
+        self, resource: names.Resource, namespace: str, listed: set[_Place], *, listed_at: int, restored: bool
+    ) -> None:
+        """What is older than the LIST and not in it is gone."""
+        table = self._table(resource)
+        for place in [place for place in table.objects if not namespace or place[0] == namespace]:
+            if place not in listed and (restored or version_of(table.objects[place]) <= listed_at):
+                table.drop(place)
+        for place, at in list(table.tombstones.items()):
+            if (not namespace or place[0] == namespace) and (restored or at <= listed_at):
+                del table.tombstones[place]
+        table.newest = listed_at if restored else max(table.newest, listed_at)
+
+    def _put(self, resource: names.Resource, table: _Table, place: _Place, obj: Object) -> None:
+        kind = self._kinds.get(resource.kind)
+        if kind is None:
+            owner = self._owner(obj)
+            table.put(place, slim.active(resource, obj) if owner is None else slim.child_of_over(resource, obj))
+            return
+        known = table.objects.get(place)
+        same = known is not None and known["metadata"].get("uid") == obj["metadata"].get("uid")
+        before, after = same and _is_over(kind, known), _is_over(kind, obj)
+        table.put(place, slim.over(resource, obj) if after else slim.active(resource, obj))
+        if before != after:
+            self._owner_changed(Key(resource.kind, *place), obj, over=after)
+
+    def _owner(self, child: Object) -> Object | None:
+        """The object that a child was made for, if that is known and over."""
+        key, uid = owner_of(child), (child["metadata"].get("labels") or {}).get(names.LABEL_UID)
+        kind = self._kinds.get(key.kind) if key and uid else None
+        if key is None or kind is None:
+            return None
+        owner = self.get(kind.resource, key.namespace, key.name)
+        return owner if owner and owner["metadata"].get("uid") == uid and _is_over(kind, owner) else None
+
+    def _owner_changed(self, key: Key, owner: Object, *, over: bool) -> None:
+        """Of the children of an object that is over little is kept.
+
+        Should a person take the end out of a status by hand, they are unknown until the next resync, and not known by
+        a part that looks like the whole.
+        """
+        uid = owner["metadata"].get("uid")
+        for resource in names.RESOURCES.values():
+            table = self._tables.get(resource.kind)
+            for place in tuple(table.children.get(key, ())) if table else ():
+                assert table is not None  # noqa: S101 - for the type checker
+                child = table.objects[place]
+                if (child["metadata"].get("labels") or {}).get(names.LABEL_UID) != uid:
+                    continue
+                if over:
+                    table.put(place, slim.child_of_over(resource, child))
+                else:
+                    table.drop(place)
+
+    def _table(self, resource: names.Resource) -> _Table:
+        table = self._tables.get(resource.kind)
         if table is None:
-            table = self._tables[kind.kind] = _Table()
+            table = self._tables[resource.kind] = _Table()
         return table
+
+
+class Relist:
+    """One LIST that replaces what the store knows, page by page, so that it is never in memory twice."""
+
+    def __init__(self, store: Store, resource: names.Resource, namespace: str, *, newest: int) -> None:
+        self._store = store
+        self._scope = (resource, namespace)
+        self._newest = newest  # version that was known before the LIST was asked for
+        self._listed: set[_Place] = set()
+        self._version = 0
+        self.last: Object | None = None  # of the listed objects the one that changed last
+
+    @property
+    def restored(self) -> bool:
+        """Whether the cluster was restored from a backup.
+
+        A LIST is read at the cluster's newest version: one that is older than what was known before it was asked for
+        belongs to another history.
+        """
+        return self._version < self._newest
+
+    def page(self, objects: Iterable[Object], *, version: int) -> None:
+        """Take one page; all pages have one version."""
+        self._version = version
+        for obj in objects:
+            self._listed.add(_place_of(obj))
+            if self.last is None or version_of(self.last) < version_of(obj):
+                self.last = obj
+            self._store._take_listed(self._scope[0], obj, listed_at=version, restored=self.restored)
+
+    def end(self) -> None:
+        """Forget what was not listed."""
+        self._store._end_list(*self._scope, self._listed, listed_at=self._version, restored=self.restored)
 
 
 def _place_of(obj: Object) -> _Place:
     return obj["metadata"]["namespace"], obj["metadata"]["name"]
 
 
-def _run_of(place: _Place, obj: Object) -> _Place | None:
-    run = obj["metadata"].get("labels", {}).get(names.LABEL_NAME)
-    return (place[0], run) if run else None
+def _is_over(kind: Kind, obj: Object | None) -> bool:
+    return obj is not None and kind.over(obj.get("status") or {})

@@ -20,11 +20,11 @@ Object = dict[str, Any]
 
 def registry(
     *,
-    kinds: Iterable[names.Resource],
+    resources: Iterable[names.Resource],
     seen: Callable[[names.Resource, str | None, Object], None],
     connection: Callable[[], Awaitable[Connection]],
 ) -> kopf.OperatorRegistry:
-    """Handlers that pass each event to ``seen(kind, type, object)``; the type is None for the first LIST."""
+    """Handlers that pass each event to ``seen(resource, type, object)``; the type is None for the first LIST."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -39,17 +39,19 @@ def registry(
             token=now.token,
         )
 
-    for kind in kinds:
-        _pass_on(handlers, kind, seen)
+    for resource in resources:
+        _pass_on(handlers, resource, seen)
     return handlers
 
 
 def _pass_on(
-    handlers: kopf.OperatorRegistry, kind: names.Resource, seen: Callable[[names.Resource, str | None, Object], None]
+    handlers: kopf.OperatorRegistry,
+    resource: names.Resource,
+    seen: Callable[[names.Resource, str | None, Object], None],
 ) -> None:
-    @kopf.on.event(kind.group, kind.version, kind.plural, registry=handlers, id=f"watch-{kind.plural}")
+    @kopf.on.event(resource.group, resource.version, resource.plural, registry=handlers, id=f"watch-{resource.plural}")
     async def event_seen(event: Any, **_: Any) -> None:
-        seen(kind, event["type"], event["object"])
+        seen(resource, event["type"], event["object"])
         # kopf keeps the last event of every object for idle_timeout, which at a start is the whole cluster at once.
         # Nothing of it is read after this, the only handler; what `seen` kept is a copy.
         for part in event["object"].keys() & {"spec", "status"}:
@@ -93,6 +95,6 @@ def settings(*, selectors: dict[names.Resource, str]) -> kopf.OperatorSettings:
     cfg.persistence.progress_storage = _NoProgress()
     cfg.queueing.idle_timeout = 0.05  # a worker per object holds its last event for so long
     cfg.process.ultimate_exiting_timeout = 25
-    for kind, selector in selectors.items():
-        cfg.watching.label_selectors[kind.group, kind.version, kind.plural] = selector
+    for resource, selector in selectors.items():
+        cfg.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
     return cfg

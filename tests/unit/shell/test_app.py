@@ -39,11 +39,11 @@ async def test_a_key_that_hangs_fails_the_health_page(monkeypatch: pytest.Monkey
         controller.queue.add(Key("SFTRun", "ns", "a"))
         await hung.wait()
 
-        async def sick() -> dict[str, tuple[int, str]] | None:
+        async def unhealthy() -> dict[str, tuple[int, str]] | None:
             seen = await pages(config.port)
             return seen if seen["/healthz"][0] != 200 else None
 
-        seen = await eventually(sick, within=10)
+        seen = await eventually(unhealthy, within=10)
         assert seen is not None
         assert (seen["/healthz"][0], seen["/readyz"][0]) == (500, 503)
         assert "no key was finished" in seen["/healthz"][1]

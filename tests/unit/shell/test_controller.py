@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from swiftop import names
 from swiftop.engine.ports import Key
+from swiftop.kinds.registry import KINDS, WATCHED
 from swiftop.shell.cluster import Listing
 from swiftop.shell.config import Config
-from swiftop.shell.controller import Controller, Deaf, key_of
+from swiftop.shell.controller import Controller, WatchStalled
 from swiftop.shell.logs import JsonFormatter
 from tests.unit.shell.virtual_time import run
 
@@ -42,15 +45,98 @@ def obj(
 LABELS = {names.LABEL_KIND: "SFTRun", names.LABEL_NAME: "a"}
 
 
-def test_a_child_wakes_its_run() -> None:
-    key = Key("SFTRun", "ns", "a")
+def test_a_child_queues_its_owner() -> None:
+    key_of, key = Controller(Config()).key_of, Key("SFTRun", "ns", "a")
     assert key_of(names.SFTRUN, obj(names.SFTRUN, "a")) == key
     assert key_of(names.POD, obj(names.POD, "a-1-x", labels=LABELS)) == key
     assert key_of(names.POD, obj(names.POD, "alien")) is None
-    assert key_of(names.POD, obj(names.POD, "alien", labels={**LABELS, names.LABEL_KIND: "Nonsense"})) is None
 
 
-def test_only_news_wakes_a_run_and_never_the_echo_of_a_write() -> None:
+@pytest.mark.parametrize("kind", ["Nonsense", "Pod", "ModelExport"])
+def test_labels_of_a_kind_that_nobody_owns_queue_nothing(kind: str) -> None:
+    """Anybody can write them, and a kind may have been ours in another version."""
+
+    async def scenario() -> None:
+        controller = Controller(Config())
+        pod = obj(names.POD, "alien", labels={**LABELS, names.LABEL_KIND: kind})
+        controller.seen(names.POD, "ADDED", pod)
+        controller._add(names.POD, pod)  # as the puller does
+        controller.wrote("PATCH", {**pod, "metadata": {**pod["metadata"], "resourceVersion": "2"}})
+        assert controller.queue.depth == 0
+
+    run(scenario())
+
+
+@dataclass(frozen=True)
+class Other:
+    """A second kind."""
+
+    resource: names.Resource
+
+    def over(self, status: Mapping[str, Any], /) -> bool:
+        return bool(status.get("done"))
+
+    def reports(self, pod: Mapping[str, Any], /) -> bool:
+        return bool(pod["metadata"]["name"].endswith("leader"))
+
+
+EXPORT = Other(names.Resource(names.API_VERSION, "ModelExport", "modelexports"))
+
+
+def with_exports() -> Controller:
+    return Controller(
+        Config(), kinds={**KINDS, "ModelExport": EXPORT}, watched={**WATCHED, EXPORT.resource: "", names.PVC: "x"}
+    )
+
+
+def test_two_kinds_of_one_name_live_side_by_side() -> None:
+    async def scenario() -> None:
+        controller = with_exports()
+        run_key, export_key = (Key(kind, "ns", "a") for kind in ("SFTRun", "ModelExport"))
+        controller.seen(names.SFTRUN, None, obj(names.SFTRUN, "a", status={"state": "Running"}))
+        controller.seen(EXPORT.resource, None, obj(EXPORT.resource, "a"))
+        assert metric(controller, 'swiftop_objects{kind="SFTRun",namespace="ns",state="Running"} 1.0')
+        assert metric(controller, 'swiftop_objects{kind="ModelExport",namespace="ns",state="Pending"} 1.0')
+        controller.seen(names.JOB, None, obj(names.JOB, "a-1", labels=LABELS))
+        controller.seen(names.JOB, None, obj(names.JOB, "a-mexp-1", labels={**LABELS, names.LABEL_KIND: "ModelExport"}))
+        children = [
+            [job["metadata"]["name"] for job in controller.store.children(names.JOB, key)]
+            for key in (run_key, export_key)
+        ]
+        assert children == [["a-1"], ["a-mexp-1"]]
+        keys: list[Key] = []
+
+        async def reconcile(key: Key) -> None:
+            keys.append(key)
+
+        asyncio.get_running_loop().call_later(1, controller.queue.stop)
+        await controller.work(reconcile)
+        assert keys == [run_key, export_key]
+
+    run(scenario())
+
+
+def test_a_pod_is_asked_for_progress_if_its_kind_says_so() -> None:
+    async def scenario() -> None:
+        controller = with_exports()
+        status = {"containerStatuses": [{"name": names.CONTAINER, "state": {"running": {}}}]}
+        rank_1 = {"batch.kubernetes.io/job-completion-index": "1"}
+        for name, kind, notes in (
+            ("a-1-0-x", "SFTRun", {}),
+            ("a-1-1-x", "SFTRun", rank_1),
+            ("alien", "Pod", {}),
+            ("b-leader", "ModelExport", rank_1),
+            ("b-other", "ModelExport", {}),
+        ):
+            pod = obj(names.POD, name, labels={**LABELS, names.LABEL_KIND: kind}, status=status)
+            pod["metadata"]["annotations"] = notes
+            controller.seen(names.POD, None, pod)
+        assert [pod["metadata"]["name"] for pod in controller._reporting_pods()] == ["a-1-0-x", "b-leader"]
+
+    run(scenario())
+
+
+def test_only_news_queues_a_run_and_never_the_echo_of_a_write() -> None:
     async def scenario() -> None:
         controller = Controller(Config())
         job = obj(names.JOB, "a-1", labels=LABELS, version=7)
@@ -69,17 +155,17 @@ def test_health() -> None:
     async def scenario() -> None:
         controller = Controller(Config(resync_seconds=600))
         await asyncio.sleep(100_000)
-        assert controller.sickness() == ""  # a standby is well
+        assert controller.unhealthy() == ""  # a standby is healthy
         await controller.first_resync(Empty())  # type: ignore[arg-type]
-        assert controller.sickness() == ""
+        assert controller.unhealthy() == ""
         await asyncio.sleep(1000)
-        assert controller.sickness() == ""
+        assert controller.unhealthy() == ""
         await asyncio.sleep(1000)
-        assert "no resync" in controller.sickness()
+        assert "no resync" in controller.unhealthy()
         await controller.resync(Empty())  # type: ignore[arg-type]
         controller.queue.add(Key("SFTRun", "ns", "a"))
         await asyncio.sleep(310)
-        assert controller.sickness() == "no key was finished for 310 s"
+        assert controller.unhealthy() == "no key was finished for 310 s"
 
     run(scenario())
 
@@ -106,7 +192,7 @@ class Full:
         return kind != names.SFTRUN or asyncio.get_running_loop().time() >= self.served_at
 
 
-def test_a_busy_operator_is_well() -> None:
+def test_a_busy_operator_is_healthy() -> None:
     async def scenario() -> None:
         controller = Controller(Config(workers=1, resync_seconds=100_000))
         await controller.first_resync(Empty())  # type: ignore[arg-type]
@@ -119,39 +205,39 @@ def test_a_busy_operator_is_well() -> None:
         working = asyncio.create_task(controller.work(slow))
         for _ in range(90):
             await asyncio.sleep(100)
-            assert controller.sickness() == ""
+            assert controller.unhealthy() == ""
         controller.queue.stop()
         await working
 
     run(scenario())
 
 
-def test_an_apply_wakes_for_what_others_wrote_before_it() -> None:
-    """A Job ends between a look at it and the apply of its deadline: the answer knows, and no event will be news."""
+def test_an_apply_queues_for_what_others_wrote_before_it() -> None:
+    """A Job ends between a read of it and the apply of its deadline: the answer knows, and no event will be news."""
 
     async def scenario() -> None:
-        controller, looks = Controller(Config(workers=1)), []
+        controller, reads = Controller(Config(workers=1)), []
         ours = [{"manager": names.FIELD_MANAGER}]
         running = obj(names.JOB, "a-1", labels=LABELS, version=7)
         ended = obj(names.JOB, "a-1", labels=LABELS, version=9, status={"succeeded": 1})
         ended["metadata"]["managedFields"] = [*ours, {"manager": "kube-controller-manager"}]
 
-        async def look(key: Key) -> None:
-            looks.append((controller.store.get(names.JOB, "ns", "a-1") or {}).get("status"))
-            if len(looks) == 1:
+        async def reconcile(key: Key) -> None:
+            reads.append((controller.store.get(names.JOB, "ns", "a-1") or {}).get("status"))
+            if len(reads) == 1:
                 controller.wrote("PATCH", ended)  # the answer to our apply
                 controller.seen(names.JOB, "MODIFIED", ended)
 
         controller.seen(names.JOB, "ADDED", running)
-        working = asyncio.create_task(controller.work(look))
+        working = asyncio.create_task(controller.work(reconcile))
         await asyncio.sleep(10)
-        assert looks == [None, {"succeeded": 1}]
+        assert reads == [None, {"succeeded": 1}]
         claim = obj(names.PVC, "a-output", labels=LABELS, version=11)
         claim["metadata"]["managedFields"] = ours
         controller.wrote("PATCH", claim)  # just made by us: no news
         controller.wrote("PATCH", ended)  # changed nothing
         await asyncio.sleep(10)
-        assert len(looks) == 2
+        assert len(reads) == 2
         controller.queue.stop()
         await working
 
@@ -174,7 +260,7 @@ def test_a_watch_that_does_not_tell_ends_the_process(told: bool) -> None:
         cluster: Any = Full(run_object)
         await controller.first_resync(cluster)
         await asyncio.sleep(1)
-        assert metric(controller, "swiftop_watch_unheard_seconds 1.0")
+        assert metric(controller, "swiftop_watch_stalled_seconds 1.0")
         resyncing = asyncio.create_task(controller.keep_resyncing(cluster))
         await asyncio.sleep(5)
         if told:
@@ -182,17 +268,17 @@ def test_a_watch_that_does_not_tell_ends_the_process(told: bool) -> None:
         await asyncio.wait({resyncing}, timeout=10_000)
         if told:
             assert not resyncing.done()
-            assert metric(controller, "swiftop_watch_unheard_seconds 0.0")
+            assert metric(controller, "swiftop_watch_stalled_seconds 0.0")
             resyncing.cancel()
             return
-        with pytest.raises(Deaf, match="sftruns"):
+        with pytest.raises(WatchStalled, match="sftruns"):
             await resyncing
         assert 120 < asyncio.get_running_loop().time() < 300
 
     run(scenario())
 
 
-def test_what_is_gone_before_the_watch_could_tell_makes_it_not_deaf() -> None:
+def test_what_is_gone_before_the_watch_could_tell_makes_no_watch_a_stalled_one() -> None:
     async def scenario() -> None:
         controller = Controller(Config(resync_seconds=600))
         cluster: Any = Full(obj(names.SFTRUN, "a", version=5, uid="u"))
@@ -202,6 +288,31 @@ def test_what_is_gone_before_the_watch_could_tell_makes_it_not_deaf() -> None:
         await asyncio.wait({resyncing}, timeout=10_000)
         assert not resyncing.done()
         resyncing.cancel()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("cut_short", [False, True])
+def test_repeated_failures_are_reported_and_the_report_may_fail_or_hang(
+    cut_short: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        controller = Controller(Config(workers=1))
+        reported: list[tuple[str, str, int]] = []
+
+        async def failing(_: Key) -> None:
+            raise ValueError
+
+        async def report(key: Key, error: Exception, failures: int) -> None:
+            reported.append((key.name, type(error).__name__, failures))
+            if cut_short:
+                await asyncio.Event().wait()
+            raise KeyError(key.name)
+
+        controller.queue.add(Key("SFTRun", "ns", "a"))
+        asyncio.get_running_loop().call_later(100, controller.queue.stop)
+        await controller.work(failing, report)
+        assert reported[:3] == [("a", "ValueError", n) for n in (1, 2, 3)]
 
     run(scenario())
 
@@ -218,14 +329,18 @@ def test_metrics_tell_runs_errors_and_durations() -> None:
         controller.seen(names.SFTRUN, None, obj(names.SFTRUN, "old", status=ended))  # ended before this process
         controller.seen(names.SFTRUN, None, obj(names.SFTRUN, "a", status=begun))
         controller.seen(names.SFTRUN, None, obj(names.SFTRUN, "new"))
-        assert metric(controller, 'swiftop_runs{namespace="ns",state="Running"} 1.0')
-        assert metric(controller, 'swiftop_runs{namespace="ns",state="Pending"} 1.0')
+        assert metric(controller, 'swiftop_objects{kind="SFTRun",namespace="ns",state="Running"} 1.0')
+        assert metric(controller, 'swiftop_objects{kind="SFTRun",namespace="ns",state="Pending"} 1.0')
         controller.wrote("PATCH", obj(names.SFTRUN, "a", version=2, status=ended))
         controller.seen(names.SFTRUN, "MODIFIED", obj(names.SFTRUN, "a", version=2, status=ended))
         controller.seen(names.SFTRUN, "MODIFIED", obj(names.SFTRUN, "a", version=3, status=ended))
-        assert metric(controller, 'swiftop_run_duration_seconds_count{namespace="ns",state="Succeeded"} 1.0')
-        assert metric(controller, 'swiftop_run_duration_seconds_sum{namespace="ns",state="Succeeded"} 3600.0')
-        assert metric(controller, 'swiftop_runs{namespace="ns",state="Succeeded"} 2.0')
+        assert metric(
+            controller, 'swiftop_object_duration_seconds_count{kind="SFTRun",namespace="ns",state="Succeeded"} 1.0'
+        )
+        assert metric(
+            controller, 'swiftop_object_duration_seconds_sum{kind="SFTRun",namespace="ns",state="Succeeded"} 3600.0'
+        )
+        assert metric(controller, 'swiftop_objects{kind="SFTRun",namespace="ns",state="Succeeded"} 2.0')
         assert metric(controller, 'swiftop_api_writes_total{kind="SFTRun",verb="PATCH"} 1.0')
         assert metric(controller, "swiftop_queue_depth 3.0")
 
@@ -234,7 +349,7 @@ def test_metrics_tell_runs_errors_and_durations() -> None:
 
         asyncio.get_running_loop().call_later(0.5, controller.queue.stop)
         await controller.work(failing)
-        assert metric(controller, 'swiftop_reconcile_errors_total{error="ValueError"} 3.0')
+        assert metric(controller, 'swiftop_reconcile_errors_total{error="ValueError",kind="SFTRun"} 3.0')
 
     run(scenario())
 

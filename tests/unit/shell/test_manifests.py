@@ -26,10 +26,10 @@ def metrics() -> dict[str, set[str]]:
     """Every metric that has been seen once, with its labels."""
     found = Metrics()
     run = {"metadata": {"namespace": "ns"}, "status": {"state": "Failed", "startTime": "2026-01-01T00:00:00Z"}}
-    found.watch_runs(lambda: [run])
+    found.watch_objects(lambda: [("SFTRun", run)])
     ended = {**run, "status": {**run["status"], "completionTime": "2026-01-01T01:00:00Z"}}
-    found.run_changed(run, ended)
-    found.reconciled(1.0, ValueError())
+    found.object_changed("SFTRun", run, ended)
+    found.reconciled("SFTRun", 1.0, ValueError())
     found.wrote("POST", "Job")
     found.pulled("page", True)
     samples: dict[str, set[str]] = {}
@@ -54,9 +54,9 @@ def test_alerts_ask_for_what_there_is() -> None:
             assert grouped | matched <= known[metric], rule["alert"]
 
 
-def test_the_namespace_of_a_run_survives_the_scrape() -> None:
+def test_the_namespace_of_an_object_survives_the_scrape() -> None:
     (endpoint,) = manifest("monitoring/podmonitor.yaml")["spec"]["podMetricsEndpoints"]
-    assert "namespace" in metrics()["swiftop_runs"]
+    assert "namespace" in metrics()["swiftop_objects"]
     assert endpoint["honorLabels"] is True
 
 

@@ -109,7 +109,7 @@ def test_an_add_replaces_a_delayed_add() -> None:
     run(scenario())
 
 
-def test_the_handler_may_ask_to_look_again() -> None:
+def test_the_handler_may_ask_to_be_called_again() -> None:
     async def scenario() -> None:
         queue, handler = Queue[str](), Recorder(30.0, None)
         queue.add("a")
@@ -128,6 +128,27 @@ def test_failures_come_back_with_growing_pauses_and_a_success_forgets_them() -> 
         await work(queue, handler, seconds=60)
         # 1, 2, 4, 4 after the failures; 10 as asked for by the success; then 1 again.
         assert [at for at, _ in handler.calls] == [0, 1, 3, 7, 11, 21, 22]
+
+    run(scenario())
+
+
+def test_failures_are_told_with_the_number_of_alike_ones_in_a_row() -> None:
+    async def scenario() -> None:
+        down, odd = Transient("down"), KeyError("odd")
+        queue = Queue[str](backoff=Backoff(first=1, longest=1), chance=no_chance)
+        handler = Recorder(down, down, odd, odd, down, None)
+        told: list[tuple[str, str, int]] = []
+
+        async def failed(key: str, error: Exception, failures: int) -> None:
+            told.append((key, type(error).__name__, failures))
+            raise RuntimeError("what a report meets changes nothing")
+
+        queue.add("a")
+        asyncio.get_running_loop().call_later(60, queue.stop)
+        await queue.run(handler, workers=1, failed=failed)
+        alike = [("Transient", 1), ("Transient", 2), ("KeyError", 1), ("KeyError", 2), ("Transient", 1)]
+        assert told == [("a", *item) for item in alike]
+        assert len(handler.calls) == 6
 
     run(scenario())
 

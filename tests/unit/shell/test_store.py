@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from swiftop import names
-from swiftop.shell.store import Store, slim
+from swiftop.engine.ports import Key
+from swiftop.shell import slim
+from swiftop.shell.store import Store
 
 Object = dict[str, Any]
 
 
 def job(name: str = "a-1", *, version: int = 1, run: str = "a", namespace: str = "ns") -> Object:
-    labels = {names.LABEL_NAME: run}
+    labels = {names.LABEL_KIND: "SFTRun", names.LABEL_NAME: run}
     meta = {"namespace": namespace, "name": name, "resourceVersion": str(version), "labels": labels}
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {}, "status": {"v": version}}
 
@@ -26,6 +28,18 @@ def version(store: Store, name: str = "a-1") -> int | None:
 
 def listed(store: Store) -> list[str]:
     return sorted(obj["metadata"]["name"] for obj in store.list(names.JOB))
+
+
+def relist(store: Store, *objects: Object, version: int = 10, namespace: str = "") -> bool:
+    """A resync's LIST; whether it found that the cluster was restored."""
+    listing = store.relist(names.JOB, namespace)
+    listing.page(objects, version=version)
+    listing.end()
+    return listing.restored
+
+
+def children(store: Store, owner: str, resource: names.Resource = names.JOB) -> list[str]:
+    return [obj["metadata"]["name"] for obj in store.children(resource, Key("SFTRun", "ns", owner))]
 
 
 def test_an_older_or_equal_version_is_no_news() -> None:
@@ -65,12 +79,18 @@ def test_any_order_of_events_ends_the_same() -> None:
 
 def test_a_resync_removes_ghosts_and_keeps_what_is_newer_than_the_list() -> None:
     store = Store()
-    for name, at in (("kept", 3), ("ghost", 4), ("younger", 12)):
+    for name, at in (("kept", 3), ("ghost", 4)):
         store.observe(names.JOB, job(name, version=at))
+    listing = store.relist(names.JOB)
+    store.observe(names.JOB, job("younger", version=12))
+    store.observe(names.JOB, job("changed-later", version=13))
     store.forget(names.JOB, job("deleted-later", version=11))
-    store.replace(
-        names.JOB, [job("kept", version=6), job("new", version=2), job("deleted-later", version=5)], version=10
-    )
+    listing.page([job("kept", version=6), job("new", version=2)], version=10)
+    listing.page([job("deleted-later", version=5), job("changed-later", version=7)], version=10)
+    listing.end()
+    assert not listing.restored
+    assert version(store, "changed-later") == 13
+    store.forget(names.JOB, job("changed-later", version=14))
     assert listed(store) == ["kept", "new", "younger"]
     assert version(store, "kept") == 6
 
@@ -79,15 +99,37 @@ def test_a_resync_of_one_namespace_leaves_the_others_alone() -> None:
     store = Store()
     store.observe(names.JOB, job("here", namespace="ns"))
     store.observe(names.JOB, job("there", namespace="other"))
-    store.replace(names.JOB, [], version=10, namespace="ns")
+    relist(store, namespace="ns")
     assert listed(store) == ["there"]
+
+
+def test_a_resync_after_a_restore_from_a_backup_replaces_the_store() -> None:
+    """Versions go back: what is known is newer than anything that the cluster will say for long, and not true."""
+    store = Store()
+    for name in ("kept", "changed", "not-in-the-backup"):
+        store.observe(names.JOB, job(name, version=500))
+    store.forget(names.JOB, job("deleted", version=510))
+    assert relist(
+        store, job("kept", version=300), job("changed", version=420), job("deleted", version=310), version=450
+    )
+    assert {name: version(store, name) for name in listed(store)} == {"changed": 420, "deleted": 310, "kept": 300}
+    assert store.observe(names.JOB, job("kept", version=451))
+    assert not relist(store, job("kept", version=451), version=460)
+
+
+def test_a_restore_is_noticed_object_by_object_when_the_versions_have_caught_up() -> None:
+    store = Store()
+    store.observe(names.JOB, job("changed", version=500))
+    store.forget(names.JOB, job("deleted", version=510))
+    assert not relist(store, job("changed", version=420), job("deleted", version=310), version=600)
+    assert {name: version(store, name) for name in listed(store)} == {"changed": 420, "deleted": 310}
 
 
 def test_a_resync_forgets_the_dead() -> None:
     """Deleted names would otherwise stay in memory for ever."""
     store = Store()
     store.forget(names.JOB, job(version=6))
-    store.replace(names.JOB, [], version=10)
+    relist(store)
     assert store.observe(names.JOB, job(version=5))
 
 
@@ -96,12 +138,12 @@ def test_children_by_label_in_order_of_name() -> None:
     for name, run in (("a-2", "a"), ("a-1", "a"), ("b-1", "b")):
         store.observe(names.JOB, job(name, run=run))
     store.observe(names.JOB, job("a-1", run="a", namespace="other"))
-    assert [obj["metadata"]["name"] for obj in store.children(names.JOB, "ns", "a")] == ["a-1", "a-2"]
+    assert children(store, "a") == ["a-1", "a-2"]
     store.observe(names.JOB, job("a-2", run="b", version=2))
-    assert [obj["metadata"]["name"] for obj in store.children(names.JOB, "ns", "a")] == ["a-1"]
+    assert children(store, "a") == ["a-1"]
     store.forget(names.JOB, job("a-1", version=3))
-    assert store.children(names.JOB, "ns", "a") == []
-    assert store.children(names.POD, "ns", "a") == []
+    assert children(store, "a") == []
+    assert children(store, "a", names.POD) == []
 
 
 def test_kinds_do_not_mix() -> None:
@@ -123,5 +165,119 @@ def test_what_nobody_reads_is_dropped(kind: names.Resource, spec: Object, kept: 
     annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "x"}
     given = {"metadata": {"name": "x", "managedFields": [1], "annotations": annotations}, "spec": spec}
     before = repr(given)
-    assert slim(kind, given) == {"metadata": {"name": "x", "annotations": {"mine": "x"}}, "spec": kept}
+    assert slim.active(kind, given) == {"metadata": {"name": "x", "annotations": {"mine": "x"}}, "spec": kept}
     assert repr(given) == before
+
+
+def sftrun(*, version: int, uid: str = "u", state: str = "Succeeded", over: str = "True") -> Object:
+    conditions = [{"type": "Stalled", "status": "False"}, {"type": "Succeeded", "status": over}]
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": "SFTRun",
+        "metadata": {
+            "namespace": "ns",
+            "name": "a",
+            "uid": uid,
+            "resourceVersion": str(version),
+            "generation": 3,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {"team": "nlp"},
+            "annotations": {"big": "x"},
+            "managedFields": [1],
+        },
+        "spec": {"model": {"id": "m"}},
+        "status": {
+            "observedGeneration": 3,
+            "state": state,
+            "conditions": conditions,
+            "progress": {"step": 5},
+            "checkpoint": {"step": 4, "path": "/x"},
+            "failure": {"log": "x" * 2000},
+        },
+    }
+
+
+def pod(*, version: int, uid: str = "u") -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "namespace": "ns",
+            "name": "a-1-x",
+            "uid": "pod",
+            "resourceVersion": str(version),
+            "labels": {names.LABEL_KIND: "SFTRun", names.LABEL_NAME: "a", names.LABEL_UID: uid},
+            "ownerReferences": [{"kind": "Job", "name": "a-1", "uid": "job", "controller": True}],
+            "managedFields": [1],
+        },
+        "spec": {"nodeName": "n"},
+        "status": {"phase": "Succeeded"},
+    }
+
+
+SLIM_POD: Object = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {
+        "namespace": "ns",
+        "name": "a-1-x",
+        "uid": "pod",
+        "resourceVersion": "5",
+        "labels": {names.LABEL_KIND: "SFTRun", names.LABEL_NAME: "a", names.LABEL_UID: "u"},
+        "ownerReferences": [{"uid": "job", "controller": True}],
+    },
+}
+
+
+def test_of_an_object_that_is_over_its_identity_and_its_results_are_kept() -> None:
+    store = Store()
+    store.observe(names.SFTRUN, sftrun(version=7))
+    assert store.get(names.SFTRUN, "ns", "a") == {
+        "apiVersion": names.API_VERSION,
+        "kind": "SFTRun",
+        "metadata": {
+            "namespace": "ns",
+            "name": "a",
+            "uid": "u",
+            "resourceVersion": "7",
+            "generation": 3,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {"team": "nlp"},
+        },
+        "status": {
+            "observedGeneration": 3,
+            "state": "Succeeded",
+            "conditions": [{"type": "Succeeded", "status": "True"}],
+            "checkpoint": {"step": 4, "path": "/x"},
+        },
+    }
+
+
+@pytest.mark.parametrize("owner_first", [True, False])
+def test_of_the_children_of_an_object_that_is_over_the_identity_is_kept(owner_first: bool) -> None:
+    store = Store()
+    steps = [(names.SFTRUN, sftrun(version=7)), (names.POD, pod(version=5))]
+    for resource, obj in steps if owner_first else reversed(steps):
+        store.observe(resource, obj)
+    assert store.get(names.POD, "ns", "a-1-x") == SLIM_POD
+    assert children(store, "a", names.POD) == ["a-1-x"]
+
+
+def test_a_pod_of_a_later_namesake_is_kept_whole() -> None:
+    store = Store()
+    store.observe(names.SFTRUN, sftrun(version=7))
+    store.observe(names.POD, pod(version=8, uid="later"))
+    store.observe(names.SFTRUN, sftrun(version=9, uid="later", over="Unknown"))
+    assert (store.get(names.POD, "ns", "a-1-x") or {})["status"] == {"phase": "Succeeded"}
+
+
+def test_an_end_that_a_person_took_back_leaves_no_part_that_looks_like_a_pod() -> None:
+    store = Store()
+    store.observe(names.SFTRUN, sftrun(version=7))
+    store.observe(names.POD, pod(version=5))
+    store.observe(names.SFTRUN, sftrun(version=9, over="Unknown"))
+    assert store.get(names.POD, "ns", "a-1-x") is None
+    listing = store.relist(names.POD)
+    listing.page([pod(version=5)], version=10)
+    listing.end()
+    assert (store.get(names.POD, "ns", "a-1-x") or {})["status"] == {"phase": "Succeeded"}
