@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ConditionType(StrEnum):
-    """Condition types of SFTRun. All of them stand in the status from its first write."""
+    """Condition types. All of those of a kind stand in the status from its first write."""
 
     SUCCEEDED = "Succeeded"
     RECONCILING = "Reconciling"
@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NAME_CONFLICT = "NameConflict"
     MISSING_PERMISSION = "MissingPermission"
     INTERNAL_ERROR = "InternalError"
+    RECONCILE_FAILING = "ReconcileFailing"
     CONFIG_MAP_MISSING = "ConfigMapMissing"
     SECRET_MISSING = "SecretMissing"  # noqa: S105
     SECRET_KEY_MISSING = "SecretKeyMissing"  # noqa: S105

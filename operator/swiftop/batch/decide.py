@@ -300,7 +300,7 @@ def _waiting(s: Situation, phase: Phase, cause: Cause, seconds: float | None) ->
     repair = cause.reason in (Reason.CONFIG_MAP_MISSING, Reason.CLAIM_MISSING)
     deadline = _poll_before_deadline(s)
     soonest = min((pause for pause in (seconds, deadline) if pause is not None), default=None)
-    return Verdict(Waiting(phase, cause, _again_in_attempt(s)), (Ensure(repair=repair),), soonest)
+    return Verdict(Waiting(phase, cause, _again_in_attempt(s)), (Ensure(repair=repair, replace=not s.has_started),), soonest)
 
 
 def _poll_before_deadline(s: Situation) -> float | None:

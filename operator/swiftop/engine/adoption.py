@@ -1,4 +1,4 @@
-"""Whether an object that is there already may serve as a run's child, and what it means when it may not."""
+"""Whether an object that is there already may serve as a child, and what it means when it may not."""
 
 from __future__ import annotations
 
@@ -6,43 +6,54 @@ from collections.abc import Mapping
 from typing import Any
 
 from swiftop import names
+from swiftop.engine.blocked import BlockedError
 from swiftop.model.facts import Cause
+from swiftop.model.kind import Object
 from swiftop.model.verdict import Blocked
 from swiftop.observe.jobs import owner_uid
 from swiftop.reasons import Reason
 
-Object = dict[str, Any]
-
-_LOOK_AGAIN = 30.0  # no watch tells that a foreign object is gone
-_LEFTOVER_SECONDS = 2.0  # a child of an earlier run of the same name is about to be deleted
+_FOREIGN_SECONDS = 30.0  # no watch tells that a foreign object is gone
+_LEFTOVER_SECONDS = 2.0  # a child of an earlier object of the same name is about to be deleted
 
 
-def taken(known: Object) -> Blocked:
-    """The name of a child is in use: by an earlier run of this name that is being deleted, or by somebody else."""
+def name_conflict(known: Object) -> BlockedError:
+    """The name of a child is in use: by an earlier object of this name that is being deleted, or by somebody else."""
     meta = known["metadata"]
     what = f"{known.get('kind', 'object')} {meta['name']}"
-    if leaving(known) or (meta.get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.MANAGED_BY:
-        cause = Cause(
-            Reason.NAME_CONFLICT, f"{what} of an earlier run of this name still exists", "delete it if it stays"
-        )
-        return Blocked(cause, stalled=False, wake=_LEFTOVER_SECONDS)
-    cause = Cause(
-        Reason.NAME_CONFLICT, f"{what} exists and is not swiftop's", "delete it, or give the run another name"
-    )
-    return Blocked(cause, stalled=True, wake=_LOOK_AGAIN)
+    if terminating(known) or (meta.get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.MANAGED_BY:
+        text = f"{what} of an earlier object of this name still exists"
+        cause = Cause(Reason.NAME_CONFLICT, text, "delete it if it stays")
+        return BlockedError(Blocked(cause, stalled=False), requeue_after=_LEFTOVER_SECONDS)
+    text = f"{what} exists and is not swiftop's"
+    cause = Cause(Reason.NAME_CONFLICT, text, "delete it, or give this object another name")
+    return BlockedError(Blocked(cause, stalled=True), requeue_after=_FOREIGN_SECONDS)
 
 
-def leaving(obj: Object) -> bool:
+def terminating(obj: Object) -> bool:
     """Whether an object is being deleted."""
     return bool(obj["metadata"].get("deletionTimestamp"))
 
 
-def ours(known: Object, child: Object, uid: str) -> bool:
-    """By label, and not some other object's child. A retained volume has no owner and passes to the next run."""
+def owned(known: Object, child: Object, uid: str) -> bool:
+    """By label, and not some other object's child. A retained volume has no owner and passes to the next of its name."""
     labels = known["metadata"].get("labels") or {}
     wanted = child["metadata"]["labels"]
     keys = (names.LABEL_MANAGED_BY, names.LABEL_KIND, names.LABEL_NAME)
     return all(labels.get(key) == wanted[key] for key in keys) and owner_uid(known) in ("", uid)
+
+
+def adopted_claim(known: Object, child: Object) -> Object:
+    """The claim as it may be applied over one that exists.
+
+    What was claimed cannot be changed, so a volume of an earlier object is taken as it is. Nor is it ever given an
+    owner: it may hold the results of an earlier one that asked to retain them.
+    """
+    metadata = {name: value for name, value in child["metadata"].items() if name != "ownerReferences"}
+    if references := known["metadata"].get("ownerReferences"):
+        metadata["ownerReferences"] = references
+    spec = {key: known["spec"][key] for key in child["spec"] if key in known["spec"]}
+    return {**child, "metadata": metadata, "spec": spec}
 
 
 def as_wanted(known: Object, child: Object) -> bool:

@@ -1,8 +1,8 @@
-"""What an error means that keeps a run's children from being made or mended."""
+"""What an error means that keeps an object's children from being made or repaired."""
 
 from __future__ import annotations
 
-import logging
+from typing import NamedTuple
 
 from swiftop.errors import Forbidden, Invalid, Refused
 from swiftop.model.facts import Cause
@@ -10,43 +10,58 @@ from swiftop.model.verdict import Blocked
 from swiftop.observe.events import refusal
 from swiftop.reasons import Reason
 
-log = logging.getLogger(__name__)
-
-_LOOK_AGAIN = 30.0  # for what no watch tells: a quota that has room again, defaults that were mended
+_AGAIN_SECONDS = 30.0  # for what no watch tells: a quota that has room again, defaults that were fixed
 
 
-class Stop(Exception):
-    """A child cannot be made now; carries the verdict."""
+class BlockedError(Exception):
+    """A child cannot be made now; carries what to say."""
 
-    def __init__(self, verdict: Blocked) -> None:
-        super().__init__(verdict.cause.message)
-        self.verdict = verdict
-
-
-HINDRANCES = (Stop, Invalid, Forbidden, Refused)
-"""Errors that last until something outside changes: they become the verdict, and no retry."""
+    def __init__(self, outlook: Blocked, *, requeue_after: float) -> None:
+        super().__init__(outlook.cause.message)
+        self.outlook = outlook
+        self.requeue_after = requeue_after
 
 
-def hindrance(error: Exception) -> Blocked:
-    """Verdict of one of them. All problems of a spec stand in one message, each with its place and what to do."""
+BLOCKING = (BlockedError, Invalid, Forbidden, Refused)
+"""Errors that last until something outside changes: they are said on the object, and are no reason to try at once."""
+
+
+class Obstacle(NamedTuple):
+    """What to say, and when to try again; None when only an edit can help, which is watched."""
+
+    outlook: Blocked
+    requeue_after: float | None
+
+
+def obstacle_of(error: Exception) -> Obstacle:
+    """Meaning of one of them. All problems of a spec stand in one message, each with its place and what to do."""
     match error:
-        case Stop():
-            return error.verdict
+        case BlockedError():
+            return Obstacle(error.outlook, error.requeue_after)
         case Invalid():
             # The spec is watched, but not the defaults that were merged into it.
-            return Blocked(Cause(error.problems[0].reason, str(error)), stalled=True, wake=_LOOK_AGAIN)
+            return Obstacle(Blocked(Cause(error.problems[0].reason, str(error)), stalled=True), _AGAIN_SECONDS)
         case Forbidden():
-            return Blocked(refusal(_server_words(error, 403)), stalled=False, wake=_LOOK_AGAIN)
+            return Obstacle(Blocked(refusal(_server_words(error, 403)), stalled=False), _AGAIN_SECONDS)
     text = f"the API server refuses what the spec asks for: {_server_words(error, 422)}"
-    return Blocked(Cause(Reason.INVALID_SPEC, text), stalled=True, wake=_LOOK_AGAIN)
+    return Obstacle(Blocked(Cause(Reason.INVALID_SPEC, text), stalled=True), _AGAIN_SECONDS)
 
 
-def mistake(error: Exception) -> Blocked:
+def mistake(error: Exception) -> Obstacle:
     """A mistake of ours that one spec brings to light: said where its owner looks, instead of silent retries."""
-    log.error("reading or building a run failed", exc_info=error)
     text = f"swiftop cannot work with this spec: {type(error).__name__}: {error}"
     advice = "this is a mistake in swiftop: report it with the operator's log"
-    return Blocked(Cause(Reason.INTERNAL_ERROR, text, advice), stalled=True, wake=_LOOK_AGAIN)
+    return Obstacle(Blocked(Cause(Reason.INTERNAL_ERROR, text, advice), stalled=True), _AGAIN_SECONDS)
+
+
+def failing(error: Exception, failures: int) -> Cause:
+    """What is said of an object that cannot be reconciled for now."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, Exception) and type(error).__module__.startswith("swiftop."):
+        message = f"tried {failures} times in a row: {text}"
+        return Cause(Reason.RECONCILE_FAILING, message, "it is tried again; look at the API server and its webhooks")
+    advice = "it is tried again; this is a mistake in swiftop: report it with the operator's log"
+    return Cause(Reason.INTERNAL_ERROR, text, advice)
 
 
 def _server_words(error: Exception, code: int) -> str:

@@ -1,56 +1,16 @@
 """What the engine needs of the world outside, as protocols: the cluster, the store and the source of progress.
 
 The engine and its tests depend on these few methods only, never on a client library; `cluster.py`, `store.py` and
-`progress.py` have them by shape and need not know this module.
+`puller.py` have them by shape and need not know this module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
+from swiftop.model.kind import Key, Object, Reading
 from swiftop.names import Resource
-
-Object = dict[str, Any]
-
-
-class Key(NamedTuple):
-    """What the work queue carries: "reconcile this object"."""
-
-    kind: str
-    namespace: str
-    name: str
-
-
-class Kind(Protocol):
-    """What the shell has to know of a kind."""
-
-    @property
-    def resource(self) -> Resource:
-        """The kind itself."""
-        ...
-
-    def over(self, status: Mapping[str, Any], /) -> bool:
-        """Whether an object of this status has ended for good."""
-        ...
-
-    def reports(self, pod: Mapping[str, Any], /) -> bool:
-        """Whether this pod of an object is asked for its progress."""
-        ...
-
-
-class Said(Protocol):
-    """What a pod last said about its training."""
-
-    @property
-    def numbers(self) -> Mapping[str, float | str] | None:
-        """The runner's /progress, None when it was never heard."""
-        ...
-
-    @property
-    def source(self) -> str:
-        """Where the numbers came from: page, log, or none when neither can be read any more."""
-        ...
 
 
 class Cluster(Protocol):
@@ -66,6 +26,10 @@ class Cluster(Protocol):
 
     async def apply(self, obj: Object) -> Object:
         """Server-side apply with our field manager, by force."""
+        ...
+
+    async def delete(self, kind: Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete the object of this UID after all that it owns. What is gone, or another's by now, is no error."""
         ...
 
     async def patch_status(self, obj: Object, status: Object, resource_version: str) -> Object:
@@ -100,8 +64,8 @@ class Store(Protocol):
 
 
 class ProgressSource(Protocol):
-    """Where progress comes from. It asks pods by itself and adds a run's key to the queue on news."""
+    """Where reports come from. It asks pods by itself and adds their object's key to the queue on news."""
 
-    def latest(self, pod_uid: str) -> Said | None:
-        """What this pod last said, or None before the first look at it. Never waits."""
+    def latest(self, pod_uid: str) -> Reading | None:
+        """What this pod last said, or None before it was first asked. Never waits."""
         ...

@@ -3,48 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from swiftop.batch import conditions
+from swiftop.batch.conditions import DEPENDENCIES
+from swiftop.model.conditions import acknowledged as acknowledged_conditions
+from swiftop.model.conditions import by_type
+from swiftop.model.kind import Status
 from swiftop.reasons import ConditionType, Reason, State
 
-Status = dict[str, Any]
-
 PROGRESS_SECONDS = 15.0
-"""Progress of one run is written at most this often, and a message that is put in other words."""
+"""Progress of one object is written at most this often, and a message that is put in other words."""
 
 NUMBERS_SECONDS = 60.0
 """A message in which only numbers differ, as those of a quota or of the scheduler, is written at most this often."""
 
-_VOLATILE = ("progress", "checkpoint", "bestCheckpoint", "display")
-# Reasons that only a person can end: worth a warning when they appear.
+# Reasons that only a person can end: worth a warning when they appear. A volume is mostly made a moment later.
 _WARNINGS = (
-    conditions.DEPENDENCIES
+    DEPENDENCIES
     | {
         Reason.CONTAINER_CONFIG_ERROR,
-        Reason.QUOTA_EXCEEDED,
+        Reason.INIT_CONTAINER_FAILED,
+        Reason.NODE_LOST,
         Reason.POD_REFUSED,
         Reason.POD_SECURITY_VIOLATION,
+        Reason.QUOTA_EXCEEDED,
     }
-) - {Reason.VOLUME_PENDING}
+) - {Reason.VOLUME_PENDING, Reason.SOURCE_PENDING}
 
 
-def settled(previous: Mapping[str, Any], new: Status, *, since_write: float) -> tuple[Status, float | None]:
+def settled(
+    previous: Mapping[str, Any], new: Status, *, volatile: Collection[str], since_write: float
+) -> tuple[Status, float | None]:
     """``new``, or ``previous`` when nothing is to be written; with the seconds after which held-back news are due.
 
     Time alone is no news: GPU seconds are brought up to date only together with something else.
     """
     changed = [key for key in new.keys() | previous.keys() if new.get(key) != previous.get(key) and key != "gpuSeconds"]
-    pause = min((_pause(key, previous, new) for key in changed), default=None)
+    pause = min((_pause(key, previous, new, volatile) for key in changed), default=None)
     if pause is None:
         return dict(previous), None
     return (new, None) if since_write >= pause else (dict(previous), pause - since_write)
 
 
-def _pause(key: str, previous: Mapping[str, Any], new: Mapping[str, Any]) -> float:
+def _pause(key: str, previous: Mapping[str, Any], new: Mapping[str, Any], volatile: Collection[str]) -> float:
     """Seconds that must have passed since the last write, for a change of this member to be worth one."""
-    if key in _VOLATILE:
+    if key in volatile:
         return PROGRESS_SECONDS
     if key != "conditions":
         return 0.0
@@ -71,19 +75,19 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> Status:
 
 
 def acknowledged(status: Mapping[str, Any], generation: int) -> Status:
-    """Status of a run that is over, for a newer generation of its spec."""
-    listed = conditions.acknowledged(status.get("conditions") or (), generation)
+    """Status of an object that is over, for a newer generation of its spec."""
+    listed = acknowledged_conditions(status.get("conditions") or (), generation)
     return {**status, "observedGeneration": generation, "conditions": listed}
 
 
 def event_of(previous: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, str, str] | None:
     """Kubernetes Event (type, reason, message) of a change of state; None when the change is not worth one."""
-    summary = conditions.held(new)[ConditionType.SUCCEEDED]
-    stalled = conditions.held(new)[ConditionType.STALLED]["status"] == "True"
-    last = conditions.held(previous).get(ConditionType.SUCCEEDED, {})
+    summary = by_type(new)[ConditionType.SUCCEEDED]
+    stalled = by_type(new)[ConditionType.STALLED]["status"] == "True"
+    last = by_type(previous).get(ConditionType.SUCCEEDED, {})
     alarming = stalled or (summary["reason"] in _WARNINGS and summary["status"] == "Unknown")
     if new["state"] == previous.get("state") and not (alarming and last.get("reason") != summary["reason"]):
         return None
     if new["state"] == State.PREPARING and summary["reason"] == Reason.RUNNING:
-        return "Normal", Reason.STARTING, "the container runs: it loads the model and the datasets"
+        return "Normal", Reason.STARTING, summary["message"]
     return "Warning" if alarming else "Normal", summary["reason"], summary["message"] or str(new["state"])

@@ -36,9 +36,14 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Ensure:
-    """Bring children that exist into line with the spec. ``repair``: one of them is known to be missing."""
+    """Bring children that exist into line with the spec.
+
+    ``repair``: one of them is known to be missing. ``replace``: no container has started yet, so that a Job which was
+    made from another spec is made anew.
+    """
 
     repair: bool = False
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)

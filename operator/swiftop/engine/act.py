@@ -1,0 +1,160 @@
+"""Acting: children are made once, repaired, replaced while nothing has started, and deleted by UID."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from swiftop import names
+from swiftop.engine.adoption import adopted_claim, as_wanted, name_conflict, owned, terminating
+from swiftop.engine.blocked import BlockedError, mistake
+from swiftop.engine.gather import Gatherer
+from swiftop.engine.ports import Cluster
+from swiftop.errors import AlreadyExists, Conflict, Invalid, SwiftopError
+from swiftop.model.kind import Key, Kind, Object, Prepared, Seen
+from swiftop.model.verdict import Create, Delete, Ensure
+from swiftop.observe.jobs import job_facts, owner_uid
+from swiftop.runner import bundle
+from swiftop.workload.runner import runner_config_map
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What the children of an object were last found to agree with."""
+
+    generation: int
+    defaults: tuple[str, ...]
+
+
+class Actor:
+    """Writes children. Remembers only what spares it reads."""
+
+    def __init__(self, *, cluster: Cluster, gather: Gatherer) -> None:
+        self._cluster = cluster
+        self._gather = gather
+        self._runner_name = names.runner_config_map_name(bundle.digest())
+        self._with_runner: set[str] = set()  # namespaces that are known to have the runner
+        self._checked: dict[Key, _Checked] = {}
+
+    def forget(self, key: Key) -> None:
+        """The object is gone or over."""
+        self._checked.pop(key, None)
+
+    async def create(self, kind: Kind, key: Key, obj: Object, resource: Any, create: Create) -> tuple[Object, bool]:
+        """Make the children of an attempt, the Job last. Returns the Job, and whether it is new."""
+        prepared = _guarded(kind.prepare, resource, await self._gather.world(kind, obj, resource))
+        *others, job = _guarded(kind.build, prepared, create)
+        uid = obj["metadata"]["uid"]
+        await self._ensure_runner(key.namespace)
+        for child in others:
+            await self._ensure_child(child, uid)
+        found = await self._create_once(job, uid)
+        self._checked[key] = await self._state(obj)
+        return found
+
+    async def ensure(self, kind: Kind, key: Key, obj: Object, resource: Any, seen: Seen, ensure: Ensure) -> None:
+        """Bring children into line: what may change in them, one that is missing, a Job that waits with an old spec."""
+        for change in kind.changes(resource, seen.children):
+            await self._cluster.apply(change)
+        if ensure.repair:
+            await self._repair(kind, key, obj, resource)
+        if ensure.replace:
+            await self._replace(kind, key, obj, resource, seen)
+
+    async def delete(self, key: Key, delete: Delete) -> None:
+        """Delete one child, its own children first."""
+        log.info("%s: deleting %s %s", "/".join(key), delete.resource.kind, delete.name)
+        await self._cluster.delete(delete.resource, key.namespace, delete.name, delete.uid)
+
+    async def clean_up(self, kind: Kind, key: Key, obj: Object, seen: Seen) -> None:
+        """What is left to do with the children of an object that is over. A refusal is no reason to touch its status."""
+        try:
+            for item in kind.cleanup(obj, seen.children):
+                if isinstance(item, Delete):
+                    await self.delete(key, item)
+                else:
+                    await self._cluster.apply(item)
+        except BlockedError as error:
+            log.warning("%s: children of a finished object stay: %s", "/".join(key), error)
+
+    async def _state(self, obj: Object) -> _Checked:
+        meta = obj["metadata"]
+        return _Checked(meta["generation"], await self._gather.defaults_version(meta["namespace"]))
+
+    async def _repair(self, kind: Kind, key: Key, obj: Object, resource: Any) -> None:
+        self._with_runner.discard(key.namespace)
+        await self._ensure_runner(key.namespace)
+        prepared: Prepared = _guarded(kind.prepare, resource, await self._gather.world(kind, obj, resource))
+        *others, _job = _guarded(kind.build, prepared, Create(1))
+        for child in others:
+            await self._ensure_child(child, obj["metadata"]["uid"])
+
+    async def _replace(self, kind: Kind, key: Key, obj: Object, resource: Any, seen: Seen) -> None:
+        """A Job is immutable: while nothing of it has started, an edit is followed by deleting it and making it anew."""
+        state = await self._state(obj)
+        if self._checked.get(key) == state:
+            return
+        digest = _guarded(kind.digest, resource, await self._gather.world(kind, obj, resource))
+        for job in seen.children.get(names.JOB, ()):
+            facts = job_facts(job)
+            if facts.owner_uid != obj["metadata"]["uid"] or facts.over or facts.deleting or facts.digest == digest:
+                continue
+            # What is wrong with the new spec is told before what waits is given up.
+            _guarded(kind.prepare, resource, await self._gather.world(kind, obj, resource))
+            await self.delete(key, Delete(names.JOB, facts.name, facts.uid))
+        self._checked[key] = state
+
+    async def _create_once(self, job: Object, uid: str) -> tuple[Object, bool]:
+        """POST under the deterministic name: of two tries, or two operators, one gets through."""
+        try:
+            return await self._cluster.create(job), True
+        except AlreadyExists:
+            meta = job["metadata"]
+            known = await self._cluster.get(names.JOB, meta["namespace"], meta["name"])
+            if known is None:
+                raise Conflict(f"Job {meta['name']} was there and is gone") from None
+            if owner_uid(known) != uid or terminating(known):
+                raise name_conflict(known) from None
+            return known, False
+
+    async def _ensure_child(self, child: Object, uid: str) -> None:
+        """Server-side apply of a child that may change, when it is missing or not as it should be."""
+        meta = child["metadata"]
+        known = await self._cluster.get(names.RESOURCES[child["kind"]], meta["namespace"], meta["name"])
+        if known is None:
+            await self._cluster.apply(child)
+            return
+        if terminating(known) or not owned(known, child, uid):
+            raise name_conflict(known)
+        if child["kind"] == names.PVC.kind:
+            child = adopted_claim(known, child)
+        if not as_wanted(known, child):
+            await self._cluster.apply(child)
+
+    async def _ensure_runner(self, namespace: str) -> None:
+        """The runner's ConfigMap, once per namespace and process."""
+        if namespace in self._with_runner:
+            return
+        config_map = runner_config_map(namespace, digest=bundle.digest(), data=bundle.bundle())
+        try:
+            await self._cluster.create(config_map)
+        except AlreadyExists:
+            known = await self._cluster.get(names.CONFIG_MAP, namespace, self._runner_name)
+            if known is None or known.get("binaryData") != config_map["binaryData"]:
+                raise name_conflict(known or config_map) from None
+        self._with_runner.add(namespace)
+
+
+def _guarded(function: Any, *args: Any) -> Any:
+    """Call a kind's own code: a mistake in it is said on the object whose spec brings it to light."""
+    try:
+        return function(*args)
+    except (Invalid, SwiftopError):
+        raise
+    except Exception as error:
+        log.error("a kind's own code failed", exc_info=error)
+        found = mistake(error)
+        raise BlockedError(found.outlook, requeue_after=found.requeue_after or 0.0) from error

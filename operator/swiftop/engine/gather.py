@@ -1,0 +1,146 @@
+"""Reading: everything that a verdict depends on, from the store, and live where the store's silence would decide."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from swiftop import names
+from swiftop.api.v1alpha1.defaults import Defaults
+from swiftop.engine.ports import Cluster, ProgressSource, Store
+from swiftop.model.kind import Ask, Key, Kind, Object, Pinned, Reference, Seen, World
+from swiftop.workload.defaults import defaults_of
+
+_DEFAULTS_SECONDS = 10.0  # how long swiftop-defaults is taken as read: a burst of objects reads it once
+# How long the events of a namespace are taken as read: shorter for an object whose own event is not among them.
+_EVENTS_SECONDS = 10.0
+_NO_EVENT_SECONDS = 2.0
+_ROUNDS = 3  # of questions: a Job that is missing, pods that ended with it, events
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """``swiftop-defaults`` of one namespace. Two reads of the same ConfigMaps have the same version."""
+
+    at: float
+    defaults: Defaults
+    version: tuple[str, ...]
+
+
+class Gatherer:
+    """Reads for all objects; keeps nothing but short-lived answers."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        store: Store,
+        progress: ProgressSource,
+        operator_namespace: str,
+        runner_config_map: str,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._progress = progress
+        self._operator_namespace = operator_namespace
+        self._runner_config_map = runner_config_map
+        self._clock = clock
+        self._monotonic = monotonic
+        self._defaults: dict[str, _Read] = {}  # by namespace
+        self._events: dict[tuple[str, str], tuple[float, dict[str, list[Object]]]] = {}  # resource, namespace -> by UID
+        self._one_list = asyncio.Lock()  # of events at a time: who waits for it finds its answer there
+
+    def seen(self, kind: Kind, key: Key, obj: Object) -> Seen:
+        """What the store has, and what the pods said."""
+        children = {resource: self._store.children(resource, key) for resource in kind.children}
+        pods = children.get(names.POD, ())
+        readings = {uid: reading for pod in pods if (reading := self._progress.latest(uid := pod["metadata"]["uid"]))}
+        return Seen(obj=obj, now=self._clock(), children=children, readings=readings)
+
+    async def observe(self, kind: Kind, seen: Seen, resource: Any) -> tuple[Seen, Any]:
+        """Facts of the children, with all questions answered that they raise."""
+        observed = kind.observe(seen, resource)
+        namespace = seen.obj["metadata"]["namespace"]
+        for _ in range(_ROUNDS):
+            new = [ask for ask in kind.asks(observed, seen) if ask not in seen.answers]
+            if not new:
+                break
+            answers = {ask: await self._answer(ask, namespace) for ask in new}
+            seen = replace(seen, answers={**seen.answers, **answers})
+            observed = kind.observe(seen, resource)
+        return seen, observed
+
+    def references(self, kind: Kind, resource: Any) -> Mapping[Reference, Object | None]:
+        """Objects that this one refers to. One that the store does not have yet is waited for like one that is not."""
+        if resource is None:
+            return {}
+        return {
+            reference: self._store.get(reference.resource, reference.namespace, reference.name)
+            for reference in kind.references(resource)
+        }
+
+    async def world(self, kind: Kind, obj: Object, resource: Any) -> World[Defaults]:
+        """What besides the resource goes into its children."""
+        return World(
+            defaults=(await self._read_defaults(obj["metadata"]["namespace"])).defaults,
+            runner_config_map=self._runner_config_map,
+            references=self.references(kind, resource),
+            pinned=_pinned(obj.get("status") or {}),
+        )
+
+    async def defaults_version(self, namespace: str) -> tuple[str, ...]:
+        """Changes when the platform's defaults for a namespace do."""
+        return (await self._read_defaults(namespace)).version
+
+    async def _read_defaults(self, namespace: str) -> _Read:
+        known, now = self._defaults.get(namespace), self._monotonic()
+        if known is not None and now - known.at < _DEFAULTS_SECONDS:
+            return known
+        places = dict.fromkeys((self._operator_namespace, namespace))
+        found = [await self._cluster.get(names.CONFIG_MAP, place, names.DEFAULTS_CONFIG_MAP) for place in places]
+        version = tuple(config_map["metadata"]["resourceVersion"] if config_map else "" for config_map in found)
+        read = self._defaults[namespace] = _Read(now, defaults_of(*found), version)
+        return read
+
+    async def _answer(self, ask: Ask, namespace: str) -> Sequence[Object]:
+        match ask.what:
+            case "object":
+                found = await self._cluster.get(ask.resource, namespace, ask.name)
+                return (found,) if found else ()
+            case "children":
+                return await self._cluster.list(ask.resource, namespace, {names.LABEL_UID: ask.uid})
+            case "warnings":
+                async with self._one_list:
+                    return await self._events_about(ask, namespace)
+
+    async def _events_about(self, ask: Ask, namespace: str) -> Sequence[Object]:
+        """One LIST serves all objects of a namespace for some seconds: any LIST of events reads them all on the server."""
+        place, now = (ask.resource.kind, namespace), self._monotonic()
+        read, known = self._events.get(place, (float("-inf"), {}))
+        if now - read < (_EVENTS_SECONDS if ask.uid in known else _NO_EVENT_SECONDS):
+            return known.get(ask.uid, ())
+        by_uid: dict[str, list[Object]] = {}
+        for event in await self._cluster.warnings(ask.resource, namespace):
+            by_uid.setdefault((event.get("involvedObject") or {}).get("uid", ""), []).append(event)
+        self._events = {at: seen for at, seen in self._events.items() if now - seen[0] < _EVENTS_SECONDS}
+        self._events[place] = (now, by_uid)
+        return by_uid.get(ask.uid, ())
+
+
+def _pinned(status: Mapping[str, Any]) -> Pinned | None:
+    """What the first attempt was made with. Until a container has started, nothing is pinned."""
+    resolved = status.get("resolved") or {}
+    if not status.get("startTime") or not resolved.get("image"):
+        return None
+    return Pinned(
+        image=resolved["image"],
+        swift_version=resolved.get("swiftVersion") or "",
+        command=resolved.get("command") or "",
+        source=resolved.get("source") or {},
+    )
+
+
