@@ -23,7 +23,7 @@ _Loc = tuple[int | str, ...]
 
 
 def problems(run: SFTRun) -> tuple[Problem, ...]:
-    """All problems of a run, each with the field to mend; empty for a valid run."""
+    """All problems of a run, each with the field to fix; empty for a valid run."""
     return (
         *_rule_problems(run, ()),
         *affinity_problems(run.spec.placement),

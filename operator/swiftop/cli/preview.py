@@ -61,7 +61,7 @@ def preview(
 
 
 def previews(text: str, *, swift_version: str | None = None) -> Iterator[tuple[str, list[Problem]]]:
-    """Output and warnings of each run in a file; raises ``Invalid`` with the field to mend."""
+    """Output and warnings of each run in a file; raises ``Invalid`` with the field to fix."""
     objects = _documents(text)
     found = [o for o in objects if o.get("kind") == names.SFTRUN.kind]
     if not found:
@@ -135,5 +135,5 @@ def _documents(text: str) -> list[Object]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark else "file"
-        raise Invalid((Problem(where, f"is no YAML: {getattr(error, 'problem', None) or error}"),)) from None
+        raise Invalid((Problem(where, f"is not valid YAML: {getattr(error, 'problem', None) or error}"),)) from None
     return [document for document in documents if isinstance(document, dict)]

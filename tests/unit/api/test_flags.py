@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
-from swiftop.api.v1alpha1.flags import NO_SECRET, ExtraArg, field_of_flag, marks
+import pytest
+from pydantic import BaseModel
+
+from swiftop.api.parse import model_in
+from swiftop.api.v1alpha1.flags import NO_SECRET, ExtraArg, Flag, Owns, field_of_flag, marks
+from swiftop.api.v1alpha1.hub import ModelSource
 from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
+from swiftop.api.v1alpha1.tracking import Tracking
+from swiftop.api.v1alpha1.training import Checkpoints, Training, Validation
+from swiftop.api.v1alpha1.tuner import Tuner
 from swiftop.kinds.sftrun.command import typed_flags
 from swiftop.swift.paths import Identity
 from swiftop.swift.releases import SUPPORTED, table
@@ -26,6 +34,33 @@ def test_a_flag_of_a_typed_field_is_refused_as_extra_flag() -> None:
 def test_every_mark_of_the_spec_is_known_to_its_extra_arguments() -> None:
     """They are gathered member by member: the rule stands in a member of the spec itself."""
     assert field_of_flag(marks(SFTRunSpec)).items() <= FIELD_OF_FLAG.items()
+
+
+def unmarked(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        here, member = f"{path}.{field.alias or name}", model_in(field.annotation)
+        if any(isinstance(mark, Flag | Owns) for mark in field.metadata):
+            continue
+        if member is None:
+            yield here
+        else:
+            yield from unmarked(member, here)
+
+
+@pytest.mark.parametrize(
+    ("model", "without"),
+    [
+        (ModelSource, set()),
+        (Validation, set()),
+        (Tuner, set()),
+        (Training, set()),
+        (Checkpoints, set()),
+        # The client of SwanLab reads these from its environment; report_to is shared with extraArgs.
+        (Tracking, {".swanlab.host", ".swanlab.tags", ".swanlab.group", ".tensorboard"}),
+    ],
+)
+def test_a_field_without_a_flag_would_have_no_effect(model: type[BaseModel], without: set[str]) -> None:
+    assert set(unmarked(model)) == without
 
 
 def test_a_field_that_shares_its_flag_is_named_beside_the_other() -> None:

@@ -132,7 +132,7 @@ def test_a_bad_name() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: [", "error: -: line 1: is no YAML"),
+        ("a: [", "error: -: line 1: is not valid YAML"),
         ("", "there is no SFTRun in this file"),
         ("kind: Pod", "there is no SFTRun in this file"),
         ("kind: SFTRun\nmetadata: 5", "metadata"),
