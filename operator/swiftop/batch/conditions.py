@@ -70,8 +70,9 @@ def aspects_of(outlook: Outlook, *, observed: Observed, before: _Before, warning
             aspects = _failed(outlook.cause, observed, before)
     if aspects[Type.VALIDATED].status == "True":
         aspects[Type.VALIDATED] = Aspect("True", Reason.VALID, warning)
-    stopped = isinstance(outlook, Suspended)
-    aspects[Type.SUSPENDED] = told("True", outlook.cause) if stopped else Aspect("False", Reason.NOT_SUSPENDED)
+    aspects[Type.SUSPENDED] = (
+        told("True", outlook.cause) if isinstance(outlook, Suspended) else Aspect("False", Reason.NOT_SUSPENDED)
+    )
     return aspects
 
 

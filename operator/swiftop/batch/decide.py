@@ -1,4 +1,4 @@
-"""The next step of an object that is not over: facts in, one verdict out. A table of rules: the first that applies wins.
+"""The next step of an object that is not over: facts in, one verdict out. The first rule that applies wins.
 
 Pure and level-triggered: the same facts give the same verdict however often and in which order events arrived. Nothing
 here reads the printed word ``status.state``; of the status only facts count that cannot be derived again.
@@ -300,7 +300,9 @@ def _waiting(s: Situation, phase: Phase, cause: Cause, seconds: float | None) ->
     repair = cause.reason in (Reason.CONFIG_MAP_MISSING, Reason.CLAIM_MISSING)
     deadline = _poll_before_deadline(s)
     soonest = min((pause for pause in (seconds, deadline) if pause is not None), default=None)
-    return Verdict(Waiting(phase, cause, _again_in_attempt(s)), (Ensure(repair=repair, replace=not s.has_started),), soonest)
+    return Verdict(
+        Waiting(phase, cause, _again_in_attempt(s)), (Ensure(repair=repair, replace=not s.has_started),), soonest
+    )
 
 
 def _poll_before_deadline(s: Situation) -> float | None:
@@ -383,5 +385,3 @@ def _resuming(cause: Cause, text: str) -> Cause:
 
 def _job_created() -> Cause:
     return Cause(Reason.JOB_CREATED, "the Job is created, its pod not yet")
-
-

@@ -67,8 +67,11 @@ def recorded(items: Iterable[Mapping[str, Any]]) -> tuple[Interruption, ...]:
 def updated(
     known: Sequence[Interruption], observed: Observed, *, kept: int | None, stopped: str
 ) -> tuple[Interruption, ...]:
-    """``known`` and those that are new. ``kept`` is the newest checkpoint of the status, ``stopped`` when the object was
-    last suspended: what ended before was stopped by its own wish."""
+    """``known`` and those that are new.
+
+    ``kept`` is the newest checkpoint of the status, ``stopped`` when the object was last suspended: what ended before
+    that was stopped by its own wish.
+    """
     found = [*_reported(observed.previous, stopped), *_seen(observed, kept)]
     pods = {interruption.pod for interruption in known}
     new = [interruption for interruption in found if interruption.pod not in pods]

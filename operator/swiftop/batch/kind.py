@@ -14,12 +14,14 @@ from swiftop.batch.conditions import ended
 from swiftop.batch.decide import Policy, Situation, Words, decide
 from swiftop.batch.observe import Observed
 from swiftop.batch.status import present, recorded, status_of
+from swiftop.errors import Problem
 from swiftop.model.conditions import Aspects
 from swiftop.model.kind import Ask, Facts, Frame, Object, Pinned, Prepared, Reference, Seen, Status, World
 from swiftop.model.verdict import Blocked, Create, Delete, Verdict, Waiting
 from swiftop.names import Resource
-from swiftop.runner.protocol import Member
 from swiftop.observe.jobs import job_facts, owner_uid
+from swiftop.observe.pods import index_of
+from swiftop.runner.protocol import Member
 from swiftop.workload.job import changes, expiry, pinned_of
 
 R = TypeVar("R", bound=CustomResource)
@@ -45,6 +47,10 @@ def _no_source(_resource: Any, _references: Mapping[Reference, Object | None]) -
     return None
 
 
+def _no_warnings(_resource: Any) -> tuple[Problem, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchKind(Generic[R, P, D]):
     """Implements `swiftop.model.kind.Kind`."""
@@ -60,6 +66,7 @@ class BatchKind(Generic[R, P, D]):
     digest_with: Callable[[R, World[D]], str]
     build_with: Callable[[P, Create], list[Object]]  # the Job last
     own: Callable[[Frame[R, Observed]], Own]
+    warnings_of: Callable[[R], tuple[Problem, ...]] = _no_warnings
     pinned_from: Callable[[Object], Pinned | None] = pinned_of
     job_name: Callable[[str, int], str]
     claim_name: Callable[[str], str] = field(default=lambda _name: "")  # of the output claim that swiftop makes
@@ -133,8 +140,10 @@ class BatchKind(Generic[R, P, D]):
 
     def reports(self, pod: Object) -> bool:
         """Rank 0 alone writes checkpoints and knows how far the work is."""
-        annotations = pod["metadata"].get("annotations") or {}
-        return annotations.get("batch.kubernetes.io/job-completion-index", "0") == "0"
+        return index_of(pod["metadata"]) == 0
+
+    def warnings(self, resource: R) -> tuple[Problem, ...]:
+        return self.warnings_of(resource)
 
     def changes(self, resource: R, children: Mapping[Resource, Sequence[Object]]) -> list[Object]:
         """The deadline is the one part of a Job that may change while it runs."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from swiftop import names
 from swiftop.model.facts import Cause, JobFacts, PodFacts, Report
@@ -61,9 +60,7 @@ def observe(seen: Seen, *, members: tuple[Member, ...], gpu_resource: str = "nvi
     if job is None:
         return Observed()
     pods = _merged(seen.children.get(names.POD, ()), answered, names.POD)
-    executions = [
-        pod_facts(pod, gpu_resource=gpu_resource, members=members) for pod in pods if _belongs(pod, uid, job)
-    ]
+    executions = [pod_facts(pod, gpu_resource=gpu_resource, members=members) for pod in pods if _belongs(pod, uid, job)]
     observed = Observed(job, tuple(sorted(executions, key=lambda pod: (pod.created, pod.name))))
     return _with_warnings(_with_reading(observed, seen.readings), seen)
 
@@ -118,7 +115,7 @@ def _merged(
     return list(found.values())
 
 
-def _belongs(pod: Mapping[str, Any], uid: str, job: JobFacts) -> bool:
+def _belongs(pod: Object, uid: str, job: JobFacts) -> bool:
     """By label, and made by the Job: a copy of the pod, as for debugging, carries the same labels."""
     meta = pod["metadata"]
     labels = meta.get("labels") or {}

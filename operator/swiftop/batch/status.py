@@ -160,20 +160,24 @@ def _resolved(frame: Frame[Any, Observed], *, started: bool) -> Status | None:
 
 
 def _state(frame: Frame[Any, Observed], reported: bool) -> State:
-    outlook, reachable = frame.outlook, frame.observed.reachable
-    match outlook:
-        case Finished():
-            return State.SUCCEEDED
-        case Failed():
-            return State.FAILED
-        case Suspended():
-            return State.SUSPENDED
-        case Blocked():
-            return State.PENDING
-        case Waiting(phase=Phase.RUNNING):
-            # Who cannot be heard is taken to work.
-            return State.RUNNING if reported or not reachable else State.PREPARING
-        case Waiting(resuming=resuming, phase=phase):
-            if resuming or reported:  # the pod that got so far may be gone
-                return State.RESUMING
-            return State.PENDING if phase is Phase.PENDING else State.PREPARING
+    outlook = frame.outlook
+    if isinstance(outlook, Waiting):
+        return _waiting_state(outlook, reported=reported, reachable=frame.observed.reachable)
+    return _STATES[type(outlook)]
+
+
+_STATES: Mapping[type, State] = {
+    Finished: State.SUCCEEDED,
+    Failed: State.FAILED,
+    Suspended: State.SUSPENDED,
+    Blocked: State.PENDING,
+}
+
+
+def _waiting_state(waiting: Waiting, *, reported: bool, reachable: bool) -> State:
+    if waiting.phase is Phase.RUNNING:
+        # Who cannot be heard is taken to work.
+        return State.RUNNING if reported or not reachable else State.PREPARING
+    if waiting.resuming or reported:  # the pod that got so far may be gone
+        return State.RESUMING
+    return State.PENDING if waiting.phase is Phase.PENDING else State.PREPARING

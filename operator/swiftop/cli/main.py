@@ -92,11 +92,12 @@ def crds(
 ) -> None:
     """Write the CustomResourceDefinitions."""
     from swiftop.api import crd  # noqa: PLC0415
+    from swiftop.kinds.registry import MODELS  # noqa: PLC0415
 
     if out is None:
-        print("---\n".join(text for name, text in crd.crds().items() if name.endswith(".yaml")), end="")
+        print("---\n".join(text for name, text in crd.crds(MODELS).items() if name.endswith(".yaml")), end="")
         return
-    for path in crd.write(out):
+    for path in crd.write(out, MODELS):
         print(path)
 
 

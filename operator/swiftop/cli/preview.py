@@ -9,7 +9,6 @@ the run's namespace over it.
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,22 +18,17 @@ import typer
 import yaml
 
 from swiftop import names
-from swiftop.api.v1alpha1.sftrun import SFTRun
-from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem
-from swiftop.kinds.sftrun import check
-from swiftop.kinds.sftrun.build import Context, build
-from swiftop.kinds.sftrun.command import command
+from swiftop.kinds.registry import KINDS
+from swiftop.model.kind import Kind, Object, Prepared, World
+from swiftop.model.verdict import Create
+from swiftop.reasons import Reason
 from swiftop.runner import bundle
-from swiftop.swift.paths import Identity
-from swiftop.swift.releases import table
-from swiftop.workload.resolve import Defaults, defaults_of, image_missing, merged
+from swiftop.workload.defaults import defaults_of
 
 NO_UID = "00000000-0000-0000-0000-000000000000"
 NO_IMAGE = "IMAGE"
 EXIT_INVALID = 2
-
-Object = dict[str, Any]
 
 
 def preview(
@@ -61,53 +55,59 @@ def preview(
 
 
 def previews(text: str, *, swift_version: str | None = None) -> Iterator[tuple[str, list[Problem]]]:
-    """Output and warnings of each run in a file; raises ``Invalid`` with the field to fix."""
+    """Output and warnings of each of our objects in a file; raises ``Invalid`` with the field to fix."""
     objects = _documents(text)
-    found = [o for o in objects if o.get("kind") == names.SFTRUN.kind]
+    found = [obj for obj in objects if obj.get("kind") in KINDS]
     if not found:
-        raise Invalid((Problem("kind", "there is no SFTRun in this file"),))
+        raise Invalid((Problem("kind", f"there is no {' or '.join(KINDS)} in this file"),))
     shared = {o["metadata"].get("namespace", "default"): o for o in objects if _is_defaults(o)}
     for obj in found:
-        run = _with_runtime(_parsed(obj), swift_version=swift_version)
-        places = dict.fromkeys((names.OPERATOR_NAMESPACE, run.metadata.namespace))
-        yield _preview(run, defaults_of(*(_located(shared.get(place), place) for place in places)))
+        yield _preview(_with_runtime(obj, swiftVersion=swift_version), shared)
 
 
-def _preview(run: SFTRun, defaults: Defaults) -> tuple[str, list[Problem]]:
-    """Output and warnings of one run, with everything that is wrong found before."""
-    spec = merged(run.spec, defaults)
-    wrong = (*problems(run), *check.problems(spec, spec.runtime.swift_version or ""))
-    if wrong:
-        raise Invalid(tuple(dict.fromkeys(wrong)))
-    if spec.runtime.image is not None:
-        return _output(run, defaults), check.warnings(spec)
-    missing = image_missing(spec.runtime.swift_version or "")
-    return _output(_with_runtime(run, image=NO_IMAGE), defaults), [*check.warnings(spec), missing]
+def _preview(obj: Object, shared: Mapping[str, Object]) -> tuple[str, list[Problem]]:
+    """Output and warnings of one object, with everything that is wrong found before."""
+    kind = KINDS[obj["kind"]]
+    resource = _parsed(kind, obj)
+    namespace = resource.metadata.namespace
+    places = dict.fromkeys((names.OPERATOR_NAMESPACE, namespace))
+    world = World(
+        defaults=defaults_of(*(_located(shared.get(place), place) for place in places)),
+        runner_config_map=names.runner_config_map_name(bundle.digest()),
+    )
+    warnings = list(kind.warnings(resource))
+    try:
+        prepared = kind.prepare(resource, world)
+    except Invalid as error:
+        if any(problem.reason != Reason.IMAGE_MISSING for problem in error.problems):
+            raise
+        warnings += error.problems
+        prepared = kind.prepare(_parsed(kind, _with_runtime(obj, image=NO_IMAGE)), world)
+    return _output(kind, prepared), warnings
 
 
-def _output(run: SFTRun, defaults: Defaults) -> str:
+def _output(kind: Kind, prepared: Prepared) -> str:
     """Command on the first line, objects below it."""
-    spec, meta = merged(run.spec, defaults), run.metadata
-    identity = Identity(name=meta.name, uid=meta.uid, namespace=meta.namespace)
-    words = command(spec, table=table(spec.runtime.swift_version or ""), identity=identity).command
-    config_map = names.runner_config_map_name(bundle.digest())
-    children = build(run, Context(runner_config_map=config_map, defaults=defaults))
+    children = kind.build(prepared, Create(1))
+    pinned = kind.pinned(children[-1])
     dumped = [yaml.safe_dump(child, sort_keys=False, allow_unicode=True, width=120) for child in children]
-    return f"{shlex.join(words)}\n" + "".join(f"---\n{document}" for document in dumped)
+    return f"{pinned.command if pinned else ''}\n" + "".join(f"---\n{document}" for document in dumped)
 
 
-def _parsed(obj: Object) -> SFTRun:
+def _parsed(kind: Kind, obj: Object) -> Any:
     metadata = obj.get("metadata")
     if isinstance(metadata, Mapping):
         obj = {**obj, "metadata": {"uid": NO_UID, **metadata}}
-    return SFTRun.from_object(obj)
+    return kind.parse(obj)
 
 
-def _with_runtime(run: SFTRun, **members: str | None) -> SFTRun:
-    """``run`` with these members of its runtime, but for those that are None."""
+def _with_runtime(obj: Object, **members: str | None) -> Object:
+    """``obj`` with these members of its runtime, but for those that are None."""
     given = {name: value for name, value in members.items() if value is not None}
-    runtime = run.spec.runtime.model_copy(update=given)
-    return run.model_copy(update={"spec": run.spec.model_copy(update={"runtime": runtime})})
+    spec = obj.get("spec")
+    if not given or not isinstance(spec, Mapping) or not isinstance(spec.get("runtime") or {}, Mapping):
+        return obj
+    return {**obj, "spec": {**spec, "runtime": {**(spec.get("runtime") or {}), **given}}}
 
 
 def _located(config_map: Object | None, namespace: str) -> Object | None:

@@ -8,11 +8,11 @@ from typing import Any
 
 from swiftop import names
 from swiftop.engine.adoption import adopted_claim, as_wanted, name_conflict, owned, terminating
-from swiftop.engine.blocked import BlockedError, mistake
-from swiftop.engine.gather import Gatherer
+from swiftop.engine.blocked import BLOCKING, BlockedError, mistake
+from swiftop.engine.gather import Gatherer, Subject
 from swiftop.engine.ports import Cluster
 from swiftop.errors import AlreadyExists, Conflict, Invalid, SwiftopError
-from swiftop.model.kind import Key, Kind, Object, Prepared, Seen
+from swiftop.model.kind import Key, Kind, Object, Seen
 from swiftop.model.verdict import Create, Delete, Ensure
 from swiftop.observe.jobs import job_facts, owner_uid
 from swiftop.runner import bundle
@@ -43,69 +43,69 @@ class Actor:
         """The object is gone or over."""
         self._checked.pop(key, None)
 
-    async def create(self, kind: Kind, key: Key, obj: Object, resource: Any, create: Create) -> tuple[Object, bool]:
+    async def create(self, subject: Subject, create: Create) -> tuple[Object, bool]:
         """Make the children of an attempt, the Job last. Returns the Job, and whether it is new."""
-        prepared = _guarded(kind.prepare, resource, await self._gather.world(kind, obj, resource))
+        kind, uid = subject.kind, subject.obj["metadata"]["uid"]
+        prepared = _guarded(kind.prepare, subject.resource, await self._gather.world(subject))
         *others, job = _guarded(kind.build, prepared, create)
-        uid = obj["metadata"]["uid"]
-        await self._ensure_runner(key.namespace)
+        await self._ensure_runner(subject.key.namespace)
         for child in others:
             await self._ensure_child(child, uid)
         found = await self._create_once(job, uid)
-        self._checked[key] = await self._state(obj)
+        self._checked[subject.key] = await self._state(subject)
         return found
 
-    async def ensure(self, kind: Kind, key: Key, obj: Object, resource: Any, seen: Seen, ensure: Ensure) -> None:
+    async def ensure(self, subject: Subject, ensure: Ensure) -> None:
         """Bring children into line: what may change in them, one that is missing, a Job that waits with an old spec."""
-        for change in kind.changes(resource, seen.children):
+        for change in subject.kind.changes(subject.resource, subject.seen.children):
             await self._cluster.apply(change)
         if ensure.repair:
-            await self._repair(kind, key, obj, resource)
+            await self._repair(subject)
         if ensure.replace:
-            await self._replace(kind, key, obj, resource, seen)
+            await self._replace(subject)
 
     async def delete(self, key: Key, delete: Delete) -> None:
         """Delete one child, its own children first."""
         log.info("%s: deleting %s %s", "/".join(key), delete.resource.kind, delete.name)
         await self._cluster.delete(delete.resource, key.namespace, delete.name, delete.uid)
 
-    async def clean_up(self, kind: Kind, key: Key, obj: Object, seen: Seen) -> None:
-        """What is left to do with the children of an object that is over. A refusal is no reason to touch its status."""
+    async def clean_up(self, kind: Kind, key: Key, seen: Seen) -> None:
+        """Do what is left to do with the children of an object that is over. A refusal does not touch its status."""
         try:
-            for item in kind.cleanup(obj, seen.children):
+            for item in kind.cleanup(seen.obj, seen.children):
                 if isinstance(item, Delete):
                     await self.delete(key, item)
                 else:
                     await self._cluster.apply(item)
-        except BlockedError as error:
+        except BLOCKING as error:
             log.warning("%s: children of a finished object stay: %s", "/".join(key), error)
 
-    async def _state(self, obj: Object) -> _Checked:
-        meta = obj["metadata"]
-        return _Checked(meta["generation"], await self._gather.defaults_version(meta["namespace"]))
+    async def _state(self, subject: Subject) -> _Checked:
+        version = await self._gather.defaults_version(subject.key.namespace)
+        return _Checked(subject.obj["metadata"]["generation"], version)
 
-    async def _repair(self, kind: Kind, key: Key, obj: Object, resource: Any) -> None:
-        self._with_runner.discard(key.namespace)
-        await self._ensure_runner(key.namespace)
-        prepared: Prepared = _guarded(kind.prepare, resource, await self._gather.world(kind, obj, resource))
-        *others, _job = _guarded(kind.build, prepared, Create(1))
+    async def _repair(self, subject: Subject) -> None:
+        self._with_runner.discard(subject.key.namespace)
+        await self._ensure_runner(subject.key.namespace)
+        prepared = _guarded(subject.kind.prepare, subject.resource, await self._gather.world(subject))
+        *others, _job = _guarded(subject.kind.build, prepared, Create(1))
         for child in others:
-            await self._ensure_child(child, obj["metadata"]["uid"])
+            await self._ensure_child(child, subject.obj["metadata"]["uid"])
 
-    async def _replace(self, kind: Kind, key: Key, obj: Object, resource: Any, seen: Seen) -> None:
-        """A Job is immutable: while nothing of it has started, an edit is followed by deleting it and making it anew."""
-        state = await self._state(obj)
-        if self._checked.get(key) == state:
+    async def _replace(self, subject: Subject) -> None:
+        """A Job is immutable: while nothing of it has started, an edit is followed by deleting and making it anew."""
+        state, uid = await self._state(subject), subject.obj["metadata"]["uid"]
+        if self._checked.get(subject.key) == state:
             return
-        digest = _guarded(kind.digest, resource, await self._gather.world(kind, obj, resource))
-        for job in seen.children.get(names.JOB, ()):
-            facts = job_facts(job)
-            if facts.owner_uid != obj["metadata"]["uid"] or facts.over or facts.deleting or facts.digest == digest:
+        world = await self._gather.world(subject)
+        digest = _guarded(subject.kind.digest, subject.resource, world)
+        for job in map(job_facts, subject.seen.children.get(names.JOB, ())):
+            if job.owner_uid != uid or job.over or job.deleting or job.digest == digest:
                 continue
             # What is wrong with the new spec is told before what waits is given up.
-            _guarded(kind.prepare, resource, await self._gather.world(kind, obj, resource))
-            await self.delete(key, Delete(names.JOB, facts.name, facts.uid))
-        self._checked[key] = state
+            _guarded(subject.kind.prepare, subject.resource, world)
+            await self.delete(subject.key, Delete(names.JOB, job.name, job.uid))
+        self._checked[subject.key] = state
 
     async def _create_once(self, job: Object, uid: str) -> tuple[Object, bool]:
         """POST under the deterministic name: of two tries, or two operators, one gets through."""

@@ -36,7 +36,7 @@ def terminating(obj: Object) -> bool:
 
 
 def owned(known: Object, child: Object, uid: str) -> bool:
-    """By label, and not some other object's child. A retained volume has no owner and passes to the next of its name."""
+    """By label, and not another object's child. A retained volume has no owner and passes to the next of its name."""
     labels = known["metadata"].get("labels") or {}
     wanted = child["metadata"]["labels"]
     keys = (names.LABEL_MANAGED_BY, names.LABEL_KIND, names.LABEL_NAME)

@@ -29,6 +29,17 @@ class _Read:
     version: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One object that is being reconciled."""
+
+    kind: Kind
+    key: Key
+    obj: Object
+    resource: Any  # None when it cannot be read
+    seen: Seen
+
+
 class Gatherer:
     """Reads for all objects; keeps nothing but short-lived answers."""
 
@@ -83,13 +94,13 @@ class Gatherer:
             for reference in kind.references(resource)
         }
 
-    async def world(self, kind: Kind, obj: Object, resource: Any) -> World[Defaults]:
+    async def world(self, subject: Subject) -> World[Defaults]:
         """What besides the resource goes into its children."""
         return World(
-            defaults=(await self._read_defaults(obj["metadata"]["namespace"])).defaults,
+            defaults=(await self._read_defaults(subject.key.namespace)).defaults,
             runner_config_map=self._runner_config_map,
-            references=self.references(kind, resource),
-            pinned=_pinned(obj.get("status") or {}),
+            references=self.references(subject.kind, subject.resource),
+            pinned=_pinned(subject.obj.get("status") or {}),
         )
 
     async def defaults_version(self, namespace: str) -> tuple[str, ...]:
@@ -118,7 +129,7 @@ class Gatherer:
                     return await self._events_about(ask, namespace)
 
     async def _events_about(self, ask: Ask, namespace: str) -> Sequence[Object]:
-        """One LIST serves all objects of a namespace for some seconds: any LIST of events reads them all on the server."""
+        """One LIST serves all objects of a namespace for some seconds: any LIST of events reads all on the server."""
         place, now = (ask.resource.kind, namespace), self._monotonic()
         read, known = self._events.get(place, (float("-inf"), {}))
         if now - read < (_EVENTS_SECONDS if ask.uid in known else _NO_EVENT_SECONDS):
@@ -142,5 +153,3 @@ def _pinned(status: Mapping[str, Any]) -> Pinned | None:
         command=resolved.get("command") or "",
         source=resolved.get("source") or {},
     )
-
-

@@ -37,15 +37,28 @@ from swiftop import names
 from swiftop.engine.act import Actor
 from swiftop.engine.adoption import terminating
 from swiftop.engine.blocked import BLOCKING, Obstacle, failing, mistake, obstacle_of
-from swiftop.engine.gather import Gatherer
+from swiftop.engine.gather import Gatherer, Subject
 from swiftop.engine.ports import Cluster, ProgressSource, Store
 from swiftop.engine.publish import acknowledged, event_of, merge_patch, settled
 from swiftop.engine.references import References
 from swiftop.errors import Invalid, NotFound, SwiftopError, Transient
 from swiftop.kinds.registry import KINDS
 from swiftop.model.conditions import by_type, told
-from swiftop.model.kind import Facts, Frame, Key, Kind, Object, Pinned, Seen
-from swiftop.model.verdict import Blocked, Create, Delete, Ensure, Failed, Finished, Outlook, Phase, Verdict, Waiting, patience
+from swiftop.model.kind import Facts, Frame, Key, Kind, Object, Pinned
+from swiftop.model.verdict import (
+    Blocked,
+    Create,
+    Delete,
+    Ensure,
+    Failed,
+    Finished,
+    Outlook,
+    Phase,
+    Verdict,
+    Waiting,
+    patience,
+)
+from swiftop.observe.jobs import owner_uid
 from swiftop.reasons import ConditionType
 from swiftop.runner import bundle
 
@@ -165,6 +178,7 @@ class Reconciler:
         resource, unreadable = _read(kind, obj)
         self._references.set(key, kind.references(resource) if resource is not None else ())
         seen, observed = await self._gather.observe(kind, self._gather.seen(kind, key, obj), resource)
+        subject = Subject(kind=kind, key=key, obj=obj, resource=resource, seen=seen)
         facts: Facts[Any, Any] = Facts(
             obj=obj,
             resource=resource,
@@ -177,25 +191,25 @@ class Reconciler:
         if any(isinstance(action, Create) for action in verdict.actions) and not live:
             fresh = await self._cluster.get(kind.resource, key.namespace, key.name)
             return None if fresh is None or terminating(fresh) else await self._reconcile(kind, key, fresh, live=True)
-        done = await self._act(kind, key, facts, seen, verdict)
-        pinned = done.pinned or await self._lost_pins(kind, key, obj, seen)
-        requeue_after = await self._report(kind, key, facts, verdict, replace(done, pinned=pinned))
+        done = await self._act(subject, observed, verdict)
+        done = replace(done, pinned=done.pinned or await self._lost_pins(subject))
+        requeue_after = await self._report(subject, verdict, done)
         if done.error is not None:
             raise done.error
         return requeue_after
 
-    async def _act(self, kind: Kind, key: Key, facts: Facts[Any, Any], seen: Seen, verdict: Verdict) -> _Done:
+    async def _act(self, subject: Subject, observed: Any, verdict: Verdict) -> _Done:
         """Do what was decided. What keeps it from being done is what the object waits for."""
-        done = _Done(outlook=verdict.outlook, observed=facts.observed, requeue_after=verdict.requeue_after)
+        done = _Done(outlook=verdict.outlook, observed=observed, requeue_after=verdict.requeue_after)
         for action in verdict.actions:
             try:
                 match action:
                     case Create():
-                        done = await self._create(kind, key, facts, seen, action, done)
-                    case Ensure() if facts.resource is not None:
-                        await self._actor.ensure(kind, key, facts.obj, facts.resource, seen, action)
+                        done = await self._create(subject, action, done)
+                    case Ensure() if subject.resource is not None:
+                        await self._actor.ensure(subject, action)
                     case Delete():
-                        await self._actor.delete(key, action)
+                        await self._actor.delete(subject.key, action)
             except BLOCKING as error:
                 done = _hindered(done, obstacle_of(error), action)
             except Transient as error:
@@ -204,41 +218,38 @@ class Reconciler:
                 done = replace(done, error=error)  # no reason to keep back what the object waits for
         return done
 
-    async def _create(
-        self, kind: Kind, key: Key, facts: Facts[Any, Any], seen: Seen, create: Create, done: _Done
-    ) -> _Done:
-        job, new = await self._actor.create(kind, key, facts.obj, facts.resource, create)
+    async def _create(self, subject: Subject, create: Create, done: _Done) -> _Done:
+        kind, seen = subject.kind, subject.seen
+        job, new = await self._actor.create(subject, create)
         after = replace(seen, children={**seen.children, names.JOB: [job], names.POD: ()}, answers={})
         # One that an earlier try has made may be over by now, and its watch events past.
         pause = done.requeue_after if new else 1.0
-        observed = kind.observe(after, facts.resource)
+        observed = kind.observe(after, subject.resource)
         return replace(done, observed=observed, pinned=kind.pinned(job), requeue_after=pause)
 
-    async def _lost_pins(self, kind: Kind, key: Key, obj: Object, seen: Seen) -> Pinned | None:
+    async def _lost_pins(self, subject: Subject) -> Pinned | None:
         """The status write after the start of an attempt may have been lost. The store keeps no pod templates."""
-        jobs = seen.children.get(names.JOB, ())
-        if (obj.get("status") or {}).get("resolved") or not jobs:
+        obj, jobs = subject.obj, subject.seen.children.get(names.JOB, ())
+        own = [job for job in jobs if owner_uid(job) == obj["metadata"]["uid"]]
+        if (obj.get("status") or {}).get("resolved") or not own:
             return None
-        uid = obj["metadata"]["uid"]
-        own = [job for job in jobs if any(ref["uid"] == uid for ref in job["metadata"].get("ownerReferences") or ())]
-        job = await self._cluster.get(names.JOB, key.namespace, own[-1]["metadata"]["name"]) if own else None
-        return kind.pinned(job) if job else None
+        job = await self._cluster.get(names.JOB, subject.key.namespace, own[-1]["metadata"]["name"])
+        return subject.kind.pinned(job) if job else None
 
-    async def _report(
-        self, kind: Kind, key: Key, facts: Facts[Any, Any], verdict: Verdict, done: _Done
-    ) -> float | None:
+    async def _report(self, subject: Subject, verdict: Verdict, done: _Done) -> float | None:
         """One status write if anything changed, then one Event if the state did."""
-        obj, now, memory = facts.obj, self._monotonic(), self._memory.setdefault(key, _Memory())
+        kind, obj, now = subject.kind, subject.obj, self._monotonic()
+        memory = self._memory.setdefault(subject.key, _Memory())
         previous = obj.get("status") or {}
         frame = Frame(
             obj=obj,
-            resource=facts.resource,
+            resource=subject.resource,
             outlook=done.outlook,
             following=verdict.following,
             observed=done.observed,
             pinned=done.pinned,
-            digest=await self._digest(kind, facts, done),
-            now=facts.now,
+            digest=await self._digest(subject, done),
+            now=subject.seen.now,
         )
         new, held_back = settled(
             previous, kind.project(frame), volatile=kind.volatile, since_write=now - memory.written
@@ -261,13 +272,13 @@ class Reconciler:
             pause = patience(pause, now - memory.since)
         return min((seconds for seconds in (pause, held_back) if seconds is not None), default=None)
 
-    async def _digest(self, kind: Kind, facts: Facts[Any, Any], done: _Done) -> str:
-        """What the spec would give now, for an edit that came in the moment of the start; empty when it is no matter."""
+    async def _digest(self, subject: Subject, done: _Done) -> str:
+        """What the spec would give now, for an edit that came in the moment of the start; else empty."""
         starting = isinstance(done.outlook, Waiting) and done.outlook.phase is Phase.RUNNING
-        if facts.resource is None or not starting or (facts.obj.get("status") or {}).get("startTime"):
+        if subject.resource is None or not starting or (subject.obj.get("status") or {}).get("startTime"):
             return ""
         try:
-            return kind.digest(facts.resource, await self._gather.world(kind, facts.obj, facts.resource))
+            return subject.kind.digest(subject.resource, await self._gather.world(subject))
         except Invalid:
             return ""
 
@@ -283,7 +294,7 @@ class Reconciler:
             obj, meta, status = fresh, fresh["metadata"], fresh.get("status") or {}
             if patch := merge_patch(status, acknowledged(status, meta["generation"])):
                 await self._cluster.patch_status(obj, patch, meta["resourceVersion"])
-        await self._actor.clean_up(kind, key, obj, self._gather.seen(kind, key, obj))
+        await self._actor.clean_up(kind, key, self._gather.seen(kind, key, obj))
 
     def _forget(self, key: Key) -> None:
         self._memory.pop(key, None)

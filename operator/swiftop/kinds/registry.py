@@ -1,4 +1,4 @@
-"""The only list of the kinds of resources: watches, metrics, RBAC, CRDs, the command line and the docs derive from it."""
+"""The only list of the kinds: watches, metrics, RBAC, CRDs, the command line and the docs' tests derive from it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ KINDS: Mapping[str, Kind] = {kind.resource.kind: kind for kind in _ALL}
 
 
 def watched(kinds: Mapping[str, Kind]) -> dict[Resource, str]:
-    """What is watched, with the label selector that the API server applies: of users' own Jobs, pods and claims nothing
-    is ever sent to us."""
+    """What is watched, with the label selector that the API server applies.
+
+    Of users' own Jobs, pods and claims nothing is ever sent to us.
+    """
     own = dict.fromkeys((kind.resource for kind in kinds.values()), "")
     children = dict.fromkeys(child for kind in kinds.values() for child in kind.children)
     return {**own, **dict.fromkeys(children, names.MANAGED_SELECTOR)}
+
+
+WATCHED: Mapping[Resource, str] = watched(KINDS)

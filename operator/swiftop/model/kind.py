@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
+from swiftop.errors import Problem
 from swiftop.model.facts import Report
-from swiftop.model.verdict import Create, Delete, Outlook, Verdict
+from swiftop.model.verdict import Blocked, Create, Delete, Outlook, Verdict
 from swiftop.names import Resource
 from swiftop.runner.protocol import Previous
 
@@ -21,7 +22,7 @@ Object = dict[str, Any]
 Status = dict[str, Any]
 
 R = TypeVar("R")
-O = TypeVar("O")
+O = TypeVar("O")  # noqa: E741 - as in the docstring above
 D = TypeVar("D")
 
 
@@ -82,7 +83,7 @@ class Facts(Generic[R, O]):
 
     obj: Object
     resource: R | None
-    unreadable: Outlook | None
+    unreadable: Blocked | None
     observed: O
     references: Mapping[Reference, Object | None]
     now: float
@@ -192,6 +193,10 @@ class Kind(Protocol):
 
     def project(self, frame: Frame[Any, Any]) -> Status:
         """The whole new status."""
+        ...
+
+    def warnings(self, resource: Any) -> tuple[Problem, ...]:
+        """What is allowed but has no effect, or not the expected one."""
         ...
 
     def changes(self, resource: Any, children: Mapping[Resource, Sequence[Object]]) -> list[Object]:

@@ -10,8 +10,8 @@ from typing import Any
 from swiftop import names
 from swiftop.model.facts import Cause, Ended, PodFacts
 from swiftop.observe.report import outcome_of, tail
-from swiftop.runner.protocol import Member
 from swiftop.reasons import Reason
+from swiftop.runner.protocol import Member
 
 _INDEX = "batch.kubernetes.io/job-completion-index"
 _PULL_REASONS = frozenset(

@@ -106,6 +106,7 @@ async def _lead(
     reconciler = Reconciler(
         cluster=cluster, store=controller.store, progress=puller, operator_namespace=config.operator_namespace
     )
+    controller.referring = reconciler.referring
     # kopf comes last: at its end it cancels every task that is younger than itself.
     working = asyncio.create_task(controller.work(reconciler.reconcile, reconciler.report_failure), name="work")
     others = [

@@ -29,7 +29,17 @@ from kubernetes.aio import config as login
 from kubernetes.aio.client import ApiClient, Configuration
 
 from swiftop import names
-from swiftop.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, Problem, Refused, SwiftopError, Transient
+from swiftop.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Problem,
+    Refused,
+    SwiftopError,
+    Transient,
+)
 
 log = logging.getLogger(__name__)
 
@@ -217,6 +227,22 @@ class Cluster:
         """PUT with the resource version that it was read at: ``Conflict`` when somebody was faster."""
         meta = obj["metadata"]
         return await self._write("PUT", path_of(names.RESOURCES[obj["kind"]], meta["namespace"], meta["name"]), obj)
+
+    async def delete(self, kind: names.Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete the object of this UID after all that it owns: its name is free only when its pods are gone."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Foreground",
+            "preconditions": {"uid": uid},
+        }
+        self._check_right(body)
+        try:
+            answer = await self._json("DELETE", path_of(kind, namespace, name), body=body)
+        except (NotFound, Conflict):  # gone, or another's by now
+            return
+        if answer.get("kind") == kind.kind:
+            self._wrote("DELETE", answer)
 
     async def apply(self, obj: Object) -> Object:
         """Server-side apply of the fields that are ours."""

@@ -9,13 +9,13 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from swiftop import names
-from swiftop.engine.ports import Key, Kind
 from swiftop.errors import SwiftopError
 from swiftop.kinds.registry import KINDS, WATCHED
+from swiftop.model.kind import Key, Kind
 from swiftop.shell.cluster import Cluster, Object
 from swiftop.shell.config import Config
 from swiftop.shell.metrics import Metrics
@@ -75,6 +75,7 @@ class Controller:
         self.queue: Queue[Key] = Queue(waited=self.metrics.waited)
         self.metrics.watch_queue(depth=lambda: self.queue.depth, oldest=self.queue.oldest)
         self.metrics.watch_objects(self._objects)
+        self.referring: Callable[[Key], Iterable[Key]] = lambda _key: ()  # who waits for an object
         self.obstacle: Callable[[], str] = lambda: ""  # why this process, though healthy, can do nothing
         self._resynced: float | None = None  # loop time; None while standing by
         # By resource and watched namespace: the newest version that the watch told, and what it has yet to tell.
@@ -119,6 +120,9 @@ class Controller:
         # more. A status patch cannot: it names the version that it was computed from.
         if verb == "PATCH" and resource.kind not in self._kinds and _others_wrote(obj):
             self._add(resource, obj)
+        if resource.kind in self._kinds:  # our own status is news to those who wait for it
+            for waiting in self.referring(Key(resource.kind, obj["metadata"]["namespace"], obj["metadata"]["name"])):
+                self.queue.add(waiting)
 
     async def resync(self, cluster: Cluster) -> None:
         """Replace the store by what is there, and reconcile every object: heals all that the watches may have lost."""
@@ -275,5 +279,9 @@ class Controller:
 
     def _add(self, resource: names.Resource, obj: Object) -> None:
         key = self.key_of(resource, obj)
-        if key is not None:
-            self.queue.add(key)
+        if key is None:
+            return
+        self.queue.add(key)
+        if resource.kind in self._kinds:
+            for waiting in self.referring(key):
+                self.queue.add(waiting)

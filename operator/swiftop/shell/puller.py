@@ -25,7 +25,16 @@ import aiohttp
 
 from swiftop import names
 from swiftop.errors import SwiftopError
-from swiftop.runner.protocol import PROGRESS_PATH, PROGRESS_PREFIX, REPORT_VERSION, TRAINING, Previous, read, read_previous
+from swiftop.model.kind import Reading
+from swiftop.runner.protocol import (
+    PROGRESS_PATH,
+    PROGRESS_PREFIX,
+    REPORT_VERSION,
+    TRAINING,
+    Previous,
+    read,
+    read_previous,
+)
 
 log = logging.getLogger(__name__)
 
@@ -146,10 +155,13 @@ class Puller:
         self._chance = chance
         self._known: dict[str, _Pod] = {}  # by pod UID
 
-    def latest(self, pod_uid: str) -> Progress | None:
-        """What this pod last said, or None before the first look at it. Never waits."""
+    def latest(self, pod_uid: str) -> Reading | None:
+        """What this pod last said, or None before it was first asked. Never waits."""
         known = self._known.get(pod_uid)
-        return known.progress if known else None
+        if known is None or known.progress is None:
+            return None
+        said = known.progress
+        return Reading(said.numbers, said.previous, reachable=said.source is not Source.NONE)
 
     async def run(self) -> None:
         """Look until cancelled. A pod is first looked at within a second of its start.

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from swiftop import names
-from swiftop.engine.ports import Key, Kind
 from swiftop.kinds.registry import KINDS
+from swiftop.model.kind import Key, Kind
 from swiftop.shell import slim
 
 Object = dict[str, Any]

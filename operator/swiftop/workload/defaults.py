@@ -11,12 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
-from swiftop import names
+
 from swiftop.api.parse import parse
 from swiftop.api.v1alpha1.defaults import Defaults
-from swiftop.api.v1alpha1.scalars import DnsSubdomain
-from swiftop.api.v1alpha1.sftrun import SFTRunSpec
-from swiftop.api.v1alpha1.workload import Cache, Credentials, EnvVar, Image, Placement, Resources
+from swiftop.api.v1alpha1.workload import EnvVar
 from swiftop.api.validate import affinity_problems
 from swiftop.errors import Invalid, Problem
 from swiftop.reasons import Reason

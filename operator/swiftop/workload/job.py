@@ -26,8 +26,8 @@ def attempt_job(
 ) -> Object:
     """Job of one attempt: one reservation of GPUs, in which a pod is one execution.
 
-    ``replace_pods``: a pod that is taken away (drain, preemption) is replaced in the same Job, and so keeps its place in
-    a queue. Only exit codes that the runner documents say that the work itself has failed.
+    ``replace_pods``: a pod that is taken away (drain, preemption) is replaced in the same Job, which so keeps its place
+    in a queue. Only exit codes that the runner documents say that the work itself has failed.
     """
     spec: Object = {
         "backoffLimit": 0,

@@ -44,7 +44,7 @@ class Volumes:
         self.add("tmp", {"emptyDir": {}}, paths.WORK_DIR)
 
     def shared_memory(self, size: str | None) -> None:
-        """/dev/shm of that size, where NCCL and data loaders look for it; without one the runtime's 64 MiB."""
+        """Shared memory for NCCL and data loaders; without it there are the container runtime's 64 MiB."""
         if size:
             memory = {"medium": "Memory", "sizeLimit": size}
             self.add("shm", {"emptyDir": memory}, "/dev/shm")  # noqa: S108 - of the pod
@@ -55,9 +55,7 @@ class Volumes:
             self.add("output", {"emptyDir": {}}, paths.OUTPUT_DIR)
             return
         claim = output.persistent_volume_claim
-        self.mount(
-            self.claim(claim.claim_name if claim else claim_name, "output"), paths.OUTPUT_DIR, read_only=False
-        )
+        self.mount(self.claim(claim.claim_name if claim else claim_name, "output"), paths.OUTPUT_DIR, read_only=False)
 
     def cache(self, cache: Cache | None) -> None:
         """Cache of downloads, shared with other pods."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from swiftop.api.v1alpha1.rules import Rule, matching
-from swiftop.names import MAX_RUN_NAME
+from swiftop.names import MAX_NAME
 
 NUMBER = r"^[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
 
@@ -114,7 +114,7 @@ DnsSubdomain = Annotated[
     Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
 ]
 # Of an SFTRun that another object refers to: the rule of its own name, in the form of a pattern.
-RunName = Annotated[str, Field(min_length=1, max_length=MAX_RUN_NAME, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
+RunName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
 # Neither "." nor anything that begins with "..", as Kubernetes has it: a key becomes a file's name.
 DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 Word = Annotated[str, Field(min_length=1, max_length=128)]

@@ -19,6 +19,7 @@ from swiftop.api.v1alpha1.workload import BatchSpec, Output
 from swiftop.names import SFTRUN
 from swiftop.reasons import ConditionType
 
+
 class FileSource(Model):
     """One file mounted at /swiftop/files/<name>: a plugin, a DeepSpeed JSON, a system prompt, extra tokens."""
 
@@ -227,6 +228,4 @@ class SFTRun(CustomResource):
     api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
     kind: Literal["SFTRun"] = "SFTRun"
     spec: SFTRunSpec = Field(description="What to train, on what, how, and where.")
-    status: SFTRunStatus | None = Field(
-        default=None, description="What happened so far. Written by the operator only."
-    )
+    status: SFTRunStatus | None = Field(default=None, description="What happened so far. Written by the operator only.")

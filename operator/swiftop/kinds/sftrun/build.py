@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from swiftop import names
+from swiftop.api.v1alpha1.hub import AdapterSource, ModelSource
 from swiftop.api.v1alpha1.sftrun import FileSource
 from swiftop.kinds.sftrun.command import secret_vars
 from swiftop.kinds.sftrun.plan import plan
@@ -69,7 +70,8 @@ def _volumes(prepared: Prepared) -> Volumes:
     found.shared_memory(spec.resources.shared_memory)
     found.output(spec.output, claim_name=names.output_claim_name(prepared.run.metadata.name))
     found.cache(spec.cache)
-    for model in (spec.model, *spec.model.adapters):
+    models: list[ModelSource | AdapterSource] = [spec.model, *spec.model.adapters]
+    for model in models:
         if model.persistent_volume_claim is not None:
             found.read_only_claim(model.persistent_volume_claim.claim_name, paths.CLAIM_MODELS_DIR)
     for dataset in (*spec.datasets, *spec.validation.datasets):

@@ -67,6 +67,7 @@ KIND: BatchKind[SFTRun, Prepared, Defaults] = BatchKind(
     build_with=build,
     pinned_from=_pinned,
     own=status.own,
+    warnings_of=prepare.warnings,
     job_name=names.job_name,
     claim_name=names.output_claim_name,
     gpu_resource=lambda run: run.spec.resources.gpu_resource,

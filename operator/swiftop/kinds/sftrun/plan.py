@@ -25,9 +25,7 @@ _SCOPE = ("use_hf", "model_revision")  # the same name may be another thing
 Flags = Mapping[str, tuple[str, ...]]
 
 
-def plan(
-    run: SFTRun, spec: SFTRunSpec, *, attempt: int, rendered: Rendered, resume_from: Source | None = None
-) -> Plan:
+def plan(run: SFTRun, spec: SFTRunSpec, *, attempt: int, rendered: Rendered, resume_from: Source | None = None) -> Plan:
     """Plan of one attempt; ``spec`` has the defaults in it."""
     meta, resources, wanted = run.metadata, spec.resources, secret_vars(spec)
     return Plan(

@@ -56,6 +56,10 @@ def readiness(run: SFTRun, other: Object | None) -> Waiting | Blocked | None:
     if not ended(status) and not _suspended(status):
         text = f"SFTRun {name} has not ended: this run starts from its checkpoint after that"
         return Waiting(Phase.PENDING, Cause(Reason.SOURCE_PENDING, text, "or suspend that run to start now"))
+    return _unfit(name, step, status)
+
+
+def _unfit(name: str, step: int | None, status: Mapping[str, Any]) -> Blocked | None:
     newest = (status.get("checkpoint") or {}).get("step")
     if not status.get("output"):
         return _unusable(f"the output of SFTRun {name} is not on a volume that outlives it", "name another run")
