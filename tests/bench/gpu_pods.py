@@ -15,7 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,14 +25,16 @@ import yaml
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
+from swiftop.build import Context, build
+from swiftop.build.patch import strategic_merge
+from swiftop.build.plan import decoded
 from swiftop.errors import Invalid
-from swiftop.kinds.sftrun.build import Context, build
-from swiftop.kinds.sftrun.plan import VARIABLE, decoded
-from swiftop.runner import causes, checkpoints
-from swiftop.runner.causes import Cause
+from swiftop.runner import causes
+from swiftop.runner.causes import EndClass
 from swiftop.runner.classify import last_lines
+from swiftop.runner.protocol import PLAN_VARIABLE, Plan
+from swiftop.runner.train import checkpoints
 from swiftop.swift import paths
-from swiftop.workload.patch import strategic_merge
 from tests.runner.harness import Bench, Execution, free_port
 
 SAMPLE = Path(__file__).parents[2] / "manifests" / "samples" / "sftrun-7b.yaml"
@@ -73,19 +75,20 @@ class Pod:
     """One run's pod; it may be started again, as after an eviction."""
 
     directory: Path
-    plan: Object
+    plan: Plan
     environ: dict[str, str]
 
     @property
     def output(self) -> Path:
         """The run's output directory."""
-        return Path(self.plan["outputDir"])
+        return Path(self.plan.output_dir)
 
     def start(self) -> Execution:
         """Start the runner's zip file with the plan."""
-        content = {name: value for name, value in self.plan.items() if name not in ("command", "port")}
+        own = ("command", "port", "termination_log")  # as on this machine
+        content = {item.name: getattr(self.plan, item.name) for item in fields(Plan) if item.name not in own}
         inside = ("env", "--chdir", str(self.directory / "tmp"))  # the pod's working directory; it becomes the runner
-        return Bench(self.directory, prefix=inside).start(self.plan["command"], environ=self.environ, **content)
+        return Bench(self.directory, prefix=inside).start(list(self.plan.command), environ=self.environ, **content)
 
     def steps(self) -> list[tuple[int, float]]:
         """Each logged step and the seconds from the start of the loop to its end."""
@@ -136,9 +139,11 @@ def make_pod(site: Site, name: str, *, model: str, dataset: str, flash_attn: boo
     directory = site.root / name
     directory.mkdir(parents=True)
     variables = _variables(job["spec"]["template"]["spec"]["containers"][0], mounts(site, directory))
-    plan = _moved(decoded(variables.pop(VARIABLE)), mounts(site, directory))
+    plan = decoded(variables.pop(PLAN_VARIABLE))
+    assert plan is not None
+    moved = _moved(json.loads(plan.to_json()), mounts(site, directory))
     surroundings = _surroundings(site if flash_attn else None, gpus=run.spec.resources.gpus)
-    return Pod(directory, plan, {**surroundings, **variables})
+    return Pod(directory, Plan.from_json(json.dumps(moved)), {**surroundings, **variables})
 
 
 def mounts(site: Site, directory: Path) -> dict[str, Path]:
@@ -155,7 +160,7 @@ def mounts(site: Site, directory: Path) -> dict[str, Path]:
 
 def _variables(container: Object, folders: dict[str, Path]) -> dict[str, str]:
     values = {env["name"]: env.get("value", KEY) for env in container["env"]}
-    return {name: value if name == VARIABLE else str(_moved(value, folders)) for name, value in values.items()}
+    return {name: value if name == PLAN_VARIABLE else str(_moved(value, folders)) for name, value in values.items()}
 
 
 def _moved(value: Any, folders: dict[str, Path]) -> Any:
@@ -223,7 +228,7 @@ def follow(execution: Execution, *, seconds: float, stop_at: int | None = None) 
     )
 
 
-def outcome(ended: Ended, cause: Cause) -> Object:
+def outcome(ended: Ended, cause: EndClass) -> Object:
     """How it ended, and with the last lines of the log where it should have ended by another cause."""
     good = (ended.code, ended.reason) == (cause.exit_code, cause.reason)
     return {

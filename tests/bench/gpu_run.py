@@ -34,7 +34,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from swiftop.runner import causes, checkpoints
+from swiftop.runner import causes
+from swiftop.runner.train import checkpoints
 from tests.bench.gpu_assets import CHATS, LARGE
 from tests.bench.gpu_pods import KEY, Figures, Object, Pod, Site, follow, installed, make_pod, outcome, stop_and_resume
 from tests.bench.gpu_variants import NAMES, PLAIN, variants

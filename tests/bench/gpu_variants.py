@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from swiftop.runner import causes
-from swiftop.runner.causes import Cause
+from swiftop.runner.causes import EndClass
 from tests.bench.gpu_assets import TINY_BF16, TINY_CHATS, TINY_FLOAT32
 from tests.bench.gpu_pods import Figures, Object, Pod, Site, follow, installed, make_pod, outcome, stop_and_resume
 
@@ -28,7 +28,7 @@ class Variant:
     training: Object
     model: str = TINY_BF16
     spec: Object = field(default_factory=dict)
-    ends: Cause = causes.MAX_STEPS
+    ends: EndClass = causes.MAX_STEPS
     flash_attn: bool = True
     gpus: int = 1
     stopped: bool = False  # by SIGTERM, and resumed

@@ -175,6 +175,23 @@ def flush() -> None:
     forever()
 
 
+def silent() -> None:
+    """Write a file of the output now and then, as a download does, and nothing else for some seconds; then hang."""
+    for part in range(8):
+        (OUTPUT / "part").write_text(str(part))
+        time.sleep(0.5)
+    (OUTPUT / "downloaded").touch()
+    forever()
+
+
+def odd_time() -> None:
+    """Save a checkpoint from before 1970."""
+    train(4)
+    save(4)
+    os.utime(OUTPUT / "checkpoint-4" / "trainer_state.json", (-5, -5))
+    forever()
+
+
 def stall() -> None:
     train(1)
     forever()
@@ -209,6 +226,8 @@ def fail() -> None:
 
 MODES = {
     "finish": finish,
+    "silent": silent,
+    "odd_time": odd_time,
     "early": lambda: finish(TOTAL // 2),
     "graceful": graceful,
     "worker": lambda: graceful(2),
@@ -217,7 +236,23 @@ MODES = {
     "env": lambda: print(*sys.argv, sorted(os.environ)),
     **{
         f.__name__: f
-        for f in (together, flood, key, leak, orphans, torchrun, helper, killed, flush, stall, slow, evaluate, fail)
+        for f in (
+            together,
+            silent,
+            odd_time,
+            flood,
+            key,
+            leak,
+            orphans,
+            torchrun,
+            helper,
+            killed,
+            flush,
+            stall,
+            slow,
+            evaluate,
+            fail,
+        )
     },
 }
 

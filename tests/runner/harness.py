@@ -76,6 +76,7 @@ class Bench:
     environ: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.directory.mkdir(exist_ok=True)
         self.zip = self.inside("runner.pyz")
         self.local("runner.pyz").write_bytes(bundle())
         self._processes: list[subprocess.Popen[bytes]] = []

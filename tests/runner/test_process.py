@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from swiftop.runner.protocol import POD_NAME, POD_UID, Source
 from tests.runner.harness import FAKE, OWNER, UNSHARE, Bench, Execution, descendants, interpreters, wait_until
 
 TWO: dict[str, Any] = {"nodes": 2, "master_addr": "localhost"}
@@ -171,6 +174,99 @@ def test_a_stall_is_ended_and_an_evaluation_is_none(bench: Bench) -> None:
     code, message = bench.fake("stall", stall_seconds=2).end()
     assert (code, message["reason"]) == (9, "Stalled")
     assert bench.fake("evaluate", stall_seconds=2).end()[0] == 0
+
+
+def test_a_preparation_that_hangs_is_ended_and_a_silent_download_is_none(bench: Bench) -> None:
+    code, message = bench.fake("silent", stall_seconds=1.0, preparation_seconds=2.0).end()
+    assert (code, message["reason"], "step" in message["progress"]) == (9, "Stalled", False)
+    assert (bench.output / "downloaded").exists()
+
+
+def test_an_odd_time_of_a_checkpoint_leaves_out_that_time_only(bench: Bench) -> None:
+    run = bench.fake("odd_time")
+    seen = wait_until(lambda: (data := run.progress()).get("checkpointStep") and data, what="the checkpoint")
+    assert (seen["step"], seen["checkpointStep"], "checkpointTime" in seen) == (4, 4, False)
+    run.terminate()
+    assert run.end()[0] == 75
+
+
+def test_an_execution_that_left_no_message_is_told_by_the_next(pid1: Bench) -> None:
+    run = pid1.fake("graceful", environ={POD_UID: "pod-1", POD_NAME: "demo-1-x"})
+    run.wait_for_step(4)
+    assert "previous" not in run.progress()
+    os.kill(run.runner_pid, signal.SIGKILL)
+    run.process.wait(30)
+    run = pid1.fake("graceful", environ={POD_UID: "pod-2"})
+    previous = run.wait_for_step(4)["previous"]
+    lost = {"pod": "pod-1", "time": previous["time"], "reason": "Lost", "step": 4}
+    assert previous == lost
+    assert abs(previous["time"] - time.time()) < 60
+    run.terminate()
+    message = run.end()[1]
+    assert message["progress"]["previous"] == lost
+    again = pid1.fake("finish")
+    previous = again.end()[1]["progress"]["previous"]
+    expected = {"pod": "pod-2", "time": previous["time"], "reason": "Interrupted", "step": 4, "keptStep": 4}
+    assert previous == expected
+    first, second, third = pid1.record["executions"]
+    assert (first["podName"], first["outcome"], first["startStep"]) == ("demo-1-x", "interrupted", None)
+    assert (second["startStep"], third["startStep"], third["keptStep"]) == (None, 4, 20)
+
+
+def source_of(bench: Bench, other: Bench, **changes: Any) -> Source:
+    """The checkpoint of another bench's run, whose tuner is full as the stand-in saves no adapter's config."""
+    return replace(Source(other.inside("out"), "uid-1", "full"), **changes)
+
+
+@pytest.fixture
+def trained(tmp_path: Path, python: str) -> Iterator[Bench]:
+    """Another run that was stopped at step 4."""
+    made = Bench(tmp_path / "other", python=python)
+    run = made.fake("graceful")
+    run.wait_for_step(4)
+    run.terminate()
+    run.end()
+    yield made
+    made.close()
+
+
+def test_a_start_from_another_runs_checkpoint(bench: Bench, trained: Bench) -> None:
+    owner, source = replace(OWNER, uid="uid-2"), source_of(bench, trained, step=4)
+    run = bench.fake("graceful", owner=owner, resume_from=source)
+    seen = run.wait_for_step(8)
+    assert "checkpointStep" not in seen  # the other run's checkpoint is not kept by this one
+    run.terminate()
+    assert run.end()[1]["progress"]["checkpointStep"] == 8
+    assert f"resuming from {trained.output}/checkpoint-4" in run.log
+    run = bench.fake("env", owner=owner, resume_from=source)
+    run.end()
+    assert f"--resume_from_checkpoint {bench.output}/checkpoint-8 [" in run.log  # its own goes first
+    assert bench.record["executions"][0]["startStep"] == 4
+
+
+def test_a_start_from_weights_alone(bench: Bench, trained: Bench) -> None:
+    source = source_of(bench, trained, weights_only=True)
+    run = bench.fake("env", owner=replace(OWNER, uid="uid-2"), resume_from=source)
+    message = run.end()[1]
+    flags = f"--resume_from_checkpoint {trained.output}/checkpoint-4 --resume_only_model true --ignore_data_skip true"
+    assert flags in run.log
+    assert "step" not in message["progress"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"uid": "uid-9"}, "CheckpointMissing"),
+        ({"step": 5}, "CheckpointMissing"),
+        ({"tuner": "lora"}, "CheckpointUnfit"),
+    ],
+)
+def test_a_start_that_cannot_be_had(bench: Bench, trained: Bench, changes: dict[str, Any], reason: str) -> None:
+    source = source_of(bench, trained, **changes)
+    code, message = bench.fake("finish", owner=replace(OWNER, uid="uid-2"), resume_from=source).end()
+    assert (code, message["outcome"], message["reason"]) == (3, "failed", reason)
+    assert message["suggestion"]
+    assert not (bench.output / "logging.jsonl").exists()
 
 
 def test_slow_steps_of_ms_swift_3_7_are_no_stall(bench: Bench) -> None:

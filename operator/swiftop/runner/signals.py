@@ -26,12 +26,12 @@ class Signals:
 
     def wait(self, seconds: float) -> bool:
         """Sleep until a signal or the time is over; whether a stop was asked for just now."""
-        asked, timeout = False, max(seconds, 0.0)
+        asked = False
         with contextlib.suppress(queue.Empty):
+            number = self._queue.get(timeout=seconds) if seconds > 0 else self._queue.get_nowait()
             while True:
-                number = self._queue.get(timeout=timeout)
-                timeout = 0.0
                 asked = asked or number in (signal.SIGTERM, signal.SIGINT)
+                number = self._queue.get_nowait()  # in Python 3.9 a timeout of 0 may wait for ever
         self.stop_requested = self.stop_requested or asked
         return asked
 

@@ -68,7 +68,7 @@ class Supervisor:
             self._context.record.leave_stop()
         self._on_stop()
         self._program.stop()
-        self._context.output.say("swiftop: asked to stop, the process has been told")
+        self._context.output.say("swiftop: asked to stop, the signal was passed on")
 
     def _check(self, child: Child) -> None:
         now = time.monotonic()

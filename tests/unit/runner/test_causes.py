@@ -157,3 +157,12 @@ def test_reasons_are_unique_and_every_failure_tells_what_to_do() -> None:
 def test_every_cause_of_this_module_is_listed() -> None:
     made = {value for value in vars(causes).values() if isinstance(value, causes.EndClass)}
     assert made == set(causes.BY_REASON.values())
+
+
+def test_what_may_go_well_the_next_time() -> None:
+    transient = {cause.reason for cause in causes.BY_REASON.values() if cause.transient}
+    assert transient == {"HubUnreachable", "CollectiveFailed", "TrackerUnreachable", "Stalled"}
+
+
+def test_the_documented_exit_codes() -> None:
+    assert sorted(causes.DOCUMENTED_EXIT_CODES) == [3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 75]

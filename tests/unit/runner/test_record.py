@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from swiftop.runner.protocol import Previous
 from swiftop.runner.record import KEEP, NAME, PAUSES, ForeignDirectory, Record, Superseded, Unreadable, write_atomic
 
 
@@ -162,3 +163,32 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
         write_atomic(path, b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
     assert path.read_bytes() == b"old"
+
+
+def test_the_end_of_the_execution_before_is_told(tmp_path: Path) -> None:
+    first = begin(tmp_path)
+    assert first.previous is None
+    first.end(outcome="interrupted", reason="Interrupted", message="m", step=9, kept_step=8)
+    second = begin(tmp_path, checkpoint="/o/checkpoint-8")
+    assert second.previous is not None
+    told = second.previous
+    assert (told.pod, told.reason, told.step, told.kept_step) == ("p", "Interrupted", 9, 8)
+    again = Record(tmp_path, uid="u")
+    again.load()
+    assert again.previous is None  # it is still running, or has left no end
+    again.close(at=50.6, step=12, kept_step=None)
+    again.begin(attempt=2, pod={"pod": "q", "podName": "n"}, command=("a",))
+    assert again.previous == Previous(pod="p", time=51, reason="Lost", step=12)
+    lost = json.loads((tmp_path / NAME).read_text())["executions"][1]
+    assert (lost["outcome"], lost["reason"], lost["checkpoint"]) == ("interrupted", "Lost", "/o/checkpoint-8")
+
+
+@pytest.mark.parametrize("value", [1e300, -1, "x", [], {}])
+def test_an_odd_value_in_the_record_is_left_out(tmp_path: Path, value: object) -> None:
+    begin(tmp_path).end(outcome="interrupted", reason="Interrupted", message="m", step=9, kept_step=8)
+    data = json.loads((tmp_path / NAME).read_text())
+    data["executions"][0]["step"] = value
+    (tmp_path / NAME).write_text(json.dumps(data))
+    previous = begin(tmp_path).previous
+    assert previous is not None
+    assert (previous.step, previous.kept_step) == (None, 8)

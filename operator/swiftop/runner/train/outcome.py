@@ -30,7 +30,7 @@ class EndedTraining:
     tail: str
     step: Optional[int] = None
     max_steps: Optional[int] = None
-    loop_ended: bool = False  # the training loop ended by itself, told so by its own last line
+    loop_ended: bool = False  # the training loop ended by itself, as its own last line says
     asked_steps: Optional[int] = None  # maxSteps of the plan
     asked_epochs: bool = False  # ms-swift's own --max_epochs, which ends below max_steps
     first_node: bool = True  # only this one writes the log

@@ -153,3 +153,10 @@ def test_a_save_in_progress_is_seen_growing_and_an_old_rest_is_not(tmp_path: Pat
     assert checkpoints.saving(tmp_path, 0) == ("checkpoint-8", 1, 2)
     os.utime(part, (100, 100))
     assert checkpoints.saving(tmp_path, 200) is None
+
+
+def test_the_best_of_another_run_is_not_this_ones(tmp_path: Path) -> None:
+    make(tmp_path, 8, best_model_checkpoint="/swiftop/output/other/checkpoint-4", best_metric=1.5)
+    newest = checkpoints.find(tmp_path, world_size=1, resumable=True)
+    assert newest is not None
+    assert (newest.best_step, newest.best_metric) == (None, None)

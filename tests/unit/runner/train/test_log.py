@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiftop.runner.train.log import EVALUATING, FINISHED, LINE_LIMIT, PREPARING, TRAINING, LineReader, TrainingLog, end_last_line, parse_line
+from swiftop.runner.train.log import (
+    EVALUATING,
+    FINISHED,
+    LINE_LIMIT,
+    PREPARING,
+    TRAINING,
+    LineReader,
+    TrainingLog,
+    end_last_line,
+    last_step,
+    parse_line,
+    written_since,
+)
 
 TRAIN = (
     '{"loss": 6.87437153, "grad_norm": 0.97462171, "learning_rate": 0.0001809, "token_acc": 0.05882353, "epoch": 0.04, '
@@ -182,3 +195,36 @@ def test_lines_may_come_in_pieces(tmp_path_factory: object, cuts: list[int]) -> 
         rest = rest[cut:]
         lines += reader.read()
     assert b"\n".join(lines) + b"\n" == (TRAIN + EVAL + END).encode()
+
+
+def test_a_value_out_of_range_is_left_out_and_ends_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "logging.jsonl"
+    step = '"global_step/max_steps": "1/999999999999"'
+    log.write_text(
+        f'{{"loss": 1e300, "epoch": 0.5, "train_speed(s/it)": 1e300, {step}}}\n'
+        f'{{"loss": 1.5, "train_speed(iter/s)": 1e-320, {step}}}\n'
+        f'{{"loss": 1.5, "memory(GiB)": {"9" * 400}, "global_step/max_steps": "{"9" * 5000}/9"}}\n'
+        f'{{"loss": 1.5, "grad_norm": {"9" * 5000}}}\n'
+    )
+    training_log = follow(log)
+    training_log.poll()
+    seen = training_log.report
+    assert (seen.step, seen.loss, seen.epoch, seen.seconds_per_step, seen.eta_seconds) == (1, 1.5, 0.5, None, None)
+    assert training_log.nan_lines == 0
+
+
+def test_the_last_step_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "logging.jsonl"
+    assert last_step(log) is None
+    log.write_text("x" * LINE_LIMIT + "\n" + TRAIN + EVAL + '{"loss": 1')
+    assert last_step(log) == 5
+    log.write_text("nothing")
+    assert last_step(log) is None
+
+
+def test_files_that_are_written(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "part").write_bytes(b"x")
+    os.utime(tmp_path / "a" / "b" / "part", (1000, 1000))
+    assert written_since([tmp_path / "none", tmp_path], 1000)
+    assert not written_since([tmp_path / "none", tmp_path], 1001)

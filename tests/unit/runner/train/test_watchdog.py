@@ -79,3 +79,22 @@ def test_a_lost_loss_ends_the_run() -> None:
     dog = Watchdog(None, 1, 300)
     assert ask(dog, 0, nan_lines=NAN_LINES - 1) is None
     assert ask(dog, 0, nan_lines=NAN_LINES) == NOT_A_NUMBER
+
+
+def test_a_preparation_without_any_sign_of_life_stalls() -> None:
+    dog = Watchdog(60, 1, 300, silent_evaluation=True)
+    dog.preparing(0)
+    assert ask(dog, 1799) is None
+    dog.preparing(1000)
+    assert ask(dog, 2799) is None
+    assert ask(dog, 2800) == STALLED
+    assert ask(dog, 2800, stopping=True) is None
+    dog.sign_of_life(2800)  # from the first step on its own rules hold
+    assert ask(dog, 1e6) is None
+
+
+def test_the_patience_before_the_first_step() -> None:
+    assert Watchdog(7200, 1, 300).preparation_limit == 7200
+    unwatched = Watchdog(None, 1, 300)
+    unwatched.preparing(0)
+    assert ask(unwatched, 1e6) is None
