@@ -22,7 +22,7 @@ demo: $(STAMP)  ## fine-tune a real model on a real cluster, with a live progres
 	$(RUN)/python -m demo
 
 prepare: $(STAMP)  ## build what the tests need, once: Kubernetes and the images (both cached)
-	@$(RUN)/python -m tests.cluster build
+	@$(RUN)/python -m tools.cluster build
 	$(RUN)/python -m images operator trainer-cpu
 
 test: lint prepare  ## lint, types, and all tests, the end-to-end ones on the real cluster included
@@ -50,6 +50,6 @@ images: $(STAMP)  ## build the images that this machine can build
 	$(RUN)/python -m images operator trainer-cpu
 
 clean:  ## stop the demo's and the tests' clusters and remove .venv (the cache stays: ~/.cache/swiftop)
-	-$(RUN)/python -m tests.cluster --name demo down
-	-$(RUN)/python -m tests.cluster --name test down
+	-$(RUN)/python -m tools.cluster --name demo down
+	-$(RUN)/python -m tools.cluster --name test down
 	rm -rf $(VENV)

@@ -19,7 +19,7 @@ from swiftop.swift.versions import SUPPORTED
 from tests.api.cases import MINIMAL
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("images/*.md"), *ROOT.glob("tests/*/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("images/*.md"), *ROOT.glob("tools/*/*.md")])
 
 
 def test_every_reason_is_explained() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import cli, locks
-from tests.cluster.layout import ClusterError, Layout, Options
+from tools.cluster import cli, locks
+from tools.cluster.layout import ClusterError, Layout, Options
 
 
 class Recorded:

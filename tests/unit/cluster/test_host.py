@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import build, host, kubectl
-from tests.cluster.layout import ClusterError
 from tests.unit.cluster.commands import calls, stand_in
+from tools.cluster import build, host, kubectl
+from tools.cluster.layout import ClusterError
 
 INSTALL = "apt-get install --yes --quiet --no-install-recommends gcc libc6-dev"
 
