@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.cluster.commands import calls, stand_in
 from tools.cluster import build, host, images, kind
-from tools.cluster.api import Object
+from tools.cluster.api import Api, Object
 from tools.cluster.backend import choose
 from tools.cluster.embedded import EmbeddedCluster
 from tools.cluster.kind import KindCluster
@@ -89,7 +89,7 @@ def bin_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Answers:
     answers = Answers()
-    monkeypatch.setattr(kind.Api, "from_kubeconfig", lambda path: answers)
+    monkeypatch.setattr(Api, "from_kubeconfig", lambda path: answers)
     return answers
 
 
