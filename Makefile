@@ -4,7 +4,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo prepare test lint unit e2e bench crds docs images clean help
+.PHONY: demo prepare test lint unit coverage e2e bench crds docs images clean help
 help:  ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -22,20 +22,25 @@ demo: $(STAMP)  ## fine-tune a real model on a real cluster, with a live progres
 	$(RUN)/python -m demo
 
 prepare: $(STAMP)  ## build what the tests need, once: Kubernetes and the images (both cached)
-	@$(RUN)/python -m tests.cluster build
+	@$(RUN)/python -m tools.cluster build
 	$(RUN)/python -m images operator trainer-cpu
 
 test: lint prepare  ## lint, types, and all tests, the end-to-end ones on the real cluster included
 	$(RUN)/pytest
 
-lint: $(STAMP)  ## ruff, mypy --strict and the layer contracts
+lint: $(STAMP)  ## ruff, mypy --strict, the layer contracts and the declared dependencies
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
+	$(RUN)/deptry operator demo images tools
+	$(RUN)/deptry tests --ignore DEP002,DEP004
 
 unit: $(STAMP)  ## the tests that need no cluster
 	$(RUN)/pytest tests/unit tests/engine
+
+coverage: $(STAMP)  ## how much of the operator the tests without a cluster run
+	$(RUN)/pytest tests/unit tests/engine --cov --cov-report=term:skip-covered
 
 e2e: prepare  ## the tests on the real cluster only
 	$(RUN)/pytest tests/e2e
@@ -53,6 +58,6 @@ images: $(STAMP)  ## build the images that this machine can build
 	$(RUN)/python -m images operator trainer-cpu
 
 clean:  ## stop the demo's and the tests' clusters and remove .venv (the cache stays: ~/.cache/swiftop)
-	-$(RUN)/python -m tests.cluster --name demo down
-	-$(RUN)/python -m tests.cluster --name test down
+	-$(RUN)/python -m tools.cluster --name demo down
+	-$(RUN)/python -m tools.cluster --name test down
 	rm -rf $(VENV)

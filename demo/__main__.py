@@ -26,8 +26,8 @@ from demo.phases import first_step, phases, told
 from images.build import BuiltImage, build
 from images.cache import cache_root
 from images.engines import BuildError
-from tests.cluster.kubectl import find as find_kubectl
-from tests.cluster.layout import ClusterError, Layout
+from tools.cluster.kubectl import find as find_kubectl
+from tools.cluster.layout import ClusterError, Layout
 
 ROOT = Path(__file__).parents[1]
 CLUSTER = os.environ.get("SWIFTOP_DEMO_CLUSTER", "demo")
@@ -69,7 +69,7 @@ def step(title: str) -> Iterator[None]:
 
 def cluster(*args: str) -> None:
     """Run the test cluster's command line."""
-    subprocess.run([sys.executable, "-m", "tests.cluster", "--name", CLUSTER, *args], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "tools.cluster", "--name", CLUSTER, *args], cwd=ROOT, check=True)
 
 
 def kubectl(*args: str, namespace: str = NAMESPACE, stdin: str | bytes | None = None, capture: bool = False) -> bytes:

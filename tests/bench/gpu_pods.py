@@ -25,9 +25,9 @@ import yaml
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
-from swiftop.build import Context, build
-from swiftop.build.patch import strategic_merge
-from swiftop.build.plan import decoded
+from swiftop.kinds.sftrun.build import Context, build
+from swiftop.workload.patch import strategic_merge
+from swiftop.kinds.sftrun.plan import decoded
 from swiftop.errors import Invalid
 from swiftop.runner import causes
 from swiftop.runner.causes import EndClass

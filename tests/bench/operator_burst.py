@@ -36,8 +36,8 @@ from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.kinds.sftrun.build import Context, build
 from swiftop.runner import bundle
 from swiftop.shell.cluster import path_of
-from tests.cluster.embedded import EmbeddedCluster
-from tests.cluster.layout import Options
+from tools.cluster.embedded import EmbeddedCluster
+from tools.cluster.layout import Options
 
 Object = dict[str, Any]
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tests.cluster.host import install_packages
-from tests.cluster.images import write_archive
-from tests.cluster.layout import ClusterError
+from tools.cluster.host import install_packages
+from tools.cluster.images import write_archive
+from tools.cluster.layout import ClusterError
 
 IMAGE = "localhost/busybox:1"
 _PROGRAM = Path("/bin/busybox")

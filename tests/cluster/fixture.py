@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster import kubectl, locks
-from tests.cluster.backend import Cluster, choose
-from tests.cluster.layout import Layout, Options, cache_root
+from images.cache import cache_root
+from tools.cluster import kubectl, locks
+from tools.cluster.backend import Cluster, choose
+from tools.cluster.layout import Layout, Options
 
 KEEP_VARIABLE = "SWIFTOP_TEST_CLUSTER"
 DEFAULT_TEST_NAME = "test"

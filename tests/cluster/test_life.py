@@ -11,15 +11,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cluster import cgroups, images, kubectl, locks
-from tests.cluster.api import Api
-from tests.cluster.backend import choose
-from tests.cluster.embedded import EmbeddedCluster
+from images.cache import cache_root
 from tests.cluster.fixture import RunningCluster
-from tests.cluster.host import run_checked
-from tests.cluster.kind import GPU_KEEPER
-from tests.cluster.layout import ClusterError, Layout, Options, cache_root
 from tests.cluster.pods import eventually, pod
+from tools.cluster import cgroups, images, kubectl, locks
+from tools.cluster.api import Api
+from tools.cluster.backend import choose
+from tools.cluster.embedded import EmbeddedCluster
+from tools.cluster.host import run_checked
+from tools.cluster.kind import GPU_KEEPER
+from tools.cluster.layout import ClusterError, Layout, Options
 
 SIDE = "life"
 pytestmark = [

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.fixture import KubectlError, RunningCluster
-from tests.cluster.layout import GPU_RESOURCE
 from tests.cluster.pods import claim, eventually, pod, service
+from tools.cluster.layout import GPU_RESOURCE
 
 pytestmark = pytest.mark.cluster
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from images.cache import cache_root
-from tests.cluster import kubectl
+from tools.cluster import kubectl
 
 Object = dict[str, Any]
 T = TypeVar("T")

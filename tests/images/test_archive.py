@@ -45,7 +45,7 @@ def test_the_small_files_come_first_so_that_readers_need_no_second_pass(layout: 
 
 OCI = "application/vnd.oci.image"
 IMAGE: dict[str, Any] = {"config": {"digest": "sha256:c"}, "layers": [{"digest": "sha256:l1"}, {"digest": "sha256:l2"}]}
-WHOLE = {f"blobs/sha256/{name}": {} for name in ("c", "l1", "l2")} | {"blobs/sha256/abc": IMAGE}
+WHOLE: dict[str, Any] = {f"blobs/sha256/{name}": {} for name in ("c", "l1", "l2")} | {"blobs/sha256/abc": IMAGE}
 
 
 def packed(target: Path, members: Mapping[str, Any]) -> Path:
@@ -82,6 +82,6 @@ def test_a_whole_archive_passes_and_one_that_lacks_a_layer_does_not(tmp_path: Pa
 
 
 def test_what_an_old_docker_saves_is_refused(tmp_path: Path) -> None:
-    legacy = {"manifest.json": [], "repositories": {}, "c.json": {}, "l1/layer.tar": {}}
+    legacy: dict[str, Any] = {"manifest.json": [], "repositories": {}, "c.json": {}, "l1/layer.tar": {}}
     with pytest.raises(ValueError, match=r"no OCI archive of one image: it has no index\.json"):
         archive.check(packed(tmp_path / "image.tar", legacy))

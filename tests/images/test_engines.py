@@ -1,14 +1,16 @@
 """The command lines given to docker and buildah, and which of the two is chosen."""
 
 import itertools
+import os
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from images import debian, engines
+from images import archive, debian, engines
 from images.catalog import DEBIAN, IMAGES
 from images.engines import Buildah, BuildError, Docker, Request
 
@@ -65,7 +67,7 @@ def test_docker_builds_into_its_store_and_saves_both_names(request_: Request, tm
 
 @pytest.fixture
 def no_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines.archive, "pack_layout", lambda *_: None)
+    monkeypatch.setattr(archive, "pack_layout", lambda *_: None)
 
 
 @pytest.mark.usefixtures("no_layout")
@@ -176,12 +178,12 @@ def test_missing_packages_are_named_and_installed(monkeypatch: pytest.MonkeyPatc
     assert engines.missing_packages(lambda command: None) == ["buildah", "mmdebstrap", "zstd"]
     assert engines.missing_packages(lambda command: "/usr/bin/it") == []
     monkeypatch.setattr(engines, "missing_packages", lambda: ["mmdebstrap"])
-    monkeypatch.setattr(engines.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(engines.shutil, "which", lambda command: "/usr/bin/it")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda command: "/usr/bin/it")
     commands: Recorded = []
     engines.ensure_buildah(record(commands), why="there is no docker")
     assert commands[-1][-2:] == ["mmdebstrap", "debian-archive-keyring"]
-    monkeypatch.setattr(engines.shutil, "which", lambda command: None)
+    monkeypatch.setattr(shutil, "which", lambda command: None)
     with pytest.raises(BuildError, match="docker or these packages: mmdebstrap"):
         engines.ensure_buildah(record([]), why="there is no docker")
 
@@ -190,7 +192,7 @@ def test_without_docker_and_root_the_message_says_both_ways_and_what_is_amiss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_tool(tmp_path / "bin", "docker", DOCKERS["no buildx"][0], monkeypatch)
-    monkeypatch.setattr(engines.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(BuildError) as refused:
         engines.choose(None, tmp_path, record([]))
     assert str(refused.value) == (

@@ -14,7 +14,7 @@ from demo import __main__ as demo
 from demo import model
 from images.build import BuiltImage
 from images.engines import BuildError
-from tests.cluster.layout import ClusterError
+from tools.cluster.layout import ClusterError
 
 ROOT = Path(__file__).parents[2]
 OPERATOR = BuiltImage("operator", "host/operator:dev", "host/operator:0a1b", Path("o.tar"), "sha256:1", cached=True)
@@ -67,8 +67,8 @@ def test_images_are_named_by_their_content_so_that_new_code_rolls_out(kubectl: K
 
 FAILURES = [
     (
-        subprocess.CalledProcessError(1, ["/opt/bin/python", "-m", "tests.cluster", "--name", "demo", "up"]),
-        "step 'cluster' failed: `python -m tests.cluster --name demo up` ended with 1",
+        subprocess.CalledProcessError(1, ["/opt/bin/python", "-m", "tools.cluster", "--name", "demo", "up"]),
+        "step 'cluster' failed: `python -m tools.cluster --name demo up` ended with 1",
     ),
     (BuildError("building images needs root"), "step 'cluster' failed: building images needs root"),
     (ClusterError("start Docker, or run [this] as root"), "step 'cluster' failed: start Docker, or run [this] as root"),

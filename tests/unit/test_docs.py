@@ -19,7 +19,7 @@ from swiftop.swift.releases import SUPPORTED
 from tests.apiserver.cases import MINIMAL
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("images/*.md"), *ROOT.glob("tests/*/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("images/*.md"), *ROOT.glob("tools/*/*.md")])
 
 
 def test_every_reason_is_explained() -> None:
@@ -77,3 +77,11 @@ def test_the_map_of_the_code_shows_every_module() -> None:
     modules = {f"{path.parent.name}/" for path in code.glob("*/__init__.py")} | {p.name for p in code.glob("[a-z]*.py")}
     table = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "architecture.md").read_text(), re.M)
     assert modules == {name for row in table for name in re.findall(r"`([^`]+)`", row)} - {"operator/swiftop/"}
+
+
+def test_the_rights_of_the_operator_are_written_down_as_they_are() -> None:
+    documents = yaml.safe_load_all((ROOT / "manifests" / "base" / "rbac.yaml").read_text())
+    role = next(found for found in documents if found["kind"] == "ClusterRole")
+    rights = [(resource, rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]]
+    rows = re.findall(r"^\| `([\w/]+)` \| ([\w, ]+) \|", (ROOT / "SECURITY.md").read_text(), re.M)
+    assert [(resource, verbs.split(", ")) for resource, verbs in rows] == rights

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.unit.collected import MARK
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -21,3 +23,13 @@ def test_the_standard_librarys_operator_wins_from_the_root() -> None:
     code = "import operator; print(operator.itemgetter(0)('ok'), operator.__file__)"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert out.split() == ["o", operator.__file__]
+
+
+def test_pytest_finds_every_test_file() -> None:
+    """pytest descends into no folder that is named `build`, `dist` or `venv`, and says nothing about it."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "--capture=no", "-p", "tests.unit.collected"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    found = {Path(line.removeprefix(MARK)).resolve() for line in done.stdout.splitlines() if line.startswith(MARK)}
+    there = {path.resolve() for path in (ROOT / "tests").rglob("test_*.py")}
+    assert sorted(there - found) == [], done.stderr
+    assert len(there) > 50

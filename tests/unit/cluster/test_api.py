@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import addons, embedded
-from tests.cluster.api import Api, ApiError, Object
-from tests.cluster.layout import DNS_SERVICE_IP, GPU_RESOURCE, Options
+from tools.cluster import addons, embedded
+from tools.cluster.api import Api, ApiError, Object
+from tools.cluster.layout import DNS_SERVICE_IP, GPU_RESOURCE, Options
 
 HEADER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEADER + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -40,7 +40,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     def plain(host: str, port: int, *, timeout: float | None, context: object) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(host, port, timeout=timeout)
 
-    monkeypatch.setattr("tests.cluster.api.http.client.HTTPSConnection", plain)
+    monkeypatch.setattr("tools.cluster.api.http.client.HTTPSConnection", plain)
     with Server(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server

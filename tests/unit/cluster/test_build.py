@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import build, kubectl
-from tests.cluster.layout import ClusterError
+from tools.cluster import build, kubectl
+from tools.cluster.layout import ClusterError
 
 COMPONENT = next(component for component in build.COMPONENTS if component.name == "pause")
 

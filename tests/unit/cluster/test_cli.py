@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import cli, locks
-from tests.cluster.layout import ClusterError, Layout, Options
+from tools.cluster import cli, images, kubectl, locks
+from tools.cluster.layout import ClusterError, Layout, Options
 
 
 class Recorded:
@@ -45,7 +45,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
     recorded = Recorded()
     monkeypatch.setenv("SWIFTOP_CACHE", str(tmp_path))
     monkeypatch.setattr(cli, "choose", lambda name: recorded)
-    monkeypatch.setattr(cli.kubectl, "find", lambda cache: "/bin/kubectl")
+    monkeypatch.setattr(kubectl, "find", lambda cache: "/bin/kubectl")
     return recorded
 
 
@@ -132,7 +132,7 @@ def test_an_archive_is_loaded_from_where_it_lies(
 
 
 def test_a_name_is_resolved_to_an_archive(cluster: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.images, "find", lambda name, scratch: tmp_path / name)
+    monkeypatch.setattr(images, "find", lambda name, scratch: tmp_path / name)
     assert run("load", "a") == 0
     assert cluster.asked == [tmp_path / "a"]
 

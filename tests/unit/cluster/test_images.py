@@ -7,9 +7,9 @@ import pytest
 
 from images.build import BuiltImage
 from images.engines import BuildError
-from tests.cluster import images
-from tests.cluster.layout import ClusterError
 from tests.unit.cluster.commands import calls, stand_in
+from tools.cluster import images
+from tools.cluster.layout import ClusterError
 
 NAME = "localhost/swiftop/long-name-that-a-progress-display-would-cut:1"
 

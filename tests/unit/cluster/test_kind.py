@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import build, host, images, kind
-from tests.cluster.api import Object
-from tests.cluster.backend import choose
-from tests.cluster.embedded import EmbeddedCluster
-from tests.cluster.kind import KindCluster
-from tests.cluster.layout import ClusterError, Layout, Options
 from tests.unit.cluster.commands import calls, stand_in
+from tools.cluster import build, host, images, kind
+from tools.cluster.api import Api, Object
+from tools.cluster.backend import choose
+from tools.cluster.embedded import EmbeddedCluster
+from tools.cluster.kind import KindCluster
+from tools.cluster.layout import ClusterError, Layout, Options
 
 NODE = "k-control-plane"
 IMAGE = "localhost/x:1"
@@ -89,7 +89,7 @@ def bin_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Answers:
     answers = Answers()
-    monkeypatch.setattr(kind.Api, "from_kubeconfig", lambda path: answers)
+    monkeypatch.setattr(Api, "from_kubeconfig", lambda path: answers)
     return answers
 
 

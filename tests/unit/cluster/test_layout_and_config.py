@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster import cgroups, config
-from tests.cluster.layout import ClusterError, Layout, Options, cache_root
+from images.cache import cache_root
+from tools.cluster import cgroups, config
+from tools.cluster.layout import ClusterError, Layout, Options
 
 LAYOUT = Layout("demo", Path("/cache"))
 BINARIES = config.Binaries(

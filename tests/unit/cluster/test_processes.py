@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import locks, supervisor
-from tests.cluster.embedded import EmbeddedCluster
-from tests.cluster.layout import ClusterError, Layout
-from tests.cluster.wait import eventually
 from tests.unit.cluster.commands import stand_in
+from tools.cluster import locks, supervisor
+from tools.cluster.embedded import EmbeddedCluster
+from tools.cluster.layout import ClusterError, Layout
+from tools.cluster.wait import eventually
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def test_a_supervisor_that_ends_says_why(layout: Layout, monkeypatch: pytest.Mon
 COMPONENT_THAT_ENDS_AT_ONCE = """
 import os, sys, threading
 from pathlib import Path
-from tests.cluster import init
-from tests.cluster.layout import Layout, Options
+from tools.cluster import init
+from tools.cluster.layout import Layout, Options
 
 layout = Layout("p", Path(sys.argv[1]))
 layout.volatile.mkdir(parents=True)
@@ -117,7 +117,7 @@ def test_purge_holds_the_lock_until_all_is_gone(layout: Layout, monkeypatch: pyt
     """Else a cluster that is brought up meanwhile loses its files."""
     held: list[bool] = []
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("tests.cluster.embedded.cgroups.remove", lambda cgroup: None)
+    monkeypatch.setattr("tools.cluster.embedded.cgroups.remove", lambda cgroup: None)
     monkeypatch.setattr("shutil.rmtree", lambda tree, **_: held.append(locks.held(layout.command_lock)))
     EmbeddedCluster("p").purge()
     assert held

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import storage
+from tools.cluster import storage
 
 ROOT = Path("/volumes")
 

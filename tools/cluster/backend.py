@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from tests.cluster import host
-from tests.cluster.embedded import EmbeddedCluster
-from tests.cluster.kind import KindCluster
-from tests.cluster.layout import ClusterError, Options
+from tools.cluster import host
+from tools.cluster.embedded import EmbeddedCluster
+from tools.cluster.kind import KindCluster
+from tools.cluster.layout import ClusterError, Options
 
 BACKEND_VARIABLE = "SWIFTOP_CLUSTER_BACKEND"
 

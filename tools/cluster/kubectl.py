@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.cluster.build import GO_MODULES
-from tests.cluster.host import install_python_package
+from tools.cluster.build import GO_MODULES
+from tools.cluster.host import install_python_package
 
 _SERVER = re.compile(r"k8s\.io/kubernetes v1\.(\d+)\.")
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from tests.cluster import host
-from tests.cluster.config import Binaries
-from tests.cluster.layout import ClusterError
+from tools.cluster import host
+from tools.cluster.config import Binaries
+from tools.cluster.layout import ClusterError
 
 GO_MODULES = Path(__file__).parent / "go"
 _KUBERNETES_VERSION = re.compile(r"k8s\.io/kubernetes v(1)\.(\d+)\.\d+")

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.layout import API_SERVICE_IP, DNS_DOMAIN, NODE_IP, NODE_NAME
+from tools.cluster.layout import API_SERVICE_IP, DNS_DOMAIN, NODE_IP, NODE_NAME
 
 _DAYS = "3650"
 _AUTHORITIES = ("ca", "front-proxy-ca")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.cluster.layout import ClusterError
+from tools.cluster.layout import ClusterError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Program, and the Debian package that brings it.

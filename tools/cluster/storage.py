@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.api import Api, Object
-from tests.cluster.layout import STORAGE_CLASS
+from tools.cluster.api import Api, Object
+from tools.cluster.layout import STORAGE_CLASS
 
 PROVISIONER = "swiftop.dev/directory"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"

@@ -16,9 +16,9 @@ from typing import Any
 from images.build import build
 from images.catalog import IMAGES, REGISTRY, cache_directory
 from images.engines import BuildError
-from tests.cluster import locks
-from tests.cluster.host import run_checked
-from tests.cluster.layout import ClusterError
+from tools.cluster import locks
+from tools.cluster.host import run_checked
+from tools.cluster.layout import ClusterError
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _DIRECTORIES = ("tmp", "etc", "bin", "proc", "sys", "dev")

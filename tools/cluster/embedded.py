@@ -14,11 +14,11 @@ from typing import Any
 
 import yaml
 
-from tests.cluster import build, certs, cgroups, config, host, images, locks, supervisor
-from tests.cluster.api import Api, ApiError
-from tests.cluster.host import run_checked
-from tests.cluster.layout import GPU_RESOURCE, NODE_NAME, STORAGE_CLASS, ClusterError, Layout, Options, require_options
-from tests.cluster.wait import eventually
+from tools.cluster import build, certs, cgroups, config, host, images, locks, supervisor
+from tools.cluster.api import Api, ApiError
+from tools.cluster.host import run_checked
+from tools.cluster.layout import GPU_RESOURCE, NODE_NAME, STORAGE_CLASS, ClusterError, Layout, Options, require_options
+from tools.cluster.wait import eventually
 
 BOOT_SECONDS = 180.0
 STOP_SECONDS = 10.0

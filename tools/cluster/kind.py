@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import build, images, locks
-from tests.cluster.addons import keep_gpus
-from tests.cluster.api import Api, ApiError, Object
-from tests.cluster.certs import save_kubeconfig
-from tests.cluster.host import run_checked
-from tests.cluster.layout import ClusterError, Layout, Options, require_options
-from tests.cluster.wait import eventually
+from tools.cluster import build, images, locks
+from tools.cluster.addons import keep_gpus
+from tools.cluster.api import Api, ApiError, Object
+from tools.cluster.certs import save_kubeconfig
+from tools.cluster.host import run_checked
+from tools.cluster.layout import ClusterError, Layout, Options, require_options
+from tools.cluster.wait import eventually
 
 READY_SECONDS = 60.0
 ROLLOUT_SECONDS = 120.0

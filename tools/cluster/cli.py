@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import images, kubectl, locks
-from tests.cluster.backend import Cluster, choose
-from tests.cluster.layout import DEFAULT_NAME, ClusterError, Layout, Options, cache_root
+from images.cache import cache_root
+from tools.cluster import images, kubectl, locks
+from tools.cluster.backend import Cluster, choose
+from tools.cluster.layout import DEFAULT_NAME, ClusterError, Layout, Options
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,7 +82,7 @@ def _load(cluster: Cluster, image: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m tests.cluster", description="A real Kubernetes on this machine.")
+    parser = _Parser(prog="python -m tools.cluster", description="A real Kubernetes on this machine.")
     parser.add_argument("--name", default=DEFAULT_NAME, help="clusters of different names stand side by side")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build", help="build what a cluster is made of, once, and start nothing")

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.cluster.layout import ClusterError
+from tools.cluster.layout import ClusterError
 
 _MOUNTS = Path("/proc/self/mounts")
 REMOVE_SECONDS = 10.0

@@ -10,9 +10,9 @@ import threading
 import time
 import urllib.request
 
-from tests.cluster import storage
-from tests.cluster.api import Api, ApiError, Object
-from tests.cluster.layout import (
+from tools.cluster import storage
+from tools.cluster.api import Api, ApiError, Object
+from tools.cluster.layout import (
     DNS_SERVICE_IP,
     GPU_RESOURCE,
     NODE_IP,

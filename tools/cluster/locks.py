@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster.layout import ClusterError, Layout
+from tools.cluster.layout import ClusterError, Layout
 
 
 @contextmanager

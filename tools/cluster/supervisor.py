@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from tests.cluster.host import REPOSITORY
-from tests.cluster.layout import ClusterError, Layout
-from tests.cluster.wait import eventually
+from tools.cluster.host import REPOSITORY
+from tools.cluster.layout import ClusterError, Layout
+from tools.cluster.wait import eventually
 
 START_SECONDS = 60.0
 LOCK_SECONDS = 5.0
@@ -59,7 +59,7 @@ def launch(plan: Mapping[str, Any], layout: Layout, seconds: float = START_SECON
     log = layout.log / "supervisor.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cluster.supervisor", json.dumps(plan)],
+            [sys.executable, "-m", "tools.cluster.supervisor", json.dumps(plan)],
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -105,7 +105,7 @@ def _start_init(plan: str, layout: Layout) -> subprocess.Popen[bytes]:
     command = [
         *("setpriv", "--pdeathsig", "KILL"),
         *("unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child=KILL"),
-        *("--mount-proc", sys.executable, "-m", "tests.cluster.init", plan),
+        *("--mount-proc", sys.executable, "-m", "tools.cluster.init", plan),
     ]
     with (layout.log / "init.log").open("w") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

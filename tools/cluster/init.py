@@ -14,10 +14,10 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cluster import config
-from tests.cluster.api import Api
-from tests.cluster.build import binaries_from
-from tests.cluster.layout import Layout, Options
+from tools.cluster import config
+from tools.cluster.api import Api
+from tools.cluster.build import binaries_from
+from tools.cluster.layout import Layout, Options
 
 RESTART_SECONDS = 0.5
 _PRIVATE_LOGS = "/var/log/containers"
@@ -86,7 +86,7 @@ class Init:
             self.start("kubelet", config.kubelet_command(layout, binaries))
             self.start("kube-proxy", config.proxy_command(layout, binaries))
             self.start("coredns", config.coredns_command(layout, binaries))
-            self.start("addons", [sys.executable, "-m", "tests.cluster.addons", layout.name, str(self._options.gpus)])
+            self.start("addons", [sys.executable, "-m", "tools.cluster.addons", layout.name, str(self._options.gpus)])
 
     def start(self, name: str, command: list[str]) -> None:
         """Without subprocess: its own waiting and our reaping would steal from each other."""

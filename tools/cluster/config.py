@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.layout import (
+from tools.cluster.layout import (
     API_SERVICE_IP,
     DNS_DOMAIN,
     DNS_SERVICE_IP,
