@@ -25,16 +25,16 @@ import yaml
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
-from swiftop.kinds.sftrun.build import Context, build
-from swiftop.workload.patch import strategic_merge
-from swiftop.kinds.sftrun.plan import decoded
 from swiftop.errors import Invalid
+from swiftop.kinds.sftrun.build import Context, build
+from swiftop.kinds.sftrun.plan import decoded
 from swiftop.runner import causes
 from swiftop.runner.causes import EndClass
 from swiftop.runner.classify import last_lines
 from swiftop.runner.protocol import PLAN_VARIABLE, Plan
 from swiftop.runner.train import checkpoints
 from swiftop.swift import paths
+from swiftop.workload.patch import strategic_merge
 from tests.runner.harness import Bench, Execution, free_port
 
 SAMPLE = Path(__file__).parents[2] / "manifests" / "samples" / "sftrun-7b.yaml"

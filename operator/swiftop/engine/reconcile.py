@@ -45,7 +45,19 @@ from swiftop.errors import Invalid, NotFound, SwiftopError, Transient
 from swiftop.kinds.registry import KINDS
 from swiftop.model.conditions import by_type, told
 from swiftop.model.kind import Facts, Frame, Key, Kind, Object, Pinned
-from swiftop.model.verdict import Blocked, Create, Delete, Ensure, Failed, Finished, Outlook, Phase, Verdict, Waiting, patience
+from swiftop.model.verdict import (
+    Blocked,
+    Create,
+    Delete,
+    Ensure,
+    Failed,
+    Finished,
+    Outlook,
+    Phase,
+    Verdict,
+    Waiting,
+    patience,
+)
 from swiftop.observe.jobs import owner_uid
 from swiftop.reasons import ConditionType
 from swiftop.runner import bundle

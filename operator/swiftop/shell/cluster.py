@@ -29,7 +29,17 @@ from kubernetes.aio import config as login
 from kubernetes.aio.client import ApiClient, Configuration
 
 from swiftop import names
-from swiftop.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, Problem, Refused, SwiftopError, Transient
+from swiftop.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Problem,
+    Refused,
+    SwiftopError,
+    Transient,
+)
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,15 @@ import aiohttp
 from swiftop import names
 from swiftop.errors import SwiftopError
 from swiftop.model.kind import Reading
-from swiftop.runner.protocol import PROGRESS_PATH, PROGRESS_PREFIX, REPORT_VERSION, TRAINING, Previous, read, read_previous
+from swiftop.runner.protocol import (
+    PROGRESS_PATH,
+    PROGRESS_PREFIX,
+    REPORT_VERSION,
+    TRAINING,
+    Previous,
+    read,
+    read_previous,
+)
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,22 @@ from hypothesis import strategies as st
 
 from swiftop.model.facts import Progress
 from swiftop.runner.program import fill
-from swiftop.runner.protocol import LARGEST, PREVIOUS, TRAINING, BadPlan, Owner, Plan, Previous, Source, TrainSettings, attribute, from_json, read, read_previous, to_json
+from swiftop.runner.protocol import (
+    LARGEST,
+    PREVIOUS,
+    TRAINING,
+    BadPlan,
+    Owner,
+    Plan,
+    Previous,
+    Source,
+    TrainSettings,
+    attribute,
+    from_json,
+    read,
+    read_previous,
+    to_json,
+)
 from swiftop.runner.train.log import Report
 
 JSON = st.recursive(

@@ -12,13 +12,12 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from swiftop.api.pod_patch import CONTAINER_MERGE_KEYS, POD_MERGE_KEYS, pod_patch_problems
-from swiftop.kinds.sftrun.build import Context, build, deadline, resolved_of
-from swiftop.workload.resolve import Defaults, defaults_of, merged
-from swiftop.workload.resolve import IMAGES
-from swiftop.workload.patch import strategic_merge
-from swiftop.kinds.sftrun.plan import decoded, encoded
 from swiftop.errors import Invalid
+from swiftop.kinds.sftrun.build import Context, build, deadline, resolved_of
+from swiftop.kinds.sftrun.plan import decoded, encoded
 from swiftop.runner.protocol import Owner, Plan, TrainSettings, from_json
+from swiftop.workload.patch import strategic_merge
+from swiftop.workload.resolve import IMAGES, Defaults, defaults_of, merged
 from tests.unit.workload.specs import IMAGE, MINIMAL, PLATFORM, SAMPLES, SHARED_VOLUMES, TWO_NODES, run_of
 
 CONTEXT = Context(runner_config_map="swiftop-runner-0")

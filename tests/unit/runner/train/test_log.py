@@ -9,7 +9,19 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiftop.runner.train.log import EVALUATING, FINISHED, LINE_LIMIT, PREPARING, TRAINING, LineReader, TrainingLog, end_last_line, last_step, parse_line, written_since
+from swiftop.runner.train.log import (
+    EVALUATING,
+    FINISHED,
+    LINE_LIMIT,
+    PREPARING,
+    TRAINING,
+    LineReader,
+    TrainingLog,
+    end_last_line,
+    last_step,
+    parse_line,
+    written_since,
+)
 
 TRAIN = (
     '{"loss": 6.87437153, "grad_norm": 0.97462171, "learning_rate": 0.0001809, "token_acc": 0.05882353, "epoch": 0.04, '
