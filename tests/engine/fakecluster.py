@@ -52,7 +52,7 @@ class FakeCluster:
 
     @property
     def writes(self) -> list[tuple[str, str, str]]:
-        return [call for call in self.calls if call[0] in ("create", "apply", "patch_status", "event")]
+        return [call for call in self.calls if call[0] in ("create", "apply", "delete", "patch_status", "event")]
 
     # The protocol of the engine
 
@@ -111,6 +111,26 @@ class FakeCluster:
 
         return self._call("patch_status", kind, obj["metadata"]["name"], act)
 
+    async def delete(self, kind: Resource, namespace: str, name: str, uid: str) -> None:
+        """In the foreground: what still has a pod that runs goes when that has ended (`Kubernetes.end_deletion`)."""
+
+        def act() -> None:
+            known = self.objects.get((kind.kind, namespace, name))
+            if known is None or known["metadata"]["uid"] != uid:
+                return
+            pods = [pod for pod in self.owned(uid) if pod["kind"] == "Pod" and _holds(pod)]
+            if not pods:
+                self.remove(kind, namespace, name)
+                return
+            for obj in (known, *pods):
+                if not obj["metadata"].get("deletionTimestamp"):
+                    self._stored(
+                        "MODIFIED",
+                        {**obj, "metadata": {**obj["metadata"], "deletionTimestamp": text_of(self.now + 120)}},
+                    )
+
+        self._call("delete", kind, name, act)
+
     async def event(self, obj: Object, type_: str, reason: str, message: str) -> None:
         self.calls.append(("event", obj["kind"], obj["metadata"]["name"]))
         self.posted.append((type_, reason, message))
@@ -126,8 +146,8 @@ class FakeCluster:
         known = self.objects.get(_place(obj))
         return self._born(obj) if known is None else self._changed(_merge(known, obj))
 
-    def delete(self, kind: Resource, namespace: str, name: str) -> None:
-        """Delete with all that it owns."""
+    def remove(self, kind: Resource, namespace: str, name: str) -> None:
+        """Delete with all that it owns, at once."""
         gone = self.objects.pop((kind.kind, namespace, name), None)
         if gone is None:
             return
@@ -135,11 +155,13 @@ class FakeCluster:
         gone["metadata"]["resourceVersion"] = str(self._version)
         self.log.append(("DELETED", gone))
         uid = gone["metadata"]["uid"]
-        owned = [
-            o for o in self.objects.values() if any(r["uid"] == uid for r in o["metadata"].get("ownerReferences", ()))
-        ]
-        for obj in owned:
-            self.delete(names.RESOURCES[obj["kind"]], obj["metadata"]["namespace"], obj["metadata"]["name"])
+        for obj in self.owned(uid):
+            self.remove(names.RESOURCES[obj["kind"]], obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+    def owned(self, uid: str) -> list[Object]:
+        """Objects that this one owns."""
+        everything = list(self.objects.values())
+        return [o for o in everything if any(r["uid"] == uid for r in o["metadata"].get("ownerReferences", ()))]
 
     def of_kind(self, kind: Resource) -> Iterator[Object]:
         return (obj for (kind_name, _, _), obj in sorted(self.objects.items()) if kind_name == kind.kind)
@@ -196,6 +218,13 @@ def merge_patched(target: Any, patch: Any) -> Any:
         else:
             result[key] = merge_patched(result.get(key), value)
     return result
+
+
+def _holds(pod: Object) -> bool:
+    """Whether a pod still holds its node: one that was never placed, or has ended, goes at once."""
+    status = pod.get("status") or {}
+    placed = any(c["type"] == "PodScheduled" and c["status"] == "True" for c in status.get("conditions") or ())
+    return placed and status.get("phase") not in ("Succeeded", "Failed")
 
 
 def _merge(known: Any, wanted: Any) -> Any:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swiftop import names
-from swiftop.batch.conditions import held
-from swiftop.engine.ports import Key
 from swiftop.engine.reconcile import Reconciler
 from swiftop.errors import Transient
-from swiftop.kinds.registry import WATCHED
+from swiftop.kinds.registry import KINDS, WATCHED
+from swiftop.model.conditions import by_type
+from swiftop.model.kind import Key, Kind, Reading
+from swiftop.runner.protocol import TRAINING, read, read_previous
 from swiftop.shell.store import Store
 from tests.engine.fakecluster import START, FakeCluster, Object
 from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun
@@ -20,21 +21,13 @@ from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun
 WATCHED_KINDS = tuple(WATCHED)
 
 
-@dataclass(frozen=True)
-class Said:
-    """A reading of a pod's progress."""
-
-    numbers: Mapping[str, float | str] | None
-    source: str = "page"
-
-
 @dataclass
-class Voices:
-    """Source of progress whose readings a test sets."""
+class Readings:
+    """Source of reports whose readings a test sets."""
 
-    by_pod: dict[str, Said] = field(default_factory=dict)
+    by_pod: dict[str, Reading] = field(default_factory=dict)
 
-    def latest(self, pod_uid: str) -> Said | None:
+    def latest(self, pod_uid: str) -> Reading | None:
         return self.by_pod.get(pod_uid)
 
 
@@ -46,24 +39,25 @@ class Harness:
         self.kubernetes = Kubernetes(self.cluster, run)
         self.key = Key("SFTRun", NAMESPACE, run)
         self.delivered = 0
-        self.voices = Voices()
+        self.readings = Readings()
         self.restart()
 
-    def restart(self, kinds: tuple[names.Resource, ...] = WATCHED_KINDS) -> None:
-        """A new process: nothing is remembered but what is in the cluster, of which these kinds are listed already."""
-        self.store = Store()
+    def restart(self, listed: tuple[names.Resource, ...] = WATCHED_KINDS, *, kinds: Mapping[str, Kind] = KINDS) -> None:
+        """A new process: nothing is remembered but what is in the cluster, of which this much is listed already."""
+        self.store = Store(kinds)
         self.engine = Reconciler(
             cluster=self.cluster,
             store=self.store,
-            progress=self.voices,
+            progress=self.readings,
+            kinds=kinds,
             clock=self.cluster.clock,
             monotonic=lambda: self.cluster.clock() - START,  # a clock of its own, that only runs forward
         )
         self.cluster.wrote = lambda _verb, obj: self._note("MODIFIED", obj)
-        self.resync(kinds)
+        self.resync(listed)
 
-    def resync(self, kinds: tuple[names.Resource, ...] = WATCHED_KINDS) -> None:
-        for kind in kinds:
+    def resync(self, listed: tuple[names.Resource, ...] = WATCHED_KINDS) -> None:
+        for kind in listed:
             objects = [copy.deepcopy(obj) for obj in self.cluster.of_kind(kind)]
             relist = self.store.relist(kind)
             relist.page(objects, version=self.cluster._version)
@@ -106,17 +100,17 @@ class Harness:
     def apply(self, obj: Object | None = None, **spec: Any) -> Object:
         return self.cluster.put(obj or sftrun(self.key.name, **spec))
 
-    def say(self, **numbers: float | str) -> None:
+    def say(self, **document: Any) -> None:
         """The pod of the run says how far it is."""
-        self._hear(Said(numbers))
+        self._hear(Reading(read(TRAINING, document), read_previous(document)))
 
     def fall_silent(self) -> None:
         """Neither the page nor the log of the pod can be read."""
-        self._hear(Said(None, "none"))
+        self._hear(Reading(None, reachable=False))
 
-    def _hear(self, said: Said) -> None:
+    def _hear(self, reading: Reading) -> None:
         pod = self.cluster.find(names.POD, self.kubernetes.pod_name)
-        self.voices.by_pod[pod["metadata"]["uid"]] = said
+        self.readings.by_pod[pod["metadata"]["uid"]] = reading
 
     @property
     def run(self) -> Object:
@@ -129,7 +123,7 @@ class Harness:
 
     def condition(self, type_: str) -> tuple[str, str]:
         """Status and reason of a condition."""
-        found = held(self.status)[type_]
+        found = by_type(self.status)[type_]
         return found["status"], found["reason"]
 
     def jobs_created(self) -> int:

@@ -96,7 +96,11 @@ class Kubernetes:
         self.container(running={"startedAt": self._now()})
 
     def end(self, *, exit_code: int = 0, message: str = "", reason: str = "", pod: str | None = None) -> None:
+        known = self.cluster.find(names.POD, pod or self.pod_name)
+        states = [c["state"] for c in known.get("status", {}).get("containerStatuses") or ()]
+        started = next((s["running"]["startedAt"] for s in states if "running" in s), "")
         terminated = {
+            "startedAt": started,
             "exitCode": exit_code,
             "reason": reason or ("Completed" if exit_code == 0 else "Error"),
             "message": message,
@@ -116,10 +120,10 @@ class Kubernetes:
         self._job_status(active=0, failed=1, conditions=[self._held("Failed", reason)])
 
     def delete_job(self) -> None:
-        self.cluster.delete(names.JOB, NAMESPACE, self.job_name)
+        self.cluster.remove(names.JOB, NAMESPACE, self.job_name)
 
     def delete_pod(self) -> None:
-        self.cluster.delete(names.POD, NAMESPACE, self.pod_name)
+        self.cluster.remove(names.POD, NAMESPACE, self.pod_name)
 
     def tell(self, obj: Object, reason: str, message: str) -> None:
         """Another component posts an Event about an object."""

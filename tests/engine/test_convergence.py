@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swiftop import names
-from swiftop.batch.conditions import held
+from swiftop.batch.status import OVERTAKEN
 from swiftop.errors import Conflict, Forbidden, SwiftopError, Transient
-from swiftop.kinds.sftrun.status import OVERTAKEN
+from swiftop.model.conditions import by_type
 from tests.engine.fakecluster import Fault, Object
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import sftrun, termination
@@ -135,11 +135,11 @@ class Chaos:
         elif action == "restart":
             harness.restart()
         elif action == "children unseen":
-            harness.restart(kinds=(names.SFTRUN,))  # its LIST of runs is newer than that of Jobs
+            harness.restart((names.SFTRUN,))  # its LIST of runs is newer than that of Jobs
         elif action == "other operator":
             # Knows only what a LIST told it, and acts on it although it does not lead (any more).
             other = Harness(harness.cluster)
-            other.voices = harness.voices
+            other.readings = harness.readings
             harness.cluster.wrote = lambda _verb, obj: harness._note("MODIFIED", obj)
             harness.deliver()
             await self._look()
@@ -245,7 +245,7 @@ async def test_a_job_that_the_store_has_not_seen_is_not_taken_for_deleted() -> N
     harness = Harness()
     harness.apply()
     await harness.settle()
-    harness.restart(kinds=(names.SFTRUN,))
+    harness.restart((names.SFTRUN,))
     await harness.engine.reconcile(harness.key)
     assert harness.condition("Succeeded") == ("Unknown", "JobCreated")
 
@@ -275,7 +275,7 @@ async def test_a_spec_that_changes_while_the_start_is_under_way_is_read_again() 
     assert harness.status["observedGeneration"] == 2
 
 
-async def test_a_spec_edited_in_the_moment_of_the_start_is_told_of_and_changes_nothing() -> None:
+async def test_a_spec_edited_while_the_run_waits_is_what_it_starts_with() -> None:
     harness = Harness()
     run = harness.apply(resources={"gpus": 1})
     harness.deliver()
@@ -290,15 +290,29 @@ async def test_a_spec_edited_in_the_moment_of_the_start_is_told_of_and_changes_n
         await harness.engine.reconcile(harness.key)
     await harness.settle()
     container = harness.kubernetes.job["spec"]["template"]["spec"]["containers"][0]
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert harness.status["observedGeneration"] == 2
-    assert held(harness.status)["Validated"]["message"] == OVERTAKEN
-    harness.restart()
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert harness.status["attempts"] == 1
+    assert by_type(harness.status)["Validated"]["message"] == ""
+
+
+async def test_a_spec_edited_in_the_moment_of_the_start_is_told_of_and_changes_nothing() -> None:
+    harness = Harness()
+    run = harness.apply(resources={"gpus": 1})
+    await harness.settle()
     harness.kubernetes.take_up()
     harness.kubernetes.create_pod()
-    harness.kubernetes.refuse_to_place()
+    harness.kubernetes.place()
+    harness.kubernetes.run()
+    harness.cluster.put({**run, "spec": {**run["spec"], "resources": {"gpus": 2}}})
     await harness.settle()
-    assert held(harness.status)["Validated"]["message"] == OVERTAKEN
+    container = harness.kubernetes.job["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert harness.status["observedGeneration"] == 2
+    assert by_type(harness.status)["Validated"]["message"] == OVERTAKEN
+    harness.restart()
+    harness.say(phase=1, step=1, maxSteps=9)
+    await harness.settle()
+    assert by_type(harness.status)["Validated"]["message"] == OVERTAKEN
 
 
 async def test_a_lifecycle_changed_after_the_start_is_no_overtaken_edit() -> None:
@@ -308,7 +322,7 @@ async def test_a_lifecycle_changed_after_the_start_is_no_overtaken_edit() -> Non
     harness.cluster.put({**run, "spec": {**run["spec"], "lifecycle": {"activeDeadlineSeconds": 600}}})
     await harness.settle()
     assert harness.status["observedGeneration"] == 2
-    assert held(harness.status)["Validated"]["message"] == ""
+    assert by_type(harness.status)["Validated"]["message"] == ""
 
 
 async def test_a_job_found_over_at_its_start_is_judged_by_its_pods() -> None:
@@ -324,7 +338,8 @@ async def test_a_job_found_over_at_its_start_is_judged_by_its_pods() -> None:
     harness.kubernetes.run()
     harness.kubernetes.end(exit_code=5, message=termination("failed", "CUDAOutOfMemory"))
     harness.kubernetes.fail_job()
-    harness.restart(kinds=(names.SFTRUN,))  # its LIST of runs came before that of Jobs and pods
+    harness.restart((names.SFTRUN,))  # its LIST of runs came before that of Jobs and pods
+    assert await harness.engine.reconcile(harness.key) == 1.0  # no watch will tell of what is past
     await harness.engine.reconcile(harness.key)
     assert harness.condition("Succeeded") == ("False", "CUDAOutOfMemory")
     assert harness.status["failure"]["message"] == "it ended with CUDAOutOfMemory"

@@ -10,7 +10,7 @@ import pytest
 
 from swiftop import names
 from swiftop.errors import Forbidden, Refused, SwiftopError, Transient
-from swiftop.kinds.registry import KINDS
+from swiftop.kinds.sftrun.kind import KIND as SFTRUN
 from tests.engine.fakecluster import Fault
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import Kubernetes, sftrun
@@ -143,7 +143,7 @@ async def test_a_config_map_that_is_missing_is_told_from_the_events_of_the_pod()
 async def test_a_runner_that_was_deleted_is_made_again() -> None:
     harness = await waiting()
     config_map = next(harness.cluster.of_kind(names.CONFIG_MAP))["metadata"]["name"]
-    harness.cluster.delete(names.CONFIG_MAP, "team", config_map)
+    harness.cluster.remove(names.CONFIG_MAP, "team", config_map)
     pod = harness.cluster.find(names.POD, harness.kubernetes.pod_name)
     failed = f'MountVolume.SetUp failed for volume "runner" : configmap "{config_map}" not found'
     harness.kubernetes.tell(pod, "FailedMount", failed)
@@ -154,7 +154,7 @@ async def test_a_runner_that_was_deleted_is_made_again() -> None:
 
 async def test_a_volume_that_was_deleted_before_the_pod_ran_is_made_again() -> None:
     harness = await waiting(output={"volume": {"size": "1Gi"}})
-    harness.cluster.delete(names.PVC, "team", "tiny-output")
+    harness.cluster.remove(names.PVC, "team", "tiny-output")
     pending(harness.kubernetes, 'persistentvolumeclaim "tiny-output" not found')
     await harness.look()
     assert harness.cluster.find(names.PVC, "tiny-output")["spec"]["resources"]["requests"]["storage"] == "1Gi"
@@ -199,7 +199,7 @@ async def test_a_foreign_object_is_never_taken_over(kind: names.Resource, name: 
     assert harness.condition("DependenciesReady") == ("False", "NameConflict")
     assert harness.condition("Stalled") == ("True", "NameConflict")
     assert harness.cluster.find(kind, name) == foreign
-    harness.cluster.delete(kind, "team", name)
+    harness.cluster.remove(kind, "team", name)
     await harness.settle()
     assert harness.condition("Stalled")[0] == "False"
     assert harness.jobs_created() == (2 if kind is names.JOB else 1)
@@ -210,13 +210,13 @@ async def test_a_namesake_waits_for_the_children_of_its_predecessor() -> None:
     harness.apply()
     await harness.settle()
     leftover = harness.kubernetes.job
-    harness.cluster.delete(names.SFTRUN, "team", "tiny")
+    harness.cluster.remove(names.SFTRUN, "team", "tiny")
     again = harness.cluster.put(sftrun("tiny"))
     harness.cluster.put(leftover)  # the garbage collector has not come by yet
     assert await harness.look() == 2
     assert harness.condition("DependenciesReady") == ("False", "NameConflict")
     assert harness.condition("Stalled")[0] == "False"
-    harness.cluster.delete(names.JOB, "team", "tiny-1")
+    harness.cluster.remove(names.JOB, "team", "tiny-1")
     await harness.settle()
     assert harness.kubernetes.job["metadata"]["ownerReferences"][0]["uid"] == again["metadata"]["uid"]
 
@@ -226,7 +226,7 @@ async def test_a_retained_volume_passes_to_the_next_run_of_the_name() -> None:
     harness.apply(output={"volume": {"size": "1Gi"}})
     await harness.settle()
     first = harness.cluster.find(names.PVC, "tiny-output")
-    harness.cluster.delete(names.SFTRUN, "team", "tiny")
+    harness.cluster.remove(names.SFTRUN, "team", "tiny")
     harness.apply(output={"volume": {"size": "2Gi"}})
     await harness.settle()
     assert harness.cluster.find(names.PVC, "tiny-output") == first
@@ -237,7 +237,7 @@ async def test_a_volume_that_is_not_retained_goes_with_its_run() -> None:
     harness = Harness()
     harness.apply(output={"volume": {"size": "1Gi", "retain": "Delete"}})
     await harness.settle()
-    harness.cluster.delete(names.SFTRUN, "team", "tiny")
+    harness.cluster.remove(names.SFTRUN, "team", "tiny")
     assert list(harness.cluster.of_kind(names.PVC)) == []
 
 
@@ -406,7 +406,7 @@ async def test_a_vague_word_of_the_kubelet_does_not_hide_what_is_missing() -> No
 async def test_what_keeps_a_child_from_being_mended_is_told() -> None:
     harness = await waiting()
     config_map = next(harness.cluster.of_kind(names.CONFIG_MAP))["metadata"]["name"]
-    harness.cluster.delete(names.CONFIG_MAP, "team", config_map)
+    harness.cluster.remove(names.CONFIG_MAP, "team", config_map)
     pod = harness.cluster.find(names.POD, harness.kubernetes.pod_name)
     failed = f'MountVolume.SetUp failed for volume "runner" : configmap "{config_map}" not found'
     harness.kubernetes.tell(pod, "FailedMount", failed)
@@ -435,27 +435,27 @@ async def test_a_running_training_is_not_called_blocked_when_its_deadline_cannot
 
 async def test_a_service_that_was_deleted_before_the_ranks_met_is_made_again() -> None:
     harness = await waiting(resources={"gpus": 1, "nodes": 2})
-    harness.cluster.delete(names.SERVICE, "team", "tiny-ranks")
+    harness.cluster.remove(names.SERVICE, "team", "tiny-ranks")
     await harness.look()
     assert harness.cluster.find(names.SERVICE, "tiny-ranks")["spec"]["clusterIP"] == "None"
 
 
-@pytest.mark.parametrize("part", ["parse", "view", "build"])
+@pytest.mark.parametrize("part", ["policy", "prepare_with", "build_with"])
 async def test_a_mistake_of_ours_is_told_instead_of_retried_in_silence(
-    part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    part: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> Any:
         raise TypeError("'NoneType' object is not iterable")
 
-    monkeypatch.setattr("swiftop.engine.reconcile.KINDS", {"SFTRun": replace(KINDS["SFTRun"], **{part: broken})})
     harness = Harness()
+    harness.restart(kinds={"SFTRun": replace(SFTRUN, **{part: broken})})
     harness.apply()
     assert await harness.look() is not None
     assert harness.condition("Stalled") == ("True", "InternalError")
     assert "TypeError: 'NoneType' object is not iterable" in harness.status["conditions"][0]["message"]
     assert "Traceback" in caplog.text
     assert harness.jobs_created() == 0
-    monkeypatch.undo()
+    harness.restart()
     await harness.settle()
     assert harness.condition("Stalled")[0] == "False"
     assert harness.jobs_created() == 1

@@ -59,6 +59,7 @@ class Recorded:
     retries: int = 0
     started: str = ""  # when the first container of all started
     following: int = 0  # the attempt that is to follow once the Job is gone: whoever deleted it, it was meant to go
+    doing: str = ""  # what was said last of a container that runs
     waiting_since: str = ""  # creation, or the end of the last suspension
     gpu_seconds: int = 0
     interruptions: tuple[Interruption, ...] = ()
@@ -258,11 +259,22 @@ def _wait_for_replacement(s: Situation) -> Verdict | None:
 
 def _run(s: Situation) -> Verdict | None:
     """Also while a pod has ended and the Job controller has not said what that means: a moment, not worth a write."""
-    report = s.observed.report or {}
-    text = s.words.working if report.get("phase") or not s.observed.reachable else s.words.preparing
-    apart = s.policy is not None and s.policy.ranks > 1 and s.observed.heard is None
     seconds = _SIDECAR_SECONDS if any(pod.over for pod in s.observed.current) else _POLL_SECONDS
-    return Verdict(Waiting(Phase.RUNNING, Cause(Reason.RUNNING, text)), (Ensure(repair=apart),), seconds)
+    return Verdict(Waiting(Phase.RUNNING, Cause(Reason.RUNNING, _work(s))), (Ensure(repair=_apart(s)),), seconds)
+
+
+def _work(s: Situation) -> str:
+    """What the container does. Not heard yet, as after a restart of the operator, what was known holds."""
+    if not s.observed.reachable:
+        return s.words.working
+    if s.observed.heard is None:
+        return s.recorded.doing or s.words.preparing
+    return s.words.working if s.observed.heard.get("phase") else s.words.preparing
+
+
+def _apart(s: Situation) -> bool:
+    """Services are not watched; the ranks of a work that has not begun may be looking for one that is gone."""
+    return s.policy is not None and s.policy.ranks > 1 and bool(s.observed.pods) and s.observed.heard is None
 
 
 _RULES: Sequence[Rule] = (
@@ -297,7 +309,7 @@ def _removal(s: Situation, job: JobFacts, outlook: Suspended | Waiting, retries:
 
 
 def _waiting(s: Situation, phase: Phase, cause: Cause, seconds: float | None) -> Verdict:
-    repair = cause.reason in (Reason.CONFIG_MAP_MISSING, Reason.CLAIM_MISSING)
+    repair = cause.reason in (Reason.CONFIG_MAP_MISSING, Reason.CLAIM_MISSING) or _apart(s)
     deadline = _poll_before_deadline(s)
     soonest = min((pause for pause in (seconds, deadline) if pause is not None), default=None)
     return Verdict(

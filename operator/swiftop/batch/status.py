@@ -20,7 +20,7 @@ from swiftop.model.kind import Frame, Status
 from swiftop.model.times import seconds_of, text_of
 from swiftop.model.verdict import Blocked, Failed, Finished, Phase, Suspended, Waiting
 from swiftop.observe.report import tail
-from swiftop.reasons import ConditionType, State
+from swiftop.reasons import ConditionType, Reason, State
 
 OVERTAKEN = (
     "the spec was edited in the moment of the start, and the work goes on as it was before: status.resolved.command "
@@ -31,7 +31,8 @@ OVERTAKEN = (
 def recorded(obj: Mapping[str, Any], observed: Observed) -> Recorded:
     """Of the last status what cannot be derived again, brought up to date with what is observed."""
     status = obj.get("status") or {}
-    suspended = by_type(status).get(ConditionType.SUSPENDED, {})
+    conditions = by_type(status)
+    suspended, summary = conditions.get(ConditionType.SUSPENDED, {}), conditions.get(ConditionType.SUCCEEDED, {})
     created = obj["metadata"].get("creationTimestamp", "")
     job = observed.job
     return Recorded(
@@ -39,6 +40,7 @@ def recorded(obj: Mapping[str, Any], observed: Observed) -> Recorded:
         retries=max(job.retries if job else 0, status.get("retries") or 0),
         started=status.get("startTime") or "",
         following=status.get("nextAttempt") or 0,
+        doing=summary.get("message", "") if summary.get("reason") == Reason.RUNNING else "",
         waiting_since=max(created, suspended.get("lastTransitionTime", "")),
         gpu_seconds=status.get("gpuSeconds") or 0,
         interruptions=_interruptions(status, observed, suspended.get("lastTransitionTime", "")),

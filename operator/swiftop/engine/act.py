@@ -85,8 +85,10 @@ class Actor:
         return _Checked(subject.obj["metadata"]["generation"], version)
 
     async def _repair(self, subject: Subject) -> None:
-        self._with_runner.discard(subject.key.namespace)
-        await self._ensure_runner(subject.key.namespace)
+        namespace = subject.key.namespace
+        if await self._cluster.get(names.CONFIG_MAP, namespace, self._runner_name) is None:
+            self._with_runner.discard(namespace)
+            await self._ensure_runner(namespace)
         prepared = _guarded(subject.kind.prepare, subject.resource, await self._gather.world(subject))
         *others, _job = _guarded(subject.kind.build, prepared, Create(1))
         for child in others:
