@@ -11,13 +11,15 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.runner.harness import Bench, Execution, free_port, wait_until
+from swiftop.runner.protocol import Source
+from tests.runner.harness import OWNER, Bench, Execution, free_port, wait_until
 from tests.runner.trainer import DATA, FAKES, MODEL, WORK, lines, make_assets, sft, trainer
 
 KEY = "canary-5f1c-0d2e-77aa"
@@ -99,6 +101,25 @@ def test_sigterm_saves_and_the_next_execution_goes_on_from_there(real: Bench) ->
     assert [line["global_step/max_steps"] for line in logged] == [f"{step}/40" for step in range(1, 41)]
     rates = [line["learning_rate"] for line in logged]
     assert rates[saved] < rates[saved - 1]  # the schedule went on and did not start again
+
+
+def test_a_run_starts_from_a_checkpoint_of_another(real: Bench) -> None:
+    assert real.start(sft(), max_steps=6).end(120)[0] == 0
+    source = Source(f"{WORK}/out", OWNER.uid, "lora", step=3, model=MODEL)
+    for name, weights_only, first in (("whole", False, 4), ("weights", True, 1)):
+        run = real.start(
+            sft(max_steps=8, output_dir=f"{WORK}/{name}"),
+            owner=replace(OWNER, uid=name),
+            output_dir=f"{WORK}/{name}",
+            max_steps=8,
+            resume_from=replace(source, weights_only=weights_only),
+        )
+        code, message = run.end(120)
+        assert (code, message["reason"]) == (0, "MaxSteps"), run.log[-3000:]
+        text = (real.local(name) / "logging.jsonl").read_text()
+        logged = [line for line in map(json.loads, text.splitlines()) if "loss" in line]
+        assert [line["global_step/max_steps"] for line in logged] == [f"{step}/8" for step in range(first, 9)]
+        assert logged[0]["loss"] < lines(real)[0]["loss"]  # it does not begin with untrained weights
 
 
 def test_two_workers_save_when_torchrun_is_left_alone(real: Bench) -> None:

@@ -140,13 +140,14 @@ class Train:
         if now >= self._next_slow:
             self._next_slow = now + SLOW_SECONDS
             self._check_slowly(now)
-        if self._watchdog.preparation_stalled(now) and self._files_grow():
+        stopping = self._context.signals.stop_requested
+        if not stopping and self._watchdog.preparation_stalled(now) and self._files_grow():
             self._watchdog.preparing(now)
         return self._watchdog.problem(
             now,
             seconds_per_step=self._log.report.seconds_per_step,
             nan_lines=self._log.nan_lines,
-            stopping=self._context.signals.stop_requested,
+            stopping=stopping,
         )
 
     def _follow_log(self, now: float) -> None:
