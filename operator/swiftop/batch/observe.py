@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from swiftop import names
@@ -62,7 +62,7 @@ def observe(seen: Seen, *, members: tuple[Member, ...], gpu_resource: str = "nvi
     pods = _merged(seen.children.get(names.POD, ()), answered, names.POD)
     executions = [pod_facts(pod, gpu_resource=gpu_resource, members=members) for pod in pods if _belongs(pod, uid, job)]
     observed = Observed(job, tuple(sorted(executions, key=lambda pod: (pod.created, pod.name))))
-    return _with_warnings(_with_reading(observed, seen.readings), seen)
+    return _with_warnings(_with_reading(observed, seen.reading), seen)
 
 
 def asks(observed: Observed, seen: Seen, *, job_name: str, claim_name: str) -> tuple[Ask, ...]:
@@ -90,10 +90,10 @@ def _with_warnings(observed: Observed, seen: Seen) -> Observed:
     return observed
 
 
-def _with_reading(observed: Observed, readings: Mapping[str, Reading]) -> Observed:
+def _with_reading(observed: Observed, latest: Callable[[str], Reading | None]) -> Observed:
     leader = observed.leader
     ended = leader.ended.outcome if leader and leader.ended else None
-    reading = readings.get(leader.uid) if leader else None
+    reading = latest(leader.uid) if leader else None
     if leader is None or reading is None:
         return replace(observed, previous=ended.previous) if ended else observed
     return replace(

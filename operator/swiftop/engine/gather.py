@@ -68,9 +68,7 @@ class Gatherer:
     def seen(self, kind: Kind, key: Key, obj: Object) -> Seen:
         """What the store has, and what the pods said."""
         children = {resource: self._store.children(resource, key) for resource in kind.children}
-        pods = children.get(names.POD, ())
-        readings = {uid: reading for pod in pods if (reading := self._progress.latest(uid := pod["metadata"]["uid"]))}
-        return Seen(obj=obj, now=self._clock(), children=children, readings=readings)
+        return Seen(obj=obj, now=self._clock(), children=children, reading=self._progress.latest)
 
     async def observe(self, kind: Kind, seen: Seen, resource: Any) -> tuple[Seen, Any]:
         """Facts of the children, with all questions answered that they raise."""

@@ -6,7 +6,7 @@ all three as opaque.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
@@ -73,7 +73,7 @@ class Seen:
     obj: Object
     now: float
     children: Mapping[Resource, Sequence[Object]]
-    readings: Mapping[str, Reading] = field(default_factory=dict)  # by the UID of the pod
+    reading: Callable[[str], Reading | None] = field(default=lambda _pod_uid: None)  # what a pod said last
     answers: Mapping[Ask, Sequence[Object]] = field(default_factory=dict)
 
 
