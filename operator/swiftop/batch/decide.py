@@ -183,7 +183,8 @@ def _next_attempt(s: Situation) -> Verdict | None:
     if cause is None or job is None:
         return None
     retry = after(cause) is After.RETRY
-    number = _retries(s) + 1 if retry else _retries(s)
+    counted = s.recorded.following > job.attempt  # when that was written down
+    number = _retries(s) + 1 if retry and not counted else _retries(s)
     if not job.over:  # another container keeps its pod alive, and the GPUs with it
         waiting = Waiting(Phase.PENDING, _resuming(cause, "its pod is removed first"), resuming=True)
         return _removal(s, job, waiting, number)

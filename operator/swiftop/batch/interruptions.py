@@ -74,7 +74,8 @@ def updated(
     """
     found = [*_reported(observed.previous, stopped), *_seen(observed, kept)]
     pods = {interruption.pod for interruption in known}
-    new = [interruption for interruption in found if interruption.pod not in pods]
+    forgotten = known[0].time if len(known) >= REMEMBERED else ""  # a pod may outlive the memory of its end
+    new = [interruption for interruption in found if interruption.pod not in pods and interruption.time > forgotten]
     return (*known, *sorted(new, key=lambda one: one.time))[-REMEMBERED:]
 
 
