@@ -28,11 +28,13 @@ _DROPPED_SPEC = {
 }
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # kubectl's copy of the whole object
 
-_IDENTITY = ("namespace", "name", "uid", "generation", "resourceVersion", "creationTimestamp", "deletionTimestamp")
-# Of the status of an object that is over: its end, and what others use of it.
+_IDENTITY = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp", "labels", "ownerReferences")
+_OWNER_IDENTITY = (*_IDENTITY[:-1], "generation", "creationTimestamp")
+_LABELS = (names.LABEL_KIND, names.LABEL_NAME, names.LABEL_UID, names.LABEL_ATTEMPT)  # that a child is found by
+# Of the status of an object that is over: its end (of the conditions the summary), and what others use of it.
 _RESULTS = (
     "observedGeneration", "state", "startTime", "completionTime", "attempts",
-    "output", "checkpoint", "bestCheckpoint", "artifact", "targets", "repo", "path", "commit", "url",
+    "conditions", "output", "checkpoint", "bestCheckpoint", "artifact", "targets", "repo", "path", "commit", "url",
 )  # fmt: skip
 _SUMMARY = "Succeeded"
 
@@ -52,31 +54,38 @@ def active(resource: names.Resource, obj: Object) -> Object:
 
 def over(resource: names.Resource, obj: Object) -> Object:
     """Identity and results of an object that has ended for good."""
-    status = obj["status"]
-    kept = _identity(resource, obj)
-    kept["status"] = {key: status[key] for key in _RESULTS if key in status}
-    kept["status"]["conditions"] = [c for c in status.get("conditions") or () if c["type"] == _SUMMARY]
-    return kept
+    meta, status = obj["metadata"], obj["status"]
+    summary = [condition for condition in status.get("conditions") or () if condition["type"] == _SUMMARY]
+    results = {**status, "conditions": summary}
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {key: _compact(meta[key]) for key in _OWNER_IDENTITY if meta.get(key)},
+        "status": {key: _compact(results[key]) for key in _RESULTS if key in results},
+    }
 
 
 def child_of_over(resource: names.Resource, obj: Object) -> Object:
     """Identity of what was made for an object that has ended for good, and whose it is."""
-    kept = _identity(resource, obj)
-    owners = obj["metadata"].get("ownerReferences") or ()
-    kept["metadata"]["ownerReferences"] = [
-        {"uid": owner["uid"], "controller": True} for owner in owners if owner.get("controller")
+    meta = obj["metadata"]
+    given = meta.get("labels") or {}
+    owners = [
+        {"uid": owner["uid"], "controller": True}
+        for owner in meta.get("ownerReferences") or ()
+        if owner.get("controller")
     ]
-    return kept
+    # Values that all children of one owner have in common are one string in memory.
+    labels = {key: sys.intern(given[key]) for key in _LABELS if key in given}
+    parts = {**meta, "namespace": sys.intern(meta["namespace"]), "labels": labels, "ownerReferences": owners}
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {key: parts[key] for key in _IDENTITY if key in parts},
+    }
 
 
-def _identity(resource: names.Resource, obj: Object) -> Object:
-    given = obj["metadata"]
-    meta = {key: given[key] for key in _IDENTITY if key in given}
-    meta["namespace"] = sys.intern(meta["namespace"])
-    meta["labels"] = _shared(given.get("labels") or {})
-    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta}
-
-
-def _shared(labels: Mapping[str, str]) -> dict[str, str]:
-    """The same labels. Their keys repeat from object to object, and so do the shorter values."""
-    return {sys.intern(key): sys.intern(value) for key, value in labels.items()}
+def _compact(value: Any) -> Any:
+    """An equal value; keys of dicts repeat from object to object."""
+    if isinstance(value, dict):
+        return {sys.intern(key): _compact(inner) for key, inner in value.items()}
+    return [_compact(item) for item in value] if isinstance(value, list) else value
