@@ -11,7 +11,6 @@ made anew for each document, and would be half of all that is kept.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from swiftop import names
