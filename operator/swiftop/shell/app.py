@@ -140,6 +140,7 @@ async def _watch(controller: Controller, cluster: Cluster, config: Config, stop:
     tasks = await kopf.spawn_tasks(
         registry=watch.registry(resources=WATCHED, seen=controller.seen, connection=cluster.connection),
         settings=watch.settings(selectors={resource: selector for resource, selector in WATCHED.items() if selector}),
+        memories=watch.Forgetful(),
         clusterwide=not config.namespaces,
         namespaces=config.namespaces,
         # Without one kopf looks for the name of the user, and the uid of a pod has none. Its type is private: a string.

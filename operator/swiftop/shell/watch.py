@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from swiftop import names
 from swiftop.shell.cluster import Connection
@@ -80,6 +81,17 @@ class _NoProgress(kopf.StatusProgressStorage):
 
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
         return essence
+
+
+class Forgetful(ResourceMemories):
+    """kopf remembers things of each object as long as that exists, for handlers of a kind that we have none of.
+
+    Beside tens of thousands of runs that are over, with their Jobs and pods, it adds up.
+    """
+
+    async def recall(self, raw_body: kopf.RawBody, **options: Any) -> ResourceMemory:
+        """A new memory, that nobody keeps."""
+        return await super().recall(raw_body, **{**options, "ephemeral": True})
 
 
 def settings(*, selectors: dict[names.Resource, str]) -> kopf.OperatorSettings:
