@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from swiftop import names
-from swiftop.errors import Transient
+from swiftop.errors import Forbidden, Transient
 from swiftop.kinds.sftrun.kind import KIND as SFTRUN
 from swiftop.model.conditions import by_type
 from swiftop.model.kind import Key
@@ -102,6 +102,22 @@ class TestSuspend:
         await harness.settle()
         assert job_names(harness.cluster) == ["tiny-1"]
         harness.kubernetes.end_deletion()
+        await harness.settle()
+        assert job_names(harness.cluster) == ["tiny-2"]
+
+    async def test_an_attempt_that_cannot_be_made_yet_is_still_the_one_that_follows(self) -> None:
+        harness = await started()
+        edit(harness, suspend=True)
+        await harness.settle()
+        harness.kubernetes.end_deletion()
+        edit(harness, suspend=False)
+        refused = Fault(Forbidden("POST /jobs: 403 exceeded quota"))
+        harness.cluster.fault = lambda verb, kind: refused if (verb, kind) == ("create", "Job") else None
+        await harness.look()
+        assert harness.condition("Succeeded") == ("Unknown", "QuotaExceeded")
+        harness.restart()
+        await harness.look()
+        harness.cluster.fault = lambda _verb, _kind: None
         await harness.settle()
         assert job_names(harness.cluster) == ["tiny-2"]
 
@@ -278,6 +294,21 @@ class TestRepair:
         assert harness.status["resolved"]["image"] == "registry.example/trainer:1"
         assert job_names(harness.cluster) == ["tiny-1"]
         assert harness.status["attempts"] == 1
+
+    async def test_what_is_pinned_is_what_the_job_was_made_with_though_a_write_is_lost(self) -> None:
+        harness = await self.waiting()
+        edit(harness, runtime={"image": "registry.example/trainer:1"})
+        await harness.look()
+        lost = [Fault(Transient("500"))]
+        harness.cluster.fault = lambda verb, _kind: lost.pop() if lost and verb == "patch_status" else None
+        with pytest.raises(Transient):
+            await harness.look()
+        harness.restart()
+        harness.kubernetes.attempt(1)
+        harness.kubernetes.start()
+        await harness.settle()
+        assert harness.status["startTime"]
+        assert harness.status["resolved"]["image"] == "registry.example/trainer:1"
 
     async def test_an_edit_of_what_may_always_change_leaves_the_job_its_place(self) -> None:
         harness = await self.waiting()

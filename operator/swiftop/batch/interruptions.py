@@ -72,7 +72,9 @@ def updated(
     ``kept`` is the newest checkpoint of the status, ``stopped`` when the object was last suspended: what ended before
     that was stopped by its own wish.
     """
-    found = [*_reported(observed.previous, stopped), *_seen(observed, kept)]
+    # Of several ranks the report knows but its own pod; their interruption is that of the Job, which does not vanish.
+    reported = [] if len(_ranks(observed)) > 1 else _reported(observed.previous, stopped)
+    found = [*reported, *_seen(observed, kept)]
     pods = {interruption.pod for interruption in known}
     forgotten = known[0].time if len(known) >= REMEMBERED else ""  # a pod may outlive the memory of its end
     new = [interruption for interruption in found if interruption.pod not in pods and interruption.time > forgotten]
@@ -96,10 +98,13 @@ def _seen(observed: Observed, kept: int | None) -> list[Interruption]:
     if job is None or job.deleting:
         return []
     taken = [(pod, cause) for pod in in_order(observed.pods) if (cause := pod_cause(pod)) and is_interruption(cause)]
-    ranks = {pod.index for pod in observed.pods}
-    if len(ranks) > 1:
+    if len(_ranks(observed)) > 1:
         return [_of_pod(taken[0][0], taken[0][1], kept, key=job.uid)] if taken and job.failed else []
     return [_of_pod(pod, cause, kept, key=pod.uid) for pod, cause in taken]
+
+
+def _ranks(observed: Observed) -> set[int]:
+    return {pod.index for pod in observed.pods}
 
 
 def _of_pod(pod: PodFacts, cause: Cause, kept: int | None, *, key: str) -> Interruption:

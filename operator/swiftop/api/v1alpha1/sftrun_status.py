@@ -90,6 +90,7 @@ class Resolved(Reported):
     image: str | None = Field(default=None, description="Image of the training pods.")
     swift_version: str | None = Field(default=None, description="Version of ms-swift that the flags are made for.")
     command: str | None = Field(default=None, description="The exact training command, as one line for a shell.")
+    digest: str | None = Field(default=None, description="Of the spec with the platform's defaults in it.")
     source: SourceStatus | None = Field(
         default=None, description="Where the results of the run lie that checkpoints.from names."
     )
