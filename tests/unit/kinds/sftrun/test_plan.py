@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.unit.workload.specs import MINIMAL, TWO_NODES, run_of
 
 from swiftop.kinds.sftrun.plan import cache_keys, flags_of, logging_steps, plan, silent_evaluation
 from swiftop.runner.protocol import Plan, Source, TrainSettings, from_json
-from tests.unit.workload.specs import MINIMAL, TWO_NODES, run_of
 
 WORDS = "python -m swift.cli.sft --model Qwen/Qwen2.5-7B --dataset a/b#5000 /data/x.jsonl --max_steps 7"
 COMMAND = tuple(WORDS.split())

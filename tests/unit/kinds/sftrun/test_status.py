@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.workload.specs import MINIMAL, SHARED_VOLUMES, TWO_NODES, run_of
 
 from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
 from swiftop.batch.conditions import ended, held
@@ -20,7 +21,6 @@ from swiftop.model.times import seconds_of
 from swiftop.model.verdict import Blocked, Fail, Finish, Phase, Verdict, Wait
 from swiftop.reasons import ConditionType
 from tests.engine.fakecluster import merge_patched
-from tests.unit.workload.specs import MINIMAL, SHARED_VOLUMES, TWO_NODES, run_of
 
 NOW = seconds_of("2027-01-15T09:00:00Z")
 VIEW = RunView(

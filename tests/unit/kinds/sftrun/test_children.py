@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.unit.workload.specs import MINIMAL, PLATFORM, SHARED_VOLUMES, TWO_NODES, run_of, sample
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.kinds.sftrun.build import Context, build
 from swiftop.workload.resolve import Defaults, defaults_of
-from tests.unit.workload.specs import MINIMAL, PLATFORM, SHARED_VOLUMES, TWO_NODES, run_of, sample
 
 GOLDEN = Path(__file__).parent / "golden"
 DEFAULTS = {

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
+from tests.unit.workload.specs import IMAGE, MINIMAL, PLATFORM, SAMPLES, SHARED_VOLUMES, TWO_NODES, run_of
 
 from swiftop.api.pod_patch import CONTAINER_MERGE_KEYS, POD_MERGE_KEYS, pod_patch_problems
 from swiftop.errors import Invalid
@@ -18,7 +19,6 @@ from swiftop.kinds.sftrun.plan import decoded, encoded
 from swiftop.runner.protocol import Owner, Plan, TrainSettings, from_json
 from swiftop.workload.patch import strategic_merge
 from swiftop.workload.resolve import IMAGES, Defaults, defaults_of, merged
-from tests.unit.workload.specs import IMAGE, MINIMAL, PLATFORM, SAMPLES, SHARED_VOLUMES, TWO_NODES, run_of
 
 CONTEXT = Context(runner_config_map="swiftop-runner-0")
 
