@@ -8,6 +8,7 @@ import pytest
 
 from swiftop.model.facts import Cause
 from swiftop.observe.pods import pod_facts
+from swiftop.runner.protocol import TRAINING
 
 
 def pod(**status: Any) -> dict[str, Any]:
@@ -17,14 +18,14 @@ def pod(**status: Any) -> dict[str, Any]:
 
 def unschedulable(message: str) -> Cause:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-    cause = pod_facts(pod(conditions=[condition]), gpu_resource="nvidia.com/gpu").unschedulable
+    cause = pod_facts(pod(conditions=[condition]), gpu_resource="nvidia.com/gpu", members=TRAINING).unschedulable
     assert cause is not None
     return cause
 
 
 def waiting(reason: str, message: str) -> Cause | None:
     container = {"name": "trainer", "state": {"waiting": {"reason": reason, "message": message}}}
-    return pod_facts(pod(containerStatuses=[container]), gpu_resource="nvidia.com/gpu").waiting
+    return pod_facts(pod(containerStatuses=[container]), gpu_resource="nvidia.com/gpu", members=TRAINING).waiting
 
 
 @pytest.mark.parametrize(
@@ -85,11 +86,13 @@ def test_a_container_on_its_way_is_no_cause(reason: str) -> None:
 def test_the_trainer_counts_and_not_its_sidecar() -> None:
     sidecar = {"name": "sidecar", "state": {"terminated": {"exitCode": 1}}}
     trainer = {"name": "trainer", "state": {"running": {"startedAt": "2027-01-15T08:00:00Z"}}}
-    facts = pod_facts(pod(containerStatuses=[sidecar, trainer], phase="Running"), gpu_resource="nvidia.com/gpu")
+    facts = pod_facts(
+        pod(containerStatuses=[sidecar, trainer], phase="Running"), gpu_resource="nvidia.com/gpu", members=TRAINING
+    )
     assert facts.running_since
     assert not facts.over
 
 
 def test_a_pod_on_a_node_is_scheduled_even_without_the_condition() -> None:
     bound = {**pod(), "spec": {"nodeName": "n"}}
-    assert pod_facts(bound, gpu_resource="nvidia.com/gpu").scheduled
+    assert pod_facts(bound, gpu_resource="nvidia.com/gpu", members=TRAINING).scheduled
