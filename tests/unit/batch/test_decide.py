@@ -413,7 +413,7 @@ def test_a_new_pod_of_the_same_job_resumes(
 
 # A sidecar keeps the pod alive after the end of the main container
 
-KEPT_ALIVE = {"phase": "Running"}
+KEPT_ALIVE: dict[str, Any] = {"phase": "Running"}
 
 
 def test_the_end_of_the_main_container_is_the_end_whatever_a_sidecar_does() -> None:
@@ -451,10 +451,10 @@ def test_with_several_ranks_all_main_containers_have_to_have_ended() -> None:
     assert isinstance(both, Finished)
 
 
-def test_a_pod_that_goes_by_itself_is_left_alone() -> None:
-    for changes in ({"deleting": at(300)}, {"disruption": "EvictionByEvictionAPI"}):
-        observed = Observed(JOB, (said("failed", "DiskFull", **KEPT_ALIVE, **changes),))
-        assert isinstance(verdict(observed, started=at(10)).outlook, Waiting)
+@pytest.mark.parametrize("changes", [{"deleting": at(300)}, {"disruption": "EvictionByEvictionAPI"}])
+def test_a_pod_that_goes_by_itself_is_left_alone(changes: dict[str, Any]) -> None:
+    observed = Observed(JOB, (said("failed", "DiskFull", **KEPT_ALIVE, **changes),))
+    assert isinstance(verdict(observed, started=at(10)).outlook, Waiting)
 
 
 # A node that does not answer

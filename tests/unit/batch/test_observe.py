@@ -64,14 +64,16 @@ def test_the_newest_attempt_counts_and_only_what_is_its_own() -> None:
 
 
 def test_the_first_container_that_is_known_of_says_when_it_started() -> None:
-    ran = {"containerStatuses": [{"name": "trainer", "state": {"terminated": {"startedAt": at(5), "exitCode": 1}}}]}
-    runs = {"containerStatuses": [{"name": "trainer", "state": {"running": {"startedAt": at(50)}}}]}
+    ran: dict[str, Any] = {
+        "containerStatuses": [{"name": "trainer", "state": {"terminated": {"startedAt": at(5), "exitCode": 1}}}]
+    }
+    runs: dict[str, Any] = {"containerStatuses": [{"name": "trainer", "state": {"running": {"startedAt": at(50)}}}]}
     both = seen(jobs=(job(),), pods=(pod("a", **ran), pod("b", seconds=40, **runs)))
     assert of(both).started == at(5)
     assert of(seen(jobs=(job(),), pods=(pod("a"),))).started == ""
 
 
-RUNNING = {"containerStatuses": [{"name": "trainer", "state": {"running": {"startedAt": at(50)}}}]}
+RUNNING: dict[str, Any] = {"containerStatuses": [{"name": "trainer", "state": {"running": {"startedAt": at(50)}}}]}
 
 
 def test_what_the_pod_of_rank_0_said() -> None:
@@ -104,7 +106,7 @@ def questions(what: Seen) -> tuple[Ask, ...]:
 
 TOLD = [{"name": "trainer", "state": {"terminated": {"exitCode": 1, "message": '{"outcome": "failed"}'}}}]
 MUTE = [{"name": "trainer", "state": {"terminated": {"exitCode": 1}}}]
-OVER = {"conditions": [{"type": "Failed", "status": "True"}]}
+OVER: dict[str, Any] = {"conditions": [{"type": "Failed", "status": "True"}]}
 POD_ASK = Ask("children", names.POD, uid=UID)
 
 

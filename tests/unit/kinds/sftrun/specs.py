@@ -104,19 +104,15 @@ _tracking = _some(
         },
     ),
 )
-_extra = st.lists(
-    st.sampled_from(
-        [
-            {"name": "vit_lr", "value": "1e-5"},
-            {"name": "check_model", "value": "true"},
-            {"name": "report_to", "value": "wandb"},
-            {"name": "new_special_tokens", "values": ["<a>", "<b>"]},
-            {"name": "gradient_checkpointing_kwargs", "json": '{"use_reentrant": false}'},
-            {"name": "external_plugins", "values": ["/swiftop/files/plugin.py"]},
-        ]
-    ),
-    unique_by=lambda arg: arg["name"],
-)
+_EXTRA: list[dict[str, Any]] = [
+    {"name": "vit_lr", "value": "1e-5"},
+    {"name": "check_model", "value": "true"},
+    {"name": "report_to", "value": "wandb"},
+    {"name": "new_special_tokens", "values": ["<a>", "<b>"]},
+    {"name": "gradient_checkpointing_kwargs", "json": '{"use_reentrant": false}'},
+    {"name": "external_plugins", "values": ["/swiftop/files/plugin.py"]},
+]
+_extra = st.lists(st.sampled_from(_EXTRA), unique_by=lambda arg: arg["name"])
 
 SPECS = st.fixed_dictionaries(
     {
