@@ -444,7 +444,7 @@ REFUSED = (
     Case("unknown field", _training(maxlength=5), "spec.training.maxlength"),
     # names
     Case("name with a dot", {}, "metadata.name", "use qwen2-5-7b", metadata={"name": "qwen2.5-7b"}),
-    Case("name from a digit", {}, "metadata.name", "use run-7b-chat", metadata={"name": "7b-chat"}),
+    Case("name from a digit", {}, "metadata.name", "use x-7b-chat", metadata={"name": "7b-chat"}),
     Case("name with a line break", {}, "metadata.name", metadata={"name": "a\n"}),
     Case("name of 53 characters", {}, "metadata.name", "use a shorter one", metadata={"name": "a" * 53}),
 )

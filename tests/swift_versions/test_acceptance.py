@@ -25,9 +25,9 @@ from swiftop.api.validate import problems
 from swiftop.kinds.sftrun.command import PROGRAM, command
 from swiftop.swift.paths import Identity
 from swiftop.swift.releases import DEFAULT, RELEASES, SUPPORTED, table
+from tests.support.objects import spec_of as spec
 from tests.swift_versions.environments import Environment, environment
 from tests.swift_versions.field_cases import CASES, Case, tiny
-from tests.unit.swift.specs import spec
 
 ENVIRONMENTS = {"3.7": "3.7", "3.12": "3.12", "4.6": "4.6", "4.6-transformers5": "4.6"}
 RUN = Identity(name="demo", uid="0f3a1c9e-5d1b-4e0a-9a55-0c1d2e3f4a5b")

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.unit.workload.specs import TWO_NODES, run_of
 
 from swiftop import names
 from swiftop.kinds.sftrun.build import Context, build
 from swiftop.shell.config import Config
 from swiftop.shell.metrics import Metrics
-from tests.unit.workload.specs import TWO_NODES, run_of
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 

@@ -56,7 +56,7 @@ class Interruption(Reported):
 
     time: str = Field(default="", description="When it ended.", json_schema_extra=_TIME)
     cause: str = Field(default="", description="Why, as one CamelCase word.")
-    pod: str = Field(default="", description="UID of its pod; with several nodes that of the Job.")
+    pod: str = Field(default="", description="UID of its pod; with several nodes that of rank 0.")
     step: int | None = Field(default=None, description="Optimizer step that it had reached.")
     checkpoint_step: int | None = Field(default=None, description="Step of the newest checkpoint that was kept.")
     lost_steps: int | None = Field(default=None, description="Steps that had to be done again.")

@@ -15,8 +15,9 @@ from swiftop.kinds.sftrun.command import command as render
 from swiftop.swift.argv import Launcher, threads
 from swiftop.swift.paths import Identity
 from swiftop.swift.releases import SUPPORTED, table
-from tests.unit.swift.samples import UID
-from tests.unit.swift.specs import SPECS, spec
+from tests.support.objects import spec_of as spec
+from tests.unit.kinds.sftrun.samples import UID
+from tests.unit.kinds.sftrun.specs import SPECS
 
 RUN = Identity(name="demo", uid=UID, namespace="team")
 LAUNCHER = ("python", "-m", "torch.distributed.run", "--nproc_per_node")
