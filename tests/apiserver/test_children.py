@@ -11,7 +11,7 @@ import pytest
 
 from swiftop import names
 from swiftop.batch.conditions import held
-from swiftop.engine.ports import Key
+from swiftop.model.kind import Key
 from swiftop.engine.reconcile import Reconciler
 from swiftop.kinds.sftrun.build import Context, build
 from swiftop.shell.cluster import Cluster, path_of

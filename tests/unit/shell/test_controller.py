@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from swiftop import names
-from swiftop.engine.ports import Key
+from swiftop.model.kind import Key
 from swiftop.kinds.registry import KINDS, WATCHED
 from swiftop.shell.cluster import Listing
 from swiftop.shell.config import Config
