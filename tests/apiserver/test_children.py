@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from swiftop import names
-from swiftop.batch.conditions import held
-from swiftop.model.kind import Key
 from swiftop.engine.reconcile import Reconciler
-from swiftop.kinds.sftrun.build import Context, build
+from swiftop.model.conditions import by_type
+from swiftop.model.kind import Key
 from swiftop.shell.cluster import Cluster, path_of
 from swiftop.shell.store import Store
 from tests.apiserver.runs import run_of
+from tests.children import children_of
 from tests.unit.workload.specs import PLATFORM, SHARED_VOLUMES, TWO_NODES
 from tests.unit.workload.specs import run_of as parsed
 
@@ -76,7 +76,7 @@ def operator(k8s: Cluster, namespace: str) -> Operator:
 async def test_the_api_server_takes_every_child_as_it_is_built(
     k8s: Cluster, namespace: str, spec: dict[str, Any]
 ) -> None:
-    for child in build(parsed(spec), Context(runner_config_map="swiftop-runner-0")):
+    for child in children_of(parsed(spec)):
         child["metadata"]["namespace"] = namespace
         taken = await k8s.apply(child)
         assert _contains(taken, child)
@@ -89,7 +89,7 @@ async def test_a_second_look_writes_nothing(operator: Operator) -> None:
     before = await operator.versions("a")
     assert len(before) == 4
     run = await operator.find(names.SFTRUN, "a")
-    assert held(run["status"])["Succeeded"]["reason"] in ("JobCreated", "Unschedulable", "VolumePending")
+    assert by_type(run["status"])["Succeeded"]["reason"] in ("JobCreated", "Unschedulable", "VolumePending")
     assert run["status"]["resolved"]["command"].startswith("python -m torch.distributed.run")
     await operator.look("a")
     await operator.look("a")
@@ -135,7 +135,7 @@ async def test_a_retained_claim_passes_to_the_next_run_and_a_deleted_one_is_owne
 
 async def test_an_owned_claim_is_released_when_its_run_is_to_retain_it(operator: Operator) -> None:
     """The spec may change until the start: here a foreign Job keeps the run from starting."""
-    foreign = build(parsed({**PLATFORM}, "other"), Context(runner_config_map="x"))[-1]
+    foreign = children_of(parsed({**PLATFORM}, "other"))[-1]
     foreign["metadata"] = {"name": "a-1", "namespace": operator.namespace}
     await operator.cluster.create(foreign)
     output = {"volume": {"size": "1Gi", "retain": "Delete"}}
@@ -143,7 +143,7 @@ async def test_an_owned_claim_is_released_when_its_run_is_to_retain_it(operator:
     await operator.look("a")
     assert (await operator.find(names.PVC, "a-output"))["metadata"]["ownerReferences"]
     run = await operator.find(names.SFTRUN, "a")
-    assert held(run["status"])["DependenciesReady"]["reason"] == "NameConflict"
+    assert by_type(run["status"])["DependenciesReady"]["reason"] == "NameConflict"
     await operator.cluster.replace({**run, "spec": {**run["spec"], "output": VOLUME}})
     await operator.look("a")
     assert "ownerReferences" not in (await operator.find(names.PVC, "a-output"))["metadata"]
@@ -161,7 +161,7 @@ async def test_a_quota_on_jobs_is_told_and_heals(operator: Operator) -> None:
     await operator.cluster.create(run_of("a", operator.namespace))
     wake = await operator.look("a")
     run = await operator.find(names.SFTRUN, "a")
-    assert held(run["status"])["Succeeded"]["reason"] == "QuotaExceeded", run["status"]
+    assert by_type(run["status"])["Succeeded"]["reason"] == "QuotaExceeded", run["status"]
     assert wake is not None
     await operator.cluster._json("DELETE", f"{path}/none")
     await operator.look("a")
@@ -173,7 +173,7 @@ async def test_what_is_written_to_the_status_is_what_is_stored(operator: Operato
     await operator.cluster.create(run_of("a", operator.namespace, extraArgs=[{"name": "no_such_flag", "value": "1"}]))
     await operator.look("a")
     before = await operator.find(names.SFTRUN, "a")
-    assert held(before["status"])["Stalled"]["reason"] == "UnknownFlag"
+    assert by_type(before["status"])["Stalled"]["reason"] == "UnknownFlag"
     await operator.look("a")
     assert await operator.find(names.SFTRUN, "a") == before
 

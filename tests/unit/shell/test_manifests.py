@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from swiftop import names
-from swiftop.kinds.sftrun.build import Context, build
 from swiftop.shell.config import Config
 from swiftop.shell.metrics import Metrics
+from tests.children import children_of
 from tests.unit.workload.specs import TWO_NODES, run_of
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
@@ -62,7 +62,7 @@ def test_the_namespace_of_an_object_survives_the_scrape() -> None:
 
 def test_the_network_policy_lets_the_operator_reach_the_runners() -> None:
     policy = manifest("samples/networkpolicy.yaml")["spec"]
-    job = build(run_of(TWO_NODES), Context(runner_config_map="swiftop-runner-0"))[-1]
+    job = children_of(run_of(TWO_NODES))[-1]
     pod, operator = job["spec"]["template"], manifest("base/deployment.yaml")["spec"]["template"]
     assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     from_operator, from_nodes = policy["ingress"]

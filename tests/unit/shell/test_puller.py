@@ -14,8 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from swiftop.errors import Transient
-from swiftop.runner.protocol import Previous
 from swiftop.model.kind import Reading
+from swiftop.runner.protocol import Previous
 from swiftop.shell.puller import Puller, Report, last_in_log, page_url, parse
 from tests.unit.shell.virtual_time import run
 
