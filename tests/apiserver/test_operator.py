@@ -316,6 +316,8 @@ async def everything(cluster: Any, k8s: Cluster, namespace: str) -> None:
     running = {"name": names.CONTAINER, "ready": True, "restartCount": 0, "image": "x", "imageID": "x"}
     status = {"containerStatuses": [{**running, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}
     await k8s.patch_status(pod, status, pod["metadata"]["resourceVersion"])
+    # A run is suspended: its Job is deleted.
+    cluster.kubectl("patch", "sftrun/b", "-n", namespace, "--type=merge", "-p", json.dumps({"spec": {"suspend": True}}))
     # A Job's name is taken by somebody else's, and a Job's pod is refused.
     template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}
     meta, spec = {"name": "c-1", "namespace": namespace}, {"suspend": True, "template": template}
