@@ -25,7 +25,7 @@ pytestmark = pytest.mark.cluster
 
 CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 START = "2026-01-01T00:00:00Z"
-CHANGEABLE = SFTRun.DEFINITION.changeable
+CHANGEABLE: tuple[str, ...] = SFTRun.DEFINITION.changeable or ()
 # A valid value for each member of the spec that differs from that of MINIMAL: of the fixed ones, and of those that may
 # change after the start.
 CHANGES: dict[str, Any] = {

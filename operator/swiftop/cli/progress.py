@@ -26,7 +26,7 @@ Object = dict[str, Any]
 Model = type[CustomResource]
 
 _POLL = 1.0
-_COLOURS = {State.SUCCEEDED: "green", State.FAILED: "red", State.RUNNING: "cyan"}
+_COLOURS: dict[str, str] = {State.SUCCEEDED: "green", State.FAILED: "red", State.RUNNING: "cyan"}
 _TOLD_APART = ("Status", "Age", "Reason")  # columns whose content stands elsewhere
 
 

@@ -240,7 +240,10 @@ def test_looks_do_not_pile_up_when_a_network_policy_drops_them() -> None:
 def test_a_dead_node_starves_no_other_run(dead: int) -> None:
     async def scenario() -> None:
         everybody = pods(dead, "dead") + pods(100, "good")
-        is_dead = lambda name: name.startswith("dead")  # noqa: E731
+
+        def is_dead(name: str) -> bool:
+            return name.startswith("dead")
+
         puller = Slow(everybody, page=lambda n: 60.0 if is_dead(n) else 0.01, log=lambda _: 1e6)
         await puller.run_for(900)
         for name, at in puller.looks.items():
