@@ -10,9 +10,14 @@ import yaml
 from swiftop import names
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
+from swiftop.errors import Problem
 from swiftop.kinds.registry import KINDS
+from swiftop.kinds.sftrun import check
+from swiftop.kinds.sftrun.command import Rendered, command, typed_flags
 from swiftop.model.kind import Object, World
 from swiftop.model.verdict import Create
+from swiftop.swift.paths import Identity
+from swiftop.swift.releases import FlagTable, table
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "manifests" / "samples"
@@ -149,3 +154,15 @@ TWO_NODES: dict[str, Any] = {
     "output": {"volume": {"size": "500Gi", "accessMode": "ReadWriteMany"}},
     "runtime": IMAGE,
 }
+
+
+def rendered_of(spec: SFTRunSpec, *, table: FlagTable, identity: Identity) -> Rendered:
+    """How the training of a run would be started, whether or not its spec can be trained."""
+    return command(spec, typed=typed_flags(spec, table=table, identity=identity), table=table, identity=identity)
+
+
+def problems_of(spec: SFTRunSpec, version: str) -> list[Problem]:
+    """What this ms-swift version would refuse of a run."""
+    known = table(version)
+    typed = typed_flags(spec, table=known, identity=Identity(name="run", uid=UID))
+    return check.problems(spec, known=known, typed=typed)

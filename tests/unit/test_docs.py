@@ -17,6 +17,7 @@ from swiftop.reasons import Reason
 from swiftop.runner import causes
 from swiftop.swift.releases import SUPPORTED
 from tests.apiserver.cases import MINIMAL
+from tests.support.objects import problems_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("images/*.md"), *ROOT.glob("tools/*/*.md")])
@@ -52,7 +53,7 @@ def test_every_example_is_a_valid_run_or_a_part_of_one(example: str) -> None:
     whole = found if found.get("kind") == "SFTRun" else {**MINIMAL, "spec": {**MINIMAL["spec"], **found}}
     run = SFTRun.from_object(whole)
     version = run.spec.runtime.swift_version or SUPPORTED[-1]
-    assert [*problems(run), *check.problems(run.spec, version), *check.warnings(run.spec)] == []
+    assert [*problems(run), *problems_of(run.spec, version), *check.warnings(run.spec)] == []
 
 
 def test_there_are_examples() -> None:

@@ -7,13 +7,13 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from swiftop import names
-from swiftop.engine.ports import Key
 from swiftop.kinds.registry import KINDS, WATCHED
+from swiftop.model.kind import Key, Kind
 from swiftop.shell.cluster import Listing
 from swiftop.shell.config import Config
 from swiftop.shell.controller import Controller, WatchStalled
@@ -80,7 +80,7 @@ class Other:
         return bool(pod["metadata"]["name"].endswith("leader"))
 
 
-EXPORT = Other(names.Resource(names.API_VERSION, "ModelExport", "modelexports"))
+EXPORT = cast("Kind", Other(names.Resource(names.API_VERSION, "ModelExport", "modelexports")))
 
 
 def with_exports() -> Controller:
@@ -174,8 +174,9 @@ class Empty:
     """A cluster without objects."""
 
     async def pages(self, *_: Any, **__: Any) -> Any:
-        for nothing in ():
-            yield nothing
+        nothing: tuple[Listing, ...] = ()
+        for page in nothing:
+            yield page
 
 
 class Full:

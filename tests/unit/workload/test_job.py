@@ -81,7 +81,7 @@ def test_what_cannot_be_derived_again_stands_in_the_annotations_and_is_read_back
     assert (facts.retries, facts.gpu_seconds) == (2, 7200)
     pinned = pinned_of(job)
     assert pinned is not None
-    assert pinned.generation == 7
+    assert pinned.digest == digest
 
 
 def test_a_file_that_is_only_previewed_has_no_generation() -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from swiftop.kinds.sftrun.command import Rendered, command
+from swiftop.kinds.sftrun.command import Rendered
 from swiftop.swift.paths import Identity
 from swiftop.swift.releases import table
-from tests.support.objects import sample
+from tests.support.objects import rendered_of, sample
 
 GOLDEN = Path(__file__).parent / "golden"
 SEEDS = Path(__file__).parent / "seeds"
@@ -24,7 +24,7 @@ def rendered(name: str, version: str) -> Rendered:
     """Command and environment of a sample under a fixed identity."""
     run = sample(name)
     identity = Identity(name=run.metadata.name, uid=UID, namespace="default")
-    return command(run.spec, table=table(version), identity=identity)
+    return rendered_of(run.spec, table=table(version), identity=identity)
 
 
 def as_text(result: Rendered) -> str:

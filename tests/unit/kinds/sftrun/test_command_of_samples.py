@@ -12,10 +12,9 @@ import shlex
 import pytest
 
 from swiftop.api.validate import problems
-from swiftop.kinds.sftrun import check
 from swiftop.kinds.sftrun.command import OPERATIONAL, Rendered
 from swiftop.swift.releases import SUPPORTED, table
-from tests.support.objects import sample
+from tests.support.objects import problems_of, sample
 from tests.unit.kinds.sftrun.samples import GOLDEN, GOLDEN_VERSIONS, NAMES, SEEDS, UID, as_text, rendered
 
 SECRET_FLAGS = {"swanlab_token"}  # by environment, never by flag
@@ -92,4 +91,4 @@ def test_the_whole_command_and_environment(name: str, version: str) -> None:
 def test_every_sample_is_valid_in_every_version(name: str) -> None:
     run = sample(name)
     assert problems(run) == ()
-    assert [p for version in SUPPORTED for p in check.problems(run.spec, version)] == []
+    assert [p for version in SUPPORTED for p in problems_of(run.spec, version)] == []
