@@ -233,6 +233,7 @@ def test_what_a_suspended_run_is_when_nothing_of_it_works(observed: Observed, ou
 
 def test_a_failure_for_good_is_not_hidden_by_suspend() -> None:
     assert isinstance(verdict(Observed(FAILED, (said("failed", "DiskFull"),)), policy=STOP).outlook, Failed)
+    assert isinstance(verdict(Observed(FAILED, (EVICTED,)), policy=STOP, interruptions=THREE).outlook, Failed)
 
 
 def test_a_resumed_run_goes_on_with_the_attempt_that_was_written_down() -> None:
