@@ -113,7 +113,7 @@ def test_all_but_what_may_change_is_fixed_by_the_start_of_the_first_container() 
         "(!has(self.spec.cache) || self.spec.cache == oldSelf.spec.cache)"
     )
     assert rules[".spec.model"]["message"] == (
-        "spec.model is fixed since its first container has started: create a SFTRun with a new name instead "
+        "spec.model is fixed since the first container has started: create another SFTRun instead "
         "(spec.suspend and spec.lifecycle may still change)"
     )
 
