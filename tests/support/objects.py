@@ -10,7 +10,7 @@ import yaml
 from swiftop import names
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
-from swiftop.errors import Problem
+from swiftop.errors import Invalid, Problem
 from swiftop.kinds.registry import KINDS
 from swiftop.kinds.sftrun import check
 from swiftop.kinds.sftrun.command import Rendered, command, typed_flags
@@ -163,6 +163,9 @@ def rendered_of(spec: SFTRunSpec, *, table: FlagTable, identity: Identity) -> Re
 
 def problems_of(spec: SFTRunSpec, version: str) -> list[Problem]:
     """What this ms-swift version would refuse of a run."""
-    known = table(version)
+    try:
+        known = table(version)
+    except Invalid as error:
+        return list(error.problems)
     typed = typed_flags(spec, table=known, identity=Identity(name="run", uid=UID))
     return check.problems(spec, known=known, typed=typed)

@@ -158,8 +158,10 @@ def test_a_job_whose_pod_was_deleted_is_followed() -> None:
     assert found.actions == (Create(2),)
 
 
-def test_a_spec_that_cannot_be_read_is_not_retried() -> None:
-    assert isinstance(verdict(Observed(FAILED, (NETWORK,)), readable=False, started=at(10)).outlook, Failed)
+def test_no_attempt_is_made_of_a_spec_that_cannot_be_read_and_none_is_given_up() -> None:
+    found = verdict(Observed(FAILED, (NETWORK,)), readable=False, started=at(10))
+    assert isinstance(found.outlook, Blocked)
+    assert found.actions == ()
 
 
 # No progress
@@ -440,7 +442,7 @@ def test_a_pod_that_a_sidecar_keeps_is_removed_before_the_next_attempt() -> None
     )
     first = verdict(observed, started=at(10))
     assert first == Verdict(waiting, (), 0.0, Create(2, retries=1))
-    second = verdict(observed, started=at(10), following=2)
+    second = verdict(observed, started=at(10), following=2, retries=1)
     assert second == Verdict(waiting, (DELETE,), 60.0, Create(2, retries=1))
 
 

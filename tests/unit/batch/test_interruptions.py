@@ -61,7 +61,7 @@ def test_each_is_counted_once_whoever_tells_it_and_how_often() -> None:
 def test_they_stand_in_the_order_of_time_and_ten_are_kept() -> None:
     both = found(Observed(JOB, (TOLD, SECOND), previous=LOST))
     assert both == (OF_REPORT, OF_POD)
-    many = tuple(interruption(f"p{number}") for number in range(10))
+    many = tuple(replace(interruption(f"p{number}"), time=at(number)) for number in range(10))
     assert found(Observed(JOB, (TOLD, SECOND)), many) == (*many[1:], OF_POD)
 
 

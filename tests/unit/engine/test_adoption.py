@@ -39,12 +39,13 @@ def test_a_claim_that_an_earlier_run_retained_is_never_given_an_owner(later: str
     assert as_wanted(of_an_earlier_run(), applied)
 
 
-def test_the_owner_of_a_runs_own_claim_stays_whatever_retain_says_by_now() -> None:
+def test_a_runs_own_claim_stays_its_own_until_it_is_to_be_retained() -> None:
     own = of_an_earlier_run("Delete")
-    for later in ("Retain", "Delete"):
-        applied = adopted_claim(own, claim(later))
-        assert [owner["uid"] for owner in applied["metadata"]["ownerReferences"]] == [UID]
-        assert as_wanted(own, applied)
+    kept, given_back = adopted_claim(own, claim("Delete")), adopted_claim(own, claim("Retain"))
+    assert [owner["uid"] for owner in kept["metadata"]["ownerReferences"]] == [UID]
+    assert as_wanted(own, kept)
+    assert "ownerReferences" not in given_back["metadata"]
+    assert not as_wanted(own, given_back)
 
 
 def test_a_label_that_was_removed_is_put_back() -> None:
