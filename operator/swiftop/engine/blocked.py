@@ -26,32 +26,32 @@ BLOCKING = (BlockedError, Invalid, Forbidden, Refused)
 """Errors that last until something outside changes: they are said on the object, and are no reason to try at once."""
 
 
-class Obstacle(NamedTuple):
+class Explanation(NamedTuple):
     """What to say, and when to try again; None when only an edit can help, which is watched."""
 
     outlook: Blocked
     requeue_after: float | None
 
 
-def obstacle_of(error: Exception) -> Obstacle:
+def explained(error: Exception) -> Explanation:
     """Meaning of one of them. All problems of a spec stand in one message, each with its place and what to do."""
     match error:
         case BlockedError():
-            return Obstacle(error.outlook, error.requeue_after)
+            return Explanation(error.outlook, error.requeue_after)
         case Invalid():
             # The spec is watched, but not the defaults that were merged into it.
-            return Obstacle(Blocked(Cause(error.problems[0].reason, str(error)), stalled=True), _AGAIN_SECONDS)
+            return Explanation(Blocked(Cause(error.problems[0].reason, str(error)), stalled=True), _AGAIN_SECONDS)
         case Forbidden():
-            return Obstacle(Blocked(refusal(_server_words(error, 403)), stalled=False), _AGAIN_SECONDS)
+            return Explanation(Blocked(refusal(_server_words(error, 403)), stalled=False), _AGAIN_SECONDS)
     text = f"the API server refuses what the spec asks for: {_server_words(error, 422)}"
-    return Obstacle(Blocked(Cause(Reason.INVALID_SPEC, text), stalled=True), _AGAIN_SECONDS)
+    return Explanation(Blocked(Cause(Reason.INVALID_SPEC, text), stalled=True), _AGAIN_SECONDS)
 
 
-def mistake(error: Exception) -> Obstacle:
+def mistake(error: Exception) -> Explanation:
     """A mistake of ours that one spec brings to light: said where its owner looks, instead of silent retries."""
     text = f"swiftop cannot work with this spec: {type(error).__name__}: {error}"
     advice = "this is a mistake in swiftop: report it with the operator's log"
-    return Obstacle(Blocked(Cause(Reason.INTERNAL_ERROR, text, advice), stalled=True), _AGAIN_SECONDS)
+    return Explanation(Blocked(Cause(Reason.INTERNAL_ERROR, text, advice), stalled=True), _AGAIN_SECONDS)
 
 
 def failing(error: Exception, failures: int) -> Cause:

@@ -36,7 +36,7 @@ from typing import Any
 from swiftop import names
 from swiftop.engine.act import Actor
 from swiftop.engine.adoption import terminating
-from swiftop.engine.blocked import BLOCKING, Obstacle, failing, mistake, obstacle_of
+from swiftop.engine.blocked import BLOCKING, Explanation, explained, failing, mistake
 from swiftop.engine.gather import Gatherer, Subject
 from swiftop.engine.ports import Cluster, ProgressSource, Store
 from swiftop.engine.publish import acknowledged, event_of, merge_patch, settled
@@ -211,7 +211,7 @@ class Reconciler:
                     case Delete():
                         await self._actor.delete(subject.key, action)
             except BLOCKING as error:
-                done = _hindered(done, obstacle_of(error), action)
+                done = _hindered(done, explained(error), action)
             except Transient as error:
                 if isinstance(action, Create):
                     raise
@@ -305,26 +305,28 @@ class Reconciler:
         self._actor.forget(key)
 
 
-def _read(kind: Kind, obj: Object) -> tuple[Any, Obstacle | None]:
+def _read(kind: Kind, obj: Object) -> tuple[Any, Explanation | None]:
     """The resource, or why it cannot be read."""
     try:
         return kind.parse(obj), None
     except Invalid as error:
-        return None, obstacle_of(error)
+        return None, explained(error)
     except Exception as error:
         log.error("reading %s failed", obj["metadata"].get("name"), exc_info=error)
         return None, mistake(error)
 
 
-def _hindered(done: _Done, obstacle: Obstacle, action: Create | Ensure | Delete) -> _Done:
+def _hindered(done: _Done, explanation: Explanation, action: Create | Ensure | Delete) -> _Done:
     """What hinders an action is said in place of what the object waits for, but not of work that goes on."""
     outlook = done.outlook
     if isinstance(action, Create) or not isinstance(outlook, Waiting):
-        return replace(done, outlook=obstacle.outlook, requeue_after=obstacle.requeue_after)
+        return replace(done, outlook=explanation.outlook, requeue_after=explanation.requeue_after)
     if outlook.phase is Phase.RUNNING:
-        log.warning("a child cannot be repaired: %s", obstacle.outlook.cause.message)
+        log.warning("a child cannot be repaired: %s", explanation.outlook.cause.message)
         return done
-    return replace(done, outlook=replace(outlook, cause=obstacle.outlook.cause), requeue_after=obstacle.requeue_after)
+    return replace(
+        done, outlook=replace(outlook, cause=explanation.outlook.cause), requeue_after=explanation.requeue_after
+    )
 
 
 def _exact(outlook: Outlook) -> bool:

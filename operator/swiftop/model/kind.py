@@ -14,7 +14,7 @@ from swiftop.errors import Problem
 from swiftop.model.facts import Report
 from swiftop.model.verdict import Blocked, Create, Delete, Outlook, Verdict
 from swiftop.names import Resource
-from swiftop.runner.protocol import Previous
+from swiftop.runner.protocol import Member, Previous
 
 Object = dict[str, Any]
 """An object of the Kubernetes API, as JSON has it. Who reads one never changes it."""
@@ -148,6 +148,11 @@ class Kind(Protocol):
     @property
     def children(self) -> tuple[Resource, ...]:
         """Child resources that are watched, by label."""
+        ...
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Members of the report of its pods."""
         ...
 
     @property

@@ -64,7 +64,7 @@ async def _elected(controller: Controller, cluster: Cluster, config: Config, sto
         return
     lease = Lease(cluster, namespace=config.operator_namespace, identity=config.identity or _identity())
     cluster.may_write = lease.valid
-    controller.obstacle = lambda: lease.obstacle
+    controller.unready = lambda: lease.refusal
     # A pod that is refused waits for its rights and says so on its page; a person at a terminal is told at once.
     if not await _unless(stop, lease.acquire(patient=in_cluster())):
         return
@@ -161,7 +161,7 @@ async def _health_page(controller: Controller, config: Config) -> AsyncIterator[
         return web.Response(status=500 if unhealthy else 200, text=(unhealthy or "ok") + "\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        trouble = controller.unhealthy() or controller.obstacle()
+        trouble = controller.unhealthy() or controller.unready()
         return web.Response(status=503 if trouble else 200, text=(trouble or "ok") + "\n")
 
     async def exposition(_: web.Request) -> web.Response:

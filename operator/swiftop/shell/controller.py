@@ -16,6 +16,7 @@ from swiftop import names
 from swiftop.errors import SwiftopError
 from swiftop.kinds.registry import KINDS, WATCHED
 from swiftop.model.kind import Key, Kind
+from swiftop.runner.protocol import Member
 from swiftop.shell.cluster import Cluster, Object
 from swiftop.shell.config import Config
 from swiftop.shell.metrics import Metrics
@@ -78,7 +79,7 @@ class Controller:
         self.metrics.watch_queue(depth=lambda: self.queue.depth, oldest=self.queue.oldest)
         self.metrics.watch_objects(self._objects)
         self.referring: Callable[[Key], Iterable[Key]] = lambda _key: ()  # who waits for an object
-        self.obstacle: Callable[[], str] = lambda: ""  # why this process, though healthy, can do nothing
+        self.unready: Callable[[], str] = lambda: ""  # why this process, though healthy, can do nothing
         self._resynced: float | None = None  # loop time; None while standing by
         # By resource and watched namespace: the newest version that the watch told, and what it has yet to tell.
         self._told: dict[tuple[str, str], int] = {}
@@ -89,6 +90,7 @@ class Controller:
         """Where progress comes from."""
         return Puller(
             pods=self._reporting_pods,
+            members=self._members_of,
             log_tail=cluster.log_tail,
             news=lambda pod: self._add(names.POD, pod),
             pulled=self.metrics.pulled,
@@ -235,6 +237,10 @@ class Controller:
         for pod in self.store.list(names.POD):
             if is_running(pod) and (owner := self.key_of(names.POD, pod)) and self._kinds[owner.kind].reports(pod):
                 yield pod
+
+    def _members_of(self, pod: Object) -> tuple[Member, ...]:
+        owner = self.key_of(names.POD, pod)
+        return self._kinds[owner.kind].members if owner else ()
 
     def _observe(self, resource: names.Resource, obj: Object) -> bool:
         if resource.kind not in self._kinds:

@@ -78,7 +78,7 @@ class Lease:
         self._renewed = 0.0  # just before the last write that got through was sent
         self._seen: tuple[str, float] | None = None  # resource version of the other's Lease, and since when it stands
         self._leader: str | None = None  # as last logged
-        self.obstacle = ""  # why this candidate can never lead, as long as that is so
+        self.refusal = ""  # why this candidate can never lead, as long as that is so
 
     @property
     def held(self) -> bool:
@@ -101,16 +101,16 @@ class Lease:
             try:
                 async with asyncio.timeout(self._timing.call_timeout):
                     if await self._try_acquire():
-                        self.obstacle = ""
+                        self.refusal = ""
                         log.info("lease acquired")
                         return
-                self.obstacle, pause, patient = "", self._timing.poll, True
+                self.refusal, pause, patient = "", self._timing.poll, True
             except (Forbidden, NotFound, Refused) as error:
-                self.obstacle = self._hint(error)
+                self.refusal = self._hint(error)
                 if not patient:
-                    raise LeaseRefused(self.obstacle) from error
+                    raise LeaseRefused(self.refusal) from error
                 pause = min(pause * 2, self._timing.longest_poll)
-                log.error("%s; again in %.0f s", self.obstacle, pause)
+                log.error("%s; again in %.0f s", self.refusal, pause)
             except (SwiftopError, TimeoutError) as error:
                 pause = self._timing.poll
                 log.warning("lease not read or taken: %s", str(error) or type(error).__name__)

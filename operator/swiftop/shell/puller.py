@@ -31,7 +31,7 @@ from swiftop.runner.protocol import (
     PROGRESS_PREFIX,
     REPORT_VERSION,
     TRAINING,
-    Previous,
+    Member,
     read,
     read_previous,
 )
@@ -39,16 +39,7 @@ from swiftop.runner.protocol import (
 log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
-Numbers = dict[str, float | str]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One report: its numbers, and how the execution before that of its pod ended."""
-
-    numbers: Numbers
-    previous: Previous | None = None
-
+Members = tuple[Member, ...]
 
 _LONGEST = 16 * 1024  # bytes of a /progress answer
 _LOG_SECONDS = 40  # of the log: the runner prints its line every 15
@@ -63,23 +54,13 @@ class Source(StrEnum):
 
     PAGE = "page"
     LOG = "log"
-    NONE = "none"  # neither can be read
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Newest numbers of one pod. With ``Source.NONE`` they are the last that were known, if any."""
-
-    numbers: Numbers | None
-    source: Source
-    previous: Previous | None = None  # how the execution before this pod's ended
 
 
 @dataclass(slots=True)
 class _Pod:
     """What is remembered of one pod between two looks."""
 
-    progress: Progress | None = None
+    reading: Reading | None = None
     page_failures: int = 0
     log_looks: int = 0
     log_failures: int = 0
@@ -87,20 +68,20 @@ class _Pod:
     looking: bool = False  # a look that takes long is not joined by another
 
 
-def parse(text: str | bytes) -> Report | None:
+def parse(text: str | bytes, members: Members) -> Reading | None:
     """A report of the runner; None when it is none. What is odd in it is left out (``protocol.read``)."""
     with suppress(ValueError, RecursionError):
         document = json.loads(text)
         if isinstance(document, dict) and document.get("version") == REPORT_VERSION:
-            return Report(read(TRAINING, document), read_previous(document))
+            return Reading(read(members, document), read_previous(document))
     return None
 
 
-def last_in_log(text: str) -> Report | None:
+def last_in_log(text: str, members: Members) -> Reading | None:
     """The report of the last progress line in a log tail."""
     for line in reversed(text.splitlines()):
-        if line.startswith(PROGRESS_PREFIX) and (report := parse(line.removeprefix(PROGRESS_PREFIX))):
-            return report
+        if line.startswith(PROGRESS_PREFIX) and (reading := parse(line.removeprefix(PROGRESS_PREFIX), members)):
+            return reading
     return None
 
 
@@ -131,6 +112,7 @@ class Puller:
         self,
         *,
         pods: Callable[[], Iterable[Object]],
+        members: Callable[[Object], Members] = lambda _pod: TRAINING,
         log_tail: Callable[[str, str, int], Awaitable[str]],
         news: Callable[[Object], None],
         pulled: Callable[[str, bool], None] = lambda _source, _ok: None,
@@ -141,8 +123,10 @@ class Puller:
         parallel: int = 16,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """``news`` is told each pod of which ``latest`` has something new; ``pulled`` counts the looks."""
+        """``members`` are those of a pod's report; ``news`` is told each pod of which ``latest`` has something new;
+        ``pulled`` counts the pulls."""
         self._pods = pods
+        self._members = members
         self._log_tail = log_tail
         self._news = news
         self._pulled = pulled
@@ -158,10 +142,7 @@ class Puller:
     def latest(self, pod_uid: str) -> Reading | None:
         """What this pod last said, or None before it was first asked. Never waits."""
         known = self._known.get(pod_uid)
-        if known is None or known.progress is None:
-            return None
-        said = known.progress
-        return Reading(said.numbers, said.previous, reachable=said.source is not Source.NONE)
+        return known.reading if known else None
 
     async def run(self) -> None:
         """Look until cancelled. A pod is first looked at within a second of its start.
@@ -198,13 +179,13 @@ class Puller:
     async def look(self, session: aiohttp.ClientSession, pod: Object) -> None:
         """Ask one pod once, by the way that works for it."""
         known = self._known.setdefault(pod["metadata"]["uid"], _Pod())
-        before = known.progress
+        before = known.reading
         page_is_down = known.page_failures >= _FALL_BACK_AFTER
         if not page_is_down or known.log_looks % _RETRY_PAGE_EVERY == _RETRY_PAGE_EVERY - 1:
             await self._look_at_page(session, pod, known)
         if known.page_failures >= _FALL_BACK_AFTER:
             await self._look_at_log(pod, known)
-        if _differ(before, known.progress):
+        if _differ(before, known.reading):
             self._news(pod)
 
     async def _look_at_page(self, session: aiohttp.ClientSession, pod: Object, known: _Pod) -> None:
@@ -214,7 +195,7 @@ class Puller:
         if report is None:
             known.page_failures += 1
         else:
-            known.progress = Progress(report.numbers, Source.PAGE, report.previous)
+            known.reading = report
             known.page_failures = known.log_looks = known.log_failures = 0
 
     async def _look_at_log(self, pod: Object, known: _Pod) -> None:
@@ -222,17 +203,17 @@ class Puller:
         report, meta = None, pod["metadata"]
         with suppress(SwiftopError, TimeoutError):
             async with self._logs, asyncio.timeout(self._log_timeout):
-                report = last_in_log(await self._log_tail(meta["namespace"], meta["name"], _LOG_SECONDS))
+                tail = await self._log_tail(meta["namespace"], meta["name"], _LOG_SECONDS)
+                report = last_in_log(tail, self._members(pod))
         self._pulled(Source.LOG, report is not None)
         if report is not None:
-            known.progress, known.log_failures = Progress(report.numbers, Source.LOG, report.previous), 0
+            known.reading, known.log_failures = report, 0
             return
         known.log_failures += 1
         if known.log_failures >= _FALL_BACK_AFTER:
-            last = known.progress or Progress(None, Source.NONE)
-            known.progress = replace(last, source=Source.NONE)
+            known.reading = replace(known.reading or Reading(None), reachable=False)
 
-    async def _page(self, session: aiohttp.ClientSession, pod: Object) -> Report | None:
+    async def _page(self, session: aiohttp.ClientSession, pod: Object) -> Reading | None:
         url = self._url(pod)
         if url is None:
             return None
@@ -243,15 +224,17 @@ class Puller:
                 body = b""
                 while len(body) <= _LONGEST and (more := await response.content.read(_LONGEST)):
                     body += more
-                return parse(body) if len(body) <= _LONGEST else None
+                return parse(body, self._members(pod)) if len(body) <= _LONGEST else None
         return None
 
 
-def _differ(before: Progress | None, after: Progress | None) -> bool:
+def _differ(before: Reading | None, after: Reading | None) -> bool:
     """Whether there is news, apart from the time at which the runner wrote it."""
     if before is None or after is None:
         return before is not after
-    old, new = dict(before.numbers or {}), dict(after.numbers or {})
-    old.pop("updated", None)
-    new.pop("updated", None)
-    return before.source != after.source or old != new
+    return _timeless(before) != _timeless(after)
+
+
+def _timeless(reading: Reading) -> Reading:
+    report = {name: value for name, value in (reading.report or {}).items() if name != "updated"}
+    return replace(reading, report=report)

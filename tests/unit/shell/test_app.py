@@ -53,7 +53,7 @@ async def test_a_key_that_hangs_fails_the_health_page(monkeypatch: pytest.Monkey
 async def test_a_refused_lease_makes_unready_and_is_no_reason_to_restart() -> None:
     config = Config(port=free_port())
     controller = Controller(config)
-    controller.obstacle = lambda: "the Lease is refused"
+    controller.unready = lambda: "the Lease is refused"
     async with _health_page(controller, config):
         assert await pages(config.port) == {"/healthz": (200, "ok\n"), "/readyz": (503, "the Lease is refused\n")}
 

@@ -197,12 +197,12 @@ def test_a_refused_candidate_says_so_and_asks_less_and_less_often(
         waiting = candidate(api)
         task = asyncio.create_task(waiting.acquire())
         await asyncio.sleep(600)
-        assert hint in waiting.obstacle
+        assert hint in waiting.refusal
         assert len(caplog.records) < 30
         assert hint in caplog.records[-1].getMessage()
         api.error = None
         await asyncio.wait_for(task, Timing().longest_poll)
-        assert waiting.obstacle == ""
+        assert waiting.refusal == ""
 
     run(scenario())
 

@@ -15,8 +15,8 @@ from aiohttp.test_utils import TestServer
 
 from swiftop.errors import Transient
 from swiftop.model.kind import Reading
-from swiftop.runner.protocol import Previous
-from swiftop.shell.puller import Puller, Report, last_in_log, page_url, parse
+from swiftop.runner.protocol import TRAINING, Previous
+from swiftop.shell.puller import Puller, last_in_log, page_url, parse
 from tests.unit.shell.virtual_time import run
 
 Object = dict[str, Any]
@@ -30,27 +30,27 @@ POD: Object = {
 def test_only_finite_numbers_of_known_names_are_taken() -> None:
     said = '{"version":1,"step":3,"loss":NaN,"epoch":Infinity,"evalLoss":"0.1","maxSteps":true,"gradNorm":null,"x":1,'
     said += f'"learningRate":1e-5,"etaSeconds":{10**400}}}'
-    assert parse(said) == Report({"step": 3, "learningRate": 1e-5})
+    assert parse(said, TRAINING) == Reading({"step": 3, "learningRate": 1e-5})
 
 
 @pytest.mark.parametrize(
     ("said", "taken"), [('"alice"', {"trackerWorkspace": "alice"}), (f'"{65 * "a"}"', {}), ("5", {})]
 )
 def test_of_texts_the_trackers_workspace_is_taken(said: str, taken: dict[str, str]) -> None:
-    assert parse(f'{{"version":1,"trackerWorkspace":{said}}}') == Report({**taken})
+    assert parse(f'{{"version":1,"trackerWorkspace":{said}}}', TRAINING) == Reading({**taken})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", '{"version":2}', "{", "[" * 100_000, "1" * 10_000, b"\xff"])
 def test_what_is_no_progress_document_is_none(text: str | bytes) -> None:
-    assert parse(text) is None
+    assert parse(text, TRAINING) is None
 
 
 def test_the_last_line_of_the_log_counts() -> None:
     text = (
         'swiftop-progress {"version":1,"step":1}\nnoise\nswiftop-progress {"version":1,"step":2}\nswiftop-progress {\n'
     )
-    assert last_in_log(text) == Report({"step": 2})
-    assert last_in_log("nothing") is None
+    assert last_in_log(text, TRAINING) == Reading({"step": 2})
+    assert last_in_log("nothing", TRAINING) is None
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ class Slow(Puller):
         name, takes = pod["metadata"]["name"], self.page_takes(pod["metadata"]["name"])
         self.looks.setdefault(name, []).append(now())
         await asyncio.sleep(min(takes, 2.0))
-        return None if takes >= 2 else Report({"step": now()})
+        return None if takes >= 2 else Reading({"step": now()})
 
     async def _tail(self, namespace: str, pod: str, seconds: int) -> str:
         self.looks.setdefault(pod, []).append(now())
