@@ -194,7 +194,7 @@ class Slow(Puller):
             pods=lambda: self.running, log_tail=self._tail, news=lambda _: None, chance=lambda: chance, timeout=2.0
         )
 
-    async def _page(self, session: Any, pod: Object) -> Report | None:
+    async def _page(self, session: Any, pod: Object) -> Reading | None:
         name, takes = pod["metadata"]["name"], self.page_takes(pod["metadata"]["name"])
         self.looks.setdefault(name, []).append(now())
         await asyncio.sleep(min(takes, 2.0))
