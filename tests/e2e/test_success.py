@@ -17,6 +17,7 @@ CONDITIONS = {
     "DependenciesReady": "True",
     "Scheduled": "True",
     "Running": "False",
+    "Suspended": "False",
     "CheckpointAvailable": "True",
     "ProgressAvailable": "False",
 }
