@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that the user has to mend: where, what, and how."""
+    """One thing that the user has to fix: where, what, and how."""
 
     path: str
     message: str

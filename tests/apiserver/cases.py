@@ -240,7 +240,22 @@ REFUSED = (
     Case("dropout of all", {"tuner": {"dropout": "1"}}, "spec.tuner.dropout", "below 1"),
     Case("split of nothing", {"validation": {"splitRatio": "0"}}, "spec.validation.splitRatio", "above 0"),
     Case("split of all", {"validation": {"splitRatio": "1.0"}}, "spec.validation.splitRatio", "below 1"),
-    Case("stallSeconds 1", {"lifecycle": {"stallSeconds": 1}}, "spec.lifecycle.stallSeconds"),
+    *(
+        Case(f"{name} {value!r}", {"lifecycle": {name: value}}, f"spec.lifecycle.{name}")
+        for name, value in (
+            ("stallSeconds", 59),
+            ("maxRetries", -1),
+            ("maxRetries", 101),
+            ("maxRetries", 1.5),
+            ("activeDeadlineSeconds", 0),
+            ("pendingDeadlineSeconds", 0),
+            ("pendingDeadlineSeconds", 2**31),
+            ("ttlSecondsAfterFinished", -1),
+            ("ttlSecondsAfterFinished", 2**31),
+            ("backoffLimit", 3),
+        )
+    ),
+    Case("suspend by a word", {"suspend": "later"}, "spec.suspend"),
     # quantization and DeepSpeed
     Case(
         "quantization with full tuning",
@@ -444,7 +459,7 @@ REFUSED = (
     Case("unknown field", _training(maxlength=5), "spec.training.maxlength"),
     # names
     Case("name with a dot", {}, "metadata.name", "use qwen2-5-7b", metadata={"name": "qwen2.5-7b"}),
-    Case("name from a digit", {}, "metadata.name", "use run-7b-chat", metadata={"name": "7b-chat"}),
+    Case("name from a digit", {}, "metadata.name", "use x-7b-chat", metadata={"name": "7b-chat"}),
     Case("name with a line break", {}, "metadata.name", metadata={"name": "a\n"}),
     Case("name of 53 characters", {}, "metadata.name", "use a shorter one", metadata={"name": "a" * 53}),
 )
@@ -513,6 +528,13 @@ ACCEPTED = (
     Case("from a checkpoint, going on", {**_from(step=200), **_training(maxSteps=201)}),
     Case("from the weights of a late checkpoint", {**_from(step=200, weightsOnly=True), **_training(maxSteps=10)}),
     Case("from a checkpoint without resuming", {"checkpoints": {**_from()["checkpoints"], "resume": "Never"}}),
+    Case("suspended from the start", {"suspend": True}),
+    Case("not suspended", {"suspend": False}),
+    Case(
+        "no retries, and everything is deleted at once", {"lifecycle": {"maxRetries": 0, "ttlSecondsAfterFinished": 0}}
+    ),
+    Case("the longest limits", {"lifecycle": {"maxRetries": 100, "pendingDeadlineSeconds": 2**31 - 1}}),
+    Case("the shortest limits", {"lifecycle": {"stallSeconds": 60, "pendingDeadlineSeconds": 1}}),
     Case("saveOnlyModel", {"checkpoints": {"saveOnlyModel": True, "resume": "Never"}}),
     Case("ephemeral output", {"output": {"volume": None, "ephemeral": True}}),
     Case(
@@ -559,7 +581,14 @@ ACCEPTED = (
                 "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
                 "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}},
             },
-            "lifecycle": {"activeDeadlineSeconds": 86400, "stallSeconds": 1800},
+            "suspend": True,
+            "lifecycle": {
+                "maxRetries": 5,
+                "activeDeadlineSeconds": 86400,
+                "pendingDeadlineSeconds": 3600,
+                "stallSeconds": 1800,
+                "ttlSecondsAfterFinished": 3600,
+            },
             "runtime": {
                 "image": "registry.example.com/trainer:4.6@sha256:abc",
                 "imagePullPolicy": "IfNotPresent",

@@ -10,16 +10,20 @@ from typing import Any
 
 import pytest
 
-from swiftop.api.crd import definitions
+from swiftop.api.crd import definition
+from swiftop.kinds.registry import MODELS
 from swiftop.shell.cluster import Cluster
 
 
 @pytest.fixture(scope="session")
 def kubeconfig(cluster: Any) -> Path:
     """Administrator of a cluster that has the CRD."""
-    crds = {"apiVersion": "v1", "kind": "List", "items": definitions()}
+    items = [definition(model) for model in MODELS]
+    crds = {"apiVersion": "v1", "kind": "List", "items": items}
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(crds))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/sftruns.swiftop.dev")
+    cluster.kubectl(
+        "wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{crd['metadata']['name']}" for crd in items)
+    )
     return Path(cluster.kubeconfig)
 
 

@@ -15,9 +15,12 @@ from swiftop.shell.cluster import Cluster
 from swiftop.shell.config import Config
 from swiftop.shell.controller import Controller
 from tests.apiserver.gate import Gate
+from tests.apiserver.process import eventually
 from tests.apiserver.runs import run_of
 
 pytestmark = pytest.mark.cluster
+
+NOWHERE = {"nodeSelector": {"swiftop.dev/no-such-node": "true"}}
 
 
 def config_map(namespace: str, name: str = "a", **data: str) -> dict[str, Any]:
@@ -65,6 +68,56 @@ async def test_a_status_from_a_stale_read_is_refused(k8s: Cluster, namespace: st
     gone = {**made, "metadata": {**made["metadata"], "name": "gone"}}
     with pytest.raises(NotFound):
         await k8s.patch_status(gone, {"state": "Failed"}, version(made))
+
+
+def job(namespace: str, name: str = "a") -> dict[str, Any]:
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}], **NOWHERE}}
+    meta = {"namespace": namespace, "name": name}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {"template": template}}
+
+
+async def test_a_deleted_object_is_gone_after_all_that_it_owns(k8s: Cluster, namespace: str) -> None:
+    made = await k8s.create(job(namespace))
+
+    async def pods() -> list[dict[str, Any]]:
+        return await k8s.list(names.POD, namespace)
+
+    (pod,) = await eventually(pods, within=30)
+    await k8s.apply({**_named(pod), "metadata": {**_named(pod)["metadata"], "finalizers": ["example.com/hold"]}})
+    await k8s.delete(names.JOB, namespace, "a", made["metadata"]["uid"])
+
+    async def deleting() -> bool:
+        (pod,) = await pods()
+        return "deletionTimestamp" in pod["metadata"]
+
+    await eventually(deleting, within=30)
+    waiting = await k8s.get(names.JOB, namespace, "a")
+    assert waiting is not None
+    assert waiting["metadata"]["finalizers"] == ["foregroundDeletion"]
+    await k8s.delete(names.JOB, namespace, "a", made["metadata"]["uid"])  # once more is no error
+    await k8s.apply({**_named(pod), "metadata": {**_named(pod)["metadata"], "finalizers": []}})
+
+    async def gone() -> bool:
+        return await k8s.get(names.JOB, namespace, "a") is None
+
+    await eventually(gone, within=30)
+    assert await pods() == []
+    await k8s.delete(names.JOB, namespace, "a", made["metadata"]["uid"])  # nor when it is gone
+
+
+async def test_a_namesake_with_another_uid_is_left_alone(k8s: Cluster, namespace: str) -> None:
+    made = await k8s.create(job(namespace))
+    await k8s.delete(names.JOB, namespace, "a", "00000000-0000-0000-0000-000000000000")
+    found = await k8s.get(names.JOB, namespace, "a")
+    assert found is not None
+    assert found["metadata"]["uid"] == made["metadata"]["uid"]
+    assert "deletionTimestamp" not in found["metadata"]
+
+
+def _named(obj: dict[str, Any]) -> dict[str, Any]:
+    """An object that applies nothing yet."""
+    meta = {key: obj["metadata"][key] for key in ("namespace", "name")}
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": meta}
 
 
 async def test_writes_are_told_with_their_answer(kubeconfig: Path, namespace: str) -> None:

@@ -16,15 +16,18 @@ import httpx
 import pytest
 import yaml
 
-from swiftop.api.crd import crds, definitions
-from swiftop.api.v1alpha1.sftrun import FIXED_FIELDS, SFTRunSpec
+from swiftop.api.crd import crds, definition
+from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
+from swiftop.kinds.registry import MODELS
 from tests.apiserver.cases import ACCEPTED, MINIMAL, REFUSED, Case, Patch, merged
 
 pytestmark = pytest.mark.cluster
 
 CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 START = "2026-01-01T00:00:00Z"
-# A valid value for each fixed field that differs from that of MINIMAL.
+CHANGEABLE: tuple[str, ...] = SFTRun.DEFINITION.changeable or ()
+# A valid value for each member of the spec that differs from that of MINIMAL: of the fixed ones, and of those that may
+# change after the start.
 CHANGES: dict[str, Any] = {
     "model": {"id": "other/model"},
     "datasets": [{"id": "other/data"}],
@@ -41,6 +44,10 @@ CHANGES: dict[str, Any] = {
     "placement": {"affinity": {"nodeAffinity": {"a": 1}}},
     "runtime": {"podPatch": {"metadata": {"annotations": {"a": "b"}}}},
     "extraArgs": [{"name": "vit_lr", "value": "1e-5"}],
+}
+LATE_CHANGES: dict[str, Any] = {
+    "suspend": True,
+    "lifecycle": {"maxRetries": 0, "stallSeconds": 600, "ttlSecondsAfterFinished": 60},
 }
 
 
@@ -102,7 +109,7 @@ class Api:
 @pytest.fixture(scope="module")
 def api(cluster: Any) -> Iterator[Api]:
     with _client(Path(cluster.kubeconfig)) as client:
-        for crd in definitions():
+        for crd in map(definition, MODELS):
             name = crd["metadata"]["name"]
             answer = client.patch(
                 f"{CRD}/{name}",
@@ -167,14 +174,14 @@ def test_samples_are_accepted(api: Api, sample: Path) -> None:
 
 
 def test_every_field_is_fixed_or_known_to_change() -> None:
-    assert {*FIXED_FIELDS, "lifecycle"} == {f.alias for f in SFTRunSpec.model_fields.values()}
-    assert set(CHANGES) == set(FIXED_FIELDS)
+    assert set(LATE_CHANGES) == set(CHANGEABLE)
+    assert {*CHANGES, *LATE_CHANGES} == {f.alias for f in SFTRunSpec.model_fields.values()}
 
 
 def test_before_the_start_everything_may_change(api: Api) -> None:
     api.made("not-started")
     assert api.patch("not-started", {"status": {"attempts": 0}}, subresource="/status").is_success
-    for field, change in CHANGES.items():
+    for field, change in {**CHANGES, **LATE_CHANGES}.items():
         answer = api.patch("not-started", {"spec": {field: change}}, dry_run=True)
         assert answer.is_success, (field, answer.text)
 
@@ -185,12 +192,16 @@ def test_after_the_start_no_fixed_field_changes(api: Api) -> None:
         answer = api.patch("started", {"spec": {field: change}}, dry_run=True)
         assert answer.status_code == 422, field
         causes = _causes(answer)
-        assert (f"spec.{field}", True) in [(f, "is fixed since the run has started" in m) for f, m in causes], causes
+        message = dict(causes).get(f"spec.{field}", "")
+        assert message.endswith(
+            f"spec.{field} is fixed since the first container has started: create another SFTRun instead "
+            "(spec.suspend and spec.lifecycle may still change)"
+        ), causes
 
 
 def test_after_the_start_no_fixed_field_goes_away(api: Api) -> None:
     api.made("complete", CHANGES, started=True)
-    optional = [f for f in FIXED_FIELDS if f not in MINIMAL["spec"]]
+    optional = [f for f in CHANGES if f not in MINIMAL["spec"]]
     for field in optional:
         answer = api.patch("complete", {"spec": {field: None}}, dry_run=True)
         assert answer.status_code == 422, field
@@ -216,11 +227,14 @@ def test_after_the_start_values_without_a_schema_are_fixed_too(api: Api) -> None
     assert api.patch("patched", {"spec": patch}, dry_run=True).is_success
 
 
-def test_after_the_start_lifecycle_and_metadata_may_change(api: Api) -> None:
+def test_after_the_start_suspend_lifecycle_and_metadata_may_change(api: Api) -> None:
     stored = api.made("running", started=True)
-    change = {"spec": {"lifecycle": {"stallSeconds": 600}}, "metadata": {"labels": {"team": "nlp"}}}
-    assert api.patch("running", change).is_success
-    assert api.patch("running", {"spec": {"lifecycle": None}}).is_success
+    for change in (
+        *({"spec": {field: value}} for field, value in LATE_CHANGES.items()),
+        *({"spec": {field: None}} for field in LATE_CHANGES),
+        {"metadata": {"labels": {"team": "nlp"}}},
+    ):
+        assert api.patch("running", change).is_success, change
     assert api.patch("running", {"spec": stored["spec"]}).is_success
 
 
@@ -235,6 +249,7 @@ def test_defaults_are_those_of_the_models(api: Api) -> None:
     spec = {
         "tuner": {},
         "checkpoints": {},
+        "lifecycle": {},
         "tracking": {"swanlab": {"project": "a"}},
         "runtime": {"securityContext": {}},
     }
@@ -245,7 +260,8 @@ def test_defaults_are_those_of_the_models(api: Api) -> None:
     assert stored["runtime"]["securityContext"] == {"runAsUser": 1000, "fsGroup": 1000}
     assert stored["resources"] == {"gpus": 1, "gpuResource": "nvidia.com/gpu", "nodes": 1}
     assert stored["output"]["volume"] == {"size": "50Gi", "accessMode": "ReadWriteOnce", "retain": "Retain"}
-    assert "training" not in stored
+    assert stored["lifecycle"] == {"maxRetries": 3}
+    assert not {"training", "suspend"} & stored.keys()  # absent says the same
 
 
 def test_a_whole_status_is_stored_as_written(api: Api) -> None:
@@ -277,13 +293,24 @@ def test_a_whole_status_is_stored_as_written(api: Api) -> None:
         },
         "checkpoint": {"step": 400, "path": "/swiftop/output/a/checkpoint-400", "time": START},
         "bestCheckpoint": {"step": 200, "path": "/swiftop/output/a/checkpoint-200", "metric": 1.5},
-        "attempts": 1,
+        "output": {"claimName": "a-output", "path": "a-uid"},
+        "attempts": 3,
+        "retries": 1,
+        "nextAttempt": 4,
+        "interruptions": [
+            {"time": START, "cause": "Evicted", "pod": "u", "step": 412, "checkpointStep": 400, "lostSteps": 12}
+        ],
         "startTime": START,
         "completionTime": START,
         "gpuSeconds": 100,
         "tracking": {"url": "https://swanlab.cn/@a/b/runs/c"},
         "failure": {"reason": "CUDAOutOfMemory", "message": "a", "suggestion": "b", "log": "c"},
-        "resolved": {"image": "a", "swiftVersion": "4.6", "command": "python -m swift.cli.sft"},
+        "resolved": {
+            "image": "a",
+            "swiftVersion": "4.6",
+            "command": "python -m swift.cli.sft",
+            "source": {"claimName": "first-output", "path": "first-uid", "uid": "uid"},
+        },
         "display": {
             "progress": "412/1000 (41%)",
             "eta": "1h12m",
@@ -307,6 +334,7 @@ def test_a_whole_status_is_stored_as_written(api: Api) -> None:
         "Dataset": "CodyWhy/mh-sharegpt-20250820",
         "Checkpoint": 400,
         "Tracker": "https://swanlab.cn/@a/b/runs/c",
+        "Attempts": 3,
     }
 
 
@@ -332,6 +360,6 @@ def test_kubectl_explains_fields(api: Api, cluster: Any) -> None:
 
 
 def test_kubectl_applies_the_generated_files(api: Api, cluster: Any) -> None:
-    for name, text in crds().items():
+    for name, text in crds(MODELS).items():
         if name.endswith(".yaml"):
             cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=text)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -74,6 +76,41 @@ async def test_a_run_gets_its_job_and_a_restart_writes_nothing(k8s: Cluster, kub
         assert await operator.writes() == 0
         assert await versions(k8s, namespace) == before
         assert "error" not in operator.log
+
+
+async def test_a_run_is_suspended_and_resumed_from_the_command_line(
+    k8s: Cluster, kubeconfig: Path, namespace: str
+) -> None:
+    async with OperatorProcess(kubeconfig, namespace):
+        await k8s.create(run_of("a", namespace))
+        await started(k8s, namespace, "a", within=10)
+        assert "saves a checkpoint first" in await swiftop(kubeconfig, "suspend", "a", "-n", namespace)
+
+        async def has_stopped() -> bool:
+            told = await swiftop(kubeconfig, "progress", "a", "-n", namespace, "--no-follow")
+            return told.startswith("a: Suspended, ")
+
+        await eventually(has_stopped, within=60)
+        assert await k8s.list(names.JOB, namespace) == []
+        assert "goes on" in await swiftop(kubeconfig, "resume", "a", "-n", namespace)
+
+        async def goes_on() -> bool:
+            return bool(await k8s.list(names.JOB, namespace))
+
+        await eventually(goes_on, within=10)
+
+
+async def swiftop(kubeconfig: Path, *arguments: str) -> str:
+    """What a command prints."""
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).parent / "swiftop"),
+        *arguments,
+        env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, told
+    return told.decode()
 
 
 async def test_a_standby_acts_within_3_s_of_a_clean_stop_and_20_s_of_a_kill(
@@ -174,8 +211,8 @@ async def test_a_leader_that_was_stopped_writes_nothing_after_its_lease_has_pass
 
             async def explained() -> bool:
                 runs = await k8s.list(names.SFTRUN, namespace)
-                reasons = {c["reason"] for run in runs for c in run["status"]["conditions"] if c["type"] == "Scheduled"}
-                return reasons == {reasons.Reason.UNSCHEDULABLE}
+                told = {c["reason"] for run in runs for c in run["status"]["conditions"] if c["type"] == "Scheduled"}
+                return told == {reasons.Reason.UNSCHEDULABLE}
 
             await eventually(explained, within=60, every=0.5)
             before = await versions(k8s, namespace)
@@ -316,6 +353,8 @@ async def everything(cluster: Any, k8s: Cluster, namespace: str) -> None:
     running = {"name": names.CONTAINER, "ready": True, "restartCount": 0, "image": "x", "imageID": "x"}
     status = {"containerStatuses": [{**running, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}
     await k8s.patch_status(pod, status, pod["metadata"]["resourceVersion"])
+    # A run is suspended: its Job is deleted.
+    cluster.kubectl("patch", "sftrun/b", "-n", namespace, "--type=merge", "-p", json.dumps({"spec": {"suspend": True}}))
     # A Job's name is taken by somebody else's, and a Job's pod is refused.
     template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}
     meta, spec = {"name": "c-1", "namespace": namespace}, {"suspend": True, "template": template}

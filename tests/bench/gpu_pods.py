@@ -24,10 +24,6 @@ from typing import Any
 import yaml
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
-from swiftop.api.validate import problems
-from swiftop.errors import Invalid
-from swiftop.kinds.sftrun.build import Context, build
-from swiftop.kinds.sftrun.plan import decoded
 from swiftop.runner import causes
 from swiftop.runner.causes import EndClass
 from swiftop.runner.classify import last_lines
@@ -35,7 +31,9 @@ from swiftop.runner.protocol import PLAN_VARIABLE, Plan
 from swiftop.runner.train import checkpoints
 from swiftop.swift import paths
 from swiftop.workload.patch import strategic_merge
+from swiftop.workload.pods import decoded
 from tests.runner.harness import Bench, Execution, free_port
+from tests.support.objects import children_of
 
 SAMPLE = Path(__file__).parents[2] / "manifests" / "samples" / "sftrun-7b.yaml"
 KEY = "key-of-the-bench"
@@ -133,9 +131,7 @@ def make_pod(site: Site, name: str, *, model: str, dataset: str, flash_attn: boo
     sample["spec"]["tracking"]["swanlab"]["host"] = site.swanlab
     sample["spec"]["runtime"] = {"image": "this-machine"}  # there is none
     run = SFTRun.from_object({**sample, "spec": strategic_merge(sample["spec"], spec)})
-    if wrong := problems(run):
-        raise Invalid(wrong)
-    job = build(run, Context(runner_config_map="runner"))[-1]
+    job = children_of(run)[-1]
     directory = site.root / name
     directory.mkdir(parents=True)
     variables = _variables(job["spec"]["template"]["spec"]["containers"][0], mounts(site, directory))

@@ -31,11 +31,11 @@ import aiohttp
 import yaml
 
 from swiftop import names
-from swiftop.api.crd import definitions
+from swiftop.api.crd import definition
 from swiftop.api.v1alpha1.sftrun import SFTRun
-from swiftop.kinds.sftrun.build import Context, build
-from swiftop.runner import bundle
+from swiftop.kinds.registry import MODELS
 from swiftop.shell.cluster import path_of
+from tests.support.objects import children_of
 from tools.cluster.embedded import EmbeddedCluster
 from tools.cluster.layout import Options
 
@@ -223,7 +223,7 @@ def run_object(name: str) -> Object:
 def job_object(name: str) -> Object:
     """The Job that the operator would make of such a run, without its owner: one that is not there takes it away."""
     run = SFTRun.from_object(_with_uid(run_object(name)))
-    job: Object = build(run, Context(runner_config_map=names.runner_config_map_name(bundle.digest())))[-1]
+    job = children_of(run)[-1]
     job["metadata"] = {"name": name, "namespace": NAMESPACE, "labels": job["metadata"]["labels"]}
     return job
 
@@ -300,7 +300,8 @@ async def burst(cluster: EmbeddedCluster, count: int) -> None:
 
 async def prepared(client: Client) -> None:
     """CRD and namespace."""
-    for crd in definitions():
+    for model in MODELS:
+        crd = definition(model)
         await client.send("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
     await client.send("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     for _ in range(100):

@@ -110,7 +110,7 @@ def test_a_step_that_was_never_reached_takes_no_pod(family: dict[str, Object], s
 def copying(run: str) -> str:
     """The commands of docs/sftrun.md for this run."""
     text = (ROOT / "docs" / "sftrun.md").read_text()
-    block = re.search(r"^## Getting the result\n.*?^```bash\n(.*?)^```\n", text, re.MULTILINE | re.DOTALL)
+    block = re.search(r"^## Where the result is\n.*?^```bash\n(.*?)^```\n", text, re.MULTILINE | re.DOTALL)
     assert block is not None
     return re.sub(r"^RUN=.*$", f"RUN={run}", block[1], count=1, flags=re.MULTILINE)
 

@@ -18,6 +18,7 @@ from swiftop.model.times import text_of
 from swiftop.names import Resource
 
 Object = dict[str, Any]
+Objects = list[Object]  # inside a class with a method named list, the type needs another name
 T = TypeVar("T")
 Place = tuple[str, str, str]  # kind, namespace, name
 
@@ -158,7 +159,7 @@ class FakeCluster:
         for obj in self.owned(uid):
             self.remove(names.RESOURCES[obj["kind"]], obj["metadata"]["namespace"], obj["metadata"]["name"])
 
-    def owned(self, uid: str) -> list[Object]:
+    def owned(self, uid: str) -> Objects:
         """Objects that this one owns."""
         everything = list(self.objects.values())
         return [o for o in everything if any(r["uid"] == uid for r in o["metadata"].get("ownerReferences", ()))]

@@ -39,6 +39,7 @@ class Harness:
         self.kubernetes = Kubernetes(self.cluster, run)
         self.key = Key("SFTRun", NAMESPACE, run)
         self.delivered = 0
+        self.watched = WATCHED
         self.readings = Readings()
         self.restart()
 
@@ -73,7 +74,7 @@ class Harness:
     def _note(self, type_: str, obj: Object) -> None:
         kind = names.RESOURCES.get(obj["kind"])
         managed = (obj["metadata"].get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.MANAGED_BY
-        if kind is None or kind not in WATCHED or not (managed or not WATCHED[kind]):
+        if kind is None or kind not in self.watched or not (managed or not self.watched[kind]):
             return
         if type_ == "DELETED":
             self.store.forget(kind, copy.deepcopy(obj))

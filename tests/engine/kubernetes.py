@@ -39,7 +39,12 @@ class Kubernetes:
 
     def __init__(self, cluster: FakeCluster, run: str = "tiny", attempt: int = 1) -> None:
         self.cluster = cluster
-        self.job_name = names.job_name(run, attempt)
+        self.run_name = run
+        self.attempt(attempt)
+
+    def attempt(self, number: int) -> None:
+        """What follows is done to the Job of this attempt."""
+        self.job_name = names.job_name(self.run_name, number)
         self.pods = 0
 
     @property
@@ -118,6 +123,20 @@ class Kubernetes:
 
     def fail_job(self, reason: str = "BackoffLimitExceeded") -> None:
         self._job_status(active=0, failed=1, conditions=[self._held("Failed", reason)])
+
+    def start(self) -> None:
+        """From a new Job to a container that runs."""
+        self.take_up()
+        self.create_pod()
+        self.place()
+        self.run()
+
+    def end_deletion(self, *, message: str = "") -> None:
+        """The pods of a Job that is being deleted have ended; they and the Job are gone."""
+        for pod in self.cluster.owned(self.job["metadata"]["uid"]):
+            if pod["kind"] == "Pod" and pod["status"]["phase"] == "Running":
+                self.end(exit_code=75, message=message, pod=pod["metadata"]["name"])
+        self.delete_job()
 
     def delete_job(self) -> None:
         self.cluster.remove(names.JOB, NAMESPACE, self.job_name)

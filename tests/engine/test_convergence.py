@@ -36,6 +36,32 @@ def _finished(h: Harness) -> None:
     h.kubernetes.end(message=termination("finished", "MaxSteps", progress=progress))
 
 
+def _suspend(h: Harness) -> None:
+    h.cluster.put({**h.run, "spec": {**h.run["spec"], "suspend": True}})
+
+
+def _go_on(h: Harness) -> None:
+    h.cluster.put({**h.run, "spec": {**h.run["spec"], "suspend": False}})
+
+
+def _second_attempt(h: Harness) -> None:
+    h.kubernetes.attempt(2)
+
+
+def _end_deletion(h: Harness) -> None:
+    h.kubernetes.end_deletion(message=termination("interrupted", "Interrupted"))
+
+
+_WITHOUT_JOB = (_suspend, _go_on, _second_attempt)
+
+
+def _ready(h: Harness, step: Step) -> bool:
+    """Whether Kubernetes, or the user, can take this step now."""
+    if step is _end_deletion:
+        return h.kubernetes.has_job() and "deletionTimestamp" in h.kubernetes.job["metadata"]
+    return step in _WITHOUT_JOB or h.kubernetes.has_job()
+
+
 def _progress(step: int) -> Step:
     return lambda h: h.say(phase=1, step=step, maxSteps=9)
 
@@ -95,6 +121,33 @@ SCRIPTS = (
         ("False", "HostOutOfMemory"),
     ),
     Script("is still running", _TO_RUNNING, ("Unknown", "Running")),
+    Script(
+        "is tried again",
+        (
+            *_TO_RUNNING,
+            lambda h: h.kubernetes.end(exit_code=7, message=termination("failed", "HubUnreachable")),
+            lambda h: h.kubernetes.fail_job(),
+            _second_attempt,
+            *_TO_RUNNING,
+            _finished,
+            lambda h: h.kubernetes.complete_job(),
+        ),
+        ("True", "MaxSteps"),
+    ),
+    Script(
+        "is suspended and goes on",
+        (
+            *_TO_RUNNING,
+            _suspend,
+            _end_deletion,
+            _go_on,
+            _second_attempt,
+            *_TO_RUNNING,
+            _finished,
+            lambda h: h.kubernetes.complete_job(),
+        ),
+        ("True", "MaxSteps"),
+    ),
 )
 
 _ERRORS: tuple[SwiftopError, ...] = (Transient("500"), Conflict("409"), Forbidden("POST /x: 403 exceeded quota"))
@@ -124,7 +177,7 @@ class Chaos:
         self.faults: list[Fault] = []
         self.harness.cluster.fault = lambda _verb, _kind: self.faults.pop() if self.faults else None
         self.spec = copy.deepcopy(self.harness.apply(**dict(script.spec))["spec"])
-        self.jobs_seen: set[str] = set()
+        self.jobs_seen: set[tuple[str, str]] = set()
 
     async def act(self, action: Any) -> None:
         harness = self.harness
@@ -157,8 +210,8 @@ class Chaos:
     def check(self) -> None:
         """What must hold at every moment."""
         for job in self.harness.cluster.of_kind(names.JOB):
-            self.jobs_seen.add(job["metadata"]["uid"])
-        assert len(self.jobs_seen) <= 1
+            self.jobs_seen.add((job["metadata"]["name"], job["metadata"]["uid"]))
+        assert len(self.jobs_seen) == len({name for name, _ in self.jobs_seen})  # one Job an attempt
         assert self.harness.run["spec"] == self.spec
         assert not self.harness.run["metadata"].keys() & {"labels", "annotations", "finalizers"}
         shown = json.dumps([o for o in self.harness.cluster.objects.values() if o["kind"] != "Secret"])
@@ -166,8 +219,9 @@ class Chaos:
 
     async def run_to_the_end(self, between: list[list[Any]]) -> None:
         for step, actions in zip(self.script.steps, between, strict=True):
-            await self.until_job()
+            await self.until_ready(step)
             step(self.harness)
+            self.spec = copy.deepcopy(self.harness.run["spec"])
             self.harness.cluster.now += 7
             for action in actions:
                 await self.act(action)
@@ -177,10 +231,14 @@ class Chaos:
         await self.harness.settle()
         self.check()
 
-    async def until_job(self) -> None:
-        while not self.harness.kubernetes.has_job():
+    async def until_ready(self, step: Step) -> None:
+        for _ in range(50):
+            if _ready(self.harness, step):
+                return
             self.harness.deliver()
             await self._look()
+            self.harness.cluster.now += 1
+        raise AssertionError("the operator does not get to where the next step can be taken")
 
 
 def _secret() -> Object:

@@ -448,7 +448,8 @@ async def test_a_mistake_of_ours_is_told_instead_of_retried_in_silence(
         raise TypeError("'NoneType' object is not iterable")
 
     harness = Harness()
-    harness.restart(kinds={"SFTRun": replace(SFTRUN, **{part: broken})})
+    parts: dict[str, Any] = {part: broken}
+    harness.restart(kinds={"SFTRun": replace(SFTRUN, **parts)})
     harness.apply()
     assert await harness.look() is not None
     assert harness.condition("Stalled") == ("True", "InternalError")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 OUTPUT = Path(os.environ["FAKE_OUTPUT"])
 TOTAL = 20
@@ -36,7 +37,7 @@ def save(step: int, ranks: int = 1) -> None:
     states = ["rng_state.pth"] if ranks == 1 else [f"rng_state_{rank}.pth" for rank in range(ranks)]
     for name in ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", *states):
         (path / name).write_bytes(b"x")
-    state = {
+    state: dict[str, Any] = {
         "best_metric": None,
         "best_model_checkpoint": None,
         "global_step": step,
@@ -107,7 +108,12 @@ def together() -> None:
 
 def flood() -> None:
     """Say more than anybody reads, until told to stop."""
-    signal.signal(signal.SIGTERM, lambda *_: ((OUTPUT / "told").touch(), os._exit(0)))
+
+    def end(*_: object) -> None:
+        (OUTPUT / "told").touch()
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
     train(1)
     while True:
         os.write(1, b"x" * 4096)

@@ -31,12 +31,12 @@ UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 @cache
 def interpreters() -> dict[str, str]:
     """One Python of each version from ``OLDEST`` on that this machine has, the oldest first."""
-    roots = [*os.environ["PATH"].split(os.pathsep), *Path.home().glob(".pyenv/versions/*/bin")]
-    paths = [path for root in roots for path in sorted(Path(root).glob("python3.*")) if path.suffix[1:].isdigit()]
+    roots = [*map(Path, os.environ["PATH"].split(os.pathsep)), *Path.home().glob(".pyenv/versions/*/bin")]
+    paths = [path for root in roots for path in sorted(root.glob("python3.*")) if path.suffix[1:].isdigit()]
     found = {"3." + str(sys.version_info.minor): sys.executable}
     for path in paths:
         version = path.name.removeprefix("python")
-        ask = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]  # a shim may lead to none
+        ask = [str(path), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]  # a shim may lead to none
         told = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
         if told == version and tuple(map(int, version.split("."))) >= OLDEST:
             found.setdefault(version, str(path))

@@ -23,7 +23,12 @@ from tests.runner.harness import OWNER, Bench, Execution, free_port, wait_until
 from tests.runner.trainer import DATA, FAKES, MODEL, WORK, lines, make_assets, sft, trainer
 
 KEY = "canary-5f1c-0d2e-77aa"
-SWANLAB = {"report_to": "swanlab", "swanlab_project": "demo", "swanlab_exp_name": "run", "swanlab_mode": "cloud"}
+SWANLAB: dict[str, Any] = {
+    "report_to": "swanlab",
+    "swanlab_project": "demo",
+    "swanlab_exp_name": "run",
+    "swanlab_mode": "cloud",
+}
 CORES = 2  # trainings at a time, each on one thread
 
 

@@ -16,7 +16,9 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 # By its folder: some library ships a package called `tests`, which would win over ours.
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
@@ -29,7 +31,7 @@ DEEPSPEED = {"zero_optimization": {"stage": 1}, "train_micro_batch_size_per_gpu"
 FILES = {"ds.json": json.dumps(DEEPSPEED), "prompt.txt": "Be brief.", "plugin.py": ""}
 
 
-def argument_class():
+def argument_class() -> tuple[Any, Callable[..., Any]]:
     """``SftArguments`` of ms-swift 4, ``TrainArguments`` of 3, and the function that parses for it."""
     try:
         cls = importlib.import_module("swift.arguments").SftArguments
@@ -63,7 +65,7 @@ def forget_process_state() -> None:
     importlib.import_module("transformers.integrations.deepspeed").unset_hf_deepspeed_config()
 
 
-def resolve(cls, parse, argv):
+def resolve(cls: Any, parse: Callable[..., Any], argv: Sequence[str]) -> dict[str, Any]:
     """One argument object, in the words of the spec."""
     try:
         args, remaining = parse(cls, list(argv))

@@ -22,12 +22,13 @@ from swiftop.api.v1alpha1.tracking import Tracking
 from swiftop.api.v1alpha1.training import Checkpoints, Training, Validation
 from swiftop.api.v1alpha1.tuner import Tuner
 from swiftop.api.validate import problems
-from swiftop.kinds.sftrun.command import PROGRAM, command
+from swiftop.kinds.sftrun.command import PROGRAM
 from swiftop.swift.paths import Identity
 from swiftop.swift.releases import DEFAULT, RELEASES, SUPPORTED, table
+from tests.support.objects import rendered_of
+from tests.support.objects import spec_of as spec
 from tests.swift_versions.environments import Environment, environment
 from tests.swift_versions.field_cases import CASES, Case, tiny
-from tests.unit.swift.specs import spec
 
 ENVIRONMENTS = {"3.7": "3.7", "3.12": "3.12", "4.6": "4.6", "4.6-transformers5": "4.6"}
 RUN = Identity(name="demo", uid="0f3a1c9e-5d1b-4e0a-9a55-0c1d2e3f4a5b")
@@ -99,7 +100,7 @@ def arguments(version: str, members: dict[str, Any]) -> list[str]:
     files = [{"configMap": {"name": "files", "key": key}} for key in ("ds.json", "prompt.txt", "plugin.py")]
     whole = spec(**{"model": tiny(), "files": files, **members})
     assert problems(SFTRun(metadata=ObjectMeta(name="demo"), spec=whole)) == ()
-    words = command(whole, table=table(version), identity=RUN).command
+    words = rendered_of(whole, table=table(version), identity=RUN).command
     words = words[words.index(PROGRAM) + 1 :]
     return [f"/tmp{word}" if word.startswith(("/models/", "/swiftop/")) else word for word in words]
 

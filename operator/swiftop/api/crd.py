@@ -105,8 +105,8 @@ def _fixed(model: type[CustomResource], spec: Schema) -> list[Schema]:
             same = f"has({new}) == has({old}) && (!has({new}) || {same})"
         rule = {
             "rule": f"!has(oldSelf.status) || !has(oldSelf.status.startTime) || {same}",
-            "message": f"spec.{name} is fixed since its first container has started: create a {kind} with a new name "
-            f"instead ({' and '.join(f'spec.{free}' for free in changeable)} may still change)",
+            "message": f"spec.{name} is fixed since the first container has started: create another {kind} instead "
+            f"({' and '.join(f'spec.{free}' for free in changeable)} may still change)",
             "fieldPath": f".spec.{name}",
         }
         if name not in changeable:

@@ -114,8 +114,10 @@ def _fail(s: Situation) -> Verdict | None:
     if cause is None:
         return None
     follows = after(cause)
-    if follows is After.END or s.policy is None:
+    if follows is After.END:
         return Verdict(Failed(advised(cause, _again(s))))
+    if s.policy is None:
+        return _unreadable(s)
     if follows is After.RETRY and _retries(s) >= s.policy.max_retries:
         tries = s.policy.max_retries
         message = f"{cause.message} (tried again {tries} times)" if tries else cause.message
@@ -168,7 +170,7 @@ def _start(s: Situation) -> Verdict | None:
     if s.observed.job is not None:
         return None
     if s.unreadable is not None or s.policy is None:
-        return Verdict(s.unreadable or Blocked(Cause(Reason.INVALID_SPEC, "the spec cannot be read"), stalled=True))
+        return _unreadable(s)
     if s.source is not None:
         return Verdict(s.source, requeue_after=_poll_before_deadline(s))
     # An attempt whose Job went before a container of it ran has left nothing: its number is free.
@@ -183,7 +185,8 @@ def _next_attempt(s: Situation) -> Verdict | None:
     if cause is None or job is None:
         return None
     retry = after(cause) is After.RETRY
-    number = _retries(s) + 1 if retry else _retries(s)
+    counted = s.recorded.following > job.attempt  # when that was written down
+    number = _retries(s) + 1 if retry and not counted else _retries(s)
     if not job.over:  # another container keeps its pod alive, and the GPUs with it
         waiting = Waiting(Phase.PENDING, _resuming(cause, "its pod is removed first"), resuming=True)
         return _removal(s, job, waiting, number)
@@ -297,6 +300,11 @@ _RULES: Sequence[Rule] = (
 
 
 # What the rules share
+
+
+def _unreadable(s: Situation) -> Verdict:
+    """No attempt can be made of a spec that cannot be read, as one of another version."""
+    return Verdict(s.unreadable or Blocked(Cause(Reason.INVALID_SPEC, "the spec cannot be read"), stalled=True))
 
 
 def _removal(s: Situation, job: JobFacts, outlook: Suspended | Waiting, retries: int) -> Verdict:

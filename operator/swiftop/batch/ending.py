@@ -39,7 +39,7 @@ _MAY_PASS = frozenset(
 )
 VAGUE = frozenset(
     {cause.reason for cause in causes.BY_REASON.values() if cause.vague}
-    | {causes.INTERRUPTED.reason, Reason.POD_DELETED, Reason.EVICTED, Reason.CONTAINER_LOST}
+    | {causes.INTERRUPTED.reason, Reason.POD_DELETED, Reason.EVICTED, Reason.CONTAINER_LOST, Reason.FAILED}
 )
 """Reasons that tell a symptom: any other cause is preferred to them."""
 

@@ -72,9 +72,11 @@ def updated(
     ``kept`` is the newest checkpoint of the status, ``stopped`` when the object was last suspended: what ended before
     that was stopped by its own wish.
     """
-    found = [*_reported(observed.previous, stopped), *_seen(observed, kept)]
-    pods = {interruption.pod for interruption in known}
-    new = [interruption for interruption in found if interruption.pod not in pods]
+    # A pod and its successor may both tell of one end; the pod knows better.
+    found = {one.pod: one for one in (*_reported(observed.previous, stopped), *_seen(observed, kept))}
+    counted = {one.pod for one in known}
+    forgotten = known[0].time if len(known) >= REMEMBERED else ""  # a pod may outlive the memory of its end
+    new = [one for pod, one in found.items() if pod not in counted and one.time > forgotten]
     return (*known, *sorted(new, key=lambda one: one.time))[-REMEMBERED:]
 
 
@@ -90,14 +92,20 @@ def fruitless(interruptions: Sequence[Interruption]) -> int:
 
 
 def _seen(observed: Observed, kept: int | None) -> list[Interruption]:
-    """Of several ranks one is interrupted and takes the others along: one interruption by attempt."""
+    """Of several ranks one is interrupted and takes the others along: one interruption by attempt.
+
+    It goes by the pod of rank 0, of which the next report tells too; when that pod is gone, that report alone.
+    """
     job = observed.job
     if job is None or job.deleting:
         return []
     taken = [(pod, cause) for pod in in_order(observed.pods) if (cause := pod_cause(pod)) and is_interruption(cause)]
     ranks = {pod.index for pod in observed.pods}
     if len(ranks) > 1:
-        return [_of_pod(taken[0][0], taken[0][1], kept, key=job.uid)] if taken and job.failed else []
+        leader = observed.leader
+        if not taken or not job.failed or leader is None or leader.index:
+            return []
+        return [_of_pod(*taken[0], kept, key=leader.uid)]
     return [_of_pod(pod, cause, kept, key=pod.uid) for pod, cause in taken]
 
 

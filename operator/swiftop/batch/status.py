@@ -102,7 +102,8 @@ def _following(frame: Frame[Any, Observed], job: JobFacts | None, known: Recorde
     if frame.following is not None:
         return frame.following.attempt
     going = job is None or job.deleting
-    return known.following if going and known.following and isinstance(frame.outlook, Waiting | Suspended) else None
+    over = isinstance(frame.outlook, Finished | Failed)
+    return known.following if going and known.following and not over else None
 
 
 def _overtaken(frame: Frame[Any, Observed]) -> bool:
@@ -156,6 +157,7 @@ def _resolved(frame: Frame[Any, Observed], *, started: bool) -> Status | None:
             "image": pinned.image,
             "swiftVersion": pinned.swift_version,
             "command": pinned.command,
+            "digest": pinned.digest,
             "source": dict(pinned.source),
         }
     )

@@ -26,6 +26,11 @@ app = typer.Typer(
 app.command()(preview)
 
 _DEFAULT = Config()
+_DEFAULT_KIND = "sftrun"
+
+_Name = Annotated[str, typer.Argument(help="Its name.")]
+_Kind = Annotated[str, typer.Option("--kind", "-k", help="Its kind, by the names that kubectl knows.")]
+_Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Default: the kubeconfig's.")]
 
 
 @app.command()
@@ -76,14 +81,31 @@ def run(
 
 @app.command()
 def progress(
-    name: Annotated[str, typer.Argument(help="The SFTRun.")],
-    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Default: the kubeconfig's.")] = None,
-    follow: Annotated[bool, typer.Option(help="Go on until the run has ended.")] = True,
+    name: _Name,
+    kind: _Kind = _DEFAULT_KIND,
+    namespace: _Namespace = None,
+    follow: Annotated[bool, typer.Option(help="Go on until it has ended.")] = True,
 ) -> None:
-    """Show how far a run is, live. Exits 1 when it failed."""
+    """Show how far an object is, live. Exits 1 when it failed."""
     from swiftop.cli.progress import show  # noqa: PLC0415
 
-    raise typer.Exit(show(name, namespace=namespace, follow=follow))
+    raise typer.Exit(show(name, kind=kind, namespace=namespace, follow=follow))
+
+
+@app.command()
+def suspend(name: _Name, kind: _Kind = _DEFAULT_KIND, namespace: _Namespace = None) -> None:
+    """Stop an object with its checkpoint saved, and free its GPUs (spec.suspend: true)."""
+    from swiftop.cli.suspend import change  # noqa: PLC0415
+
+    print(change(name, kind=kind, namespace=namespace, suspend=True))
+
+
+@app.command()
+def resume(name: _Name, kind: _Kind = _DEFAULT_KIND, namespace: _Namespace = None) -> None:
+    """Let a suspended object go on (spec.suspend: false)."""
+    from swiftop.cli.suspend import change  # noqa: PLC0415
+
+    print(change(name, kind=kind, namespace=namespace, suspend=False))
 
 
 @app.command()

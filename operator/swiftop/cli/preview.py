@@ -79,8 +79,9 @@ def _preview(obj: Object, shared: Mapping[str, Object]) -> tuple[str, list[Probl
     try:
         prepared = kind.prepare(resource, world)
     except Invalid as error:
-        if any(problem.reason != Reason.IMAGE_MISSING for problem in error.problems):
-            raise
+        # The platform may know the image, so its absence is no mistake of the file.
+        if wrong := tuple(problem for problem in error.problems if problem.reason != Reason.IMAGE_MISSING):
+            raise Invalid(wrong) from None
         warnings += error.problems
         prepared = kind.prepare(_parsed(kind, _with_runtime(obj, image=NO_IMAGE)), world)
     return _output(kind, prepared), warnings

@@ -1,12 +1,12 @@
-"""``swiftop progress``: how far one run is, live on a terminal, as one line per change elsewhere.
+"""``swiftop progress``: how far one object is, live on a terminal, as one line per change elsewhere.
 
-It only reads the run's status, with the user's own rights, and so shows what ``kubectl get`` shows, and why.
+It only reads the status, with the user's own rights, and shows the columns of ``kubectl get -o wide``, and why.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -15,120 +15,114 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from swiftop import names, reasons
+from swiftop.api.v1alpha1.base import CustomResource
+from swiftop.cli.lookup import model_of
 from swiftop.errors import NotFound, Transient
+from swiftop.model.conditions import by_type
+from swiftop.reasons import ConditionType, State
 from swiftop.shell.cluster import Cluster
 
 Object = dict[str, Any]
+Model = type[CustomResource]
 
 _POLL = 1.0
-_COLOURS = {"Succeeded": "green", "Failed": "red", "Running": "cyan"}
+_COLOURS: dict[str, str] = {State.SUCCEEDED: "green", State.FAILED: "red", State.RUNNING: "cyan"}
+_TOLD_APART = ("Status", "Age", "Reason")  # columns whose content stands elsewhere
 
 
-def show(name: str, *, namespace: str | None, follow: bool) -> int:
-    """Show the run until it has ended; exit code 1 when it failed."""
-    console = Console()
+def show(name: str, *, kind: str, namespace: str | None, follow: bool) -> int:
+    """Show the object until it has ended; exit code 1 when it failed."""
+    model, console = model_of(kind), Console()
     if console.is_terminal:
         with Live(console=console, refresh_per_second=4) as live:
-            return asyncio.run(_watch(name, namespace, follow, lambda run: live.update(view(run))))
+            return asyncio.run(_watch(name, model, namespace, follow, lambda obj: live.update(view(obj, model))))
     last = ""
 
-    def print_change(run: Object) -> None:
+    def print_change(obj: Object) -> None:
         nonlocal last
-        if (line := one_line(run)) != last:
+        if (line := one_line(obj, model)) != last:
             last = line
             console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    return asyncio.run(_watch(name, namespace, follow, print_change))
+    return asyncio.run(_watch(name, model, namespace, follow, print_change))
 
 
-async def _watch(name: str, namespace: str | None, follow: bool, update: Callable[[Object], None]) -> int:
-    cluster = await Cluster.connect()
+async def _watch(name: str, model: Model, namespace: str | None, follow: bool, update: Callable[[Object], None]) -> int:
+    resource, cluster = model.DEFINITION.resource, await Cluster.connect()
     try:
         while True:
             try:
-                run = await cluster.get(names.SFTRUN, namespace or cluster.namespace, name)
+                obj = await cluster.get(resource, namespace or cluster.namespace, name)
             except Transient:
                 if not follow:
                     raise
                 await asyncio.sleep(_POLL)
                 continue
-            if run is None:
-                raise NotFound(f"no SFTRun {name} in namespace {namespace or cluster.namespace}")
-            update(run)
-            if not follow or succeeded(run) != "Unknown":
-                return 1 if succeeded(run) == "False" else 0
+            if obj is None:
+                raise NotFound(f"no {resource.kind} {name} in namespace {namespace or cluster.namespace}")
+            update(obj)
+            if not follow or succeeded(obj) != "Unknown":
+                return 1 if succeeded(obj) == "False" else 0
             await asyncio.sleep(_POLL)
     finally:
         await cluster.close()
 
 
-def succeeded(run: Object) -> str:
-    """Status of the summary condition: Unknown while the run is active."""
-    return str(_condition(run, reasons.ConditionType.SUCCEEDED).get("status", "Unknown"))
+def succeeded(obj: Object) -> str:
+    """Status of the summary condition: Unknown while the object is active."""
+    return str(_summary(obj).get("status", "Unknown"))
 
 
-def one_line(run: Object) -> str:
-    """The run as one line of text."""
-    status = run.get("status", {})
-    display = status.get("display", {})
-    parts = [f"{run['metadata']['name']}: {status.get('state') or 'Pending'}"]
-    if display.get("progress"):
-        parts.append(f"step {display['progress']}")
-    if display.get("loss"):
-        parts.append(f"loss {display['loss']}")
-    if display.get("eta") and succeeded(run) == "Unknown":
-        parts.append(f"{display['eta']} left")
-    if checkpoint := status.get("checkpoint"):
-        parts.append(f"checkpoint {checkpoint['step']}")
-    if explanation := _explanation(run):
-        parts.append(explanation)
-    return ", ".join(parts)
+def one_line(obj: Object, model: Model) -> str:
+    """The object as one line of text."""
+    shown = (f"{_within_a_line(name)} {value}" for name, value in columns(obj, model, wide=False))
+    return ", ".join(part for part in (f"{obj['metadata']['name']}: {_state(obj)}", *shown, _explanation(obj)) if part)
 
 
-def view(run: Object) -> RenderableType:
-    """The run as a small picture."""
-    status = run.get("status", {})
-    display, progress = status.get("display", {}), status.get("progress", {})
-    state = status.get("state") or "Pending"
-    title = Text.assemble((run["metadata"]["name"], "bold"), "  ", (state, _COLOURS.get(state, "yellow")))
-    facts = Table.grid(padding=(0, 2))
-    for label, value in (
-        ("model", display.get("model")),
-        ("dataset", display.get("dataset")),
-        ("loss", display.get("loss")),
-        ("learning rate", _number(progress.get("learningRate"))),
-        ("step takes", f"{progress['secondsPerStep']:.2f} s" if progress.get("secondsPerStep") else None),
-        ("time left", display.get("eta") if succeeded(run) == "Unknown" else None),
-        ("checkpoint", status.get("checkpoint", {}).get("path") or status.get("checkpoint", {}).get("step")),
-        ("tracker", status.get("tracking", {}).get("url")),
-    ):
-        if value is not None:
-            facts.add_row(Text(label, style="dim"), Text(str(value)))
-    lines: list[RenderableType] = [title]
+def view(obj: Object, model: Model) -> RenderableType:
+    """The object as a small picture."""
+    colour = _COLOURS.get(_state(obj), "yellow")
+    lines: list[RenderableType] = [Text.assemble((obj["metadata"]["name"], "bold"), "  ", (_state(obj), colour))]
+    progress = (obj.get("status") or {}).get("progress") or {}
     if progress.get("maxSteps"):
-        bar = ProgressBar(total=progress["maxSteps"], completed=progress.get("step") or 0, width=50)
-        row = Table.grid(padding=(0, 2))
-        row.add_row(bar, Text(display.get("progress", "")))
-        lines.append(row)
+        bar = Table.grid()  # a bar by itself ends without a new line
+        bar.add_row(ProgressBar(total=progress["maxSteps"], completed=progress.get("step") or 0, width=50))
+        lines.append(bar)
+    facts = Table.grid(padding=(0, 2))
+    for name, value in columns(obj, model, wide=True):
+        facts.add_row(Text(name, style="dim"), Text(str(value)))
     lines.append(facts)
-    if explanation := _explanation(run):
-        lines.append(Text(explanation, style=_COLOURS.get(state, "yellow")))
+    if explanation := _explanation(obj):
+        lines.append(Text(explanation, style=colour))
     return Group(*lines)
 
 
-def _explanation(run: Object) -> str:
-    """Why the run is where it is: the failure with what to do, or the summary's message."""
-    if failure := run.get("status", {}).get("failure"):
-        parts = (f"{failure.get('reason', '')}: {failure.get('message', '')}", failure.get("suggestion", ""))
-        return " ".join(part for part in parts if part)
-    return str(_condition(run, reasons.ConditionType.SUCCEEDED).get("message", ""))
+def columns(obj: Object, model: Model, *, wide: bool) -> Iterator[tuple[str, Any]]:
+    """Printed columns that have a value, in their order."""
+    for column in model.DEFINITION.columns:
+        if column.name in _TOLD_APART or (column.wide and not wide):
+            continue
+        value: Any = obj
+        for member in column.path.lstrip(".").split("."):
+            value = value.get(member) if isinstance(value, dict) else None
+        if value is not None:
+            yield column.name, value
 
 
-def _condition(run: Object, type_: str) -> Object:
-    conditions: list[Object] = run.get("status", {}).get("conditions", [])
-    return next((condition for condition in conditions if condition["type"] == type_), {})
+def _within_a_line(name: str) -> str:
+    return name if name[1:2].isupper() else name.lower()  # ETA, GPUs
 
 
-def _number(value: float | None) -> str | None:
-    return None if value is None else f"{value:.3g}"
+def _state(obj: Object) -> str:
+    return str((obj.get("status") or {}).get("state") or State.PENDING)
+
+
+def _explanation(obj: Object) -> str:
+    """Why the object is where it is and what to do: the summary's message."""
+    summary = _summary(obj)
+    reason = f"{summary.get('reason')}: " if summary.get("status") == "False" else ""
+    return f"{reason}{summary.get('message', '')}"
+
+
+def _summary(obj: Object) -> Object:
+    return by_type(obj.get("status") or {}).get(ConditionType.SUCCEEDED, {})

@@ -47,11 +47,12 @@ def adopted_claim(known: Object, child: Object) -> Object:
     """The claim as it may be applied over one that exists.
 
     What was claimed cannot be changed, so a volume of an earlier object is taken as it is. Nor is it ever given an
-    owner: it may hold the results of an earlier one that asked to retain them.
+    owner: it may hold the results of an earlier one that asked to retain them. It loses the one that it has when it is
+    to be retained by now.
     """
     metadata = {name: value for name, value in child["metadata"].items() if name != "ownerReferences"}
-    if references := known["metadata"].get("ownerReferences"):
-        metadata["ownerReferences"] = references
+    if kept := [owner for owner in child["metadata"].get("ownerReferences") or () if owner["uid"] in _owners(known)]:
+        metadata["ownerReferences"] = kept
     spec = {key: known["spec"][key] for key in child["spec"] if key in known["spec"]}
     return {**child, "metadata": metadata, "spec": spec}
 

@@ -58,7 +58,7 @@ from swiftop.model.verdict import (
     Waiting,
     patience,
 )
-from swiftop.observe.jobs import owner_uid
+from swiftop.observe.jobs import job_facts
 from swiftop.reasons import ConditionType
 from swiftop.runner import bundle
 
@@ -229,11 +229,14 @@ class Reconciler:
 
     async def _lost_pins(self, subject: Subject) -> Pinned | None:
         """The status write after the start of an attempt may have been lost. The store keeps no pod templates."""
-        obj, jobs = subject.obj, subject.seen.children.get(names.JOB, ())
-        own = [job for job in jobs if owner_uid(job) == obj["metadata"]["uid"]]
-        if (obj.get("status") or {}).get("resolved") or not own:
+        uid, status = subject.obj["metadata"]["uid"], subject.obj.get("status") or {}
+        jobs = [facts for job in subject.seen.children.get(names.JOB, ()) if (facts := job_facts(job)).owner_uid == uid]
+        newest, resolved = max(jobs, key=lambda job: job.attempt, default=None), status.get("resolved") or {}
+        # Once a container has started they stay; before that they are those of the Job that waits.
+        known = bool(resolved) if status.get("startTime") else newest and resolved.get("digest") == newest.digest
+        if newest is None or newest.deleting or known:
             return None
-        job = await self._cluster.get(names.JOB, subject.key.namespace, own[-1]["metadata"]["name"])
+        job = await self._cluster.get(names.JOB, subject.key.namespace, newest.name)
         return subject.kind.pinned(job) if job else None
 
     async def _report(self, subject: Subject, verdict: Verdict, done: _Done) -> float | None:

@@ -96,7 +96,7 @@ class Pinned:
     image: str
     swift_version: str
     command: str
-    generation: int = 0  # of the spec; 0 when it is not known
+    digest: str = ""  # of the spec with the defaults
     source: Mapping[str, str] = field(default_factory=dict)  # where the results of a referenced object lie
 
 

@@ -166,7 +166,7 @@ class TrainSettings:
     """What the program ``train`` has to know of its command, which it never reads back out of it."""
 
     resume: bool = True
-    logging_steps: Optional[int] = DEFAULT_LOGGING_STEPS  # None: not logged by steps
+    logging_steps: Optional[int] = None  # None: not logged by steps
     silent_evaluation: bool = False  # evaluations show no progress bar: nothing is heard until one has ended
     max_steps: Optional[int] = None
     asked_epochs: bool = False  # ms-swift's own --max_epochs, which ends below its max_steps

@@ -137,14 +137,17 @@ async def _lead(
 async def _watch(controller: Controller, cluster: Cluster, config: Config, stop: asyncio.Event) -> None:
     """Run kopf. Its own signal handling is taken back: it would stop the watches before the queue is drained."""
     older = asyncio.all_tasks()
-    tasks = await kopf.spawn_tasks(
-        registry=watch.registry(resources=WATCHED, seen=controller.seen, connection=cluster.connection),
-        settings=watch.settings(selectors={resource: selector for resource, selector in WATCHED.items() if selector}),
-        clusterwide=not config.namespaces,
-        namespaces=config.namespaces,
-        # Without one kopf looks for the name of the user, and the uid of a pod has none. Its type is private: a string.
-        identity=cast("Any", names.FIELD_MANAGER),
-    )
+    with watch.passed_on(WATCHED, controller.seen):
+        tasks = await kopf.spawn_tasks(
+            registry=watch.registry(resources=WATCHED, connection=cluster.connection),
+            settings=watch.settings(
+                selectors={resource: selector for resource, selector in WATCHED.items() if selector}
+            ),
+            clusterwide=not config.namespaces,
+            namespaces=config.namespaces,
+            # Without one kopf looks for the name of the user, and the uid of a pod has none. Its type is private.
+            identity=cast("Any", names.FIELD_MANAGER),
+        )
     _stop_on_signals(stop)
     await kopf.run_tasks(tasks, ignored=older)
 

@@ -257,6 +257,16 @@ class Cluster:
         body = {"metadata": {"resourceVersion": resource_version}, "status": status}
         return await self._write("PATCH", path, body, content="application/merge-patch+json")
 
+    async def edit(self, kind: names.Resource, namespace: str, name: str, patch: Object) -> Object:
+        """Merge patch on behalf of a person at the command line: the operator itself never edits a spec."""
+        return await self._json(
+            "PATCH",
+            path_of(kind, namespace, name),
+            query={"fieldManager": "swiftop-cli"},
+            body=patch,
+            content="application/merge-patch+json",
+        )
+
     async def event(self, obj: Object, type_: str, reason: str, message: str) -> None:
         """Post a Kubernetes Event in the background. It is a courtesy: nothing waits for it or fails with it."""
         meta, now = obj["metadata"], datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

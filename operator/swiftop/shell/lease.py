@@ -30,7 +30,7 @@ class LeaseLost(SwiftopError):
 
 
 class LeaseRefused(SwiftopError):
-    """The API server answers, and will not let this candidate lead: only a person can mend that."""
+    """The API server answers, and will not let this candidate lead: only a person can fix that."""
 
 
 class LeaseApi(Protocol):

@@ -11,7 +11,6 @@ made anew for each document, and would be half of all that is kept.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from swiftop import names
@@ -28,14 +27,17 @@ _DROPPED_SPEC = {
 }
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # kubectl's copy of the whole object
 
-_IDENTITY = ("namespace", "name", "uid", "generation", "resourceVersion", "creationTimestamp", "deletionTimestamp")
-# Of the status of an object that is over: its end, and what others use of it.
+_IDENTITY = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp", "labels", "ownerReferences")
+_OWNER_IDENTITY = (*_IDENTITY[:-1], "generation", "creationTimestamp")
+_LABELS = (names.LABEL_KIND, names.LABEL_NAME, names.LABEL_UID, names.LABEL_ATTEMPT)  # that a child is found by
+# Of the status of an object that is over: its end (of the conditions the summary), and what others use of it.
 _RESULTS = (
     "observedGeneration", "state", "startTime", "completionTime", "attempts",
-    "output", "checkpoint", "bestCheckpoint", "artifact", "targets", "repo", "path", "commit", "url",
+    "conditions", "output", "checkpoint", "bestCheckpoint", "artifact", "targets", "repo", "path", "commit", "url",
 )  # fmt: skip
 _SUMMARY = "Succeeded"
-_END = {type_: {"type": type_, "status": "True"} for type_ in ("Complete", "Failed")}  # of a Job
+# Of a Job: whether it still holds GPUs, and when it is to go. The same few lists for all of them.
+_ENDS = {type_: [{"type": type_, "status": "True"}] for type_ in ("Complete", "Failed")}
 _LIMITS = ("activeDeadlineSeconds", "ttlSecondsAfterFinished")
 
 
@@ -54,39 +56,51 @@ def active(resource: names.Resource, obj: Object) -> Object:
 
 def over(resource: names.Resource, obj: Object) -> Object:
     """Identity and results of an object that has ended for good."""
-    status = obj["status"]
-    kept = _identity(resource, obj)
-    kept["status"] = {key: status[key] for key in _RESULTS if key in status}
-    kept["status"]["conditions"] = [c for c in status.get("conditions") or () if c["type"] == _SUMMARY]
-    lifecycle = (obj.get("spec") or {}).get("lifecycle")
-    if lifecycle:  # when its Job is to go
-        kept["spec"] = {"lifecycle": lifecycle}
+    meta, status = obj["metadata"], obj["status"]
+    summary = [condition for condition in status.get("conditions") or () if condition["type"] == _SUMMARY]
+    results = {**status, "conditions": summary}
+    kept: Object = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {key: _compact(meta[key]) for key in _OWNER_IDENTITY if meta.get(key)},
+        "status": {key: _compact(results[key]) for key in _RESULTS if key in results},
+    }
+    if lifecycle := (obj.get("spec") or {}).get("lifecycle"):
+        kept["spec"] = {"lifecycle": _compact(lifecycle)}
     return kept
 
 
 def child_of_over(resource: names.Resource, obj: Object) -> Object:
     """Identity of what was made for an object that has ended for good, and whose it is."""
-    kept = _identity(resource, obj)
-    owners = obj["metadata"].get("ownerReferences") or ()
-    kept["metadata"]["ownerReferences"] = [
-        {"uid": owner["uid"], "controller": True} for owner in owners if owner.get("controller")
+    meta = obj["metadata"]
+    given = meta.get("labels") or {}
+    owners = [
+        {"uid": owner["uid"], "controller": True}
+        for owner in meta.get("ownerReferences") or ()
+        if owner.get("controller")
     ]
-    if resource is names.JOB:  # whether it still holds GPUs, and when it is to go
-        conditions = (obj.get("status") or {}).get("conditions") or ()
-        ends = [_END[c["type"]] for c in conditions if c["type"] in _END and c.get("status") == "True"]
-        kept["status"] = {"conditions": ends}
-        kept["spec"] = {key: obj["spec"][key] for key in _LIMITS if key in (obj.get("spec") or {})}
+    # Values that all children of one owner have in common are one string in memory.
+    labels = {key: sys.intern(given[key]) for key in _LABELS if key in given}
+    parts = {**meta, "namespace": sys.intern(meta["namespace"]), "labels": labels, "ownerReferences": owners}
+    kept: Object = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {key: parts[key] for key in _IDENTITY if key in parts},
+    }
+    if resource is names.JOB:
+        kept |= _end_of(obj)
     return kept
 
 
-def _identity(resource: names.Resource, obj: Object) -> Object:
-    given = obj["metadata"]
-    meta = {key: given[key] for key in _IDENTITY if key in given}
-    meta["namespace"] = sys.intern(meta["namespace"])
-    meta["labels"] = _shared(given.get("labels") or {})
-    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta}
+def _end_of(job: Object) -> Object:
+    held = (c["type"] for c in (job.get("status") or {}).get("conditions") or () if c.get("status") == "True")
+    end = next((_ENDS[type_] for type_ in held if type_ in _ENDS), None)
+    limits = {key: job["spec"][key] for key in _LIMITS if key in (job.get("spec") or {})}
+    return {"spec": limits, **({"status": {"conditions": end}} if end else {})}
 
 
-def _shared(labels: Mapping[str, str]) -> dict[str, str]:
-    """The same labels. Their keys repeat from object to object, and so do the shorter values."""
-    return {sys.intern(key): sys.intern(value) for key, value in labels.items()}
+def _compact(value: Any) -> Any:
+    """An equal value; keys of dicts repeat from object to object."""
+    if isinstance(value, dict):
+        return {sys.intern(key): _compact(inner) for key, inner in value.items()}
+    return [_compact(item) for item in value] if isinstance(value, list) else value

@@ -43,7 +43,8 @@ class _Table:
     def __init__(self) -> None:
         self.objects: dict[_Place, Object] = {}
         self.tombstones: dict[_Place, int] = {}  # version at which an object was deleted; emptied by each resync
-        self.children: dict[Key, set[_Place]] = {}  # owner -> its objects, by label
+        # Owner -> its objects, by label: few, and a tuple is a fifth of a set.
+        self.children: dict[Key, tuple[_Place, ...]] = {}
         self.newest = 0  # of all versions that were ever seen
 
     def put(self, place: _Place, obj: Object) -> None:
@@ -51,15 +52,14 @@ class _Table:
         self.objects[place] = obj
         self.tombstones.pop(place, None)
         if owner := owner_of(obj):
-            self.children.setdefault(owner, set()).add(place)
+            self.children[owner] = (*self.children.get(owner, ()), place)
 
     def drop(self, place: _Place) -> Object | None:
         old = self.objects.pop(place, None)
         if old is not None and (owner := owner_of(old)):
-            siblings = self.children[owner]
-            siblings.discard(place)
-            if not siblings:
-                del self.children[owner]
+            siblings = tuple(sibling for sibling in self.children.pop(owner) if sibling != place)
+            if siblings:
+                self.children[owner] = siblings
         return old
 
 
@@ -170,7 +170,7 @@ class Store:
         uid = owner["metadata"].get("uid")
         for resource in names.RESOURCES.values():
             table = self._tables.get(resource.kind)
-            for place in tuple(table.children.get(key, ())) if table else ():
+            for place in table.children.get(key, ()) if table else ():
                 assert table is not None  # noqa: S101 - for the type checker
                 child = table.objects[place]
                 if (child["metadata"].get("labels") or {}).get(names.LABEL_UID) != uid:

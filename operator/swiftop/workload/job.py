@@ -104,12 +104,11 @@ def pinned_of(job: Mapping[str, Any]) -> Pinned | None:
     main, plan = _main_container(job), plan_of(job)
     if main is None:
         return None
-    generation = (job["metadata"].get("annotations") or {}).get(names.ANNOTATION_GENERATION, "")
     return Pinned(
         image=main.get("image", ""),
         swift_version=(plan.swift_version or "") if plan else "",
         command=shlex.join(plan.command) if plan else "",
-        generation=int(generation) if generation.isdecimal() else 0,
+        digest=(job["metadata"].get("annotations") or {}).get(names.ANNOTATION_DIGEST, ""),
     )
 
 

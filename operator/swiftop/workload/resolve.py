@@ -24,9 +24,6 @@ S = TypeVar("S", bound=WorkloadSpec)
 _CPUS_PER_GPU, _GIB_PER_GPU, _SHARED_GIB_PER_GPU = 8, 64, 8
 _CPU_RUN = {"cpu": "1", "memory": "4Gi"}
 
-# May change while an attempt waits without being a reason for another one.
-_NOT_OF_THE_ATTEMPT = {"suspend", "lifecycle"}
-
 
 def image_missing(version: str) -> Problem:
     """What to do about a run for which no image is known."""
@@ -51,7 +48,10 @@ def digest_of(spec: WorkloadSpec) -> str:
 
     What has its default value does not count, so that an upgrade which knows more fields gives the same.
     """
-    content = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=_NOT_OF_THE_ATTEMPT)
+    content = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    content.pop("suspend", None)
+    # Of the lifecycle only what the runner watches: the rest may change while an attempt waits.
+    content["lifecycle"] = (content.get("lifecycle") or {}).get("stallSeconds")
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from swiftop import names
-from swiftop.model.facts import Cause, JobFacts, Observed, PodFacts
+from swiftop.batch.observe import Observed
+from swiftop.model.facts import Cause, JobFacts, PodFacts
 from swiftop.model.times import seconds_of
 from swiftop.observe.events import Question, obstacle_of, question_of, refusal
 
@@ -39,7 +40,7 @@ VOLUME_PENDING = Cause("VolumePending", "waiting for a volume")
     ],
 )
 def test_events_are_asked_for_only_where_a_question_is_open(observed: Observed, expected: str | None) -> None:
-    question = question_of(observed, CLAIM, now=NOW)
+    question = question_of(observed.job, observed.pods, observed.current, CLAIM, now=NOW)
     assert (question.uid if question else None) == expected
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from swiftop.model.facts import Cause
 from swiftop.observe.pods import pod_facts
+from swiftop.runner.protocol import TRAINING
 
 
 def pod(**status: Any) -> dict[str, Any]:
@@ -17,14 +18,21 @@ def pod(**status: Any) -> dict[str, Any]:
 
 def unschedulable(message: str) -> Cause:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-    cause = pod_facts(pod(conditions=[condition]), gpu_resource="nvidia.com/gpu").unschedulable
+    cause = pod_facts(pod(conditions=[condition]), gpu_resource="nvidia.com/gpu", members=TRAINING).unschedulable
     assert cause is not None
     return cause
 
 
+def init(*containers: dict[str, Any]) -> Cause | None:
+    """Why a pod with these init containers does not start."""
+    states = {"containerStatuses": [{"name": "trainer", "state": {"waiting": {"reason": "PodInitializing"}}}]}
+    whole = pod(initContainerStatuses=list(containers), **states)
+    return pod_facts(whole, gpu_resource="nvidia.com/gpu", members=TRAINING).waiting
+
+
 def waiting(reason: str, message: str) -> Cause | None:
     container = {"name": "trainer", "state": {"waiting": {"reason": reason, "message": message}}}
-    return pod_facts(pod(containerStatuses=[container]), gpu_resource="nvidia.com/gpu").waiting
+    return pod_facts(pod(containerStatuses=[container]), gpu_resource="nvidia.com/gpu", members=TRAINING).waiting
 
 
 @pytest.mark.parametrize(
@@ -85,11 +93,77 @@ def test_a_container_on_its_way_is_no_cause(reason: str) -> None:
 def test_the_trainer_counts_and_not_its_sidecar() -> None:
     sidecar = {"name": "sidecar", "state": {"terminated": {"exitCode": 1}}}
     trainer = {"name": "trainer", "state": {"running": {"startedAt": "2027-01-15T08:00:00Z"}}}
-    facts = pod_facts(pod(containerStatuses=[sidecar, trainer], phase="Running"), gpu_resource="nvidia.com/gpu")
+    facts = pod_facts(
+        pod(containerStatuses=[sidecar, trainer], phase="Running"), gpu_resource="nvidia.com/gpu", members=TRAINING
+    )
     assert facts.running_since
     assert not facts.over
 
 
 def test_a_pod_on_a_node_is_scheduled_even_without_the_condition() -> None:
     bound = {**pod(), "spec": {"nodeName": "n"}}
-    assert pod_facts(bound, gpu_resource="nvidia.com/gpu").scheduled
+    assert pod_facts(bound, gpu_resource="nvidia.com/gpu", members=TRAINING).scheduled
+
+
+FETCHED = {"name": "fetch", "state": {"terminated": {"exitCode": 0}}, "ready": True}
+FETCHES = {"name": "fetch", "state": {"running": {"startedAt": "2027-01-15T08:00:00Z"}}, "started": False}
+MESH = {"name": "mesh", "state": {"running": {}}, "started": True, "ready": False}  # restartPolicy: Always
+NOT_YET = {"name": "later", "state": {"waiting": {"reason": "PodInitializing"}}}
+
+
+@pytest.mark.parametrize(
+    ("containers", "cause"),
+    [
+        ((), None),
+        ((FETCHED,), None),
+        ((FETCHES, NOT_YET), Cause("InitContainerRunning", "init container fetch runs")),
+        ((FETCHED, NOT_YET), None),
+        ((MESH,), None),
+        ((MESH, FETCHED), None),
+        ((MESH, FETCHES), Cause("InitContainerRunning", "init container fetch runs")),
+        # A sidecar that has not started keeps all others waiting.
+        (({**MESH, "started": False}, NOT_YET), Cause("InitContainerRunning", "init container mesh runs")),
+        (
+            ({"name": "fetch", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}},),
+            Cause(
+                "ImagePullFailed",
+                "init container fetch: the image cannot be pulled: no such image",
+                "check the name in spec.runtime.image, and spec.runtime.imagePullSecrets for a private registry",
+            ),
+        ),
+        (
+            ({"name": "fetch", "state": {"terminated": {"exitCode": 2, "message": "no network"}}},),
+            Cause(
+                "InitContainerFailed",
+                "init container fetch failed with exit code 2: no network",
+                "look at its log: kubectl logs POD -c fetch",
+            ),
+        ),
+        (
+            ({"name": "fetch", "state": {"terminated": {"exitCode": 2}}},),
+            Cause(
+                "InitContainerFailed",
+                "init container fetch failed with exit code 2: it left no message",
+                "look at its log: kubectl logs POD -c fetch",
+            ),
+        ),
+    ],
+)
+def test_init_containers(containers: tuple[dict[str, Any], ...], cause: Cause | None) -> None:
+    assert init(*containers) == cause
+
+
+def test_what_the_main_container_waits_for_comes_first() -> None:
+    pull = {"name": "trainer", "state": {"waiting": {"reason": "ErrImagePull", "message": "x"}}}
+    whole = pod(initContainerStatuses=[FETCHES], containerStatuses=[pull])
+    cause = pod_facts(whole, gpu_resource="nvidia.com/gpu", members=TRAINING).waiting
+    assert cause is not None
+    assert cause.reason == "ImagePullFailed"
+
+
+def test_a_sidecar_that_runs_on_does_not_hide_the_end_of_the_main_container() -> None:
+    trainer = {"name": "trainer", "state": {"terminated": {"exitCode": 0, "startedAt": "2027-01-15T08:00:00Z"}}}
+    sidecar = {"name": "log-shipper", "state": {"running": {}}}
+    whole = pod(phase="Running", containerStatuses=[sidecar, trainer])
+    facts = pod_facts(whole, gpu_resource="nvidia.com/gpu", members=TRAINING)
+    assert (facts.over, facts.started, facts.running_since) == (True, "2027-01-15T08:00:00Z", "")

@@ -8,7 +8,7 @@ import socket
 import httpx
 import pytest
 
-from swiftop.engine.ports import Key
+from swiftop.model.kind import Key
 from swiftop.shell import controller as controller_module
 from swiftop.shell.app import _health_page, _listening
 from swiftop.shell.config import Config

@@ -176,5 +176,7 @@ async def test_a_token_refresher_that_died_keeps_no_connection_open(
     server.answers["/api/v1/pods"] = {"metadata": {"resourceVersion": "1"}, "items": []}
     await k8s.list(names.POD)
     await k8s.close()
-    assert k8s._client.rest_client.pool_manager.closed
+    pool = k8s._client.rest_client.pool_manager
+    assert pool is not None
+    assert pool.closed
     assert "the plugin is gone" in caplog.text

@@ -6,15 +6,37 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from swiftop import names
-from swiftop.kinds.sftrun.build import Context, build
+from swiftop.kinds.registry import KINDS, WATCHED
 from swiftop.shell.config import Config
 from swiftop.shell.metrics import Metrics
-from tests.unit.workload.specs import TWO_NODES, run_of
+from tests.support.objects import TWO_NODES, children_of, run_of
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
+
+
+Rights = dict[str, set[str]]  # verbs by resource
+
+
+def rights(path: str, name: str) -> Rights:
+    """What a ClusterRole grants, by ``group/resource``."""
+    documents = yaml.safe_load_all((MANIFESTS / path).read_text())
+    (role,) = (o for o in documents if o["kind"] == "ClusterRole" and o["metadata"]["name"] == name)
+    return {
+        f"{group}/{resource}": set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def of_kinds(verbs: Rights) -> Rights:
+    """These rights on every kind of the registry; keys are the subresource, empty for the object itself."""
+    resources = [kind.resource for kind in KINDS.values()]
+    return {f"{own.group}/{own.plural}{sub}": granted for own in resources for sub, granted in verbs.items()}
 
 
 def manifest(path: str) -> dict[str, Any]:
@@ -62,7 +84,7 @@ def test_the_namespace_of_an_object_survives_the_scrape() -> None:
 
 def test_the_network_policy_lets_the_operator_reach_the_runners() -> None:
     policy = manifest("samples/networkpolicy.yaml")["spec"]
-    job = build(run_of(TWO_NODES), Context(runner_config_map="swiftop-runner-0"))[-1]
+    job = children_of(run_of(TWO_NODES))[-1]
     pod, operator = job["spec"]["template"], manifest("base/deployment.yaml")["spec"]["template"]
     assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     from_operator, from_nodes = policy["ingress"]
@@ -91,3 +113,28 @@ def test_pods_and_probes_find_the_operator_s_page() -> None:
     for selector in (service["selector"], monitor["selector"]["matchLabels"], deployment["selector"]["matchLabels"]):
         assert selector.items() <= labels.items()
     assert [p["targetPort"] for p in service["ports"]] == [port["name"]]
+
+
+def test_the_operator_may_do_with_each_kind_what_the_engine_does() -> None:
+    """No more and no less, and with no kind that is not in the registry."""
+    granted = rights("base/rbac.yaml", "swiftop")
+    ours = {resource: verbs for resource, verbs in granted.items() if resource.startswith(f"{names.GROUP}/")}
+    assert ours == of_kinds({"": {"get", "list", "watch"}, "/status": {"patch"}, "/finalizers": {"update"}})
+
+
+@pytest.mark.parametrize("resource", WATCHED, ids=lambda resource: resource.plural)
+def test_the_operator_may_watch_what_it_watches(resource: names.Resource) -> None:
+    granted = rights("base/rbac.yaml", "swiftop")
+    assert granted.get(f"{resource.group}/{resource.plural}", set()) >= {"list", "watch"}
+
+
+def test_nothing_but_jobs_is_deleted() -> None:
+    granted = rights("base/rbac.yaml", "swiftop")
+    assert [resource for resource, verbs in granted.items() if {"delete", "deletecollection"} & verbs] == ["batch/jobs"]
+
+
+def test_people_may_read_and_write_each_kind_but_no_status() -> None:
+    reading = {"get", "list", "watch"}
+    assert rights("base/user-roles.yaml", "swiftop-viewer") == of_kinds({"": reading, "/status": reading})
+    writing = {"create", "update", "patch", "delete", "deletecollection"}
+    assert rights("base/user-roles.yaml", "swiftop-editor") == of_kinds({"": writing})

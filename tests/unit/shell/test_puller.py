@@ -14,8 +14,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from swiftop.errors import Transient
+from swiftop.model.kind import Reading
 from swiftop.runner.protocol import Previous
-from swiftop.shell.puller import Progress, Puller, Report, Source, last_in_log, page_url, parse
+from swiftop.shell.puller import Puller, Report, last_in_log, page_url, parse
 from tests.unit.shell.virtual_time import run
 
 Object = dict[str, Any]
@@ -75,7 +76,7 @@ class World:
         self.log: str | Exception = ""
         self.log_reads = 0
         self.page_reads = 0
-        self.news: list[Progress | None] = []
+        self.news: list[Reading | None] = []
         self.server = TestServer(web.Application())
         self.puller = Puller(
             pods=lambda: [POD],
@@ -99,7 +100,7 @@ class World:
             raise self.log
         return self.log
 
-    async def look(self, times: int = 1) -> Progress | None:
+    async def look(self, times: int = 1) -> Reading | None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.2)) as session:
             for _ in range(times):
                 await self.puller.look(session, POD)
@@ -122,8 +123,8 @@ async def test_news_is_told_once(world: World) -> None:
     assert world.puller.latest("u") is None
     said = await world.look(3)  # only the time of writing differs
     assert said is not None
-    assert (said.numbers or {})["step"] == 1
-    assert (said.source, len(world.news)) == (Source.PAGE, 1)
+    assert (said.report or {})["step"] == 1
+    assert (said.reachable, len(world.news)) == (True, 1)
     world.step = 2
     await world.look()
     assert len(world.news) == 2
@@ -134,7 +135,7 @@ async def test_the_log_is_read_after_three_failed_pages(world: World) -> None:
     world.page, world.log = broken, f'swiftop-progress {{"version":1,"step":5,"previous":{previous}}}'
     assert await world.look(2) is None
     assert world.log_reads == 0
-    assert await world.look() == Progress({"step": 5}, Source.LOG, Previous("p", 9, "Lost", kept_step=4))
+    assert await world.look() == Reading({"step": 5}, Previous("p", 9, "Lost", kept_step=4))
 
 
 async def test_both_ways_down_is_told_and_the_last_numbers_stay(world: World) -> None:
@@ -142,8 +143,8 @@ async def test_both_ways_down_is_told_and_the_last_numbers_stay(world: World) ->
     world.page, world.log = broken, Transient("kubelet is away")
     last = await world.look(5)
     assert last is not None
-    assert (last.source, (last.numbers or {})["step"]) == (Source.NONE, 1)
-    assert [said and said.source for said in world.news] == [Source.PAGE, Source.NONE]
+    assert (last.reachable, (last.report or {})["step"]) == (False, 1)
+    assert [said and said.reachable for said in world.news] == [True, False]
 
 
 async def test_the_page_is_tried_again_now_and_then(world: World) -> None:
@@ -154,7 +155,7 @@ async def test_the_page_is_tried_again_now_and_then(world: World) -> None:
     world.page = world.say
     said = await world.look(10)
     assert said is not None
-    assert said.source == Source.PAGE
+    assert (said.report or {})["step"] == 1
     assert world.page_reads > pages + 1  # and it stays with the page
 
 
@@ -193,11 +194,11 @@ class Slow(Puller):
             pods=lambda: self.running, log_tail=self._tail, news=lambda _: None, chance=lambda: chance, timeout=2.0
         )
 
-    async def _page(self, session: Any, pod: Object) -> dict[str, float] | None:
+    async def _page(self, session: Any, pod: Object) -> Report | None:
         name, takes = pod["metadata"]["name"], self.page_takes(pod["metadata"]["name"])
         self.looks.setdefault(name, []).append(now())
         await asyncio.sleep(min(takes, 2.0))
-        return None if takes >= 2 else {"version": 1, "step": now()}
+        return None if takes >= 2 else Report({"step": now()})
 
     async def _tail(self, namespace: str, pod: str, seconds: int) -> str:
         self.looks.setdefault(pod, []).append(now())
@@ -239,7 +240,10 @@ def test_looks_do_not_pile_up_when_a_network_policy_drops_them() -> None:
 def test_a_dead_node_starves_no_other_run(dead: int) -> None:
     async def scenario() -> None:
         everybody = pods(dead, "dead") + pods(100, "good")
-        is_dead = lambda name: name.startswith("dead")  # noqa: E731
+
+        def is_dead(name: str) -> bool:
+            return name.startswith("dead")
+
         puller = Slow(everybody, page=lambda n: 60.0 if is_dead(n) else 0.01, log=lambda _: 1e6)
         await puller.run_for(900)
         for name, at in puller.looks.items():
@@ -258,7 +262,7 @@ def test_a_pod_that_answers_no_way_is_asked_less_and_less_often() -> None:
         assert gaps[0] <= 16
         assert 230 <= max(gaps) <= 241
         assert len(at) < 30
-        assert puller.latest("dead0") == Progress(None, Source.NONE)
+        assert puller.latest("dead0") == Reading(None, reachable=False)
 
     run(scenario())
 

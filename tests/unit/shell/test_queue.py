@@ -229,9 +229,9 @@ def test_age_grows_while_a_key_waits_or_hangs() -> None:
 
 def test_a_long_line_that_advances_is_not_stuck() -> None:
     async def scenario() -> None:
-        queue, handler = Queue[int](), Recorder(takes=10)
+        queue, handler = Queue[str](), Recorder(takes=10)
         for key in range(100):
-            queue.add(key)
+            queue.add(f"{key}")
         working = asyncio.create_task(work(queue, handler, seconds=945, workers=1))
         for _ in range(90):
             await asyncio.sleep(10)

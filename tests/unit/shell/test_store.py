@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swiftop import names
-from swiftop.engine.ports import Key
+from swiftop.model.kind import Key
 from swiftop.shell import slim
 from swiftop.shell.store import Store
 

@@ -9,7 +9,7 @@ import pytest
 from swiftop.api.v1alpha1.training import FLASH_ATTENTION
 from swiftop.errors import Invalid
 from swiftop.swift.releases import DEFAULT, RELEASES, SUPPORTED, having, table
-from tests.unit.swift.samples import ROOT
+from tests.support.objects import ROOT
 from tools.flags_page import PAGE, page
 
 FILES = ROOT / "operator" / "swiftop" / "swift" / "flags"

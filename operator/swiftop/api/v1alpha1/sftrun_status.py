@@ -56,7 +56,7 @@ class Interruption(Reported):
 
     time: str = Field(default="", description="When it ended.", json_schema_extra=_TIME)
     cause: str = Field(default="", description="Why, as one CamelCase word.")
-    pod: str = Field(default="", description="UID of its pod; with several nodes that of the Job.")
+    pod: str = Field(default="", description="UID of its pod; with several nodes that of rank 0.")
     step: int | None = Field(default=None, description="Optimizer step that it had reached.")
     checkpoint_step: int | None = Field(default=None, description="Step of the newest checkpoint that was kept.")
     lost_steps: int | None = Field(default=None, description="Steps that had to be done again.")
@@ -90,6 +90,7 @@ class Resolved(Reported):
     image: str | None = Field(default=None, description="Image of the training pods.")
     swift_version: str | None = Field(default=None, description="Version of ms-swift that the flags are made for.")
     command: str | None = Field(default=None, description="The exact training command, as one line for a shell.")
+    digest: str | None = Field(default=None, description="Of the spec with the platform's defaults in it.")
     source: SourceStatus | None = Field(
         default=None, description="Where the results of the run lie that checkpoints.from names."
     )

@@ -6,30 +6,25 @@ from collections.abc import Iterator
 
 from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
-from swiftop.errors import Invalid, Problem
-from swiftop.kinds.sftrun.command import typed_flags
+from swiftop.errors import Problem
 from swiftop.swift import check
-from swiftop.swift.paths import Identity
+from swiftop.swift.argv import Flags
 from swiftop.swift.releases import DEFAULT, SUPPORTED, FlagTable, table
 
-_NOBODY = Identity(name="run", uid="00000000")  # no check depends on which run it is
 _SELF_COGNITION = ("swift/self-cognition", "modelscope/self-cognition")  # on ModelScope and on Hugging Face
 
 
-def problems(spec: SFTRunSpec, version: str) -> list[Problem]:
-    """Everything that this version would refuse, each with what to do instead."""
-    try:
-        known = table(version)
-    except Invalid as error:
-        return list(error.problems)
+def problems(spec: SFTRunSpec, *, known: FlagTable, typed: Flags) -> list[Problem]:
+    """Everything that this version would refuse, each with what to do instead; ``typed`` is what the fields set."""
     return [
         *_tuner(spec, known),
-        *check.rendered(typed_flags(spec, table=known, identity=_NOBODY), known, field_of=FIELD_OF_FLAG),
+        *check.rendered(typed, known, field_of=FIELD_OF_FLAG),
         *_attention(spec, known),
         *_files(spec),
         *check.extra_args(spec.extra_args, known),
         *_callbacks(spec, known),
         *_report_to(spec),
+        *_adapters(spec, known),
     ]
 
 
@@ -99,6 +94,13 @@ def _callbacks(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
                 suggestion = check.nearest(name, known.callbacks) or "register it by external_plugins"
                 message = f"ms-swift {known.version} has no callback {name!r}"
                 yield Problem(f"spec.extraArgs[{index}].value", message, suggestion=suggestion)
+
+
+def _adapters(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
+    """ms-swift 3.7 takes --adapters for inference only, and trains a fresh adapter without a word of it."""
+    if spec.model.adapters and known.version == "3.7":
+        message = f"ms-swift {known.version} does not go on training an adapter"
+        yield Problem("spec.model.adapters", message, suggestion="set runtime.swiftVersion to 3.12 or newer")
 
 
 def _report_to(spec: SFTRunSpec) -> Iterator[Problem]:

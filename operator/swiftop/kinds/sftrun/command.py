@@ -50,9 +50,9 @@ class Rendered:
         return (*self.launcher.words, "-m", PROGRAM, *words(self.flags))
 
 
-def command(spec: SFTRunSpec, *, table: FlagTable, identity: Identity) -> Rendered:
-    """Command and environment of a run whose spec has been checked."""
-    ours = {**typed_flags(spec, table=table, identity=identity), **_operational(table)}
+def command(spec: SFTRunSpec, *, typed: Flags, table: FlagTable, identity: Identity) -> Rendered:
+    """Command and environment of a run whose spec has been checked; ``typed`` is what the fields set."""
+    ours = {**typed, **_operational(table)}
     flags = with_extra(ours, spec.extra_args, merged=MERGED)
     return Rendered(
         launcher=_launcher(spec),

@@ -9,7 +9,7 @@ from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem
 from swiftop.kinds.sftrun import check, source
-from swiftop.kinds.sftrun.command import Rendered, command
+from swiftop.kinds.sftrun.command import Rendered, command, typed_flags
 from swiftop.kinds.sftrun.source import Origin
 from swiftop.model.kind import World
 from swiftop.swift.paths import Identity
@@ -32,17 +32,22 @@ class Prepared:
 def prepare(run: SFTRun, world: World[Defaults]) -> Prepared:
     """Merge, check and render; raises ``Invalid`` with all mistakes at once."""
     spec = _merged(run, world)
-    version = spec.runtime.swift_version or ""
-    found = [*problems(run), *check.problems(spec, version)]
+    found = list(problems(run))
+    try:
+        known = table(spec.runtime.swift_version or "")
+    except Invalid as error:
+        raise Invalid((*found, *error.problems)) from None
+    identity = Identity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
+    typed = typed_flags(spec, table=known, identity=identity)
+    found += check.problems(spec, known=known, typed=typed)
     if spec.runtime.image is None:
-        found.append(image_missing(version))
+        found.append(image_missing(known.version))
     if found:
         raise Invalid(tuple(dict.fromkeys(found)))  # a rule may be checked by both
-    identity = Identity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
     return Prepared(
         run=run,
         spec=spec,
-        rendered=command(spec, table=table(version), identity=identity),
+        rendered=command(spec, typed=typed, table=known, identity=identity),
         runner_config_map=world.runner_config_map,
         origin=_origin(run, world),
         digest=digest_of(spec),

@@ -128,7 +128,7 @@ def end_last_line(path: Path, *, repair: bool) -> int:
 
 
 def parse_line(raw: bytes) -> Optional[dict[str, Any]]:
-    """One line as a dict, without the history of the last one; None when it is no JSON object."""
+    """One line as a dict, without the history of the last one; None when it is not a JSON object."""
     text = raw.decode("utf-8", "replace").strip()
     at = text.find(_HISTORY)
     if at >= 0:

@@ -37,12 +37,16 @@ def login_server(*codes: int, body: bytes = b"") -> Iterator[tuple[str, list[tup
         server.server_close()
 
 
+def never(_: float) -> None:
+    pytest.fail("it is not asked again")
+
+
 @pytest.mark.parametrize(
     ("code", "reason"), [(200, None), (401, "TrackerAuthFailed"), (403, "TrackerAuthFailed"), (404, None)]
 )
 def test_an_answer_decides_at_once(code: int, reason: str | None) -> None:
     with login_server(code) as (host, seen):
-        judged = swanlab.check(host, "the-key", sleep=pytest.fail).problem
+        judged = swanlab.check(host, "the-key", sleep=never).problem
     assert (judged.cause.reason if judged else None) == reason
     assert seen == [("/api/login/api_key", "the-key")]
     assert judged is None or "the-key" not in judged.message
@@ -73,18 +77,18 @@ def test_no_answer_is_unreachable_after_bounded_tries() -> None:
 def test_the_login_tells_whose_key_it_is(user: object, workspace: str | None) -> None:
     body = json.dumps({"sid": "s", "userInfo": {"username": user}}).encode()
     with login_server(200, body=body) as (host, _):
-        assert swanlab.check(host, "k", sleep=pytest.fail) == swanlab.Answer(workspace=workspace)
+        assert swanlab.check(host, "k", sleep=never) == swanlab.Answer(workspace=workspace)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"userInfo": null}', b"\xff"])
 def test_a_login_that_tells_nothing_is_as_good(body: bytes) -> None:
     with login_server(200, body=body) as (host, _):
-        assert swanlab.check(host, "k", sleep=pytest.fail) == swanlab.Answer()
+        assert swanlab.check(host, "k", sleep=never) == swanlab.Answer()
 
 
 @pytest.mark.parametrize("key", ["sk-123\n456", "sk-123\r", "sk-\u200b123", "密钥", "\ufeffsk-1"])
 def test_a_key_that_no_header_takes(key: str) -> None:
-    judged = swanlab.check("http://127.0.0.1:9", key, sleep=pytest.fail).problem
+    judged = swanlab.check("http://127.0.0.1:9", key, sleep=never).problem
     assert judged is not None
     assert judged.cause.reason == "TrackerAuthFailed"
     assert "SWANLAB_API_KEY contains a" in judged.message
@@ -93,7 +97,7 @@ def test_a_key_that_no_header_takes(key: str) -> None:
 
 @pytest.mark.parametrize("host", ["http://host:abc", "http://[::1"])
 def test_a_host_that_is_none(host: str) -> None:
-    judged = swanlab.check(host, "k", sleep=pytest.fail).problem
+    judged = swanlab.check(host, "k", sleep=never).problem
     assert judged is not None
     assert judged.cause.reason == "TrackerUnreachable"
 

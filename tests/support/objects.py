@@ -1,4 +1,4 @@
-"""The runs whose children are held against the golden files: each shows parts that the others do not."""
+"""Objects for tests: the one maker of a small SFTRun, and the runs that show what others do not."""
 
 from __future__ import annotations
 
@@ -7,20 +7,61 @@ from typing import Any
 
 import yaml
 
-from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop import names
+from swiftop.api.v1alpha1.defaults import Defaults
+from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
+from swiftop.errors import Invalid, Problem
+from swiftop.kinds.registry import KINDS
+from swiftop.kinds.sftrun import check
+from swiftop.kinds.sftrun.command import Rendered, command, typed_flags
+from swiftop.model.kind import Object, World
+from swiftop.model.verdict import Create
+from swiftop.swift.paths import Identity
+from swiftop.swift.releases import FlagTable, table
 
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "manifests" / "samples"
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
-SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
+
+# The least that is a valid run.
+MINIMAL: dict[str, Any] = {
+    "model": {"id": "Qwen/Qwen2.5-0.5B-Instruct"},
+    "datasets": [{"id": "AI-ModelScope/alpaca-gpt4-data-zh"}],
+    "output": {"ephemeral": True},
+    "resources": {"gpus": 1},
+}
 
 
-def run_of(spec: dict[str, Any], name: str = "run") -> SFTRun:
-    metadata = {"name": name, "namespace": "team", "uid": UID}
-    return SFTRun.from_object(
-        {"apiVersion": "swiftop.dev/v1alpha1", "kind": "SFTRun", "metadata": metadata, "spec": spec}
-    )
+def sftrun(name: str = "run", namespace: str = "team", *, meta: Object | None = None, **spec: Any) -> Object:
+    """The minimal run with members of its spec replaced, as the API server has it; ``meta`` is put into metadata."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": "SFTRun",
+        "metadata": {"name": name, "namespace": namespace, "uid": UID, "generation": 1, **(meta or {})},
+        "spec": {**MINIMAL, **spec},
+    }
+
+
+def spec_of(**members: Any) -> SFTRunSpec:
+    """The minimal spec with members replaced, in the user's spelling."""
+    return SFTRunSpec.model_validate({**MINIMAL, **members})
+
+
+def run_of(spec: dict[str, Any], name: str = "run", **meta: Any) -> SFTRun:
+    """The run of a whole spec, as it is read from a file: of no generation yet."""
+    obj = sftrun(name, meta={"generation": 0, **meta})
+    return SFTRun.from_object({**obj, "spec": spec})
+
+
+def children_of(run: SFTRun, defaults: Defaults | None = None, create: Create | None = None) -> list[Object]:
+    """What the operator makes for an attempt of a run, the Job last."""
+    kind = KINDS["SFTRun"]
+    world = World(defaults=defaults or Defaults(), runner_config_map="swiftop-runner-0123456789")
+    return kind.build(kind.prepare(run, world), create or Create(1))
 
 
 def sample(name: str) -> SFTRun:
+    """The run of a file of manifests/samples, which may hold other objects beside it."""
     documents = yaml.safe_load_all((SAMPLES / f"{name}.yaml").read_text("utf-8"))
     found = next(document for document in documents if document["kind"] == "SFTRun")
     return run_of(found["spec"], found["metadata"]["name"])
@@ -28,7 +69,7 @@ def sample(name: str) -> SFTRun:
 
 IMAGE = {"image": "registry.example/trainer:4.6"}
 
-MINIMAL: dict[str, Any] = {
+ON_CPU: dict[str, Any] = {
     "model": {"id": "Qwen/Qwen2.5-7B-Instruct"},
     "datasets": [{"configMap": {"name": "tiny", "key": "chat.jsonl"}}],
     "resources": {"gpus": 0},
@@ -113,3 +154,18 @@ TWO_NODES: dict[str, Any] = {
     "output": {"volume": {"size": "500Gi", "accessMode": "ReadWriteMany"}},
     "runtime": IMAGE,
 }
+
+
+def rendered_of(spec: SFTRunSpec, *, table: FlagTable, identity: Identity) -> Rendered:
+    """How the training of a run would be started, whether or not its spec can be trained."""
+    return command(spec, typed=typed_flags(spec, table=table, identity=identity), table=table, identity=identity)
+
+
+def problems_of(spec: SFTRunSpec, version: str) -> list[Problem]:
+    """What this ms-swift version would refuse of a run."""
+    try:
+        known = table(version)
+    except Invalid as error:
+        return list(error.problems)
+    typed = typed_flags(spec, table=known, identity=Identity(name="run", uid=UID))
+    return check.problems(spec, known=known, typed=typed)

@@ -10,11 +10,12 @@ from swiftop.errors import Problem
 from swiftop.kinds.sftrun import check
 from swiftop.reasons import Reason
 from swiftop.swift.releases import table
-from tests.unit.swift.specs import spec
+from tests.support.objects import problems_of
+from tests.support.objects import spec_of as spec
 
 
 def problems(version: str = "4.6", **members: Any) -> list[Problem]:
-    return check.problems(spec(**members), version)
+    return problems_of(spec(**members), version)
 
 
 def extra(version: str = "4.6", **arg: Any) -> list[Problem]:

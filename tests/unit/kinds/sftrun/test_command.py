@@ -9,14 +9,15 @@ from hypothesis import given, settings
 
 from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
-from swiftop.kinds.sftrun import check
 from swiftop.kinds.sftrun.command import Rendered
-from swiftop.kinds.sftrun.command import command as render
 from swiftop.swift.argv import Launcher, threads
 from swiftop.swift.paths import Identity
 from swiftop.swift.releases import SUPPORTED, table
-from tests.unit.swift.samples import UID
-from tests.unit.swift.specs import SPECS, spec
+from tests.support.objects import problems_of
+from tests.support.objects import rendered_of as render
+from tests.support.objects import spec_of as spec
+from tests.unit.kinds.sftrun.samples import UID
+from tests.unit.kinds.sftrun.specs import SPECS
 
 RUN = Identity(name="demo", uid=UID, namespace="team")
 LAUNCHER = ("python", "-m", "torch.distributed.run", "--nproc_per_node")
@@ -347,7 +348,7 @@ def test_threads_follow_the_limit(cpu: str, processes: int, expected: int) -> No
 @given(SPECS)
 def test_every_rendered_flag_exists_and_none_is_a_secret(any_spec: SFTRunSpec) -> None:
     for version in SUPPORTED:
-        if check.problems(any_spec, version):  # attention and packing of one version only, a random callback, ...
+        if problems_of(any_spec, version):  # attention and packing of one version only, a random callback, ...
             continue
         first = render(any_spec, table=table(version), identity=RUN)
         assert first == render(SFTRunSpec.model_validate(any_spec.model_dump()), table=table(version), identity=RUN)
@@ -364,4 +365,4 @@ def test_every_rendered_flag_exists_and_none_is_a_secret(any_spec: SFTRunSpec) -
 @given(SPECS)
 def test_the_generated_specs_are_accepted(any_spec: SFTRunSpec) -> None:
     """Otherwise the property above would hold of nothing."""
-    assert check.problems(any_spec, "4.6") == []
+    assert problems_of(any_spec, "4.6") == []

@@ -12,8 +12,8 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from swiftop.cli.main import app
-from tests.unit.swift.samples import NAMES, SAMPLES, rendered
-from tests.unit.swift.specs import MINIMAL
+from tests.support.objects import MINIMAL, SAMPLES
+from tests.unit.kinds.sftrun.samples import NAMES, rendered
 
 ZERO_UID = "00000000-0000-0000-0000-000000000000"
 

@@ -11,8 +11,8 @@ from swiftop.kinds.sftrun import tracking
 from swiftop.kinds.sftrun.command import secret_vars
 from swiftop.swift.paths import Identity
 from swiftop.swift.secrets import SecretVar
-from tests.unit.swift.samples import UID
-from tests.unit.swift.specs import spec
+from tests.support.objects import spec_of as spec
+from tests.unit.kinds.sftrun.samples import UID
 
 RUN = Identity(name="demo", uid=UID)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.sftrun import SFTRun
-from swiftop.kinds.sftrun.build import Context, build
-from swiftop.workload.resolve import Defaults, defaults_of
-from tests.unit.workload.specs import MINIMAL, PLATFORM, SHARED_VOLUMES, TWO_NODES, run_of, sample
+from swiftop.workload.defaults import defaults_of
+from tests.support.objects import ON_CPU, PLATFORM, SHARED_VOLUMES, TWO_NODES, children_of, run_of, sample
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "children"
 DEFAULTS = {
     "metadata": {"name": "swiftop-defaults", "namespace": "swiftop-system"},
     "data": {
@@ -27,7 +27,7 @@ DEFAULTS = {
     },
 }
 CASES: dict[str, tuple[SFTRun, Defaults]] = {
-    "minimal": (run_of(MINIMAL), Defaults()),
+    "on-cpu": (run_of(ON_CPU), Defaults()),
     "sample-7b": (sample("sftrun-7b"), Defaults(image="registry.example/trainer:4.6")),
     "sample-7b-with-defaults": (sample("sftrun-7b"), defaults_of(DEFAULTS)),
     "shared-volumes": (run_of(SHARED_VOLUMES), Defaults()),
@@ -39,7 +39,7 @@ CASES: dict[str, tuple[SFTRun, Defaults]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_children(name: str) -> None:
     run, defaults = CASES[name]
-    children = build(run, Context(runner_config_map="swiftop-runner-0123456789", defaults=defaults))
+    children = children_of(run, defaults)
     path = GOLDEN / f"{name}.yaml"
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(yaml.safe_dump_all(children, sort_keys=False, width=120, allow_unicode=True), "utf-8")
@@ -50,7 +50,6 @@ def test_children(name: str) -> None:
 def test_same_input_same_bytes_and_the_input_stays_as_it_is(name: str) -> None:
     run, defaults = CASES[name]
     before = copy.deepcopy(run.model_dump())
-    context = Context(runner_config_map="swiftop-runner-0123456789", defaults=defaults)
-    first, second = (yaml.safe_dump_all(build(run, context), sort_keys=False) for _ in range(2))
+    first, second = (yaml.safe_dump_all(children_of(run, defaults), sort_keys=False) for _ in range(2))
     assert first == second
     assert run.model_dump() == before

@@ -1,21 +1,17 @@
 """The samples of manifests/samples, their goldens, and how to write the goldens anew.
 
-python -m tests.unit.swift.samples        # after a change of the command that was meant
+python -m tests.unit.kinds.sftrun.samples        # after a change of the command that was meant
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
-from swiftop.api.v1alpha1.sftrun import SFTRun
-from swiftop.kinds.sftrun.command import Rendered, command
+from swiftop.kinds.sftrun.command import Rendered
 from swiftop.swift.paths import Identity
 from swiftop.swift.releases import table
+from tests.support.objects import rendered_of, sample
 
-ROOT = Path(__file__).parents[3]
-SAMPLES = ROOT / "manifests" / "samples"
 GOLDEN = Path(__file__).parent / "golden"
 SEEDS = Path(__file__).parent / "seeds"
 UID = "0f3a1c9e-5d1b-4e0a-9a55-0c1d2e3f4a5b"
@@ -24,17 +20,11 @@ NAMES = ("sftrun-7b", "sftrun-32b", "sftrun-local-file", "sftrun-minimal", "sftr
 GOLDEN_VERSIONS = ("3.7", "4.6")
 
 
-def load(name: str) -> SFTRun:
-    """One sample; a file may hold other objects beside the run."""
-    documents = yaml.safe_load_all((SAMPLES / f"{name}.yaml").read_text("utf-8"))
-    return SFTRun.from_object(next(d for d in documents if d["kind"] == "SFTRun"))
-
-
 def rendered(name: str, version: str) -> Rendered:
     """Command and environment of a sample under a fixed identity."""
-    run = load(name)
+    run = sample(name)
     identity = Identity(name=run.metadata.name, uid=UID, namespace="default")
-    return command(run.spec, table=table(version), identity=identity)
+    return rendered_of(run.spec, table=table(version), identity=identity)
 
 
 def as_text(result: Rendered) -> str:
@@ -43,7 +33,7 @@ def as_text(result: Rendered) -> str:
 
 
 if __name__ == "__main__":
-    for sample in NAMES:
+    for sample_name in NAMES:
         for swift_version in GOLDEN_VERSIONS:
-            text = as_text(rendered(sample, swift_version))
-            (GOLDEN / f"{sample}-{swift_version}.txt").write_text(text, "utf-8")
+            text = as_text(rendered(sample_name, swift_version))
+            (GOLDEN / f"{sample_name}-{swift_version}.txt").write_text(text, "utf-8")

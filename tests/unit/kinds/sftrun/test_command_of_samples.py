@@ -12,10 +12,10 @@ import shlex
 import pytest
 
 from swiftop.api.validate import problems
-from swiftop.kinds.sftrun import check
 from swiftop.kinds.sftrun.command import OPERATIONAL, Rendered
 from swiftop.swift.releases import SUPPORTED, table
-from tests.unit.swift.samples import GOLDEN, GOLDEN_VERSIONS, NAMES, SEEDS, UID, as_text, load, rendered
+from tests.support.objects import problems_of, sample
+from tests.unit.kinds.sftrun.samples import GOLDEN, GOLDEN_VERSIONS, NAMES, SEEDS, UID, as_text, rendered
 
 SECRET_FLAGS = {"swanlab_token"}  # by environment, never by flag
 # What swiftop adds to `--bf16 true`, which alone fails on a model that is not saved in bf16.
@@ -59,7 +59,7 @@ def rendered_flags(result: Rendered) -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", DEVIATIONS)
 def test_a_sample_renders_exactly_the_flags_of_its_hand_written_command(name: str) -> None:
     expected = {k: v for k, v in seed_flags(name).items() if k not in SECRET_FLAGS}
-    expected |= {k: [v.format(name=load(name).metadata.name) for v in values] for k, values in OUTPUT.items()}
+    expected |= {k: [v.format(name=sample(name).metadata.name) for v in values] for k, values in OUTPUT.items()}
     expected |= {k: list(v) for k, v in OPERATIONAL.items() if k in ("add_version", "check_model")}
     expected |= PRECISION | DEVIATIONS[name]
     assert rendered_flags(rendered(name, "3.7")) == expected
@@ -83,12 +83,12 @@ def test_what_swiftop_adds_to_a_spec_is_this_and_nothing_else() -> None:
 @pytest.mark.parametrize("version", GOLDEN_VERSIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_whole_command_and_environment(name: str, version: str) -> None:
-    """A change that was meant: ``python -m tests.unit.swift.samples`` writes the goldens anew."""
+    """A change that was meant: ``python -m tests.unit.kinds.sftrun.samples`` writes the goldens anew."""
     assert as_text(rendered(name, version)) == (GOLDEN / f"{name}-{version}.txt").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_sample_is_valid_in_every_version(name: str) -> None:
-    run = load(name)
+    run = sample(name)
     assert problems(run) == ()
-    assert [p for version in SUPPORTED for p in check.problems(run.spec, version)] == []
+    assert [p for version in SUPPORTED for p in problems_of(run.spec, version)] == []

@@ -1,4 +1,4 @@
-"""Specs for tests: a small one to change, and a hypothesis strategy over every typed field."""
+"""A hypothesis strategy over every typed field of a run."""
 
 from __future__ import annotations
 
@@ -8,19 +8,6 @@ from typing import Any
 from hypothesis import strategies as st
 
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
-
-MINIMAL: dict[str, Any] = {
-    "model": {"id": "Qwen/Qwen2.5-0.5B-Instruct"},
-    "datasets": [{"id": "AI-ModelScope/alpaca-gpt4-data-zh"}],
-    "output": {"ephemeral": True},
-    "resources": {"gpus": 1},
-}
-
-
-def spec(**members: Any) -> SFTRunSpec:
-    """The minimal spec with members replaced, in the user's spelling."""
-    return SFTRunSpec.model_validate({**MINIMAL, **members})
-
 
 _number = st.integers(1, 1000)
 _flag = st.booleans()
@@ -117,19 +104,15 @@ _tracking = _some(
         },
     ),
 )
-_extra = st.lists(
-    st.sampled_from(
-        [
-            {"name": "vit_lr", "value": "1e-5"},
-            {"name": "check_model", "value": "true"},
-            {"name": "report_to", "value": "wandb"},
-            {"name": "new_special_tokens", "values": ["<a>", "<b>"]},
-            {"name": "gradient_checkpointing_kwargs", "json": '{"use_reentrant": false}'},
-            {"name": "external_plugins", "values": ["/swiftop/files/plugin.py"]},
-        ]
-    ),
-    unique_by=lambda arg: arg["name"],
-)
+_EXTRA: list[dict[str, Any]] = [
+    {"name": "vit_lr", "value": "1e-5"},
+    {"name": "check_model", "value": "true"},
+    {"name": "report_to", "value": "wandb"},
+    {"name": "new_special_tokens", "values": ["<a>", "<b>"]},
+    {"name": "gradient_checkpointing_kwargs", "json": '{"use_reentrant": false}'},
+    {"name": "external_plugins", "values": ["/swiftop/files/plugin.py"]},
+]
+_extra = st.lists(st.sampled_from(_EXTRA), unique_by=lambda arg: arg["name"])
 
 SPECS = st.fixed_dictionaries(
     {

@@ -1,0 +1,561 @@
+"""Suspending, retrying, repairing, continuing and cleaning up, as the engine lives it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+
+from swiftop import names
+from swiftop.errors import Forbidden, Transient
+from swiftop.kinds.sftrun.kind import KIND as SFTRUN
+from swiftop.model.conditions import by_type
+from swiftop.model.kind import Key
+from swiftop.model.times import text_of
+from tests.engine.fakecluster import FakeCluster, Fault
+from tests.engine.harness import Harness
+from tests.engine.kubernetes import NAMESPACE, sftrun, termination
+
+CHECKPOINT = {"phase": 1, "step": 5, "maxSteps": 9, "checkpointStep": 4}
+
+
+async def started(**spec: Any) -> Harness:
+    """A run whose training runs."""
+    harness = Harness()
+    harness.apply(**spec)
+    await harness.settle()
+    harness.kubernetes.start()
+    await harness.settle()
+    return harness
+
+
+def edit(harness: Harness, **spec: Any) -> None:
+    run = harness.run
+    harness.cluster.put({**run, "spec": {**run["spec"], **spec}})
+
+
+def fail(harness: Harness, reason: str, *, exit_code: int = 7) -> None:
+    harness.kubernetes.end(exit_code=exit_code, message=termination("failed", reason))
+    harness.kubernetes.fail_job()
+
+
+def job_names(cluster: FakeCluster) -> list[str]:
+    return [job["metadata"]["name"] for job in cluster.of_kind(names.JOB)]
+
+
+class TestSuspend:
+    async def test_a_run_that_trains_saves_frees_its_gpus_and_goes_on_in_a_new_attempt(self) -> None:
+        harness = await started()
+        harness.say(**CHECKPOINT)
+        edit(harness, suspend=True)
+        await harness.settle()
+        assert harness.kubernetes.job["metadata"]["deletionTimestamp"]
+        assert harness.condition("Suspended") == ("True", "Stopping")
+        assert harness.condition("Reconciling")[0] == "True"
+        harness.kubernetes.end_deletion(message=termination("interrupted", "Interrupted", progress=CHECKPOINT))
+        await harness.settle()
+        assert harness.status["state"] == "Suspended"
+        assert harness.condition("Suspended") == ("True", "Suspended")
+        assert harness.condition("Succeeded") == ("Unknown", "Suspended")
+        assert harness.condition("Reconciling")[0] == "False"
+        assert harness.status["checkpoint"]["step"] == 4
+        assert "interruptions" not in harness.status
+        assert job_names(harness.cluster) == []
+        edit(harness, suspend=False)
+        await harness.settle()
+        assert job_names(harness.cluster) == ["tiny-2"]
+        assert harness.status["attempts"] == 2
+        assert harness.condition("Suspended") == ("False", "NotSuspended")
+        assert "nextAttempt" not in harness.status
+
+    async def test_nothing_is_made_of_a_run_that_is_suspended_from_the_start(self) -> None:
+        harness = Harness()
+        harness.apply(suspend=True)
+        await harness.settle()
+        assert harness.jobs_created() == 0
+        assert harness.status["state"] == "Suspended"
+        edit(harness, suspend=False)
+        await harness.settle()
+        assert job_names(harness.cluster) == ["tiny-1"]
+
+    @pytest.mark.parametrize("verb", ["patch_status", "delete"])
+    @pytest.mark.parametrize("late", [False, True])
+    async def test_a_lost_write_makes_no_stranger_of_our_own_deletion(self, verb: str, late: bool) -> None:
+        harness = await started()
+        edit(harness, suspend=True)
+        faults = [Fault(Transient("500"), late=late)]
+        harness.cluster.fault = lambda asked, _kind: faults.pop() if faults and asked == verb else None
+        await harness.settle()
+        harness.kubernetes.end_deletion()
+        edit(harness, suspend=False)
+        harness.restart()
+        await harness.settle()
+        assert job_names(harness.cluster) == ["tiny-2"]
+        assert harness.condition("Succeeded")[0] == "Unknown"
+
+    async def test_a_suspension_that_is_taken_back_before_the_pods_have_ended_waits_for_their_end(self) -> None:
+        harness = await started()
+        edit(harness, suspend=True)
+        await harness.settle()
+        edit(harness, suspend=False)
+        await harness.settle()
+        assert job_names(harness.cluster) == ["tiny-1"]
+        harness.kubernetes.end_deletion()
+        await harness.settle()
+        assert job_names(harness.cluster) == ["tiny-2"]
+
+    async def test_an_attempt_that_cannot_be_made_yet_is_still_the_one_that_follows(self) -> None:
+        harness = await started()
+        edit(harness, suspend=True)
+        await harness.settle()
+        harness.kubernetes.end_deletion()
+        edit(harness, suspend=False)
+        refused = Fault(Forbidden("POST /jobs: 403 exceeded quota"))
+        harness.cluster.fault = lambda verb, kind: refused if (verb, kind) == ("create", "Job") else None
+        await harness.look()
+        assert harness.condition("Succeeded") == ("Unknown", "QuotaExceeded")
+        harness.restart()
+        await harness.look()
+        harness.cluster.fault = lambda _verb, _kind: None
+        await harness.settle()
+        assert job_names(harness.cluster) == ["tiny-2"]
+
+    async def test_a_job_that_a_stranger_deletes_is_not_made_again(self) -> None:
+        harness = await started()
+        harness.kubernetes.delete_job()
+        await harness.settle()
+        assert harness.condition("Succeeded") == ("False", "JobDeleted")
+        assert harness.jobs_created() == 1
+
+
+class TestRetry:
+    async def test_a_cause_that_may_pass_is_tried_again_after_a_pause(self) -> None:
+        harness = await started()
+        fail(harness, "HubUnreachable")
+        assert await harness.look() == 10.0
+        assert harness.condition("Succeeded") == ("Unknown", "HubUnreachable")
+        assert harness.status["failure"]["reason"] == "HubUnreachable"
+        assert "attempt 2 follows in 10 s (retry 1 of 3)" in by_type(harness.status)["Succeeded"]["message"]
+        assert job_names(harness.cluster) == ["tiny-1"]
+        harness.cluster.now += 10
+        await harness.settle()
+        assert job_names(harness.cluster) == ["tiny-1", "tiny-2"]
+        assert (harness.status["attempts"], harness.status["retries"]) == (2, 1)
+        assert "failure" not in harness.status
+
+    async def test_retries_end(self) -> None:
+        harness = await started(lifecycle={"maxRetries": 2})
+        pauses = []
+        for attempt in (1, 2, 3):
+            if attempt > 1:
+                harness.kubernetes.attempt(attempt)
+                harness.kubernetes.start()
+            fail(harness, "CollectiveFailed")
+            pauses.append(await harness.look())
+            harness.cluster.now += pauses[-1] or 0.0
+            await harness.settle()
+        assert pauses == [10.0, 20.0, 0.0]
+        assert harness.condition("Succeeded") == ("False", "CollectiveFailed")
+        assert "tried again 2 times" in harness.status["failure"]["message"]
+        assert harness.status["attempts"] == 3
+
+    @pytest.mark.parametrize("reason", ["CUDAOutOfMemory", "DatasetFormat", "InvalidArguments", "HubAuthFailed"])
+    async def test_what_would_fail_again_is_not_tried_again(self, reason: str) -> None:
+        harness = await started()
+        fail(harness, reason)
+        await harness.settle()
+        assert harness.condition("Succeeded") == ("False", reason)
+        assert harness.jobs_created() == 1
+
+    async def test_the_number_of_an_attempt_survives_a_lost_status_write(self) -> None:
+        harness = await started()
+        fail(harness, "HubUnreachable")
+        await harness.settle()
+        harness.cluster.now += 10
+        lost = [Fault(Transient("500"))]
+        harness.cluster.fault = lambda verb, _kind: lost.pop() if lost and verb == "patch_status" else None
+        with pytest.raises(Transient):
+            await harness.look()
+        harness.restart()
+        await harness.settle()
+        assert job_names(harness.cluster) == ["tiny-1", "tiny-2"]
+        assert (harness.status["attempts"], harness.status["retries"]) == (2, 1)
+
+    async def test_gpu_seconds_add_up_over_attempts(self) -> None:
+        harness = await started()
+        harness.cluster.now += 100
+        fail(harness, "HubUnreachable")
+        await harness.settle()
+        first = harness.status["gpuSeconds"]
+        harness.cluster.now += 10
+        await harness.settle()
+        harness.kubernetes.attempt(2)
+        harness.kubernetes.start()
+        harness.cluster.now += 50
+        harness.kubernetes.end(message=termination("finished", "MaxSteps"))
+        harness.kubernetes.complete_job()
+        await harness.settle()
+        assert (first, harness.status["gpuSeconds"]) == (100, 150)
+
+
+class TestInterruptions:
+    async def interrupt(self, harness: Harness, kept: int | None = None) -> None:
+        progress = {"phase": 1, "step": 5, "maxSteps": 9, **({} if kept is None else {"checkpointStep": kept})}
+        harness.kubernetes.disrupt()
+        harness.kubernetes.end(exit_code=75, message=termination("interrupted", "Interrupted", progress=progress))
+        await harness.settle()
+        harness.cluster.now += 30
+
+    async def again(self, harness: Harness) -> None:
+        harness.kubernetes.create_pod()
+        harness.kubernetes.place()
+        harness.kubernetes.run()
+        await harness.settle()
+
+    async def test_three_without_a_new_kept_step_end_the_run_and_free_its_gpus(self) -> None:
+        harness = await started()
+        for _ in range(2):
+            await self.interrupt(harness)
+            assert harness.condition("Succeeded")[0] == "Unknown"
+            await self.again(harness)
+        await self.interrupt(harness)
+        assert harness.condition("Succeeded") == ("False", "NoProgress")
+        assert len(harness.status["interruptions"]) == 3
+        assert job_names(harness.cluster) == []
+
+    async def test_as_long_as_it_gets_on_it_goes_on(self) -> None:
+        harness = await started()
+        for step in range(1, 13):
+            await self.interrupt(harness, kept=step)
+            await self.again(harness)
+        assert harness.condition("Succeeded")[0] == "Unknown"
+        interruptions = harness.status["interruptions"]
+        assert len(interruptions) == 10
+        assert interruptions[-1] == {
+            "time": text_of(harness.cluster.now - 30),
+            "cause": "Evicted",
+            "pod": interruptions[-1]["pod"],
+            "step": 5,
+            "checkpointStep": 12,
+            "lostSteps": 0,
+        }
+
+    async def test_one_whose_pod_vanished_is_told_by_the_next_pod(self) -> None:
+        harness = await started()
+        gone = harness.cluster.find(names.POD, harness.kubernetes.pod_name)["metadata"]["uid"]
+        harness.kubernetes.delete_pod()
+        harness.cluster.now += 5
+        await self.again(harness)
+        ended = int(harness.cluster.now)
+        previous = {"pod": gone, "time": ended, "reason": "Lost", "step": 7, "keptStep": 4}
+        harness.say(phase=1, step=5, maxSteps=9, previous=previous)
+        harness.cluster.now += 20
+        await harness.settle()
+        expected = {
+            "time": text_of(ended),
+            "cause": "Lost",
+            "pod": gone,
+            "step": 7,
+            "checkpointStep": 4,
+            "lostSteps": 3,
+        }
+        assert harness.status["interruptions"] == [expected]
+
+    async def test_a_run_without_replacement_goes_on_in_a_new_attempt_and_uses_no_retry(self) -> None:
+        harness = await started(checkpoints={"resume": "Never"}, lifecycle={"maxRetries": 0})
+        harness.kubernetes.disrupt()
+        harness.kubernetes.end(exit_code=75, message=termination("interrupted", "Interrupted"))
+        harness.kubernetes.fail_job()
+        await harness.settle()
+        assert job_names(harness.cluster) == ["tiny-1", "tiny-2"]
+        assert "retries" not in harness.status
+
+
+class TestRepair:
+    async def waiting(self, **spec: Any) -> Harness:
+        harness = Harness()
+        harness.apply(**spec)
+        await harness.settle()
+        harness.kubernetes.take_up()
+        harness.kubernetes.create_pod()
+        harness.kubernetes.refuse_to_place()
+        await harness.settle()
+        return harness
+
+    async def test_an_edit_replaces_the_job_under_the_same_number(self) -> None:
+        harness = await self.waiting(resources={"gpus": 8})
+        first = harness.kubernetes.job["metadata"]["uid"]
+        edit(harness, resources={"gpus": 1}, runtime={"image": "registry.example/trainer:1"})
+        await harness.settle()
+        container = harness.kubernetes.job["spec"]["template"]["spec"]["containers"][0]
+        assert harness.kubernetes.job["metadata"]["uid"] != first
+        assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+        assert harness.status["resolved"]["image"] == "registry.example/trainer:1"
+        assert job_names(harness.cluster) == ["tiny-1"]
+        assert harness.status["attempts"] == 1
+
+    async def test_what_is_pinned_is_what_the_job_was_made_with_though_a_write_is_lost(self) -> None:
+        harness = await self.waiting()
+        edit(harness, runtime={"image": "registry.example/trainer:1"})
+        await harness.look()
+        lost = [Fault(Transient("500"))]
+        harness.cluster.fault = lambda verb, _kind: lost.pop() if lost and verb == "patch_status" else None
+        with pytest.raises(Transient):
+            await harness.look()
+        harness.restart()
+        harness.kubernetes.attempt(1)
+        harness.kubernetes.start()
+        await harness.settle()
+        assert harness.status["startTime"]
+        assert harness.status["resolved"]["image"] == "registry.example/trainer:1"
+
+    async def test_an_edit_of_what_may_always_change_leaves_the_job_its_place(self) -> None:
+        harness = await self.waiting()
+        first = harness.kubernetes.job["metadata"]["uid"]
+        edit(harness, lifecycle={"activeDeadlineSeconds": 600})
+        await harness.settle()
+        assert harness.kubernetes.job["metadata"]["uid"] == first
+        assert harness.kubernetes.job["spec"]["activeDeadlineSeconds"] == 600
+
+    async def test_an_edit_that_cannot_train_is_told_and_leaves_what_waits(self) -> None:
+        harness = await self.waiting()
+        first = harness.kubernetes.job["metadata"]["uid"]
+        edit(harness, extraArgs=[{"name": "lora_rnk", "value": "1"}])
+        await harness.settle()
+        assert harness.kubernetes.job["metadata"]["uid"] == first
+        assert "did you mean" in by_type(harness.status)["Succeeded"]["message"]
+
+    async def test_the_platforms_new_image_reaches_a_run_that_waits(self) -> None:
+        harness = Harness()
+        defaults = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "swiftop-defaults", "namespace": NAMESPACE},
+            "data": {"image": "registry.example/wrong:0"},
+        }
+        harness.cluster.put(defaults)
+        harness.apply(runtime={})
+        await harness.settle()
+        harness.kubernetes.take_up()
+        harness.kubernetes.create_pod()
+        harness.kubernetes.place()
+        harness.kubernetes.container(waiting={"reason": "ErrImagePull", "message": "not found"})
+        await harness.settle()
+        harness.cluster.put({**defaults, "data": {"image": "registry.example/right:0"}})
+        harness.cluster.now += 60
+        await harness.settle()
+        harness.kubernetes.end_deletion()
+        await harness.settle()
+        container = harness.kubernetes.job["spec"]["template"]["spec"]["containers"][0]
+        assert container["image"] == "registry.example/right:0"
+
+    async def test_once_a_container_has_started_the_job_stays(self) -> None:
+        harness = await started()
+        first = harness.kubernetes.job["metadata"]["uid"]
+        edit(harness, resources={"gpus": 2})  # as the API server would not take it any more
+        await harness.settle()
+        assert harness.kubernetes.job["metadata"]["uid"] == first
+
+
+class TestSource:
+    FROM: ClassVar = {"from": {"sftRunRef": {"name": "first"}}}
+
+    def source(self, harness: Harness, **status: Any) -> None:
+        condition = {"type": "Succeeded", "status": "True", "reason": "MaxSteps", "message": ""}
+        done = {
+            "conditions": [condition],
+            "checkpoint": {"step": 9, "path": "/x"},
+            "output": {"claimName": "results", "path": "first-12345678"},
+        }
+        known = harness.cluster.put(sftrun("first"))
+        harness.cluster.put({**known, "status": {**done, **status}})
+
+    async def test_a_run_waits_for_the_one_that_it_starts_from_and_is_woken_by_its_end(self) -> None:
+        harness = Harness()
+        harness.apply(checkpoints=self.FROM)
+        await harness.settle()
+        assert harness.condition("DependenciesReady") == ("False", "SourceMissing")
+        harness.cluster.put(sftrun("first"))
+        await harness.settle()
+        assert harness.condition("DependenciesReady") == ("False", "SourcePending")
+        assert harness.jobs_created() == 0
+        assert harness.engine.referring(Key("SFTRun", NAMESPACE, "first")) == (harness.key,)
+        self.source(harness)
+        await harness.settle()
+        pod = harness.kubernetes.job["spec"]["template"]["spec"]
+        assert {"name": "output", "mountPath": "/swiftop/source/results", "readOnly": True} in pod["containers"][0][
+            "volumeMounts"
+        ]
+        assert harness.status["resolved"]["source"] == {
+            "claimName": "results",
+            "path": "first-12345678",
+            "uid": harness.cluster.find(names.SFTRUN, "first")["metadata"]["uid"],
+        }
+
+    @pytest.mark.parametrize(
+        ("status", "spec", "words"),
+        [
+            ({"output": None}, FROM, "not on a volume"),
+            ({"checkpoint": None}, FROM, "no complete checkpoint"),
+            ({}, {"from": {"sftRunRef": {"name": "first", "step": 12}}}, "its newest is 9"),
+        ],
+    )
+    async def test_what_cannot_be_started_from_is_refused(self, status: Any, spec: Any, words: str) -> None:
+        harness = Harness()
+        self.source(harness, **status)
+        harness.apply(checkpoints=spec)
+        await harness.settle()
+        assert harness.condition("Stalled") == ("True", "SourceUnusable")
+        assert words in by_type(harness.status)["Stalled"]["message"]
+        assert harness.jobs_created() == 0
+
+    async def test_a_later_attempt_starts_from_the_same_place_when_the_other_run_is_gone(self) -> None:
+        harness = Harness()
+        self.source(harness)
+        harness.apply(checkpoints=self.FROM)
+        await harness.settle()
+        harness.kubernetes.start()
+        await harness.settle()
+        harness.cluster.remove(names.SFTRUN, NAMESPACE, "first")
+        fail(harness, "HubUnreachable")
+        await harness.settle()
+        harness.cluster.now += 10
+        await harness.settle()
+        plans = []
+        for attempt in (1, 2):
+            harness.kubernetes.attempt(attempt)
+            env = harness.kubernetes.job["spec"]["template"]["spec"]["containers"][0]["env"]
+            plans.append(env[0]["value"].partition('"resumeFrom":')[2].partition("}")[0])
+        assert plans[0] == plans[1] != ""
+
+
+class TestEnd:
+    @pytest.mark.parametrize(("exit_code", "outcome"), [(0, "True"), (5, "False")])
+    async def test_a_sidecar_keeps_neither_the_run_nor_its_gpus(self, exit_code: int, outcome: str) -> None:
+        harness = await started()
+        said = termination("finished", "MaxSteps") if not exit_code else termination("failed", "CUDAOutOfMemory")
+        harness.kubernetes.end(exit_code=exit_code, message=said)
+        pod = harness.cluster.find(names.POD, harness.kubernetes.pod_name)
+        harness.cluster.put({**pod, "status": {**pod["status"], "phase": "Running"}})  # the sidecar's
+        assert await harness.look() == 10.0
+        assert harness.condition("Succeeded")[0] == "Unknown"
+        harness.cluster.now += 10
+        await harness.settle()
+        assert harness.condition("Succeeded")[0] == outcome
+        assert harness.kubernetes.job["metadata"]["deletionTimestamp"]
+
+    async def test_a_retry_does_not_start_beside_a_pod_that_a_sidecar_keeps_alive(self) -> None:
+        harness = await started()
+        harness.kubernetes.end(exit_code=7, message=termination("failed", "HubUnreachable"))
+        pod = harness.cluster.find(names.POD, harness.kubernetes.pod_name)
+        harness.cluster.put({**pod, "status": {**pod["status"], "phase": "Running"}})
+        harness.cluster.now += 10
+        await harness.settle()
+        assert job_names(harness.cluster) == ["tiny-1"]
+        harness.kubernetes.delete_job()
+        await harness.settle()
+        assert job_names(harness.cluster) == ["tiny-2"]
+        assert harness.status["retries"] == 1
+
+    async def test_a_job_gets_its_time_to_live_once_its_end_is_recorded(self) -> None:
+        harness = await started(lifecycle={"ttlSecondsAfterFinished": 60})
+        assert "ttlSecondsAfterFinished" not in harness.kubernetes.job["spec"]
+        harness.kubernetes.end(message=termination("finished", "MaxSteps"))
+        harness.kubernetes.complete_job()
+        await harness.settle()
+        assert harness.kubernetes.job["spec"]["ttlSecondsAfterFinished"] == 60
+        edit(harness, lifecycle={"ttlSecondsAfterFinished": 30})
+        await harness.settle()
+        assert harness.kubernetes.job["spec"]["ttlSecondsAfterFinished"] == 30
+        harness.kubernetes.delete_job()
+        await harness.settle()
+        assert harness.condition("Succeeded") == ("True", "MaxSteps")
+        assert harness.status["observedGeneration"] == 2
+
+    async def test_a_run_that_cannot_start_ends_at_its_pending_deadline(self) -> None:
+        harness = Harness()
+        harness.apply(lifecycle={"pendingDeadlineSeconds": 100})
+        await harness.settle()
+        harness.kubernetes.take_up()
+        harness.kubernetes.create_pod()
+        harness.kubernetes.refuse_to_place()
+        await harness.settle()
+        harness.cluster.now += 100
+        await harness.settle()
+        assert harness.condition("Succeeded") == ("False", "PendingDeadlineExceeded")
+        assert "no node has enough free nvidia.com/gpu" in harness.status["failure"]["message"]
+        assert job_names(harness.cluster) == []
+
+    async def test_a_pod_on_a_dead_node_is_told_with_what_to_do(self) -> None:
+        harness = await started()
+        harness.say(**CHECKPOINT)
+        pod = harness.cluster.find(names.POD, harness.kubernetes.pod_name)
+        meta = {**pod["metadata"], "deletionTimestamp": text_of(harness.cluster.now)}
+        harness.cluster.put({**pod, "metadata": meta, "spec": {**pod["spec"], "nodeName": "gpu-7"}})
+        await harness.settle()
+        assert harness.condition("Succeeded")[1] == "Running"
+        harness.cluster.now += 61
+        await harness.settle()
+        assert harness.condition("Succeeded") == ("Unknown", "NodeLost")
+        assert "kubectl delete node gpu-7" in by_type(harness.status)["Succeeded"]["message"]
+
+    async def test_where_the_result_is(self) -> None:
+        harness = await started()
+        uid = harness.run["metadata"]["uid"]
+        assert harness.status["output"] == {"claimName": "results", "path": f"tiny-{uid[:8]}"}
+
+    async def test_results_that_an_earlier_run_retains_never_get_an_owner(self) -> None:
+        harness = Harness()
+        harness.apply(output={"volume": {"size": "1Gi", "retain": "Retain"}})
+        await harness.settle()
+        harness.cluster.remove(names.SFTRUN, NAMESPACE, "tiny")
+        harness.deliver()
+        harness.apply(output={"volume": {"size": "1Gi", "retain": "Delete"}})
+        await harness.settle()
+        claim = harness.cluster.find(names.PVC, "tiny-output")
+        assert not claim["metadata"].get("ownerReferences")
+        harness.cluster.remove(names.SFTRUN, NAMESPACE, "tiny")
+        assert harness.cluster.find(names.PVC, "tiny-output")
+
+
+class TestSurprises:
+    async def test_an_unexpected_error_is_told_on_its_object_at_once(self) -> None:
+        def broken(_run: Any) -> Any:
+            raise TypeError("'NoneType' object is not iterable")
+
+        harness = Harness()
+        harness.apply()
+        harness.restart(kinds={"SFTRun": replace(SFTRUN, policy=broken)})
+        with pytest.raises(TypeError) as raised:
+            await harness.look()
+        await harness.engine.report_failure(harness.key, raised.value, 1)
+        assert harness.condition("Reconciling") == ("True", "InternalError")
+        harness.restart()
+        await harness.settle()
+        assert harness.condition("Reconciling") == ("True", "JobCreated")
+
+    @pytest.mark.parametrize("conditions_before", [False, True])
+    async def test_what_may_pass_is_told_after_five_tries(self, conditions_before: bool) -> None:
+        harness = Harness()
+        harness.apply()
+        if conditions_before:
+            await harness.settle()
+        harness.deliver()
+        error = Transient("POST /jobs: 500 failed calling webhook")
+        writes = len(harness.cluster.writes)
+        await harness.engine.report_failure(harness.key, error, 4)
+        assert len(harness.cluster.writes) == writes
+        for failures in (5, 6, 7):
+            await harness.engine.report_failure(harness.key, error, failures)
+        assert len(harness.cluster.writes) == writes + 1
+        assert harness.condition("Reconciling") == ("True", "ReconcileFailing")
+        assert "failed calling webhook" in by_type(harness.status)["Reconciling"]["message"]
+
+    async def test_where_the_status_is_refused_an_event_tells(self) -> None:
+        harness = Harness()
+        harness.apply()
+        harness.deliver()
+        harness.cluster.fault = lambda verb, _kind: Fault(Transient("500")) if verb == "patch_status" else None
+        await harness.engine.report_failure(harness.key, Transient("500"), 5)
+        assert [(type_, reason) for type_, reason, _ in harness.cluster.posted] == [("Warning", "ReconcileFailing")]

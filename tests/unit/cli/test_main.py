@@ -1,0 +1,221 @@
+"""The commands that need no cluster, and what `swiftop progress` prints of an object."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+
+from swiftop import names
+from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.cli import main
+from swiftop.cli.lookup import model_of
+from swiftop.cli.progress import one_line, succeeded, view
+from swiftop.errors import Invalid, Transient
+from swiftop.kinds.registry import MODELS
+
+
+def told(state: str, status: str, reason: str, message: str) -> dict[str, Any]:
+    """A run of which nothing is known but its summary."""
+    summary = {"type": "Succeeded", "status": status, "reason": reason, "message": message}
+    return {"metadata": {"name": "demo"}, "status": {"state": state, "conditions": [summary]}}
+
+
+RUNNING: dict[str, Any] = {
+    "metadata": {"name": "demo", "namespace": "ns"},
+    "spec": {},
+    "status": {
+        "state": "Running",
+        "conditions": [{"type": "Succeeded", "status": "Unknown", "reason": "Running", "message": "the training runs"}],
+        "progress": {"step": 5, "maxSteps": 20},
+        "display": {
+            "progress": "5/20 (25%)",
+            "loss": "1.2346",
+            "eta": "22s",
+            "gpus": "2x8",
+            "model": "Qwen/Qwen2.5-7B-Instruct",
+        },
+        "checkpoint": {"step": 4},
+        "attempts": 2,
+        "tracking": {"url": "https://swanlab.cn/@me/x/runs/y"},
+    },
+}
+FAILED = told("Failed", "False", "CUDAOutOfMemory", "no memory [/]: use zero3")
+SUSPENDED = told("Suspended", "Unknown", "Suspended", "suspended by spec.suspend: set it to false to go on")
+RETRYING = told("Resuming", "Unknown", "Resuming", "the hub is away; attempt 2 follows in 10 s (retry 1 of 3)")
+
+
+def picture(run: dict[str, Any]) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(view(run, SFTRun))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_running_run() -> None:
+    assert one_line(RUNNING, SFTRun) == (
+        "demo: Running, progress 5/20 (25%), ETA 22s, loss 1.2346, GPUs 2x8, the training runs"
+    )
+    text = picture(RUNNING)
+    for name, value in (
+        ("Progress", "5/20 (25%)"),
+        ("Loss", "1.2346"),
+        ("ETA", "22s"),
+        ("Model", "Qwen/Qwen2.5-7B-Instruct"),
+        ("Checkpoint", "4"),
+        ("Tracker", "https://swanlab.cn/@me/x/runs/y"),
+        ("Attempts", "2"),
+    ):
+        assert re.search(rf"^{name} +{re.escape(value)} *$", text, re.M), text
+    assert "\u2501" in text  # the bar
+    assert "Age" not in text
+    assert succeeded(RUNNING) == "Unknown"
+
+
+@pytest.mark.parametrize(
+    ("run", "line"),
+    [
+        (FAILED, "demo: Failed, CUDAOutOfMemory: no memory [/]: use zero3"),
+        (SUSPENDED, "demo: Suspended, suspended by spec.suspend: set it to false to go on"),
+        (RETRYING, "demo: Resuming, the hub is away; attempt 2 follows in 10 s (retry 1 of 3)"),
+    ],
+)
+def test_why_it_is_so_and_what_to_do_is_told(run: dict[str, Any], line: str) -> None:
+    assert one_line(run, SFTRun) == line
+    assert line.partition(", ")[2] in picture(run)
+    assert succeeded(run) == ("False" if run is FAILED else "Unknown")
+
+
+def test_a_run_that_nobody_has_seen_yet() -> None:
+    run = {"metadata": {"name": "demo"}}
+    assert one_line(run, SFTRun) == "demo: Pending"
+    assert "Pending" in picture(run)
+    assert succeeded(run) == "Unknown"
+
+
+@pytest.mark.parametrize("word", ["sftrun", "SFTRun", "sftruns", "sft"])
+def test_a_kind_has_the_names_that_kubectl_knows(word: str) -> None:
+    assert model_of(word) is SFTRun
+
+
+def test_a_kind_that_is_none_is_told_with_those_there_are() -> None:
+    with pytest.raises(Invalid, match=r"no kind 'pod' \(use one of: sftrun"):
+        model_of("pod")
+
+
+def test_the_default_kind_is_one() -> None:
+    assert model_of(main._DEFAULT_KIND) in MODELS
+
+
+def called(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["swiftop", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    return int(end.value.code or 0)
+
+
+def test_crds_are_printed_as_yaml(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called(monkeypatch, "crds") == 0
+    kinds = [document["spec"]["names"]["kind"] for document in yaml.safe_load_all(capsys.readouterr().out)]
+    assert kinds == [model.DEFINITION.resource.kind for model in MODELS]
+
+
+def test_an_expected_error_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: Any) -> None:
+        raise Transient("the API server is away")
+
+    monkeypatch.setattr("swiftop.shell.app.run", fail)
+    assert called(monkeypatch, "run") == 1
+    assert capsys.readouterr().err == "error: the API server is away\n"
+
+
+def test_flags_and_environment_reach_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr("swiftop.shell.app.run", seen.append)
+    monkeypatch.setenv("SWIFTOP_WORKERS", "3")
+    monkeypatch.setenv("POD_NAMESPACE", "here")
+    assert called(monkeypatch, "run", "-n", "a", "-n", "b", "--no-leader-election", "--log-json") == 0
+    (config,) = seen
+    assert (config.workers, config.operator_namespace, config.namespaces) == (3, "here", ("a", "b"))
+    assert (config.leader_election, config.log_json) == (False, True)
+
+
+class Fake:
+    """An API server with one object, whose edits are noted."""
+
+    namespace = "ns"
+
+    def __init__(self, obj: dict[str, Any] | None) -> None:
+        self.obj = obj
+        self.edits: list[tuple[str, str, str, dict[str, Any]]] = []
+
+    async def get(self, kind: names.Resource, namespace: str, name: str) -> dict[str, Any] | None:
+        return self.obj
+
+    async def edit(self, kind: names.Resource, namespace: str, name: str, patch: dict[str, Any]) -> None:
+        self.edits.append((kind.kind, namespace, name, patch))
+
+    async def close(self) -> None:
+        pass
+
+
+Serve = Callable[[dict[str, Any] | None], Fake]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Serve:
+    def serve(obj: dict[str, Any] | None) -> Fake:
+        fake = Fake(obj)
+
+        async def connect() -> Fake:
+            return fake
+
+        monkeypatch.setattr("swiftop.shell.cluster.Cluster.connect", connect)
+        return fake
+
+    return serve
+
+
+def test_suspend_and_resume_edit_the_spec_and_say_what_happens(
+    served: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = served(RUNNING)
+    assert called(monkeypatch, "suspend", "demo") == 0
+    assert "saves a checkpoint first" in capsys.readouterr().out
+    assert called(monkeypatch, "resume", "demo") == 0
+    assert capsys.readouterr().out == "SFTRun demo is not suspended\n"
+    fake.obj = {**RUNNING, "spec": {"suspend": True}}
+    assert called(monkeypatch, "suspend", "demo", "-n", "other") == 0
+    assert capsys.readouterr().out == "SFTRun demo is suspended already\n"
+    assert called(monkeypatch, "resume", "demo", "-n", "other", "--kind", "sft") == 0
+    assert "goes on in a new attempt" in capsys.readouterr().out
+    assert fake.edits == [
+        ("SFTRun", "ns", "demo", {"spec": {"suspend": True}}),
+        ("SFTRun", "other", "demo", {"spec": {"suspend": False}}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("obj", "error"),
+    [
+        (None, "error: no SFTRun demo in namespace ns\n"),
+        (FAILED, "error: SFTRun demo: it has ended (Failed): nothing is left to stop or go on\n"),
+    ],
+)
+def test_what_cannot_be_suspended_is_told(
+    served: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    obj: dict[str, Any] | None,
+    error: str,
+) -> None:
+    fake = served(obj)
+    assert called(monkeypatch, "suspend", "demo") == 1
+    assert capsys.readouterr().err == error
+    assert fake.edits == []

@@ -1,0 +1,140 @@
+"""Rules of the children that a golden file shows but does not explain."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from swiftop.kinds.sftrun.kind import KIND
+from swiftop.model.verdict import Create
+from swiftop.runner.protocol import Owner, Plan, TrainSettings, from_json
+from swiftop.workload.job import pinned_of
+from swiftop.workload.pods import decoded, encoded
+from tests.support.objects import ON_CPU, PLATFORM, SHARED_VOLUMES, TWO_NODES, children_of, run_of
+
+
+def job_of(spec: dict[str, Any], create: Create | None = None) -> dict[str, Any]:
+    return children_of(run_of(spec), create=create)[-1]
+
+
+def trainer(job: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = job["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def env_of(job: dict[str, Any]) -> dict[str, Any]:
+    return {item["name"]: item.get("value", item.get("valueFrom")) for item in trainer(job)["env"]}
+
+
+def expanded(value: str, variables: dict[str, str]) -> str:
+    """What the kubelet makes of a value (k8s.io/kubernetes/third_party/forked/golang/expansion)."""
+
+    def put_in(found: re.Match[str]) -> str:
+        return "$" if found[0] == "$$" else variables.get(found[1], found[0])
+
+    return re.sub(r"\$\$|\$\(([^)]*)\)", put_in, value)
+
+
+def test_the_kubelet_puts_no_secret_into_the_plan() -> None:
+    value = env_of(job_of(PLATFORM))["SWIFTOP_PLAN"]
+    plan = json.loads(expanded(value, {"SWANLAB_API_KEY": "secret", "NODE_RANK": "7"}))
+    assert "costs $(SWANLAB_API_KEY) $5" in plan["command"]
+
+
+@pytest.mark.parametrize("spec", [ON_CPU, SHARED_VOLUMES, PLATFORM, TWO_NODES])
+def test_the_runner_understands_its_plan(spec: dict[str, Any]) -> None:
+    job = job_of(spec)
+    plan = Plan.from_json(expanded(env_of(job)["SWIFTOP_PLAN"], {}))
+    assert plan.command[0] == "python"
+    assert plan.attempt == 1
+    assert from_json(TrainSettings, plan.settings).resume is (
+        spec.get("checkpoints", {}).get("resume", "Auto") == "Auto"
+    )
+    assert plan.required_env == (("SWANLAB_API_KEY", "HF_TOKEN") if spec is PLATFORM else ())
+
+
+@pytest.mark.parametrize("text", ["$", "$$", "$(A)", "$$(A)", "a$b$$c", "漢字"])
+def test_a_plan_survives_its_escaping(text: str) -> None:
+    plan = Plan("train", Owner("SFTRun", "ns", "n", "u"), 1, ("a", text), "/o")
+    assert decoded(encoded(plan)) == plan
+    assert Plan.from_json(expanded(encoded(plan), {"A": "secret"})) == plan
+
+
+def test_secrets_stand_in_no_object_but_as_references() -> None:
+    env = env_of(job_of(PLATFORM))
+    assert env["SWANLAB_API_KEY"] == {"secretKeyRef": {"name": "swan", "key": "key"}}
+    assert env["HF_TOKEN"] == {"secretKeyRef": {"name": "hf", "key": "token"}}
+
+
+def test_the_pod_fits_pod_security_restricted() -> None:
+    job = job_of(ON_CPU)
+    pod, container = job["spec"]["template"]["spec"], trainer(job)
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert {kind for volume in pod["volumes"] for kind in volume} <= {
+        "name",
+        "configMap",
+        "emptyDir",
+        "persistentVolumeClaim",
+    }
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_each_claim_is_one_volume_and_only_output_and_cache_are_writable() -> None:
+    job = job_of(SHARED_VOLUMES)
+    volumes = job["spec"]["template"]["spec"]["volumes"]
+    claims = [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
+    assert sorted(claims) == ["adapters", "cache", "eval", "lab"]
+    writable = {m["mountPath"] for m in trainer(job)["volumeMounts"] if not m.get("readOnly")}
+    assert writable == {"/tmp", "/dev/shm", "/swiftop/output", "/swiftop/cache"}
+    paths = [m["mountPath"] for m in trainer(job)["volumeMounts"]]
+    assert len(paths) == len(set(paths))
+
+
+DISRUPTED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+ENDED = {
+    "action": "FailJob",
+    "onExitCodes": {"containerName": "trainer", "operator": "In", "values": [3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 75]},
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "rules"),
+    [
+        (ON_CPU, [DISRUPTED, ENDED]),
+        (SHARED_VOLUMES, [ENDED]),  # resume: Never
+        (TWO_NODES, [ENDED]),
+    ],
+    ids=["one pod", "resume Never", "two nodes"],
+)
+def test_a_disrupted_pod_is_replaced_only_where_its_successor_can_go_on_alone(
+    spec: dict[str, Any], rules: list[dict[str, Any]]
+) -> None:
+    assert job_of(spec)["spec"]["podFailurePolicy"] == {"rules": rules}
+
+
+def test_what_a_job_was_made_with_can_be_read_back() -> None:
+    pinned = pinned_of(job_of(PLATFORM))
+    assert pinned is not None
+    assert pinned.image == "registry.example/trainer@sha256:0"
+    assert pinned.swift_version == "4.6"
+    assert "--system 'costs $(SWANLAB_API_KEY) $5'" in pinned.command
+    assert KIND.pinned({"metadata": {}, "spec": {}}) is None
+
+
+def test_the_plan_names_every_variable_that_comes_from_a_secret() -> None:
+    added = {"name": "WANDB_API_KEY", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "k"}}}
+    plain = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    patch = {"spec": {"containers": [{"name": "trainer", "env": [added, plain]}]}}
+    spec = {**PLATFORM, "runtime": {**PLATFORM["runtime"], "podPatch": patch}}
+    env = trainer(job_of(spec))["env"]
+    assert env[0]["name"] == "SWIFTOP_PLAN"
+    assert added in env
+    plan = decoded(env[0]["value"])
+    assert plan is not None
+    assert plan.secret_env == ("SWANLAB_API_KEY", "HF_TOKEN", "WANDB_API_KEY")

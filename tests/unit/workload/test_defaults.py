@@ -1,0 +1,139 @@
+"""swiftop-defaults: how they are read, and how they fill in what a spec does not say."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from swiftop.api.v1alpha1.defaults import Defaults
+from swiftop.errors import Invalid
+from swiftop.swift.releases import RELEASES
+from swiftop.workload.defaults import defaults_of
+from swiftop.workload.resolve import merged
+from tests.support.objects import ON_CPU, PLATFORM, SAMPLES, TWO_NODES, children_of, run_of
+
+
+def config_map(namespace: str = "swiftop-system", **data: str) -> dict[str, Any]:
+    return {"metadata": {"name": "swiftop-defaults", "namespace": namespace}, "data": data}
+
+
+def test_the_namespace_overrides_the_cluster_key_by_key_and_env_by_name() -> None:
+    cluster = config_map(image="a", env="{A: 1, B: 2}", swiftVersion="3.12")
+    defaults = defaults_of(cluster, None, config_map("team", env="{B: 3}", image="b"))
+    assert (defaults.image, defaults.swift_version) == ("b", "3.12")
+    assert {item.name: item.value for item in defaults.env} == {"A": "1", "B": "3"}
+
+
+def test_the_spec_always_wins() -> None:
+    defaults = defaults_of(
+        config_map(
+            image="theirs",
+            env="{NCCL_DEBUG: WARN, OTHER: x}",
+            placement="{nodeSelector: {a: b}, schedulerName: s, priorityClassName: p}",
+            credentials="{secretName: shared}",
+            cache="{persistentVolumeClaim: {claimName: cache}}",
+            storageClassName="slow",
+        )
+    )
+    spec = merged(run_of(PLATFORM).spec, defaults)
+    assert spec.runtime.image == "registry.example/trainer@sha256:0"
+    assert {item.name: item.value for item in spec.runtime.env}["NCCL_DEBUG"] == "INFO"
+    assert "OTHER" in {item.name for item in spec.runtime.env}
+    assert spec.placement.node_selector == {"gpu": "h100"}
+    assert spec.placement.scheduler_name == "other"
+    assert spec.output.volume is not None
+    assert spec.output.volume.storage_class_name == "fast"
+    assert spec.credentials.secret_name == "shared"
+    assert spec.cache is not None
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"imagee": "x"}, "imagee: unknown field (did you mean image?)"),
+        ({"image": "a b"}, "image: 'a b' does not match"),
+        ({"image": "5"}, "image: must be a text"),
+        ({"env": "[1]"}, "env: must be a map"),
+        ({"env": "{A: null}"}, 'env.A: has no value (write "" for an empty text'),
+        ({"env": "{A: [1]}"}, "env.A: must be a text"),
+        ({"env": "{A: 2026-13-45}"}, "env: is not valid YAML"),
+        ({"env": "{A.B: x}"}, "env[0].name: 'A.B' does not match"),
+        ({"cache": "{"}, "cache: is not valid YAML"),
+        ({"cache": "{persistentVolumeClaim: {}}"}, "cache.persistentVolumeClaim.claimName: required"),
+        ({"env": "{HF_TOKEN: abc}"}, "env.HF_TOKEN: a secret"),
+        ({"env": "{USE_HF: 1}"}, "env.USE_HF: this variable is set by swiftop"),
+        ({"swiftVersion": "4.0"}, "swiftVersion: ms-swift 4.0 is not supported (use one of 3.7, 3.12, 4.6)"),
+        ({"images": "{4.7: x}"}, "images.4.7: ms-swift 4.7 is not supported"),
+        ({"placement": "{affinity: {nodeAffinty: {}}}"}, "placement.affinity.nodeAffinty: unknown field"),
+        ({"placement": "{affinity: {nodeAffinity: gpu}}"}, "placement.affinity.nodeAffinity: must be an object"),
+    ],
+)
+def test_a_mistake_names_its_place(data: dict[str, str], words: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        defaults_of(config_map("swiftop-system", image="good"), config_map("team", **data))
+    assert str(caught.value).startswith(f"ConfigMap team/swiftop-defaults: {words}")
+    assert {problem.reason for problem in caught.value.problems} == {"InvalidDefaults"}
+
+
+def test_a_mistake_is_blamed_on_the_one_that_made_it() -> None:
+    with pytest.raises(Invalid, match="ConfigMap swiftop-system/swiftop-defaults: swiftVersion"):
+        defaults_of(config_map(swiftVersion="9.9"), config_map("team", image="good"))
+
+
+def test_texts_stay_as_they_are_written_and_empty_keys_say_nothing() -> None:
+    env = "{A: true, B: 010, C: 1e3, D: '', E: null-like}"
+    defaults = defaults_of(config_map(env=env, swiftVersion="", image="", storageClassName="", cache=""))
+    assert {item.name: item.value for item in defaults.env} == {
+        "A": "true",
+        "B": "010",
+        "C": "1e3",
+        "D": "",
+        "E": "null-like",
+    }
+    assert defaults == Defaults(env=defaults.env)
+    assert defaults_of(config_map(swiftVersion="3.12")).swift_version == "3.12"
+    assert defaults_of(config_map(swiftVersion='"3.12"')).swift_version == "3.12"
+
+
+@pytest.mark.parametrize(
+    ("data", "version", "image"),
+    [
+        ({"image": "mine"}, None, "mine"),
+        ({"image": "mine"}, "4.6", "mine"),
+        ({"image": "mine"}, "3.12", RELEASES["3.12"].image),
+        ({"image": "mine", "swiftVersion": "3.12"}, None, "mine"),
+        ({"image": "mine", "swiftVersion": "3.12"}, "4.6", None),
+        ({"image": "mine", "images": "{3.12: theirs}"}, "3.12", "theirs"),
+        ({"images": "{4.6: theirs}"}, None, "theirs"),
+        ({}, "3.7", RELEASES["3.7"].image),
+        ({}, None, None),
+    ],
+)
+def test_an_image_goes_with_its_version(data: dict[str, str], version: str, image: str | None) -> None:
+    spec = {**ON_CPU, "runtime": {"swiftVersion": version} if version else {}}
+    assert merged(run_of(spec).spec, defaults_of(config_map(**data))).runtime.image == image
+
+
+def test_the_sample_is_right_as_it_is_and_with_every_comment_taken_away() -> None:
+    text = (SAMPLES / "swiftop-defaults.yaml").read_text("utf-8")
+    assert defaults_of(yaml.safe_load(text)) == Defaults(image="registry.example.com/swiftop/trainer:4.6")
+    whole = defaults_of(yaml.safe_load(re.sub(r"(?m)^  #(\w|  )", r"  \1", text)))
+    assert {name for name in Defaults.model_fields if not getattr(whole, name)} == set()
+
+
+def test_a_run_without_any_image_is_told_what_to_do() -> None:
+    with pytest.raises(Invalid) as caught:
+        children_of(run_of({**ON_CPU, "runtime": {}}))
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.reason) == ("spec.runtime.image", "ImageMissing")
+    assert "4.6" in problem.message
+    assert "manifests/samples/swiftop-defaults.yaml" in problem.suggestion
+
+
+def test_a_run_on_the_cpu_asks_for_little_and_a_gpu_for_what_feeds_it() -> None:
+    small, large = (merged(run_of(spec).spec, defaults_of()).resources for spec in (ON_CPU, TWO_NODES))
+    assert (small.cpu, small.memory, small.shared_memory) == ("1", "4Gi", None)
+    assert (large.cpu, large.memory, large.shared_memory) == ("64", "512Gi", "64Gi")
