@@ -14,6 +14,21 @@ MODEL = "models/Qwen2.5-0.5B-Instruct"
 # One training at a time per free core: the scheduler keeps the others waiting, and no two fight for a core.
 CORE = "900m"
 SPARE = "50m"  # for a run whose pod never computes
+# A plugin that makes each step last a second without computing: such runs can train at once and be looked at.
+SLOW = """
+import time
+from transformers import Trainer
+
+step = Trainer.training_step
+
+def slow(self, *args, **kwargs):
+    print("global step", self.state.global_step, flush=True)
+    time.sleep(1)
+    return step(self, *args, **kwargs)
+
+Trainer.training_step = slow
+"""
+SLOW_REQUEST = "300m"  # they sleep more than they compute: they share the cores, and take them whole to start
 
 
 def namespace(name: str) -> Object:
@@ -111,3 +126,33 @@ def sftrun(name: str, *, cpu: str = CORE, memory: str = "2Gi", gpus: int = 0, no
     }
     body = {**default, **spec}
     return {"apiVersion": "swiftop.dev/v1alpha1", "kind": "SFTRun", "metadata": {"name": name}, "spec": body}
+
+
+def slow(name: str, plugin: str = "slow.py", pod: Object | None = None, *, steps: int = 40, **spec: Any) -> Object:
+    """Run that trains for as many seconds as it has steps; ``pod`` adds to its pod. ConfigMap ``slow`` has plugins."""
+    trainer = {"name": "trainer", "resources": {"requests": {"cpu": SLOW_REQUEST}}}
+    return sftrun(
+        name,
+        runtime={"podPatch": {"spec": {"containers": [trainer], **(pod or {})}}},
+        output=on_claim("live", RUNS),
+        files=[{"configMap": {"name": "slow", "key": plugin}}],
+        extraArgs=[{"name": "external_plugins", "values": [f"/swiftop/files/{plugin}"]}],
+        **{"training": training(steps), "checkpoints": {"saveSteps": 5, "keep": 3}, **spec},
+    )
+
+
+def hardened(name: str, *, image: str, script: str, **more: Any) -> Object:
+    """Further container of a run's pod, which a shell script is."""
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", script],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        **more,
+    }
+
+
+def changed(run: Object, **spec: Any) -> Object:
+    """The run with these members of its spec in place of what it has."""
+    return {**run, "spec": {**run["spec"], **spec}}

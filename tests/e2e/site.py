@@ -70,22 +70,22 @@ class Site:
             self._ready(name)
 
     def _servers(self) -> list[Object]:
-        def server(name: str, *args: str, claims: dict[str, str] | None = None) -> list[Object]:
-            command = ["python", f"/fakes/{name}_server.py", "--port", "8000", *args]
-            made = objects.pod(
-                name, image=self.trainer, command=command, claims=claims, config_maps={"fakes": "/fakes"}
-            )
-            made["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8000}, "periodSeconds": 1}
-            return [made, objects.service(name)]
-
         return [
-            *server("swanlab", "--key-sha256", _sha256(SWANLAB_KEY)),
-            *server(
+            *self.server("swanlab", "swanlab", "--key-sha256", sha256(SWANLAB_KEY)),
+            *self.server(
                 "modelscope",
-                *("--root", "/library/hub", "--token-sha256", _sha256(MODELSCOPE_TOKEN)),
+                "modelscope",
+                *("--root", "/library/hub", "--token-sha256", sha256(MODELSCOPE_TOKEN)),
                 claims={objects.LIBRARY: "/library"},
             ),
         ]
+
+    def server(self, name: str, fake: str, *args: str, claims: dict[str, str] | None = None) -> list[Object]:
+        """Pod of a fake server and its Service."""
+        command = ["python", f"/fakes/{fake}_server.py", "--port", "8000", *args]
+        made = objects.pod(name, image=self.trainer, command=command, claims=claims, config_maps={"fakes": "/fakes"})
+        made["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8000}, "periodSeconds": 1}
+        return [made, objects.service(name)]
 
     def _tiny_model(self) -> bytes:
         """Model and datasets as a tar, made once for each version of the script and of the image."""
@@ -151,6 +151,29 @@ class Site:
         """Pods of a run."""
         return self.kubectl.items("pods", "-l", f"swiftop.dev/name={name}")
 
+    def evict(self, pod: Object) -> None:
+        """Evict a pod, as a drain of its node does."""
+        meta = pod["metadata"]
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": meta["name"]}}
+        path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/eviction"
+        self.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction).encode())
+
+    def patch(self, name: str, **spec: Any) -> None:
+        """Change members of a run's spec, as ``kubectl patch`` and ``kubectl edit`` do; None removes one."""
+        self.kubectl("patch", "sftrun", name, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+    def record(self, run: Object) -> Object:
+        """What the runner has written down on the volume."""
+        found: Object = json.loads(self.shell(f"cat /runs/{run['status']['output']['path']}/swiftop-run.json"))
+        return found
+
+    def remove(self, *names: str) -> None:
+        """Delete runs, and wait until their Jobs and pods are gone. A pod that still trains is not waited for."""
+        self.kubectl("delete", "sftrun", *names, "--ignore-not-found", "--wait=true")
+        theirs = ("-l", f"swiftop.dev/name in ({','.join(names)})")
+        self.kubectl("delete", "pods", *theirs, "--grace-period=0", "--force")
+        eventually(lambda: not self.kubectl.items("jobs,pods", *theirs), what=f"{names} are gone", seconds=60)
+
     def story(self, name: str) -> str:
         """All that helps to see why a run is not where it should be."""
         run = self.kubectl.get("sftrun", name) or {}
@@ -171,5 +194,6 @@ def condition(run: Object, type_: str) -> dict[str, Any]:
     return next((dict(c) for c in conditions if c["type"] == type_), {})
 
 
-def _sha256(text: str) -> str:
+def sha256(text: str) -> str:
+    """Digest by which a fake server knows a token."""
     return hashlib.sha256(text.encode()).hexdigest()

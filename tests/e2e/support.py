@@ -31,7 +31,7 @@ class Kubectl:
 
     def __call__(self, *args: str, stdin: bytes | None = None) -> bytes:
         """Run kubectl; returns what it printed."""
-        command = [_program(), "--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace, *args]
+        command = [kubectl_program(), "--kubeconfig", str(self.kubeconfig), "--namespace", self.namespace, *args]
         done = subprocess.run(command, input=stdin, capture_output=True, check=False)
         if done.returncode:
             raise CommandFailed(f"kubectl {' '.join(args)}: {done.stderr.decode(errors='replace').strip()}")
@@ -70,7 +70,7 @@ class Kubectl:
 
 
 @cache
-def _program() -> str:
+def kubectl_program() -> str:
     """The kubectl that fits the cluster: there may be none on PATH, or one too old."""
     return kubectl.find(cache_root())
 

@@ -5,30 +5,15 @@ A plugin makes each step last a second without computing, so that the runs can t
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any
 
 import pytest
 
 from tests.e2e import objects
-from tests.e2e.objects import on_claim, sftrun, training
+from tests.e2e.objects import SLOW, slow, training
 from tests.e2e.site import Site, condition
 from tests.e2e.support import Object, eventually
 
-SLOW = """
-import time
-from transformers import Trainer
-
-step = Trainer.training_step
-
-def slow(self, *args, **kwargs):
-    print("global step", self.state.global_step, flush=True)
-    time.sleep(1)
-    return step(self, *args, **kwargs)
-
-Trainer.training_step = slow
-"""
 CHATTY = SLOW.replace("flush=True)", 'flush=True)\n    print("x" * 8192)')
 SQUATTER = """
 import http.server, os, signal
@@ -44,20 +29,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("", 8080), Handler).serve_forever()
 """
 STEPS = 40
-REQUEST = "300m"  # these runs sleep more than they compute: they share the cores, and take them whole to start
-
-
-def slow(name: str, plugin: str = "slow.py", pod: Object | None = None, **spec: Any) -> Object:
-    """Run that trains for as many seconds as it has steps; ``pod`` adds to its pod."""
-    trainer = {"name": "trainer", "resources": {"requests": {"cpu": REQUEST}}}
-    return sftrun(
-        name,
-        runtime={"podPatch": {"spec": {"containers": [trainer], **(pod or {})}}},
-        output=on_claim("live", objects.RUNS),
-        files=[{"configMap": {"name": "slow", "key": plugin}}],
-        extraArgs=[{"name": "external_plugins", "values": [f"/swiftop/files/{plugin}"]}],
-        **{"training": training(STEPS), "checkpoints": {"saveSteps": 5, "keep": 3}, **spec},
-    )
 
 
 def squatted(image: str) -> Object:
@@ -78,16 +49,13 @@ def evicted(site: Site, run: Object) -> bool:
     """Evict the pod as a drain of its node does, once a checkpoint is told of."""
     if "checkpoint" not in run.get("status", {}):
         return False
-    pod = site.pods("moved")[0]["metadata"]["name"]
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
-    path = f"/api/v1/namespaces/{site.kubectl.namespace}/pods/{pod}/eviction"
-    site.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction).encode())
+    site.evict(site.pods("moved")[0])
     return True
 
 
 def deleted(site: Site, run: Object) -> bool:
-    """Delete the pod by hand, once its runner is there to be told."""
-    if condition(run, "ProgressAvailable").get("reason") != "ProgressReported":
+    """Delete the pod by hand, once a checkpoint is told of."""
+    if "checkpoint" not in run.get("status", {}):
         return False
     site.kubectl("delete", "pods", "-l", "swiftop.dev/name=removed", "--wait=false")
     return True
@@ -127,6 +95,12 @@ def steps_told(states: list[Object]) -> list[int]:
         for state in states
         if condition(state, "ProgressAvailable").get("reason") == "ProgressReported" and "progress" in state["status"]
     ]
+
+
+def steps_trained(site: Site, name: str) -> list[int]:
+    """Steps that the pods of a run say to have trained, as far as they still exist."""
+    log = site.kubectl.text("logs", "-l", f"swiftop.dev/name={name}", "--tail=-1")
+    return [int(step) for step in re.findall(r"global step (\d+)", log)]
 
 
 def assert_succeeded(site: Site, states: list[Object]) -> Object:
@@ -177,13 +151,18 @@ def test_an_evicted_training_goes_on_from_its_checkpoint_in_the_same_job(
     assert status["attempts"] == 1
     assert status["progress"]["step"] == STEPS
     told = next(state["status"]["checkpoint"]["step"] for state in seen["moved"] if "checkpoint" in state["status"])
-    log = site.kubectl.text("logs", "-l", "swiftop.dev/name=moved", "--tail=-1")  # of the second pod, the first is gone
-    steps = [int(step) for step in re.findall(r"global step (\d+)", log)]
+    steps = steps_trained(site, "moved")  # by the second pod, the first is gone
     assert told <= min(steps) < max(steps) == STEPS - 1
+    taken = status["interruptions"]
+    assert [(one["cause"], one["lostSteps"]) for one in taken] == [("Evicted", 0)], taken
 
 
 @pytest.mark.cluster
-def test_a_deleted_pod_ends_the_run_and_says_so(seen: dict[str, list[Object]], site: Site) -> None:
-    """Deleting is no disruption: whoever deletes the pod of a run means to end it."""
-    end = condition(seen["removed"][-1], "Succeeded")
-    assert (end["status"], end["reason"]) == ("False", "PodDeleted"), site.story("removed")
+def test_a_deleted_pod_is_followed_by_a_new_attempt(seen: dict[str, list[Object]], site: Site) -> None:
+    """Deleting is no disruption for Kubernetes, so that the Job fails: a new one goes on from what was saved."""
+    status = assert_succeeded(site, seen["removed"])
+    assert (status["attempts"], status["progress"]["step"]) == (2, STEPS)
+    assert "retries" not in status
+    assert len(status["interruptions"]) == 1
+    steps = steps_trained(site, "removed")  # by the second pod, the first is gone
+    assert 0 < min(steps) < max(steps) == STEPS - 1

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e import objects
 from tests.e2e.objects import on_claim, sftrun, training
 from tests.e2e.site import Site, condition
-from tests.e2e.support import Kubectl, Object, eventually
+from tests.e2e.support import Kubectl, Object
 
 CONDITIONS = {
     "Succeeded": "True",
@@ -17,6 +17,7 @@ CONDITIONS = {
     "DependenciesReady": "True",
     "Scheduled": "True",
     "Running": "False",
+    "Suspended": "False",
     "CheckpointAvailable": "True",
     "ProgressAvailable": "False",
 }
@@ -94,20 +95,21 @@ def test_a_finished_run_is_never_trained_again(twins: dict[str, Object], site: S
 
 @pytest.mark.cluster
 def test_apply_delete_apply_keeps_the_first_results(site: Site) -> None:
-    """A retained volume outlives its run; the next run of the name uses it and finds no checkpoint of the first."""
-    run = sftrun("again", output={"volume": {"size": "1Gi", "accessMode": "ReadWriteMany"}}, training=training(2))
+    """A retained volume outlives its run and the next of the name, which uses it and asks for it to be deleted."""
+    volume = {"size": "1Gi", "accessMode": "ReadWriteMany"}
     seen = []
-    for _ in range(2):
-        site.kubectl.apply(run)
+    for retain in ("Retain", "Delete"):
+        site.kubectl.apply(sftrun("again", output={"volume": {**volume, "retain": retain}}, training=training(2)))
         done = site.succeeded("again")
         claim = site.kubectl.get("pvc", "again-output") or {}
+        assert "ownerReferences" not in claim["metadata"]
+        assert done["status"]["output"] == {"claimName": "again-output", "path": directory(done)}
         seen.append((directory(done), done["status"]["progress"]["step"], claim["metadata"]["uid"]))
-        site.kubectl.delete("sftrun", "again")
+        site.remove("again")
     (first, first_step, first_claim), (second, second_step, second_claim) = seen
     assert first != second
     assert (first_step, second_step) == (2, 2)
     assert first_claim == second_claim
-    eventually(lambda: not site.pods("again"), what="the pods of the deleted run are gone", seconds=60)
     look = objects.pod("look", image=site.trainer, command=["sleep", "infinity"], claims={"again-output": "/again"})
     site.kubectl.create(look)
     site.kubectl("wait", "--for=condition=Ready", "pod/look", "--timeout=60s")

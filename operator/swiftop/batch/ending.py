@@ -110,7 +110,15 @@ def pod_cause(pod: PodFacts) -> Cause | None:
     """Cause that one pod gives for its end; None when it ended well or not at all."""
     if not pod.over or pod.phase == "Succeeded" or (pod.ended is not None and pod.ended.exit_code == 0):
         return None
-    witnesses = (_reported, _killed_for_memory, _interruption, _not_admitted, _reported_vaguely, _by_exit_code)
+    witnesses = (
+        _reported,
+        _killed_for_memory,
+        _interruption,
+        _not_admitted,
+        _init_container,
+        _reported_vaguely,
+        _by_exit_code,
+    )
     return next((cause for ask in witnesses if (cause := ask(pod)) is not None), None)
 
 
@@ -152,6 +160,12 @@ def _not_admitted(pod: PodFacts) -> Cause | None:
         f"node {pod.node or '?'} refused the pod ({pod.reason}): {pod.message}",
         "look at the node's device plugin and its free resources (kubectl describe node)",
     )
+
+
+def _init_container(pod: PodFacts) -> Cause | None:
+    """The pod is over and its main container never ran: the init container that kept it from that tells why."""
+    blocked = pod.waiting
+    return blocked if blocked is not None and blocked.reason == Reason.INIT_CONTAINER_FAILED else None
 
 
 def _reported_vaguely(pod: PodFacts) -> Cause | None:

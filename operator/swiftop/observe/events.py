@@ -81,7 +81,8 @@ def obstacle_of(question: Question, events: Iterable[dict[str, Any]]) -> Cause |
         return Cause(
             Reason.VOLUME_PENDING,
             f"the volume {question.name} cannot be made: {said}",
-            "check spec.output.volume.storageClassName (kubectl get storageclass)",
+            "fix spec.output.volume.storageClassName (kubectl get storageclass shows those that there are), and delete "
+            f"the claim, which keeps its class: kubectl delete pvc {question.name}",
         )
     return _mount(sorted(told, key=_time, reverse=True))
 
