@@ -186,12 +186,9 @@ class Audit:
 
     async def quiet(self, *, seconds: float, patience: float) -> None:
         """Wait until the operator has written nothing for so long."""
-        give_up = time.time() + patience
-        while time.time() < give_up:
-            if not self.writes(since=time.time() - seconds):
-                return
-            await asyncio.sleep(1)
-        raise TimeoutError(f"the operator still writes after {patience} s")
+        async with asyncio.timeout(patience):
+            while self.writes(since=time.time() - seconds):
+                await asyncio.sleep(1)
 
 
 def _request(line: Object) -> Request:
@@ -268,10 +265,9 @@ def report(what: str, value: str) -> None:
 
 async def until(condition: Callable[[], bool], *, patience: float) -> None:
     """Wait for a condition."""
-    give_up = time.time() + patience
-    while not condition():
-        assert time.time() < give_up, "waited too long"
-        await asyncio.sleep(0.25)
+    async with asyncio.timeout(patience):
+        while not condition():
+            await asyncio.sleep(0.25)
 
 
 async def floor(cluster: EmbeddedCluster, count: int) -> None:

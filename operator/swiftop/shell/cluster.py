@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -73,6 +73,14 @@ class Listing:
 
     items: Objects
     version: int
+
+
+class _Options(TypedDict, total=False):
+    """What a request may have besides its method and path."""
+
+    query: Mapping[str, str]
+    body: Object
+    content: str  # type of the body, JSON by default
 
 
 class Cluster:
@@ -310,18 +318,11 @@ class Cluster:
 
     # Transport
 
-    async def _write(
-        self,
-        method: str,
-        path: str,
-        body: Object,
-        *,
-        content: str = "application/json",
-        query: dict[str, str] | None = None,
-    ) -> Object:
-        self._check_right(body)
-        query = {**(query or {}), "fieldManager": names.FIELD_MANAGER}
-        answer = await self._json(method, path, query=query, body=body, content=content)
+    async def _write(self, method: str, path: str, obj: Object, /, **options: Unpack[_Options]) -> Object:
+        self._check_right(obj)
+        options["body"] = obj
+        options["query"] = {**options.get("query", {}), "fieldManager": names.FIELD_MANAGER}
+        answer = await self._json(method, path, **options)
         self._wrote(method, answer)
         return answer
 
@@ -329,48 +330,24 @@ class Cluster:
         if body.get("kind") != names.LEASE.kind and not self.may_write():
             raise Transient("not written: another operator may lead by now")
 
-    async def _json(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Object | None = None,
-        content: str = "application/json",
-    ) -> Object:
-        raw = await self._request(method, path, query=query, body=body, content=content)
+    async def _json(self, method: str, path: str, **options: Unpack[_Options]) -> Object:
+        async with self._response(method, path, **options) as response:
+            raw = await response.read()
         answer: Object = json.loads(raw)
         return answer
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Object | None = None,
-        content: str = "application/json",
-    ) -> bytes:
-        async with self._response(method, path, query=query, body=body, content=content) as response:
-            return await response.read()
-
     @asynccontextmanager
     async def _response(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Object | None = None,
-        content: str = "application/json",
+        self, method: str, path: str, **options: Unpack[_Options]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer, unread, once it is known to be no error."""
+        content, query = options.get("content", "application/json"), options.get("query")
         headers = {"Accept": "application/json", "Content-Type": content, "User-Agent": _USER_AGENT}
         url = self._configuration.host + path + (f"?{urlencode(query)}" if query else "")
         try:
             await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
             timeout = aiohttp.ClientTimeout(total=self._timeout)
-            answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
+            answer = await self._client.call_api(method, url, headers, options.get("body"), _request_timeout=timeout)
             response: aiohttp.ClientResponse = answer.response
             async with response:
                 if response.status >= 400:

@@ -83,6 +83,7 @@ class Controller:
         self._resynced: float | None = None  # loop time; None while standing by
         # By resource and watched namespace: the newest version that the watch told, and what it has yet to tell.
         self._told: dict[tuple[str, str], int] = {}
+        self._told_at: dict[tuple[str, str], float] = {}  # loop time
         self._awaited: dict[tuple[str, str], _Awaited] = {}
         self.metrics.watch_stalls(self._longest_stall)
 
@@ -259,11 +260,15 @@ class Controller:
     def _note_told(self, resource: names.Resource, obj: Object) -> None:
         watch, version = self._watch_of(resource, obj["metadata"]["namespace"]), version_of(obj)
         self._told[watch] = max(version, self._told.get(watch, 0))
+        self._told_at[watch] = asyncio.get_running_loop().time()
         if watch in self._awaited and self._awaited[watch].version <= version:
             del self._awaited[watch]
 
     def _check_watch(self, resource: names.Resource, namespace: str, relist: Relist) -> None:
-        """Of an object that was there at two resyncs, a watch has told the first one's version, or it is stalled."""
+        """Of an object that was there at two resyncs, a watch has told the first one's version, or it is stalled.
+
+        One that still tells of others is not: its first LIST may have tens of thousands of objects.
+        """
         watch, now = self._watch_of(resource, namespace), asyncio.get_running_loop().time()
         if relist.restored:
             log.warning("%s have older versions than before: the cluster was restored from a backup", resource.plural)
@@ -272,11 +277,10 @@ class Controller:
         awaited = self._awaited.get(watch)
         known = self.store.get(resource, awaited.namespace, awaited.name) if awaited else None
         if awaited is not None and known is not None and known["metadata"]["uid"] == awaited.uid:
-            if now - awaited.since > _STALLED:
+            silent = now - max(awaited.since, self._told_at.get(watch, 0.0))
+            if silent > _STALLED:
                 where = f" in {namespace}" if namespace else ""
-                raise WatchStalled(
-                    f"the watch of {resource.plural}{where} has told nothing for {now - awaited.since:.0f} s"
-                )
+                raise WatchStalled(f"the watch of {resource.plural}{where} has told nothing for {silent:.0f} s")
             return
         self._awaited.pop(watch, None)
         newest = relist.last

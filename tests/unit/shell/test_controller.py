@@ -283,6 +283,25 @@ def test_a_watch_that_does_not_tell_ends_the_process(told: bool) -> None:
     run(scenario())
 
 
+def test_a_watch_with_a_long_first_list_is_not_stalled() -> None:
+    async def scenario() -> None:
+        controller = Controller(Config(resync_seconds=600))
+        newest = obj(names.SFTRUN, "z", version=900, uid="z")
+        cluster: Any = Full(newest)
+        await controller.first_resync(cluster)
+        resyncing = asyncio.create_task(controller.keep_resyncing(cluster))
+        for version in range(20):
+            await asyncio.sleep(60)
+            controller.seen(names.SFTRUN, None, obj(names.SFTRUN, f"a-{version}", version=version + 1, uid="a"))
+            assert not resyncing.done()
+        controller.seen(names.SFTRUN, None, newest)
+        await asyncio.wait({resyncing}, timeout=10_000)
+        assert not resyncing.done()
+        resyncing.cancel()
+
+    run(scenario())
+
+
 def test_what_is_gone_before_the_watch_could_tell_makes_no_watch_a_stalled_one() -> None:
     async def scenario() -> None:
         controller = Controller(Config(resync_seconds=600))
