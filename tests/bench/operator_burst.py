@@ -187,7 +187,7 @@ class Audit:
     async def quiet(self, *, seconds: float, patience: float) -> None:
         """Wait until the operator has written nothing for so long."""
         async with asyncio.timeout(patience):
-            while self.writes(since=time.time() - seconds):
+            while self.writes(since=time.time() - seconds):  # noqa: ASYNC110 - polls a process
                 await asyncio.sleep(1)
 
 
@@ -266,7 +266,7 @@ def report(what: str, value: str) -> None:
 async def until(condition: Callable[[], bool], *, patience: float) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(patience):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - polls a process
             await asyncio.sleep(0.25)
 
 
