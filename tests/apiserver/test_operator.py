@@ -174,8 +174,8 @@ async def test_a_leader_that_was_stopped_writes_nothing_after_its_lease_has_pass
 
             async def explained() -> bool:
                 runs = await k8s.list(names.SFTRUN, namespace)
-                reasons = {c["reason"] for run in runs for c in run["status"]["conditions"] if c["type"] == "Scheduled"}
-                return reasons == {reasons.Reason.UNSCHEDULABLE}
+                found = {c["reason"] for run in runs for c in run["status"]["conditions"] if c["type"] == "Scheduled"}
+                return found == {reasons.Reason.UNSCHEDULABLE}
 
             await eventually(explained, within=60, every=0.5)
             before = await versions(k8s, namespace)
