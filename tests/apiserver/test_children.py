@@ -41,8 +41,10 @@ class Operator:
 
     async def look(self, name: str) -> float | None:
         for kind in (names.SFTRUN, names.JOB, names.POD, names.PVC):
-            listed = await self.cluster.listing(kind, self.namespace)
-            self.store.replace(kind, listed.items, version=listed.version)
+            relist = self.store.relist(kind, self.namespace)
+            async for page in self.cluster.pages(kind, self.namespace):
+                relist.page(page.items, version=page.version)
+            relist.end()
         return await self.engine.reconcile(Key("SFTRun", self.namespace, name))
 
     async def find(self, kind: names.Resource, name: str) -> dict[str, Any]:

@@ -226,8 +226,7 @@ def job_object(name: str) -> Object:
     given = run_object(name)
     given["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000"
     job: Object = build(SFTRun.from_object(given), Context(runner_config_map=_RUNNER))[-1]
-    job["metadata"] = {"name": name, "namespace": NAMESPACE, "labels": job["metadata"]["labels"]}
-    return job
+    return {**job, "metadata": {"name": name, "namespace": NAMESPACE, "labels": job["metadata"]["labels"]}}
 
 
 def completion(job: Object, now: str) -> Object:
