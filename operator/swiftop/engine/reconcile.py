@@ -74,6 +74,8 @@ class _Memory:
     written: float = float("-inf")  # when its status was last written
     reason: str = ""  # what the last reconciles found
     since: float = 0.0  # ... and since when
+    read: tuple[str, int] = ("", 0)  # UID and generation of what was parsed last
+    resource: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +177,7 @@ class Reconciler:
         if kind.over(obj.get("status") or {}):
             await self._rest(kind, key, obj)
             return None
-        resource, unreadable = _read(kind, obj)
+        resource, unreadable = self._read(kind, key, obj)
         self._references.set(key, kind.references(resource) if resource is not None else ())
         seen, observed = await self._gather.observe(kind, self._gather.seen(kind, key, obj), resource)
         subject = Subject(kind=kind, key=key, obj=obj, resource=resource, seen=seen)
@@ -298,6 +300,16 @@ class Reconciler:
             if patch := merge_patch(status, acknowledged(status, meta["generation"])):
                 await self._cluster.patch_status(obj, patch, meta["resourceVersion"])
         await self._actor.clean_up(kind, key, self._gather.seen(kind, key, obj))
+
+    def _read(self, kind: Kind, key: Key, obj: Object) -> tuple[Any, Explanation | None]:
+        """Parsed once per generation: a burst reconciles each object half a dozen times."""
+        memory, meta = self._memory.setdefault(key, _Memory()), obj["metadata"]
+        version = (meta["uid"], meta["generation"])
+        if memory.read == version:
+            return memory.resource, None
+        resource, unreadable = _read(kind, obj)
+        memory.read, memory.resource = (("", 0) if unreadable else version), resource
+        return resource, unreadable
 
     def _forget(self, key: Key) -> None:
         self._memory.pop(key, None)
