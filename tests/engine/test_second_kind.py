@@ -20,7 +20,7 @@ from swiftop.batch.kind import BatchKind, Own
 from swiftop.batch.observe import Observed
 from swiftop.kinds.registry import KINDS, watched
 from swiftop.model.conditions import Aspect
-from swiftop.model.kind import Frame, Key, World
+from swiftop.model.kind import Frame, Key, Pinned, World
 from swiftop.model.verdict import Create, Finished
 from swiftop.runner.protocol import Member, Owner, Plan
 from swiftop.shell.config import Config
@@ -106,6 +106,7 @@ KIND: BatchKind[Copy, Prepared, Defaults] = BatchKind(
     digest_with=lambda copy, world: digest_of(merged(copy.spec, world.defaults)),
     build_with=build,
     own=own,
+    pins_of=lambda prepared: Pinned("x/y:1", "", "cp", prepared.digest),
     job_name=lambda name, attempt: names.child_name("cp", name, attempt),
 )
 BOTH = {**KINDS, "Copy": KIND}

@@ -22,7 +22,7 @@ from swiftop.names import Resource
 from swiftop.observe.jobs import job_facts, owner_uid
 from swiftop.observe.pods import index_of
 from swiftop.runner.protocol import Member
-from swiftop.workload.job import changes, expiry, pinned_of
+from swiftop.workload.job import changes, expiry, pinned_of, plan_of
 
 R = TypeVar("R", bound=CustomResource)
 P = TypeVar("P", bound=Prepared)
@@ -47,6 +47,10 @@ def _no_source(_resource: Any, _references: Mapping[Reference, Object | None]) -
     return None
 
 
+def _pinned_by_plan(job: Object) -> Pinned | None:
+    return pinned_of(job, plan_of(job))
+
+
 def _no_warnings(_resource: Any) -> tuple[Problem, ...]:
     return ()
 
@@ -66,8 +70,9 @@ class BatchKind(Generic[R, P, D]):
     digest_with: Callable[[R, World[D]], str]
     build_with: Callable[[P, Create], list[Object]]  # the Job last
     own: Callable[[Frame[R, Observed]], Own]
+    pins_of: Callable[[P], Pinned]
     warnings_of: Callable[[R], tuple[Problem, ...]] = _no_warnings
-    pinned_from: Callable[[Object], Pinned | None] = pinned_of
+    pinned_from: Callable[[Object], Pinned | None] = _pinned_by_plan
     job_name: Callable[[str, int], str]
     claim_name: Callable[[str], str] = field(default=lambda _name: "")  # of the output claim that swiftop makes
     gpu_resource: Callable[[R], str] = field(default=lambda _resource: "nvidia.com/gpu")
@@ -119,6 +124,9 @@ class BatchKind(Generic[R, P, D]):
 
     def build(self, prepared: P, create: Create) -> list[Object]:
         return self.build_with(prepared, create)
+
+    def pins(self, prepared: P) -> Pinned:
+        return self.pins_of(prepared)
 
     def pinned(self, job: Object) -> Pinned | None:
         return self.pinned_from(job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from swiftop import names
 from swiftop.model.facts import Cause, JobFacts, PodFacts, Report
@@ -14,7 +15,7 @@ from swiftop.observe.pods import pod_facts
 from swiftop.runner.protocol import Member, Previous
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for what is computed once
 class Observed:
     """All there is to know about the children of one object."""
 
@@ -25,7 +26,7 @@ class Observed:
     previous: Previous | None = None  # how the execution before that pod's ended
     reachable: bool = True  # False when that pod cannot be heard
 
-    @property
+    @cached_property
     def current(self) -> tuple[PodFacts, ...]:
         """The newest execution of each rank, in order of rank."""
         newest = {pod.index: pod for pod in self.pods}

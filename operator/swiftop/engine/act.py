@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from swiftop import names
 from swiftop.engine.adoption import adopted_claim, as_wanted, name_conflict, owned, terminating
@@ -12,7 +12,7 @@ from swiftop.engine.blocked import BLOCKING, BlockedError, mistake
 from swiftop.engine.gather import Gatherer, Subject
 from swiftop.engine.ports import Cluster
 from swiftop.errors import AlreadyExists, Conflict, Invalid, SwiftopError
-from swiftop.model.kind import Key, Kind, Object, Seen
+from swiftop.model.kind import Key, Kind, Object, Pinned, Seen
 from swiftop.model.verdict import Create, Delete, Ensure
 from swiftop.observe.jobs import job_facts, owner_uid
 from swiftop.runner import bundle
@@ -29,6 +29,14 @@ class _Checked:
     defaults: tuple[str, ...]
 
 
+class Created(NamedTuple):
+    """The Job of an attempt; one that is not new was made by an earlier try, maybe from another spec."""
+
+    job: Object
+    new: bool
+    pinned: Pinned | None
+
+
 class Actor:
     """Writes children. Remembers only what spares it reads."""
 
@@ -43,17 +51,17 @@ class Actor:
         """The object is gone or over."""
         self._checked.pop(key, None)
 
-    async def create(self, subject: Subject, create: Create) -> tuple[Object, bool]:
-        """Make the children of an attempt, the Job last. Returns the Job, and whether it is new."""
+    async def create(self, subject: Subject, create: Create) -> Created:
+        """Make the children of an attempt, the Job last."""
         kind, uid = subject.kind, subject.obj["metadata"]["uid"]
         prepared = _guarded(kind.prepare, subject.resource, await self._gather.world(subject))
         *others, job = _guarded(kind.build, prepared, create)
         await self._ensure_runner(subject.key.namespace)
         for child in others:
             await self._ensure_child(child, uid)
-        found = await self._create_once(job, uid)
+        job, new = await self._create_once(job, uid)
         self._checked[subject.key] = await self._state(subject)
-        return found
+        return Created(job, new, kind.pins(prepared) if new else kind.pinned(job))
 
     async def ensure(self, subject: Subject, ensure: Ensure) -> None:
         """Bring children into line: what may change in them, one that is missing, a Job that waits with an old spec."""

@@ -222,12 +222,12 @@ class Reconciler:
 
     async def _create(self, subject: Subject, create: Create, done: _Done) -> _Done:
         kind, seen = subject.kind, subject.seen
-        job, new = await self._actor.create(subject, create)
+        job, new, pinned = await self._actor.create(subject, create)
         after = replace(seen, children={**seen.children, names.JOB: [job], names.POD: ()}, answers={})
         # One that an earlier try has made may be over by now, and its watch events past.
         pause = done.requeue_after if new else 1.0
         observed = kind.observe(after, subject.resource)
-        return replace(done, observed=observed, pinned=kind.pinned(job), requeue_after=pause)
+        return replace(done, observed=observed, pinned=pinned, requeue_after=pause)
 
     async def _lost_pins(self, subject: Subject) -> Pinned | None:
         """The status write after the start of an attempt may have been lost. The store keeps no pod templates."""

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
 
 PLAN_VARIABLE = "SWIFTOP_PLAN"
@@ -238,12 +239,18 @@ def from_json(cls: type[T], content: object) -> T:
     """A dataclass out of its JSON, each member of the type that it says; raises ``BadPlan``."""
     if not isinstance(content, Mapping):
         raise BadPlan(f"{cls.__name__} is not an object")
-    hints = get_type_hints(cls)
+    known: Any = cls
+    hints = _hints(known)
     found = {name: content[_camel(name)] for name in hints if content.get(_camel(name)) is not None}
     try:
         return cls(**{name: _decoded(hints[name], value, _camel(name)) for name, value in found.items()})
     except TypeError as error:  # a member without a default is missing
         raise BadPlan(f"{cls.__name__}: {error}") from error
+
+
+@lru_cache(maxsize=None)
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def _decoded(hint: Any, value: Any, name: str) -> Any:

@@ -99,9 +99,9 @@ def _applied(job: Mapping[str, Any], spec: Object) -> Object:
     }
 
 
-def pinned_of(job: Mapping[str, Any]) -> Pinned | None:
-    """What a Job was made with; None for a Job whose template is not at hand."""
-    main, plan = _main_container(job), plan_of(job)
+def pinned_of(job: Mapping[str, Any], plan: Plan | None) -> Pinned | None:
+    """What a Job was made with, ``plan`` being its `plan_of`; None for a Job whose template is not at hand."""
+    main = _main_container(job)
     if main is None:
         return None
     return Pinned(

@@ -11,7 +11,7 @@ from swiftop.api.v1alpha1.workload import Lifecycle
 from swiftop.model.kind import Object
 from swiftop.model.verdict import Create
 from swiftop.observe.jobs import job_facts
-from swiftop.workload.job import NO_DEADLINE, changes, expiry, pinned_of
+from swiftop.workload.job import NO_DEADLINE, changes, expiry, pinned_of, plan_of
 from tests.support.objects import ON_CPU, children_of, run_of
 
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_derived_again_stands_in_the_annotations_and_is_read_back
     facts = job_facts(job)
     assert (facts.attempt, facts.digest, facts.generation) == (4, digest, 7)
     assert (facts.retries, facts.gpu_seconds) == (2, 7200)
-    pinned = pinned_of(job)
+    pinned = pinned_of(job, plan_of(job))
     assert pinned is not None
     assert pinned.digest == digest
 

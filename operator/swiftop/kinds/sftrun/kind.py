@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from swiftop.kinds.sftrun.build import build
 from swiftop.kinds.sftrun.prepare import Prepared
 from swiftop.model.kind import Object, Pinned, Reference
 from swiftop.model.verdict import Blocked, Waiting
-from swiftop.runner.protocol import TRAINING
+from swiftop.runner.protocol import TRAINING, to_json
 from swiftop.workload.job import pinned_of, plan_of
 
 _WORDS = Words(
@@ -47,8 +48,20 @@ def _source(run: SFTRun, references: Mapping[Reference, Object | None]) -> Waiti
     return source.readiness(run, references.get(found)) if found else None
 
 
+def _pins(prepared: Prepared) -> Pinned:
+    planned = source.planned(prepared.spec, prepared.origin)
+    return Pinned(
+        image=prepared.spec.runtime.image or "",
+        swift_version=prepared.spec.runtime.swift_version or "",
+        command=shlex.join(prepared.rendered.command),
+        digest=prepared.digest,
+        source=source.recorded(to_json(planned)),
+    )
+
+
 def _pinned(job: Object) -> Pinned | None:
-    pinned, plan = pinned_of(job), plan_of(job)
+    plan = plan_of(job)
+    pinned = pinned_of(job, plan)
     if pinned is None or plan is None:
         return pinned
     return replace(pinned, source=source.recorded(plan.settings.get("resumeFrom")))
@@ -65,6 +78,7 @@ KIND: BatchKind[SFTRun, Prepared, Defaults] = BatchKind(
     prepare_with=prepare.prepare,
     digest_with=prepare.digest,
     build_with=build,
+    pins_of=_pins,
     pinned_from=_pinned,
     own=status.own,
     warnings_of=prepare.warnings,
