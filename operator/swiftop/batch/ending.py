@@ -195,6 +195,9 @@ def _by_exit_code(pod: PodFacts) -> Cause:
             "look at the node (kubectl describe node), and at what in the pod may send signals",
             tail(ended.message),
         )
+    if ended.exit_code == causes.EXIT_INTERRUPTED:  # told to stop before it could do more than end
+        reason = Reason.POD_DELETED if pod.deleting or pod.disruption else causes.INTERRUPTED.reason
+        return Cause(reason, "it was told to stop while it started")
     text = f"the container ended with exit code {ended.exit_code} and left no report"
     return Cause(causes.UNKNOWN.reason, text, causes.UNKNOWN.suggestion, tail(ended.message))
 
