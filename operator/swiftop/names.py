@@ -56,6 +56,7 @@ LABEL_ATTEMPT = f"{GROUP}/attempt"
 ANNOTATION_GENERATION = f"{GROUP}/generation"  # of the spec
 ANNOTATION_DIGEST = f"{GROUP}/spec-digest"  # of the spec with the platform's defaults
 ANNOTATION_RETRIES = f"{GROUP}/retries"
+ANNOTATION_RETRY_OF = f"{GROUP}/retry-of"  # UID of a pod
 ANNOTATION_GPU_SECONDS = f"{GROUP}/gpu-seconds-before"
 MANAGED_BY = "swiftop"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"

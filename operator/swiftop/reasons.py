@@ -90,6 +90,7 @@ class State(StrEnum):
     PREPARING = "Preparing"
     RUNNING = "Running"
     RESUMING = "Resuming"
+    STOPPING = "Stopping"
     SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"

@@ -116,13 +116,18 @@ class Kubernetes:
 
     def disrupt(self, reason: str = "EvictionByEvictionAPI") -> None:
         target = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "the node is drained"}
-        self._pod_status(conditions=[self._placed("True"), target])
+        known = self.cluster.find(names.POD, self.pod_name)["status"].get("conditions") or [self._placed("True")]
+        self._pod_status(conditions=[*known, target])
 
     def complete_job(self) -> None:
         self._job_status(active=0, succeeded=1, conditions=[self._held("Complete", "CompletionsReached")])
 
-    def fail_job(self, reason: str = "BackoffLimitExceeded") -> None:
-        self._job_status(active=0, failed=1, conditions=[self._held("Failed", reason)])
+    def fail_job(self, reason: str = "BackoffLimitExceeded", message: str = "") -> None:
+        self._job_status(active=0, failed=1, conditions=[{**self._held("Failed", reason), "message": message}])
+
+    def beside_a_sidecar(self) -> None:
+        """Another container keeps the pod alive."""
+        self._pod_status(phase="Running")
 
     def start(self) -> None:
         """From a new Job to a container that runs."""

@@ -15,9 +15,9 @@ from swiftop.api.crd import definition
 from swiftop.api.v1alpha1.base import NAME_RULE, Column, Condition, CustomResource, Definition, Reported
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.workload import BatchSpec, Output
-from swiftop.batch.decide import Policy, Words
 from swiftop.batch.kind import BatchKind, Own
 from swiftop.batch.observe import Observed
+from swiftop.batch.situation import Policy, Words
 from swiftop.kinds.registry import KINDS, watched
 from swiftop.model.conditions import Aspect
 from swiftop.model.kind import Frame, Key, Pinned, World

@@ -66,6 +66,8 @@ _NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 _IMAGE_AT_FAULT = re.compile(r"executable file not found|no such file or directory|permission denied|exec format error")
 
 
+# "Container trainer for pod team/run-1-x failed with exit code 5 matching FailJob rule at index 1"
+_EXIT_CODE = re.compile(r"failed with exit code ([0-9]{1,3})\b")
 _SIGNALS = 128  # a process that died of a signal has 128 and its number; a runtime that lost a container says 255
 
 
@@ -84,7 +86,9 @@ def is_interruption(cause: Cause | None) -> bool:
 def cause_of(job: JobFacts, observed: Observed) -> Cause:
     """Cause of a failed attempt."""
     known = [cause for pod in in_order(observed.current) if (cause := pod_cause(pod)) is not None]
-    found = next((cause for cause in known if cause.reason not in VAGUE), known[0] if known else None)
+    found = next((cause for cause in known if cause.reason not in VAGUE), None)
+    # An interruption takes the other ranks down, and their echo may be heard first.
+    found = found or next((cause for cause in known if is_interruption(cause)), known[0] if known else None)
     if job.failure_reason == "DeadlineExceeded" and (found is None or found.reason in VAGUE):
         return Cause(
             Reason.DEADLINE_EXCEEDED,
@@ -94,8 +98,17 @@ def cause_of(job: JobFacts, observed: Observed) -> Cause:
     if found is not None:
         return found
     if not observed.pods:
-        return Cause(Reason.POD_DELETED, "its pod was deleted before the end")
+        return _without_pods(job)
     return Cause(Reason.FAILED, job.failure_message or "the Job failed")
+
+
+def _without_pods(job: JobFacts) -> Cause:
+    """The pods are gone with what they said; of a documented exit code the Job controller wrote down the number."""
+    code = _EXIT_CODE.search(job.failure_message) if job.failure_reason == "PodFailurePolicy" else None
+    if code is None or int(code[1]) == causes.EXIT_INTERRUPTED:
+        return Cause(Reason.POD_DELETED, "its pod was deleted before the end")
+    text = f"the container ended with exit code {code[1]}, and its pod with what it said is gone"
+    return Cause(causes.UNKNOWN.reason, text, "docs/reasons.md lists what the exit code may mean")
 
 
 def finished_well(observed: Observed) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from swiftop.batch.ending import in_order, is_interruption, pod_cause
+from swiftop.batch.ending import cause_of, in_order, is_interruption, pod_cause
 from swiftop.batch.observe import Observed
 from swiftop.model.facts import Cause, PodFacts, Report
 from swiftop.model.times import seconds_of, text_of
@@ -21,6 +21,8 @@ from swiftop.runner.protocol import Previous
 REMEMBERED = 10
 FRUITLESS = 3
 """Interruptions in a row without a new kept step that end the object: an eviction must not repeat for ever."""
+
+_SAME_SECONDS = 120.0  # between the end of a pod and the Job controller's word on it, at most
 
 # Members of a report. A program without steps reports neither: each of its interruptions is without headway.
 _STEP, _KEPT = "step", "checkpointStep"
@@ -73,11 +75,18 @@ def updated(
     that was stopped by its own wish.
     """
     # A pod and its successor may both tell of one end; the pod knows better.
-    found = {one.pod: one for one in (*_reported(observed.previous, stopped), *_seen(observed, kept))}
-    counted = {one.pod for one in known}
+    reported = [one for one in _reported(observed.previous, stopped) if not _known_by_its_job(one, known)]
+    found = {one.pod: one for one in (*reported, *_seen(observed, kept))}
+    # A failure that was answered by a retry is none, though the next execution finds no more than that it ended.
+    counted = {one.pod for one in known} | {observed.job.retry_of if observed.job else ""}
     forgotten = known[0].time if len(known) >= REMEMBERED else ""  # a pod may outlive the memory of its end
     new = [one for pod, one in found.items() if pod not in counted and one.time > forgotten]
     return (*known, *sorted(new, key=lambda one: one.time))[-REMEMBERED:]
+
+
+def _known_by_its_job(one: Interruption, known: Sequence[Interruption]) -> bool:
+    """Whether it stands there already, under its Job, since nobody knew its pod any more."""
+    return any(abs(seconds_of(other.time) - seconds_of(one.time)) < _SAME_SECONDS for other in known)
 
 
 def fruitless(interruptions: Sequence[Interruption]) -> int:
@@ -100,13 +109,16 @@ def _seen(observed: Observed, kept: int | None) -> list[Interruption]:
     if job is None or job.deleting:
         return []
     taken = [(pod, cause) for pod in in_order(observed.pods) if (cause := pod_cause(pod)) and is_interruption(cause)]
-    ranks = {pod.index for pod in observed.pods}
-    if len(ranks) > 1:
+    ended = cause_of(job, observed) if job.failed else None
+    if not observed.pods and ended and is_interruption(ended):  # all of them have vanished
+        return [Interruption(time=job.finished, cause=str(ended.reason), pod=job.uid, kept=kept)]
+    if len({pod.index for pod in observed.pods}) > 1:
         leader = observed.leader
-        if not taken or not job.failed or leader is None or leader.index:
+        if not taken or not is_interruption(ended) or leader is None or leader.index:
             return []
         return [_of_pod(*taken[0], kept, key=leader.uid)]
-    return [_of_pod(pod, cause, kept, key=pod.uid) for pod, cause in taken]
+    # What was taken away before it started has lost nothing, and may wait in a queue.
+    return [_of_pod(pod, cause, kept, key=pod.uid) for pod, cause in taken if pod.started]
 
 
 def _of_pod(pod: PodFacts, cause: Cause, kept: int | None, *, key: str) -> Interruption:

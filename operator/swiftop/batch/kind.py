@@ -11,8 +11,9 @@ from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.api.v1alpha1.workload import Lifecycle
 from swiftop.batch import observe as observing
 from swiftop.batch.conditions import ended
-from swiftop.batch.decide import Policy, Situation, Words, decide
+from swiftop.batch.decide import decide
 from swiftop.batch.observe import Observed
+from swiftop.batch.situation import Policy, Situation, Words
 from swiftop.batch.status import present, recorded, status_of
 from swiftop.errors import Problem
 from swiftop.model.conditions import Aspects
@@ -36,7 +37,6 @@ class Own(NamedTuple):
     aspects: Aspects
     warning: str = ""  # what is allowed but has no effect
     reported: bool = False  # whether there was ever a report of the work
-    gpus: int | None = None  # that each pod holds; None when it is not known any more
 
 
 def _no_references(_resource: Any) -> tuple[Reference, ...]:
@@ -102,10 +102,12 @@ class BatchKind(Generic[R, P, D]):
         )
 
     def decide(self, facts: Facts[R, Observed]) -> Verdict:
-        resource, known = facts.resource, recorded(facts.obj, facts.observed)
+        resource = facts.resource
+        policy = self.policy(resource) if resource is not None else None
+        known = recorded(facts.obj, facts.observed, gpus=policy.gpus if policy else None, now=facts.now)
         return decide(
             Situation(
-                policy=self.policy(resource) if resource is not None else None,
+                policy=policy,
                 unreadable=facts.unreadable,
                 # What has started has it pinned: it may be gone by now.
                 source=self.source(resource, facts.references) if resource is not None and not known.started else None,
@@ -139,7 +141,7 @@ class BatchKind(Generic[R, P, D]):
             aspects=own.aspects,
             reported=own.reported,
             warning=own.warning,
-            gpus=own.gpus,
+            gpus=self.policy(frame.resource).gpus if frame.resource is not None else None,
         )
         return present({**common, **own.members})
 

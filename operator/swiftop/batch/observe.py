@@ -56,7 +56,9 @@ def observe(seen: Seen, *, members: tuple[Member, ...], gpu_resource: str = "nvi
     uid = seen.obj["metadata"]["uid"]
     answered = {ask: found for ask, found in seen.answers.items() if ask.what != "warnings"}
     jobs = _merged(seen.children.get(names.JOB, ()), answered, names.JOB)
-    own = [facts for job in jobs if (facts := job_facts(job)).owner_uid == uid]
+    # An older attempt does not stand in for the newest one when that is gone.
+    newest = (seen.obj.get("status") or {}).get("attempts") or 0
+    own = [facts for job in jobs if (facts := job_facts(job)).owner_uid == uid and facts.attempt >= newest]
     job = max(own, key=lambda facts: facts.attempt, default=None)
     if job is None:
         return Observed()

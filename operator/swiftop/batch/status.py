@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swiftop.batch.conditions import COMMON, aspects_of
-from swiftop.batch.decide import Recorded
 from swiftop.batch.interruptions import recorded as recorded_interruptions
 from swiftop.batch.interruptions import updated
 from swiftop.batch.observe import Observed
+from swiftop.batch.situation import Recorded
 from swiftop.model.conditions import Aspects, by_type, written
 from swiftop.model.facts import Cause, JobFacts, PodFacts
 from swiftop.model.kind import Frame, Status
@@ -28,29 +28,30 @@ OVERTAKEN = (
 )
 
 
-def recorded(obj: Mapping[str, Any], observed: Observed) -> Recorded:
+def recorded(obj: Mapping[str, Any], observed: Observed, *, gpus: int | None, now: float) -> Recorded:
     """Of the last status what cannot be derived again, brought up to date with what is observed."""
-    status = obj.get("status") or {}
+    status, job = obj.get("status") or {}, observed.job
     conditions = by_type(status)
     suspended, summary = conditions.get(ConditionType.SUSPENDED, {}), conditions.get(ConditionType.SUCCEEDED, {})
-    created = obj["metadata"].get("creationTimestamp", "")
-    job = observed.job
+    said, since = summary.get("message", ""), suspended.get("lastTransitionTime", "")
     return Recorded(
         attempts=max(job.attempt if job else 0, status.get("attempts") or 0),
         retries=max(job.retries if job else 0, status.get("retries") or 0),
         started=status.get("startTime") or "",
         following=status.get("nextAttempt") or 0,
-        doing=summary.get("message", "") if summary.get("reason") == Reason.RUNNING else "",
-        waiting_since=max(created, suspended.get("lastTransitionTime", "")),
-        gpu_seconds=status.get("gpuSeconds") or 0,
-        interruptions=_interruptions(status, observed, suspended.get("lastTransitionTime", "")),
+        suspended=suspended.get("status") == "True",
+        said=said,
+        doing=said if summary.get("reason") == Reason.RUNNING else "",
+        waiting_since=max(obj["metadata"].get("creationTimestamp", ""), since),
+        gpu_seconds=_gpu_seconds(gpus, observed, status, now=now),
+        output=bool(status.get("output")),
+        interruptions=updated(
+            recorded_interruptions(status.get("interruptions") or ()),
+            observed,
+            kept=(status.get("checkpoint") or {}).get("step"),
+            stopped=since,
+        ),
     )
-
-
-def _interruptions(status: Mapping[str, Any], observed: Observed, stopped: str) -> Any:
-    known = recorded_interruptions(status.get("interruptions") or ())
-    kept = (status.get("checkpoint") or {}).get("step")
-    return updated(known, observed, kept=kept, stopped=stopped)
 
 
 def status_of(
@@ -65,7 +66,7 @@ def status_of(
     """Common members; ``aspects`` are those of the kind's own conditions ``types``, ``reported`` whether there was
     ever a report of the work, ``gpus`` how many each pod holds (None: not known any more)."""
     previous, observed, outlook = frame.previous, frame.observed, frame.outlook
-    known = recorded(frame.obj, observed)
+    known = recorded(frame.obj, frame.before, gpus=gpus, now=frame.now)
     before, job = by_type(previous), observed.job
     warnings = [text for text in (OVERTAKEN if _overtaken(frame) else "", warning) if text]
     common = aspects_of(outlook, observed=observed, before=before, warning="; ".join(warnings))
@@ -80,13 +81,14 @@ def status_of(
         ),
         "state": str(_state(frame, reported)),
         "observedGeneration": generation,
-        "attempts": known.attempts,
-        "retries": max(known.retries, frame.following.retries if frame.following else 0) or None,
+        "attempts": max(known.attempts, job.attempt if job else 0),
+        "retries": max(known.retries, job.retries if job else 0, frame.following.retries if frame.following else 0)
+        or None,
         "nextAttempt": _following(frame, job, known),
         "interruptions": [one.to_status() for one in known.interruptions] or None,
         "startTime": known.started or observed.started or None,
         "completionTime": previous.get("completionTime") or _completed(job, frame.now) if over else None,
-        "gpuSeconds": _gpu_seconds(gpus, observed, previous, now=frame.now),
+        "gpuSeconds": known.gpu_seconds or None,
         "failure": _failure(outlook),
         "resolved": _resolved(frame, started=bool(known.started)),
     }
@@ -111,17 +113,18 @@ def _overtaken(frame: Frame[Any, Observed]) -> bool:
     known = by_type(frame.previous).get(ConditionType.VALIDATED, {}).get("message", "")
     job, first = frame.observed.job, not frame.previous.get("startTime") and frame.observed.started
     if first and job is not None and frame.digest:
-        return bool(job.digest) and job.digest != frame.digest
+        edited = job.generation != frame.obj["metadata"]["generation"]  # and not the platform's defaults alone
+        return edited and bool(job.digest) and job.digest != frame.digest
     return OVERTAKEN in known
 
 
-def _gpu_seconds(gpus: int | None, observed: Observed, previous: Mapping[str, Any], *, now: float) -> int | None:
+def _gpu_seconds(gpus: int | None, observed: Observed, previous: Mapping[str, Any], *, now: float) -> int:
     """GPUs times the seconds that pods held them; never less than once said, since pods are deleted."""
     known: int = previous.get("gpuSeconds") or 0
     if not gpus:
-        return known or None
+        return known
     before = observed.job.gpu_seconds if observed.job else 0
-    return max(known, before + int(sum(_held(pod, now) for pod in observed.pods) * gpus)) or None
+    return max(known, before + int(sum(_held(pod, now) for pod in observed.pods) * gpus))
 
 
 def _held(pod: PodFacts, now: float) -> float:
@@ -165,6 +168,8 @@ def _resolved(frame: Frame[Any, Observed], *, started: bool) -> Status | None:
 
 def _state(frame: Frame[Any, Observed], reported: bool) -> State:
     outlook = frame.outlook
+    if isinstance(outlook, Suspended):
+        return State.SUSPENDED if outlook.cause.reason == Reason.SUSPENDED else State.STOPPING
     if isinstance(outlook, Waiting):
         return _waiting_state(outlook, reported=reported, reachable=frame.observed.reachable)
     return _STATES[type(outlook)]
@@ -173,7 +178,6 @@ def _state(frame: Frame[Any, Observed], reported: bool) -> State:
 _STATES: Mapping[type, State] = {
     Finished: State.SUCCEEDED,
     Failed: State.FAILED,
-    Suspended: State.SUSPENDED,
     Blocked: State.PENDING,
 }
 

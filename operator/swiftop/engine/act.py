@@ -63,14 +63,16 @@ class Actor:
         self._checked[subject.key] = await self._state(subject)
         return Created(job, new, kind.pins(prepared) if new else kind.pinned(job))
 
-    async def ensure(self, subject: Subject, ensure: Ensure) -> None:
-        """Bring children into line: what may change in them, one that is missing, a Job that waits with an old spec."""
+    async def ensure(self, subject: Subject, ensure: Ensure) -> Create | None:
+        """Bring children into line: what may change in them, one that is missing, a Job that waits with an old spec.
+
+        Returns the attempt that replaces such a Job, as long as it is not written down in the status.
+        """
         for change in subject.kind.changes(subject.resource, subject.seen.children):
             await self._cluster.apply(change)
         if ensure.repair:
             await self._repair(subject)
-        if ensure.replace:
-            await self._replace(subject)
+        return await self._replace(subject) if ensure.replace else None
 
     async def delete(self, key: Key, delete: Delete) -> None:
         """Delete one child, its own children first."""
@@ -102,11 +104,11 @@ class Actor:
         for child in others:
             await self._ensure_child(child, subject.obj["metadata"]["uid"])
 
-    async def _replace(self, subject: Subject) -> None:
+    async def _replace(self, subject: Subject) -> Create | None:
         """A Job is immutable: while nothing of it has started, an edit is followed by deleting and making it anew."""
         state, uid = await self._state(subject), subject.obj["metadata"]["uid"]
         if self._checked.get(subject.key) == state:
-            return
+            return None
         world = await self._gather.world(subject)
         digest = _guarded(subject.kind.digest, subject.resource, world)
         for job in map(job_facts, subject.seen.children.get(names.JOB, ())):
@@ -114,8 +116,11 @@ class Actor:
                 continue
             # What is wrong with the new spec is told before what waits is given up.
             _guarded(subject.kind.prepare, subject.resource, world)
+            if (subject.obj.get("status") or {}).get("nextAttempt") != job.attempt:
+                return Create(job.attempt, job.retries)
             await self.delete(subject.key, Delete(names.JOB, job.name, job.uid))
         self._checked[subject.key] = state
+        return None
 
     async def _create_once(self, job: Object, uid: str) -> tuple[Object, bool]:
         """POST under the deterministic name: of two tries, or two operators, one gets through."""

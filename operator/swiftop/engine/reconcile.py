@@ -85,6 +85,8 @@ class _Done:
     outlook: Outlook
     observed: Any
     requeue_after: float | None
+    poll: float | None = None
+    following: Create | None = None
     pinned: Pinned | None = None
     error: Transient | None = None  # to be tried again, once the status is written
 
@@ -147,12 +149,13 @@ class Reconciler:
         if obj is None or terminating(obj) or kind.over(obj.get("status") or {}):
             return
         cause = failing(error, failures)
-        status = self._failing_status(kind, key, obj, Blocked(cause, stalled=False))
-        if patch := merge_patch(obj.get("status") or {}, status):
-            try:
+        try:
+            status = self._failing_status(kind, key, obj, Blocked(cause, stalled=False))
+            if patch := merge_patch(obj.get("status") or {}, status):
                 await self._cluster.patch_status(obj, patch, obj["metadata"]["resourceVersion"])
-            except SwiftopError:  # the status is what is refused: an Event may still get through
-                await self._cluster.event(obj, "Warning", cause.reason, cause.message)
+        except Exception as trouble:  # the status is what cannot be made or is refused: an Event may still get through
+            log.warning("%s: the status cannot tell of it: %s", "/".join(key), trouble)
+            await self._cluster.event(obj, "Warning", cause.reason, cause.message)
 
     def _failing_status(self, kind: Kind, key: Key, obj: Object, outlook: Blocked) -> Object:
         """The last status with the trouble in it; a number of tries alone is no news."""
@@ -160,8 +163,11 @@ class Reconciler:
         if not previous.get("conditions"):
             resource, _ = _read(kind, obj)
             observed = kind.observe(self._gather.seen(kind, key, obj), resource)
-            frame = Frame(obj=obj, resource=resource, outlook=outlook, observed=observed, now=self._clock())
-            return kind.project(frame)
+            return kind.project(
+                Frame(
+                    obj=obj, resource=resource, outlook=outlook, observed=observed, before=observed, now=self._clock()
+                )
+            )
         known = by_type(previous).get(ConditionType.RECONCILING, {})
         if known.get("reason") == outlook.cause.reason:
             return dict(previous)
@@ -195,21 +201,29 @@ class Reconciler:
             return None if fresh is None or terminating(fresh) else await self._reconcile(kind, key, fresh, live=True)
         done = await self._act(subject, observed, verdict)
         done = replace(done, pinned=done.pinned or await self._lost_pins(subject))
-        requeue_after = await self._report(subject, verdict, done)
+        requeue_after = await self._report(subject, observed, done)
         if done.error is not None:
             raise done.error
         return requeue_after
 
     async def _act(self, subject: Subject, observed: Any, verdict: Verdict) -> _Done:
         """Do what was decided. What keeps it from being done is what the object waits for."""
-        done = _Done(outlook=verdict.outlook, observed=observed, requeue_after=verdict.requeue_after)
+        done = _Done(
+            outlook=verdict.outlook,
+            observed=observed,
+            requeue_after=verdict.requeue_after,
+            poll=verdict.poll,
+            following=verdict.following,
+        )
         for action in verdict.actions:
             try:
                 match action:
                     case Create():
                         done = await self._create(subject, action, done)
                     case Ensure() if subject.resource is not None:
-                        await self._actor.ensure(subject, action)
+                        replacement = await self._actor.ensure(subject, action)
+                        if replacement is not None:  # written down before the Job is deleted, in the next reconcile
+                            done = replace(done, following=replacement, requeue_after=0.0)
                     case Delete():
                         await self._actor.delete(subject.key, action)
             except BLOCKING as error:
@@ -241,7 +255,7 @@ class Reconciler:
         job = await self._cluster.get(names.JOB, subject.key.namespace, newest.name)
         return subject.kind.pinned(job) if job else None
 
-    async def _report(self, subject: Subject, verdict: Verdict, done: _Done) -> float | None:
+    async def _report(self, subject: Subject, before: Any, done: _Done) -> float | None:
         """One status write if anything changed, then one Event if the state did."""
         kind, obj, now = subject.kind, subject.obj, self._monotonic()
         memory = self._memory.setdefault(subject.key, _Memory())
@@ -250,8 +264,9 @@ class Reconciler:
             obj=obj,
             resource=subject.resource,
             outlook=done.outlook,
-            following=verdict.following,
+            following=done.following,
             observed=done.observed,
+            before=before,
             pinned=done.pinned,
             digest=await self._digest(subject, done),
             now=subject.seen.now,
@@ -260,8 +275,9 @@ class Reconciler:
             previous, kind.project(frame), volatile=kind.volatile, since_write=now - memory.written
         )
         if patch := merge_patch(previous, new):
-            await self._cluster.patch_status(obj, patch, obj["metadata"]["resourceVersion"])
+            answer = await self._cluster.patch_status(obj, patch, obj["metadata"]["resourceVersion"])
             memory.written = now
+            _check_stored(patch, answer.get("status") or {})
             if event := event_of(previous, new):
                 await self._cluster.event(obj, *event)
         if isinstance(done.outlook, Finished | Failed):
@@ -272,10 +288,8 @@ class Reconciler:
         reason = done.outlook.cause.reason if not isinstance(done.outlook, Finished) else done.outlook.reason
         if memory.reason != reason:
             memory.reason, memory.since = reason, now
-        pause = done.requeue_after
-        if pause and not _exact(done.outlook):
-            pause = patience(pause, now - memory.since)
-        return min((seconds for seconds in (pause, held_back) if seconds is not None), default=None)
+        poll = None if done.poll is None else patience(done.poll, now - memory.since)
+        return min((seconds for seconds in (done.requeue_after, poll, held_back) if seconds is not None), default=None)
 
     async def _digest(self, subject: Subject, done: _Done) -> str:
         """What the spec would give now, for an edit that came in the moment of the start; else empty."""
@@ -317,6 +331,12 @@ class Reconciler:
         self._actor.forget(key)
 
 
+def _check_stored(patch: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    """A member that the CRD does not know is dropped in silence, and would be written again and again."""
+    if patch.get("nextAttempt") and "nextAttempt" not in stored:
+        raise Transient("the status lost nextAttempt: the CRDs are older than the operator, apply crds/ of its version")
+
+
 def _read(kind: Kind, obj: Object) -> tuple[Any, Explanation | None]:
     """The resource, or why it cannot be read."""
     try:
@@ -330,17 +350,13 @@ def _read(kind: Kind, obj: Object) -> tuple[Any, Explanation | None]:
 
 def _hindered(done: _Done, explanation: Explanation, action: Create | Ensure | Delete) -> _Done:
     """What hinders an action is said in place of what the object waits for, but not of work that goes on."""
-    outlook = done.outlook
-    if isinstance(action, Create) or not isinstance(outlook, Waiting):
-        return replace(done, outlook=explanation.outlook, requeue_after=explanation.requeue_after)
-    if outlook.phase is Phase.RUNNING:
-        log.warning("a child cannot be repaired: %s", explanation.outlook.cause.message)
+    outlook, found = done.outlook, explanation.outlook
+    said: Outlook = found
+    if isinstance(outlook, Waiting) and outlook.phase is Phase.RUNNING:
+        log.warning("a child cannot be repaired: %s", found.cause.message)
         return done
-    return replace(
-        done, outlook=replace(outlook, cause=explanation.outlook.cause), requeue_after=explanation.requeue_after
-    )
-
-
-def _exact(outlook: Outlook) -> bool:
-    """Whether the time of the next reconcile is a date and not a guess."""
-    return isinstance(outlook, Waiting) and outlook.failed is not None
+    if isinstance(outlook, Waiting) and not isinstance(action, Create) and not found.stalled:
+        said = replace(outlook, cause=found.cause)
+    elif not isinstance(outlook, Waiting):
+        return done  # what is said of a suspended or ended object stands, whatever hinders its clean-up
+    return replace(done, outlook=said, requeue_after=None, poll=explanation.requeue_after)

@@ -47,6 +47,7 @@ class JobFacts:
     generation: int = 0  # likewise; 0 when it is not known
     retries: int = 0  # failures that were answered by a new attempt, up to this one
     gpu_seconds: int = 0  # used by the attempts before this one
+    retry_of: str = ""  # UID of the pod whose failure it answers
     started: bool = False  # the Job controller has worked on it
     active: int = 0  # pods that exist and have not ended
     deleting: bool = False

@@ -119,6 +119,7 @@ class Frame(Generic[R, O]):
     outlook: Outlook
     following: Create | None = None  # the attempt that was decided, though not to be created yet
     observed: O
+    before: O  # what was decided on; an action may have changed it
     pinned: Pinned | None = None
     digest: str = ""  # of the spec with the defaults as they are now; empty when it was not needed
     now: float

@@ -32,6 +32,7 @@ class Create:
     attempt: int
     retries: int = 0  # failures that were answered by a new attempt so far, this one included
     gpu_seconds: int = 0  # used by the attempts before
+    retry_of: str = ""  # UID of the pod whose failure this attempt answers: no interruption, whoever tells of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ Outlook = Waiting | Blocked | Suspended | Finished | Failed
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``requeue_after``: seconds until the next reconcile, where no watch would tell of a change.
+    """``requeue_after``: seconds until the next reconcile, where time itself changes something. ``poll``: likewise,
+    where something may change that no watch tells of; what has not changed for long is asked less and less often.
 
     ``following``: the attempt that is to follow once the Job of this one is gone. It is written down before that Job
     is deleted, so that whoever finds no Job knows that no stranger has deleted it.
@@ -116,11 +118,12 @@ class Verdict:
     actions: tuple[Action, ...] = ()
     requeue_after: float | None = None
     following: Create | None = None
+    poll: float | None = None
 
 
-def patience(requeue_after: float, waited: float) -> float:
+def patience(poll: float, waited: float) -> float:
     """Seconds until the next reconcile of what has been so for ``waited`` seconds.
 
     What was so for an hour will be so for another minute: a thousand runs behind a quota must not ask all the time.
     """
-    return max(requeue_after, min(waited / 2, _LONGEST_PAUSE))
+    return max(poll, min(waited / 2, _LONGEST_PAUSE))

@@ -24,6 +24,7 @@ def job_facts(job: dict[str, Any]) -> JobFacts:
         generation=_number(annotations.get(names.ANNOTATION_GENERATION, "")),
         retries=_number(annotations.get(names.ANNOTATION_RETRIES, "")),
         gpu_seconds=_number(annotations.get(names.ANNOTATION_GPU_SECONDS, "")),
+        retry_of=annotations.get(names.ANNOTATION_RETRY_OF, ""),
         started=bool(status.get("startTime")),
         active=status.get("active") or 0,
         deleting=bool(meta.get("deletionTimestamp")),

@@ -112,11 +112,10 @@ class Controller:
         """Note a watch event. What is no news, such as the echo of our own write, queues nothing."""
         self._note_told(resource, obj)
         news = self.store.forget(resource, obj) if type_ == "DELETED" else self._observe(resource, obj)
-        if news and (key := self.key_of(resource, obj)):
-            if resource.kind in self._kinds:
-                self.queue.add(key)
-            else:
-                self.queue.add_after(key, _GATHER)
+        if news and resource.kind in self._kinds:
+            self._add(resource, obj)
+        elif news and (key := self.key_of(resource, obj)):
+            self.queue.add_after(key, _GATHER)
 
     def wrote(self, verb: str, obj: Object) -> None:
         """Note the answer to our own write, so that the next reconcile already knows it."""

@@ -20,6 +20,7 @@ from swiftop.errors import Invalid, Problem
 from swiftop.reasons import Reason
 from swiftop.swift import releases
 
+_LIMIT = 64 * 1024  # characters of one ConfigMap: it is read on every change
 _MAPS = ("env", "images")  # keys that hold a map of names to texts, merged name by name
 
 
@@ -52,19 +53,33 @@ def _key(problem: Problem) -> str:
 
 def _values(config_map: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Values by key. A key without content says nothing."""
+    data = config_map.get("data") or {}
+    if sum(map(len, data.values())) > _LIMIT:
+        raise Invalid((_blame(where, Problem("data", f"is longer than {_LIMIT} characters")),))
     values = {}
-    for key, text in (config_map.get("data") or {}).items():
+    for key, text in data.items():
         try:
-            value = yaml.safe_load(text)
+            value = yaml.load(text, Loader=_Plain)  # noqa: S506 - a SafeLoader
             # As it is written: YAML would make 4.1 of the version 4.10, and Python a word of its own of true.
             written = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes texts, lists and maps only
-        except (yaml.YAMLError, ValueError, AttributeError) as error:
+        except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
             raise Invalid((_blame(where, Problem(key, f"is not valid YAML: {error}")),)) from None
         if key in _MAPS and (wrong := tuple(_no_texts(key, value))):
             raise Invalid(tuple(_blame(where, problem) for problem in wrong))
         if value is not None:
             values[key] = written if key in (*_MAPS, "swiftVersion") else value
     return values
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases: a few hundred bytes of them stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse an alias where it is used."""
+        if self.check_event(yaml.AliasEvent):
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "an alias is not allowed here", event.start_mark)
+        return super().compose_node(parent, index)
 
 
 def _no_texts(key: str, value: object) -> Iterator[Problem]:

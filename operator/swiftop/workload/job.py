@@ -65,7 +65,9 @@ def _annotations(generation: int, create: Create, digest: str) -> dict[str, str]
         names.ANNOTATION_RETRIES: create.retries,
         names.ANNOTATION_GPU_SECONDS: create.gpu_seconds,
     }
-    return {names.ANNOTATION_DIGEST: digest, **{name: str(number) for name, number in numbers.items() if number}}
+    told = {name: str(number) for name, number in numbers.items() if number}
+    retry = {names.ANNOTATION_RETRY_OF: create.retry_of} if create.retry_of else {}
+    return {names.ANNOTATION_DIGEST: digest, **told, **retry}
 
 
 def changes(job: Mapping[str, Any], lifecycle: Lifecycle) -> Object | None:

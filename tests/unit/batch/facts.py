@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from swiftop.batch.decide import Policy, Recorded, Situation, Words, decide
+from swiftop.batch.decide import decide
 from swiftop.batch.interruptions import Interruption
 from swiftop.batch.observe import Observed
+from swiftop.batch.situation import Policy, Recorded, Situation, Words
 from swiftop.model.facts import Cause, Ended, JobFacts, Outcome, PodFacts, Report
 from swiftop.model.times import seconds_of, text_of
 from swiftop.model.verdict import Verdict

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from swiftop import names
-from swiftop.batch.decide import Policy
 from swiftop.batch.observe import Observed
+from swiftop.batch.situation import Policy
 from swiftop.model.facts import Cause, JobFacts, Outcome, PodFacts
 from swiftop.model.verdict import (
     Blocked,

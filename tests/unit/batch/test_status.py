@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from swiftop.batch.conditions import COMMON
-from swiftop.batch.decide import Recorded
 from swiftop.batch.observe import Observed
+from swiftop.batch.situation import Recorded
 from swiftop.batch.status import OVERTAKEN, present, recorded, status_of
 from swiftop.model.conditions import by_type
 from swiftop.model.facts import Cause
@@ -211,7 +211,7 @@ def test_what_is_recorded_comes_back() -> None:
         "attempts": 2, "retries": 1, "nextAttempt": 3, "startTime": at(10), "gpuSeconds": 70,
         "interruptions": [known.to_status()], "conditions": conditions,
     }  # fmt: skip
-    assert recorded(obj_of(previous), Observed()) == Recorded(
+    assert recorded(obj_of(previous), Observed(), gpus=None, now=START) == Recorded(
         attempts=2,
         retries=1,
         started=at(10),
@@ -220,8 +220,8 @@ def test_what_is_recorded_comes_back() -> None:
         gpu_seconds=70,
         interruptions=(known,),
     )
-    assert recorded(obj_of(), Observed()) == Recorded(waiting_since=at(0))
-    assert recorded(obj_of(previous), Observed(replace(JOB, attempt=4, retries=2))).attempts == 4
+    assert recorded(obj_of(), Observed(), gpus=None, now=START) == Recorded(waiting_since=at(0))
+    assert recorded(obj_of(previous), Observed(replace(JOB, attempt=4, retries=2)), gpus=None, now=START).attempts == 4
 
 
 def test_interruptions_are_written_and_not_those_that_suspend_makes() -> None:

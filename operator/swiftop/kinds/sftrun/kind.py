@@ -9,8 +9,8 @@ from dataclasses import replace
 from swiftop import names
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.sftrun import SFTRun
-from swiftop.batch.decide import Policy, Words
 from swiftop.batch.kind import BatchKind
+from swiftop.batch.situation import Policy, Words
 from swiftop.kinds.sftrun import prepare, source, status
 from swiftop.kinds.sftrun.build import build
 from swiftop.kinds.sftrun.prepare import Prepared
@@ -35,6 +35,7 @@ def _policy(run: SFTRun) -> Policy:
         max_retries=lifecycle.max_retries,
         pending_deadline=lifecycle.pending_deadline_seconds,
         ranks=run.spec.resources.nodes,
+        gpus=run.spec.resources.gpus,
     )
 
 

@@ -53,10 +53,27 @@ def readiness(run: SFTRun, other: Object | None) -> Waiting | Blocked | None:
         text = f"SFTRun {name} does not exist, and checkpoints.from names it"
         return Blocked(Cause(Reason.SOURCE_MISSING, text, "create it, or fix the name in the spec"), stalled=False)
     status = other.get("status") or {}
+    if hopeless := _hopeless(run, name, other):
+        return hopeless
     if not ended(status) and not _suspended(status):
-        text = f"SFTRun {name} has not ended: this run starts from its checkpoint after that"
-        return Waiting(Phase.PENDING, Cause(Reason.SOURCE_PENDING, text, "or suspend that run to start now"))
+        text = f"SFTRun {name} has not ended, and this run starts from its last checkpoint"
+        return Waiting(
+            Phase.PENDING,
+            Cause(Reason.SOURCE_PENDING, text, f"wait, or suspend SFTRun {name} to start from where it is"),
+        )
     return _unfit(name, step, status)
+
+
+def _hopeless(run: SFTRun, name: str, other: Object) -> Blocked | None:
+    """What no waiting would change."""
+    spec = other.get("spec") or {}  # of a run that is over the store keeps its results alone
+    origin = (((spec.get("checkpoints") or {}).get("from") or {}).get("sftRunRef") or {}).get("name")
+    started = (other.get("status") or {}).get("startTime")
+    if origin == run.metadata.name and not started:
+        return _unusable(f"SFTRun {name} waits for this run, and this run for it", "remove checkpoints.from in one")
+    if (spec.get("output") or {}).get("ephemeral"):
+        return _unusable(f"the output of SFTRun {name} is ephemeral: it ends with its pod", "name another run")
+    return None
 
 
 def _unfit(name: str, step: int | None, status: Mapping[str, Any]) -> Blocked | None:

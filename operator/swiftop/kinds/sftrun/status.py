@@ -16,7 +16,7 @@ from swiftop.model.conditions import Aspect, as_before, by_type
 from swiftop.model.facts import Report
 from swiftop.model.kind import Frame, Status
 from swiftop.model.times import text_of
-from swiftop.model.verdict import Failed, Finished, Outlook, Phase, Waiting
+from swiftop.model.verdict import Outlook, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
 from swiftop.swift.paths import OUTPUT_DIR, Identity, output_dir
 
@@ -40,8 +40,8 @@ SHOWN = (
 def own(frame: Frame[SFTRun, Observed]) -> Own:
     """Members, conditions and warning of a run. What its spec tells stays when it cannot be read any more."""
     run, previous, report = frame.resource, frame.previous, frame.observed.report
-    over = isinstance(frame.outlook, Finished | Failed)
-    progress = _progress(report, previous, over=over)
+    runs = isinstance(frame.outlook, Waiting) and frame.outlook.phase is Phase.RUNNING
+    progress = _progress(report, previous, runs=runs)
     checkpoint, best = _checkpoints(report, run, previous)
     members: Status = {
         "progress": progress,
@@ -61,7 +61,6 @@ def own(frame: Frame[SFTRun, Observed]) -> Own:
         },
         warning="; ".join(str(problem) for problem in warnings(run.spec)) if run else "",
         reported=bool(progress),
-        gpus=run.spec.resources.gpus if run else None,
     )
 
 
@@ -77,13 +76,13 @@ def _tracking(run: SFTRun | None, report: Report | None, previous: Mapping[str, 
     return {"url": url} if url else previous.get("tracking")
 
 
-def _progress(report: Report | None, previous: Mapping[str, Any], *, over: bool) -> Status | None:
-    """A pod that still prepares knows no step: what an earlier one reached stays."""
+def _progress(report: Report | None, previous: Mapping[str, Any], *, runs: bool) -> Status | None:
+    """A pod that still prepares knows no step: what an earlier one reached stays, but for the time that is left."""
     if report is None or report.get("step") is None:
         known: Status = dict(previous.get("progress") or {})
     else:
         known = {name: report[name] for name in SHOWN if name in report}
-    if over:
+    if not runs:
         known.pop("etaSeconds", None)
     return known or None
 

@@ -58,7 +58,8 @@ def status(
     obj = {**sftrun(meta=meta, **(spec if spec is not None else SPEC)), "status": previous or {}}
     observed = observed if observed is not None else Observed(JOB, (RUNS,))
     resource = SFTRun.from_object(obj) if readable else None
-    return KIND.project(Frame(obj=obj, resource=resource, outlook=outlook, observed=observed, now=START + now))
+    frame = Frame(obj=obj, resource=resource, outlook=outlook, observed=observed, before=observed, now=START + now)
+    return KIND.project(frame)
 
 
 def heard(report: Report) -> Observed:
