@@ -93,7 +93,7 @@ def cases(image: str) -> list[Case]:
         Case(
             waiting("bad-init-image", runtime={"podPatch": {"spec": unpulled}}),
             "ImagePullFailed",
-            "name",
+            "spec.runtime.podPatch",
             patched("bad-init-image", {"spec": {"initContainers": [hardened("prepare", image=image, script="true")]}}),
         ),
         Case(
@@ -141,7 +141,7 @@ def cases(image: str) -> list[Case]:
         Case(
             waiting("no-class-of-priority", placement={"priorityClassName": "nowhere"}),
             "PodRefused",
-            "admission policies",
+            "spec.placement.priorityClassName",
             edited("no-class-of-priority", placement={"priorityClassName": None}),
         ),
         Case(

@@ -11,7 +11,7 @@ from swiftop.engine.adoption import adopted_claim, as_wanted, name_conflict, own
 from swiftop.engine.blocked import BLOCKING, BlockedError, mistake
 from swiftop.engine.gather import Gatherer, Subject
 from swiftop.engine.ports import Cluster
-from swiftop.errors import AlreadyExists, Conflict, Invalid, SwiftopError
+from swiftop.errors import AlreadyExists, Conflict, SwiftopError
 from swiftop.model.kind import Key, Kind, Object, Pinned, Seen
 from swiftop.model.verdict import Create, Delete, Ensure
 from swiftop.observe.jobs import job_facts, owner_uid
@@ -167,7 +167,7 @@ def _guarded(function: Any, *args: Any) -> Any:
     """Call a kind's own code: a mistake in it is said on the object whose spec brings it to light."""
     try:
         return function(*args)
-    except (Invalid, SwiftopError):
+    except SwiftopError:
         raise
     except Exception as error:
         log.error("a kind's own code failed", exc_info=error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from swiftop.errors import Forbidden, Invalid, Refused
+from swiftop.errors import Forbidden, Invalid, Refused, SwiftopError
 from swiftop.model.facts import Cause
 from swiftop.model.verdict import Blocked
 from swiftop.observe.events import refusal
@@ -57,7 +57,7 @@ def mistake(error: Exception) -> Explanation:
 def failing(error: Exception, failures: int) -> Cause:
     """What is said of an object that cannot be reconciled for now."""
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, Exception) and type(error).__module__.startswith("swiftop."):
+    if isinstance(error, SwiftopError):
         message = f"tried {failures} times in a row: {text}"
         return Cause(Reason.RECONCILE_FAILING, message, "it is tried again; look at the API server and its webhooks")
     advice = "it is tried again; this is a mistake in swiftop: report it with the operator's log"

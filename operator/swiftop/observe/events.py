@@ -108,6 +108,9 @@ def refusal(said: str) -> Cause:
             f"swiftop may not do it: {text}",
             "install manifests/base of this version of swiftop again (kubectl apply -k)",
         )
+    if "no PriorityClass with name" in text:
+        advice = "fix spec.placement.priorityClassName: kubectl get priorityclass shows those that there are"
+        return Cause(Reason.POD_REFUSED, f"it is refused: {text}", advice)
     if "because it is being terminated" in text:
         return Cause(Reason.POD_REFUSED, f"it is refused: {text}", "use another namespace")
     return Cause(

@@ -54,7 +54,7 @@ def pod_facts(pod: dict[str, Any], *, gpu_resource: str, members: tuple[Member, 
         scheduled_at=scheduling.get("lastTransitionTime", "") if scheduled else "",
         node=spec.get("nodeName") or "",
         unschedulable=None if scheduled else _unschedulable(scheduling, gpu_resource),
-        waiting=_waiting(state.get("waiting")) or _init_waiting(status),
+        waiting=_waiting(state.get("waiting")) or _init_waiting(meta["name"], status),
         running_since=(state.get("running") or {}).get("startedAt") or "",
         ended=_ended(state.get("terminated"), members),
     )
@@ -86,7 +86,7 @@ def _ended(terminated: dict[str, Any] | None, members: tuple[Member, ...]) -> En
     )
 
 
-def _init_waiting(status: dict[str, Any]) -> Cause | None:
+def _init_waiting(pod: str, status: dict[str, Any]) -> Cause | None:
     """What the first init container that is not done waits for, or that it works: they run one after the other."""
     for container in status.get("initContainerStatuses") or ():
         name, state = container.get("name", ""), container.get("state") or {}
@@ -94,17 +94,26 @@ def _init_waiting(status: dict[str, Any]) -> Cause | None:
         if container.get("ready") or container.get("started") or (terminated and terminated.get("exitCode") == 0):
             continue  # done, or a sidecar that has started
         if waiting is not None:
-            cause = _waiting(waiting)
-            return None if cause is None else replace(cause, message=f"init container {name}: {cause.message}")
+            return _of_init_container(name, _waiting(waiting))
         if terminated is not None:
             return Cause(
                 Reason.INIT_CONTAINER_FAILED,
                 f"init container {name} failed with exit code {terminated.get('exitCode')}: "
                 f"{tail(terminated.get('message') or '', 512) or 'it left no message'}",
-                f"look at its log: kubectl logs POD -c {name}",
+                f"look at its log: kubectl logs {pod} -c {name}",
             )
         return Cause(Reason.INIT_CONTAINER_RUNNING, f"init container {name} runs")
     return None
+
+
+def _of_init_container(name: str, cause: Cause | None) -> Cause | None:
+    """What is said of the main container names fields that an init container does not come from."""
+    if cause is None:
+        return None
+    said = replace(cause, message=f"init container {name}: {cause.message}")
+    if cause.reason != Reason.IMAGE_PULL_FAILED:
+        return said
+    return replace(said, suggestion=f"check the image of {name} in spec.runtime.podPatch, and its imagePullSecrets")
 
 
 def _unschedulable(condition: dict[str, Any], gpu_resource: str) -> Cause | None:

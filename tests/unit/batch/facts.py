@@ -25,7 +25,7 @@ def at(seconds: float) -> str:
 
 WORDS = Words(thing="run", working="it works", preparing="it prepares", finished="it is finished", kept="work is kept")
 
-JOB = JobFacts(name="run-1", uid="j1", owner_uid="r", attempt=1, created=at(0), started=True, active=1)
+JOB = JobFacts(name="run-1", uid="j1", owner_uid="r", attempt=1, started=True, active=1)
 FAILED = replace(JOB, failed=True, active=0, failure_reason="BackoffLimitExceeded", finished=at(100))
 COMPLETE = replace(JOB, complete=True, active=0, finished=at(100))
 

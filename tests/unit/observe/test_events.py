@@ -14,7 +14,7 @@ from swiftop.model.times import seconds_of
 from swiftop.observe.events import Question, obstacle_of, question_of, refusal
 
 NOW = seconds_of("2027-01-15T08:10:00Z")
-JOB = JobFacts(name="run-1", uid="j", owner_uid="r", attempt=1, created="2027-01-15T08:00:00Z", started=True)
+JOB = JobFacts(name="run-1", uid="j", owner_uid="r", attempt=1, started=True)
 POD = PodFacts(
     name="p", uid="p", index=0, created="2027-01-15T08:00:00Z", phase="Pending", scheduled=True,
     scheduled_at="2027-01-15T08:00:01Z",

@@ -128,7 +128,7 @@ NOT_YET = {"name": "later", "state": {"waiting": {"reason": "PodInitializing"}}}
             Cause(
                 "ImagePullFailed",
                 "init container fetch: the image cannot be pulled: no such image",
-                "check the name in spec.runtime.image, and spec.runtime.imagePullSecrets for a private registry",
+                "check the image of fetch in spec.runtime.podPatch, and its imagePullSecrets",
             ),
         ),
         (
@@ -136,7 +136,7 @@ NOT_YET = {"name": "later", "state": {"waiting": {"reason": "PodInitializing"}}}
             Cause(
                 "InitContainerFailed",
                 "init container fetch failed with exit code 2: no network",
-                "look at its log: kubectl logs POD -c fetch",
+                "look at its log: kubectl logs p -c fetch",
             ),
         ),
         (
@@ -144,7 +144,7 @@ NOT_YET = {"name": "later", "state": {"waiting": {"reason": "PodInitializing"}}}
             Cause(
                 "InitContainerFailed",
                 "init container fetch failed with exit code 2: it left no message",
-                "look at its log: kubectl logs POD -c fetch",
+                "look at its log: kubectl logs p -c fetch",
             ),
         ),
     ],
