@@ -35,6 +35,8 @@ class Release:
     # Hugging Face hub is refused even where it would work.
     packing_attention: tuple[str, ...]
     tuner_flag: Literal["train_type", "tuner_type"]  # no release knows the other's word
+    # Whether sft goes on training what --adapters names; 3.7 takes it for inference only and says nothing.
+    trains_adapters: bool = True
     programs: tuple[Program, ...] = ("sft",)  # those that there is a flag table of
     # A public trainer image. ModelScope's own end before 4.6, whose image each platform builds from images/trainer: a
     # name that nobody publishes could be taken by anybody.
@@ -51,6 +53,7 @@ RELEASES: Mapping[str, Release] = {
             transformers=">=4.33,<4.56",
             packing_attention=_FLASH,
             tuner_flag="train_type",
+            trains_adapters=False,
             image=f"{_MODELSCOPE}:ubuntu22.04-cuda12.6.3-py311-torch2.7.1-vllm0.10.0-modelscope1.28.2-swift3.7.2",
         ),
         Release(

@@ -9,7 +9,7 @@ from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.errors import Problem
 from swiftop.swift import check
 from swiftop.swift.argv import Flags
-from swiftop.swift.releases import DEFAULT, SUPPORTED, FlagTable, table
+from swiftop.swift.releases import DEFAULT, RELEASES, SUPPORTED, FlagTable, table
 
 _SELF_COGNITION = ("swift/self-cognition", "modelscope/self-cognition")  # on ModelScope and on Hugging Face
 
@@ -97,10 +97,11 @@ def _callbacks(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
 
 
 def _adapters(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
-    """ms-swift 3.7 takes --adapters for inference only, and trains a fresh adapter without a word of it."""
-    if spec.model.adapters and known.version == "3.7":
+    """A release that takes --adapters for inference only would train a fresh adapter without a word of it."""
+    if spec.model.adapters and not known.release.trains_adapters:
+        able = ", ".join(version for version, release in RELEASES.items() if release.trains_adapters)
         message = f"ms-swift {known.version} does not go on training an adapter"
-        yield Problem("spec.model.adapters", message, suggestion="set runtime.swiftVersion to 3.12 or newer")
+        yield Problem("spec.model.adapters", message, suggestion=f"set runtime.swiftVersion to one of {able}")
 
 
 def _report_to(spec: SFTRunSpec) -> Iterator[Problem]:

@@ -124,6 +124,14 @@ def test_the_tuner_is_checked_against_the_version() -> None:
     assert problem.suggestion.startswith("use one of adalora, ")
 
 
+def test_an_adapter_that_a_release_would_not_go_on_training() -> None:
+    model = {"id": "a/b", "adapters": [{"id": "a/c"}]}
+    (problem,) = problems("3.7", model=model)
+    assert problem.path == "spec.model.adapters"
+    assert problem.suggestion == "set runtime.swiftVersion to one of 3.12, 4.6"
+    assert problems("3.12", model=model) == problems("4.6", model=model) == []
+
+
 def test_an_attention_of_a_later_version() -> None:
     training = {"attention": "flash_attention_4"}
     assert problems(training=training) == []
