@@ -184,7 +184,9 @@ def test_what_is_taken_away_before_it_starts_is_followed_after_growing_pauses(
     told = Cause("Resuming", f"{text}; attempt {attempt + 1} follows in {pause} s")
     found = verdict(Observed(job, pods), started=at(10), now=103)
     assert found == Verdict(
-        waits(Phase.PENDING, told, resuming=True, failed=cause), requeue_after=pause - 3.0, following=Create(attempt + 1)
+        waits(Phase.PENDING, told, resuming=True, failed=cause),
+        requeue_after=pause - 3.0,
+        following=Create(attempt + 1),
     )
     due = verdict(Observed(job, pods), started=at(10), now=100 + pause)
     assert due == Verdict(waits(Phase.PENDING, JOB_CREATED, resuming=True), (Create(attempt + 1),))

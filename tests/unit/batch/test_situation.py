@@ -46,7 +46,9 @@ def test_whether_anything_has_started(found: Situation, *, started: bool) -> Non
 
 def test_what_is_counted_is_what_is_written_down_of_the_newest_attempt() -> None:
     observed = Observed(replace(FAILED, attempt=2, retries=4))
-    assert (situation(observed).retries, situation(observed, retries=5).retries, situation(retries=1).retries) == (4, 5, 1)
+    assert situation(observed).retries == 4  # of the Job's annotation
+    assert situation(observed, retries=5).retries == 5  # of the status
+    assert situation(retries=1).retries == 1
     assert not situation(following=3).counted  # without a Job nothing has failed
     assert [situation(observed, following=attempt).counted for attempt in (0, 2, 3)] == [False, False, True]
 
@@ -140,14 +142,12 @@ BESIDE = said("failed", "DiskFull", phase="Running")  # ended at second 90
         ((ended(1),), 1000, False),  # the whole pod has ended
         ((BESIDE, rank(RUNS, 1)), 100, False),
         ((BESIDE, rank(ended(1), 1)), 100, True),
-        ((BESIDE, rank(replace(BESIDE, ended=replace(ended(1, finished=at(95)).ended)), 1)), 100, False),
+        ((BESIDE, rank(said("failed", "DiskFull", phase="Running", finished=at(95)), 1)), 100, False),
         ((replace(BESIDE, deleting=at(300)),), 100, False),  # it goes by itself
         ((replace(BESIDE, disruption="EvictionByEvictionAPI"),), 100, False),
     ],
 )
-def test_whether_another_container_alone_keeps_the_pod(
-    pods: tuple[PodFacts, ...], now: float, *, beside: bool
-) -> None:
+def test_whether_another_container_alone_keeps_the_pod(pods: tuple[PodFacts, ...], now: float, *, beside: bool) -> None:
     assert situation(Observed(JOB, pods), now=now).ended_beside_others is beside
 
 
