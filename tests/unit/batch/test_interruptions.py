@@ -76,8 +76,10 @@ def test_pods_that_have_all_vanished_are_one_interruption_under_their_job() -> N
     # What the next execution finds on the volume is the same end, when it is about as old.
     second = Observed(replace(JOB, uid="j2", attempt=2), (SECOND,), previous=LOST)
     assert found(second, once) == once
-    other = replace(expected, time=at(50 + 120))
-    assert found(second, (other,)) == (other, OF_REPORT)
+    late = replace(expected, time=at(50 + 120))
+    assert found(second, (late,)) == (late, OF_REPORT)
+    # One whose own pod told of it is another one, however soon the next came.
+    assert found(second, (interruption("a", kept=5, seconds=40),)) == (interruption("a", kept=5, seconds=40), OF_REPORT)
 
 
 def test_what_was_taken_away_before_it_started_has_lost_nothing() -> None:
