@@ -15,6 +15,7 @@ from swiftop.batch.ending import cause_of, in_order, is_interruption, pod_cause
 from swiftop.batch.observe import Observed
 from swiftop.model.facts import Cause, PodFacts, Report
 from swiftop.model.times import seconds_of, text_of
+from swiftop.reasons import Reason
 from swiftop.runner import causes
 from swiftop.runner.protocol import Previous
 
@@ -86,7 +87,8 @@ def updated(
 
 def _known_by_its_job(one: Interruption, known: Sequence[Interruption]) -> bool:
     """Whether it stands there already, under its Job, since nobody knew its pod any more."""
-    return any(abs(seconds_of(other.time) - seconds_of(one.time)) < _SAME_SECONDS for other in known)
+    unseen = [other for other in known if other.cause == Reason.POD_DELETED and other.step is None]
+    return any(abs(seconds_of(other.time) - seconds_of(one.time)) < _SAME_SECONDS for other in unseen)
 
 
 def fruitless(interruptions: Sequence[Interruption]) -> int:

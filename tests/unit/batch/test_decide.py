@@ -48,7 +48,8 @@ PULL = Cause("ImagePullFailed", "no image")
 QUOTA = Cause("QuotaExceeded", "no room")
 VOLUME = Cause("VolumePending", "no volume")
 CLAIM = Cause("ClaimMissing", "no claim")
-KEPT = "work is kept; apply a run with a new name to try again"
+ADVICE = "apply a run with a new name to try again"
+KEPT = f"work is kept; {ADVICE}"
 
 
 def waits(phase: Phase, cause: Cause, *, resuming: bool = False, failed: Cause | None = None) -> Waiting:
@@ -90,8 +91,16 @@ def test_what_would_happen_again_ends_the_run_at_once(reason: str) -> None:
 
 
 def test_a_cause_without_advice_of_its_own_gets_that_of_its_kind() -> None:
-    found = verdict(Observed(replace(FAILED, failure_message="too many"), (RUNS,)), started=at(10))
-    assert found == Verdict(Failed(Cause("Failed", "too many", KEPT)))
+    observed = Observed(replace(FAILED, failure_message="too many"), (RUNS,))
+    assert verdict(observed, started=at(10)) == Verdict(Failed(Cause("Failed", "too many", ADVICE)))
+    kept = verdict(observed, started=at(10), output=True)
+    assert kept == Verdict(Failed(Cause("Failed", "too many", KEPT)))
+
+
+def test_a_job_that_failed_beside_work_that_is_done_is_a_finished_run() -> None:
+    """As when its deadline came between the end of the work and the Job controller's word on it."""
+    found = verdict(Observed(replace(FAILED, failure_reason="DeadlineExceeded"), (DONE,)), started=at(10))
+    assert found == Verdict(Finished("Finished", "it is finished"))
 
 
 # Retries
@@ -117,14 +126,14 @@ def test_a_failure_that_may_pass_is_retried_after_growing_pauses(number: int, pa
         f"in its words; attempt {number + 2} follows in {pause} s (retry {number + 1} of 10)"
     )
     assert (found.outlook.phase, found.outlook.resuming) == (Phase.PENDING, True)
-    assert (found.actions, found.requeue_after, found.following) == ((), pause - 3, None)
+    create = Create(number + 2, retries=number + 1, gpu_seconds=70, retry_of="a")
+    assert (found.actions, found.requeue_after, found.poll, found.following) == ((), pause - 3, None, create)
 
     due = retried(number, now=100 + pause, max_retries=10)
-    create = Create(number + 2, retries=number + 1, gpu_seconds=70)
     assert due == Verdict(waits(Phase.PENDING, JOB_CREATED, resuming=True), (create,))
 
 
-@pytest.mark.parametrize(("most", "message"), [(3, "in its words (tried again 3 times)"), (0, "in its words")])
+@pytest.mark.parametrize(("most", "message"), [(3, "in its words (retries used up: 3)"), (0, "in its words")])
 def test_after_the_last_retry_it_has_failed(most: int, message: str) -> None:
     found = retried(most, now=10_000, max_retries=most).outlook
     assert isinstance(found, Failed)
@@ -153,9 +162,41 @@ def test_an_interruption_is_followed_at_once_and_counts_as_no_retry(pod: PodFact
     assert found == Verdict(waits(Phase.PENDING, JOB_CREATED, resuming=True), (Create(3, retries=3),)), reason
 
 
-def test_a_job_whose_pod_was_deleted_is_followed() -> None:
-    found = verdict(Observed(FAILED), started=at(10), attempts=1)
-    assert found.actions == (Create(2),)
+def test_a_retry_that_is_written_down_is_counted_once_and_not_refused() -> None:
+    observed, limit = Observed(FAILED, (NETWORK,)), Policy(max_retries=1)
+    found = verdict(observed, policy=limit, started=at(10), now=110, following=2, retries=1)
+    assert found.actions == (Create(2, retries=1, retry_of="a"),)
+    assert isinstance(verdict(observed, policy=limit, started=at(10), now=110, retries=1).outlook, Failed)
+
+
+GONE = "its pod was deleted before the end"
+NOT_ADMITTED = replace(PLACED, phase="Failed", reason="Evicted")
+
+
+@pytest.mark.parametrize(("attempt", "pause"), [(1, 10), (2, 20), (3, 40), (6, 300), (5000, 300)])
+@pytest.mark.parametrize("pods", [(), (NOT_ADMITTED,)], ids=["vanished", "not admitted"])
+def test_what_is_taken_away_before_it_starts_is_followed_after_growing_pauses(
+    pods: tuple[PodFacts, ...], attempt: int, pause: int
+) -> None:
+    job = replace(FAILED, attempt=attempt)
+    text = GONE if not pods else "the pod was interrupted: its node ended it"
+    cause = Cause("PodDeleted" if not pods else "Evicted", text)
+    told = Cause("Resuming", f"{text}; attempt {attempt + 1} follows in {pause} s")
+    found = verdict(Observed(job, pods), started=at(10), now=103)
+    assert found == Verdict(
+        waits(Phase.PENDING, told, resuming=True, failed=cause),
+        requeue_after=pause - 3.0,
+        following=Create(attempt + 1),
+    )
+    due = verdict(Observed(job, pods), started=at(10), now=100 + pause)
+    assert due == Verdict(waits(Phase.PENDING, JOB_CREATED, resuming=True), (Create(attempt + 1),))
+
+
+def test_a_job_that_failed_while_it_is_deleted_is_no_failure_before_it_is_said() -> None:
+    observed = Observed(replace(JOB, deleting=True), (said("failed", "DiskFull"),))
+    found = verdict(observed, started=at(10), following=2).outlook
+    assert isinstance(found, Waiting)
+    assert found.cause.message == "its Job is being deleted, and its pods end before it"
 
 
 def test_no_attempt_is_made_of_a_spec_that_cannot_be_read_and_none_is_given_up() -> None:
@@ -190,6 +231,20 @@ def test_three_interruptions_without_headway_end_the_run(taken: tuple[Any, ...],
     assert "checkpoints.saveSteps" in found.outlook.cause.suggestion
 
 
+def test_no_progress_carries_the_last_words_of_the_last_pod() -> None:
+    """Its Job is deleted: they stand there or nowhere."""
+    first, last = (
+        ended(75, outcome=Outcome(outcome="interrupted", reason="Interrupted", log=log), name=log, uid=log)
+        for log in ("first words", "last words")
+    )
+    found = verdict(Observed(FAILED, (first, last)), started=at(10), interruptions=THREE).outlook
+    assert isinstance(found, Failed)
+    assert (found.cause.reason, found.cause.log) == ("NoProgress", "last words")
+    silent = verdict(Observed(JOB, (first, RUNS)), started=at(10), interruptions=THREE).outlook
+    assert isinstance(silent, Failed)
+    assert silent.cause.log == "first words"
+
+
 # Suspend
 
 STOP = Policy(suspend=True)
@@ -207,7 +262,7 @@ def test_a_suspended_run_says_so_first_and_deletes_its_job_then() -> None:
     assert second == Verdict(STOPPING, (DELETE,), 60.0, Create(2))
     going = Observed(replace(JOB, deleting=True), (replace(RUNS, deleting=at(200)),))
     third = verdict(going, policy=STOP, started=at(10), attempts=1, following=2)
-    assert third == Verdict(STOPPING, (), 60.0, Create(2))
+    assert third == Verdict(STOPPING, (), 160.0, Create(2))  # until a minute after its grace period
     last = verdict(policy=STOP, started=at(10), attempts=1, following=2)
     assert last == Verdict(IS_SUSPENDED)
 
@@ -221,16 +276,25 @@ def test_a_run_that_stops_on_a_dead_node_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("observed", "outlook"),
+    ("observed", "expected"),
     [
-        (Observed(), IS_SUSPENDED),  # before its first attempt
-        (Observed(FAILED, (NETWORK,)), IS_SUSPENDED),  # instead of a retry
-        (Observed(FAILED, (EVICTED,)), IS_SUSPENDED),
-        (Observed(COMPLETE, (DONE,)), Finished("Finished", "it is finished")),
+        (Observed(), Verdict(IS_SUSPENDED)),  # before its first attempt
+        # Instead of a retry, which is written down: the failed Job may be cleaned up in the meantime.
+        (
+            Observed(FAILED, (NETWORK,)),
+            Verdict(IS_SUSPENDED, following=Create(2, retries=1, gpu_seconds=70, retry_of="a")),
+        ),
+        (Observed(FAILED, (EVICTED,)), Verdict(IS_SUSPENDED, following=Create(2, gpu_seconds=70))),
+        (Observed(COMPLETE, (DONE,)), Verdict(Finished("Finished", "it is finished"))),
     ],
 )
-def test_what_a_suspended_run_is_when_nothing_of_it_works(observed: Observed, outlook: Outlook) -> None:
-    assert verdict(observed, policy=STOP, started=at(10)) == Verdict(outlook)
+def test_what_a_suspended_run_is_when_nothing_of_it_works(observed: Observed, expected: Verdict) -> None:
+    assert verdict(observed, policy=STOP, started=at(10), gpu_seconds=70) == expected
+
+
+def test_a_suspension_in_the_moment_of_the_end_does_not_stop_what_is_done() -> None:
+    found = verdict(Observed(JOB, (DONE,)), policy=STOP, started=at(10), now=91)
+    assert found == Verdict(waits(Phase.RUNNING, PREPARING), (Ensure(),), 10.0, poll=60.0)
 
 
 def test_a_failure_for_good_is_not_hidden_by_suspend() -> None:
@@ -242,7 +306,7 @@ def test_a_resumed_run_goes_on_with_the_attempt_that_was_written_down() -> None:
     found = verdict(started=at(10), attempts=1, retries=1, following=2, gpu_seconds=500)
     assert found == Verdict(waits(Phase.PENDING, JOB_CREATED, resuming=True), (Create(2, retries=1, gpu_seconds=500),))
     retried_before = verdict(Observed(FAILED, (NETWORK,)), started=at(10), now=110)
-    assert retried_before.actions == (Create(2, retries=1),)
+    assert retried_before.actions == (Create(2, retries=1, retry_of="a"),)
 
 
 # Without a Job
@@ -260,10 +324,14 @@ def test_a_resumed_run_goes_on_with_the_attempt_that_was_written_down() -> None:
         ),
         (
             {"attempts": 1, "started": at(10)},
+            Verdict(Failed(Cause("JobDeleted", "its Job was deleted before its end was seen", ADVICE))),
+        ),
+        (
+            {"attempts": 1, "started": at(10), "output": True},
             Verdict(Failed(Cause("JobDeleted", "its Job was deleted before its end was seen", KEPT))),
         ),
     ],
-    ids=["new", "never started", "written down", "by a stranger"],
+    ids=["new", "never started", "written down", "by a stranger", "by a stranger, with results"],
 )
 def test_a_run_without_a_job(recorded: dict[str, Any], expected: Verdict) -> None:
     assert verdict(**recorded) == expected
@@ -296,31 +364,37 @@ LIMIT = Policy(pending_deadline=300)
 
 
 @pytest.mark.parametrize(
-    ("observed", "recorded", "why"),
+    ("observed", "recorded"),
     [
-        (Observed(), {}, JOB_CREATED.message),
-        (Observed(), {"source": PENDING_SOURCE}, "not ended"),
-        (Observed(), {"readable": True, "source": NO_SOURCE}, "no such run"),
-        (Observed(JOB), {}, JOB_CREATED.message),
-        (Observed(replace(JOB, active=0), obstacle=QUOTA), {}, "no room"),
-        (Observed(JOB, (replace(NEW, unschedulable=NO_GPU),)), {}, "no GPU"),
-        (Observed(JOB, (replace(PLACED, waiting=PULL),)), {}, "no image"),
+        (Observed(), {}),
+        (Observed(), {"source": PENDING_SOURCE}),
+        (Observed(), {"source": NO_SOURCE}),
+        (Observed(JOB), {}),
+        (Observed(replace(JOB, active=0), obstacle=QUOTA), {}),
+        (Observed(JOB, (replace(NEW, unschedulable=NO_GPU),)), {}),
+        (Observed(JOB, (replace(PLACED, waiting=PULL),)), {}),
+        (Observed(replace(JOB, deleting=True), (NEW,)), {}),
     ],
 )
-def test_a_run_that_waits_too_long_fails_and_says_for_what(
-    observed: Observed, recorded: dict[str, Any], why: str
-) -> None:
+def test_a_run_that_waits_too_long_fails_and_says_for_what(observed: Observed, recorded: dict[str, Any]) -> None:
     before = verdict(observed, policy=LIMIT, now=299, **recorded)
     assert not isinstance(before.outlook, Failed)
-    text = f"no container has started within spec.lifecycle.pendingDeadlineSeconds (300 s): {why}"
-    assert verdict(observed, policy=LIMIT, now=300, **recorded) == Verdict(
-        Failed(Cause("PendingDeadlineExceeded", text))
-    )
+    text = "no container has started within spec.lifecycle.pendingDeadlineSeconds (300 s)"
+    advice = "raise spec.lifecycle.pendingDeadlineSeconds, or change what it waits for"
+    # What it was seen to wait for last, as Events are not asked for any more.
+    told = verdict(observed, policy=LIMIT, now=300, said="no room", **recorded)
+    assert told == Verdict(Failed(Cause("PendingDeadlineExceeded", f"{text}: no room", advice)))
+    untold = verdict(observed, policy=LIMIT, now=300, **recorded)
+    assert untold == Verdict(Failed(Cause("PendingDeadlineExceeded", text, advice)))
 
 
 def test_the_deadline_is_looked_at_when_it_comes() -> None:
     assert verdict(Observed(JOB, (replace(NEW, unschedulable=NO_GPU),)), policy=LIMIT, now=100).requeue_after == 200.0
-    assert verdict(Observed(JOB, (PLACED,)), policy=LIMIT, now=298).requeue_after == 2.0
+    assert verdict(Observed(JOB, (PLACED,)), policy=LIMIT, now=298) == Verdict(
+        waits(Phase.STARTING, STARTING), (BEFORE,), 2.0, poll=10.0
+    )
+    leaving = Observed(JOB, (replace(PLACED, deleting=at(41)),))  # overdue at second 101
+    assert verdict(leaving, policy=LIMIT, now=100).requeue_after == 1.0
 
 
 @pytest.mark.parametrize(
@@ -347,39 +421,44 @@ def test_a_suspended_run_waits_for_nothing() -> None:
     ("observed", "expected"),
     [
         (Observed(replace(JOB, started=False, active=0)), Verdict(waits(Phase.PENDING, JOB_CREATED), (BEFORE,))),
-        (Observed(replace(JOB, active=0)), Verdict(waits(Phase.PENDING, JOB_CREATED), (BEFORE,), 10.0)),
-        (Observed(replace(JOB, active=0), obstacle=QUOTA), Verdict(waits(Phase.PENDING, QUOTA), (BEFORE,), 10.0)),
+        (Observed(replace(JOB, active=0)), Verdict(waits(Phase.PENDING, JOB_CREATED), (BEFORE,), poll=10.0)),
+        (Observed(replace(JOB, active=0), obstacle=QUOTA), Verdict(waits(Phase.PENDING, QUOTA), (BEFORE,), poll=10.0)),
         (Observed(JOB, (NEW,)), Verdict(waits(Phase.PENDING, JOB_CREATED), (BEFORE,))),
         (Observed(JOB, (replace(NEW, unschedulable=NO_GPU),)), Verdict(waits(Phase.PENDING, NO_GPU), (BEFORE,))),
         (
             Observed(JOB, (replace(NEW, unschedulable=VOLUME),)),
-            Verdict(waits(Phase.PENDING, VOLUME), (BEFORE,), 10.0),
+            Verdict(waits(Phase.PENDING, VOLUME), (BEFORE,), poll=10.0),
         ),
         (
             Observed(JOB, (replace(NEW, unschedulable=VOLUME),), obstacle=QUOTA),
-            Verdict(waits(Phase.PENDING, QUOTA), (BEFORE,), 10.0),
+            Verdict(waits(Phase.PENDING, QUOTA), (BEFORE,), poll=10.0),
         ),
         (
             Observed(JOB, (replace(NEW, unschedulable=CLAIM),)),
             Verdict(waits(Phase.PENDING, CLAIM), (Ensure(repair=True, replace=True),)),
         ),
-        (Observed(JOB, (PLACED,)), Verdict(waits(Phase.STARTING, STARTING), (BEFORE,), 10.0)),
-        (Observed(JOB, (PLACED,), obstacle=QUOTA), Verdict(waits(Phase.STARTING, QUOTA), (BEFORE,), 10.0)),
+        (Observed(JOB, (PLACED,)), Verdict(waits(Phase.STARTING, STARTING), (BEFORE,), poll=10.0)),
+        (Observed(JOB, (PLACED,), obstacle=QUOTA), Verdict(waits(Phase.STARTING, QUOTA), (BEFORE,), poll=10.0)),
         (Observed(JOB, (replace(PLACED, waiting=PULL),)), Verdict(waits(Phase.STARTING, PULL), (BEFORE,))),
-        (Observed(JOB, (RUNS,)), Verdict(waits(Phase.RUNNING, PREPARING), (Ensure(),), 60.0)),
-        (Observed(JOB, (RUNS,), heard={"phase": 0}), Verdict(waits(Phase.RUNNING, PREPARING), (Ensure(),), 60.0)),
-        (Observed(JOB, (RUNS,), heard={"phase": 1}), Verdict(waits(Phase.RUNNING, WORKING), (Ensure(),), 60.0)),
-        (Observed(JOB, (RUNS,), reachable=False), Verdict(waits(Phase.RUNNING, WORKING), (Ensure(),), 60.0)),
+        (Observed(JOB, (RUNS,)), Verdict(waits(Phase.RUNNING, PREPARING), (Ensure(),), poll=60.0)),
+        (Observed(JOB, (RUNS,), heard={"phase": 0}), Verdict(waits(Phase.RUNNING, PREPARING), (Ensure(),), poll=60.0)),
+        (Observed(JOB, (RUNS,), heard={"phase": 1}), Verdict(waits(Phase.RUNNING, WORKING), (Ensure(),), poll=60.0)),
+        (Observed(JOB, (RUNS,), reachable=False), Verdict(waits(Phase.RUNNING, WORKING), (Ensure(),), poll=60.0)),
         # The pod has ended, the Job not yet: a moment.
-        (Observed(JOB, (DONE,)), Verdict(waits(Phase.RUNNING, PREPARING), (Ensure(),), 10.0)),
+        (Observed(JOB, (DONE,)), Verdict(waits(Phase.RUNNING, PREPARING), (Ensure(),), 10.0, poll=60.0)),
         (
             Observed(JOB, (RUNS, rank(PLACED, 1))),
             # One container has started: the spec is fixed.
-            Verdict(waits(Phase.STARTING, STARTING), (Ensure(),), 10.0),
+            Verdict(waits(Phase.STARTING, STARTING), (Ensure(),), poll=10.0),
         ),
         (
             Observed(JOB, (RUNS, rank(NEW, 1, unschedulable=NO_GPU))),
             Verdict(waits(Phase.PENDING, NO_GPU), (Ensure(),)),
+        ),
+        # Its pod is told to go: a minute after its grace period its node is taken to be lost.
+        (
+            Observed(JOB, (replace(RUNS, deleting=at(200)),)),
+            Verdict(waits(Phase.RUNNING, PREPARING), (Ensure(),), 160.0, poll=60.0),
         ),
     ],
 )
@@ -400,7 +479,7 @@ def test_several_ranks_that_are_not_heard_may_miss_their_service() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pods", "phase", "cause", "seconds", "action"),
+    ("pods", "phase", "cause", "poll", "action"),
     [
         ((EVICTED,), Phase.PENDING, Cause("Resuming", "waiting for a new pod: drained"), None, Ensure()),
         ((EVICTED, replace(NEW, name="b", uid="b")), Phase.PENDING, JOB_CREATED, None, Ensure()),
@@ -408,10 +487,10 @@ def test_several_ranks_that_are_not_heard_may_miss_their_service() -> None:
     ],
 )
 def test_a_new_pod_of_the_same_job_resumes(
-    pods: tuple[PodFacts, ...], phase: Phase, cause: Cause, seconds: float | None, action: Ensure
+    pods: tuple[PodFacts, ...], phase: Phase, cause: Cause, poll: float | None, action: Ensure
 ) -> None:
     found = verdict(Observed(JOB, pods), started=at(10), attempts=1)
-    assert found == Verdict(waits(phase, cause, resuming=True), (action,), seconds)
+    assert found == Verdict(waits(phase, cause, resuming=True), (action,), poll=poll)
 
 
 # A sidecar keeps the pod alive after the end of the main container
@@ -441,9 +520,9 @@ def test_a_pod_that_a_sidecar_keeps_is_removed_before_the_next_attempt() -> None
         resuming=True,
     )
     first = verdict(observed, started=at(10))
-    assert first == Verdict(waiting, (), 0.0, Create(2, retries=1))
+    assert first == Verdict(waiting, (), 0.0, Create(2, retries=1, retry_of="a"))
     second = verdict(observed, started=at(10), following=2, retries=1)
-    assert second == Verdict(waiting, (DELETE,), 60.0, Create(2, retries=1))
+    assert second == Verdict(waiting, (DELETE,), 60.0, Create(2, retries=1, retry_of="a"))
 
 
 def test_with_several_ranks_all_main_containers_have_to_have_ended() -> None:
@@ -486,10 +565,23 @@ def test_a_job_that_is_being_deleted_is_waited_for() -> None:
     observed = Observed(replace(JOB, deleting=True), (replace(RUNS, deleting=at(200)),))
     text = "its Job is being deleted, and its pods end before it"
     assert verdict(observed, started=at(10), following=2) == Verdict(
-        waits(Phase.PENDING, Cause("Resuming", text), resuming=True), requeue_after=60.0
+        waits(Phase.PENDING, Cause("Resuming", text), resuming=True), requeue_after=160.0
     )
     waiting = Observed(replace(JOB, deleting=True), (replace(NEW, deleting=at(200)),))
-    assert verdict(waiting) == Verdict(waits(Phase.PENDING, Cause("Pending", text)), requeue_after=60.0)
+    assert verdict(waiting) == Verdict(waits(Phase.PENDING, Cause("Pending", text)), requeue_after=160.0)
+    without_pods = verdict(Observed(replace(JOB, deleting=True)))
+    assert without_pods == Verdict(waits(Phase.PENDING, Cause("Pending", text)), requeue_after=60.0)
+
+
+def test_a_suspension_that_is_taken_back_stops_until_its_pods_are_gone() -> None:
+    observed = Observed(replace(JOB, deleting=True), (replace(RUNS, deleting=at(200)),))
+    text = "it is stopped by spec.suspend, and goes on once its pods have ended"
+    found = verdict(observed, started=at(10), following=2, suspended=True)
+    assert found == Verdict(Suspended(Cause("Stopping", text)), requeue_after=160.0)
+    stuck = verdict(Observed(observed.job, (DEAD,)), started=at(10), following=2, suspended=True)
+    assert stuck == Verdict(Suspended(node_lost()), requeue_after=60.0)
+    gone = verdict(started=at(10), following=2, suspended=True)
+    assert gone == Verdict(waits(Phase.PENDING, JOB_CREATED, resuming=True), (Create(2),))
 
 
 def test_a_deadline_of_the_attempt_ends_the_run() -> None:

@@ -62,6 +62,10 @@ def refused(reason: str, message: str = "") -> PodFacts:
         ((said("interrupted", "Interrupted", 75, deleting=at(200)),), "PodDeleted", After.CONTINUE),
         ((said("interrupted", "Interrupted", 75, disruption="NewInNextRelease"),), "PodDeleted", After.CONTINUE),
         ((), "PodDeleted", After.CONTINUE),
+        # told to stop before it could do more than end
+        ((ended(75),), "Interrupted", After.CONTINUE),
+        ((ended(75, deleting=at(200)),), "PodDeleted", After.CONTINUE),
+        ((ended(75, disruption="NewInNextRelease"),), "PodDeleted", After.CONTINUE),
         # the node did not take it, or lost it
         ((refused("UnexpectedAdmissionError", "Allocate failed"),), "NodeRefusedPod", After.RETRY),
         ((refused("OutOfnvidia.com/gpu", "not enough"),), "NodeRefusedPod", After.RETRY),
@@ -162,6 +166,8 @@ LATER = rank(said("failed", "DiskFull", finished=at(83)), 2)
         ((ECHO, rank(RUNS, 1)), "CollectiveFailed"),
         # A rank that is taken away takes the others along: their echo is no failure.
         ((ECHO, rank(ended(137, disruption="PreemptionByScheduler", finished=at(95)), 1)), "Preempted"),
+        ((ECHO, rank(EVICTED, 1, deleting=at(95))), "Evicted"),
+        ((ECHO, rank(said("interrupted", "Interrupted", 75, finished=at(95)), 1)), "Interrupted"),
         ((rank(EVICTED, 0), rank(said("failed", "DatasetFormat"), 1)), "DatasetFormat"),
         # Of two symptoms the first.
         ((rank(PLAIN, 0, ended=None), rank(PLAIN, 1)), "Unknown"),
@@ -171,6 +177,31 @@ LATER = rank(said("failed", "DiskFull", finished=at(83)), 2)
 )
 def test_the_first_real_cause_of_several_ranks_wins(pods: tuple[PodFacts, ...], reason: str) -> None:
     assert cause_of(FAILED, Observed(FAILED, pods)).reason == reason
+
+
+FAIL_JOB = "Container trainer for pod team/run-1-x failed with exit code {} matching FailJob rule at index 1"
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "cause"),
+    [
+        (
+            "PodFailurePolicy",
+            FAIL_JOB.format(5),
+            Cause(
+                "Unknown",
+                "the container ended with exit code 5, and its pod with what it said is gone",
+                "docs/reasons.md lists what the exit code may mean",
+            ),
+        ),
+        ("PodFailurePolicy", FAIL_JOB.format(75), Cause("PodDeleted", "its pod was deleted before the end")),
+        ("PodFailurePolicy", "in other words", Cause("PodDeleted", "its pod was deleted before the end")),
+        ("BackoffLimitExceeded", FAIL_JOB.format(5), Cause("PodDeleted", "its pod was deleted before the end")),
+    ],
+)
+def test_of_pods_that_are_gone_the_job_may_know_the_exit_code(reason: str, message: str, cause: Cause) -> None:
+    job = replace(FAILED, failure_reason=reason, failure_message=message)
+    assert cause_of(job, Observed(job)) == cause
 
 
 def test_only_the_newest_pod_of_a_rank_speaks() -> None:

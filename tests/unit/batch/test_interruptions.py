@@ -9,7 +9,7 @@ import pytest
 from swiftop.batch.interruptions import Interruption, fruitless, recorded, updated
 from swiftop.batch.observe import Observed
 from swiftop.model.facts import Outcome
-from tests.unit.batch.facts import DONE, FAILED, JOB, LOST, RUNS, START, at, ended, interruption, rank, said
+from tests.unit.batch.facts import DONE, FAILED, JOB, LOST, NEW, RUNS, START, at, ended, interruption, rank, said
 
 REPORT = {"phase": 1, "step": 12, "checkpointStep": 10}
 TOLD = ended(
@@ -58,6 +58,38 @@ def test_each_is_counted_once_whoever_tells_it_and_how_often() -> None:
     assert found(Observed(JOB, (TOLD, SECOND), previous=of_same_pod)) == (OF_POD,)
 
 
+def test_a_failure_that_a_retry_answers_is_none_whoever_tells_of_it() -> None:
+    """The record on the volume may know no more than that the execution before it ended."""
+    retry = replace(JOB, uid="j2", attempt=2, retry_of="gone")
+    assert found(Observed(retry, (SECOND,), previous=LOST)) == ()
+    assert found(Observed(replace(retry, retry_of="other"), (SECOND,), previous=LOST)) == (OF_REPORT,)
+
+
+def test_pods_that_have_all_vanished_are_one_interruption_under_their_job() -> None:
+    expected = Interruption(time=at(100), cause="PodDeleted", pod="j1", kept=8)
+    once = found(Observed(FAILED), kept=8)
+    assert once == (expected,)
+    assert found(Observed(FAILED), once, kept=8) == once
+    assert found(Observed(JOB), kept=8) == ()  # no pod yet
+    exhausted = replace(FAILED, failure_reason="DeadlineExceeded")
+    assert found(Observed(exhausted), kept=8) == ()
+    # What the next execution finds on the volume is the same end, when it is about as old.
+    second = Observed(replace(JOB, uid="j2", attempt=2), (SECOND,), previous=LOST)
+    assert found(second, once) == once
+    late = replace(expected, time=at(50 + 120))
+    assert found(second, (late,)) == (late, OF_REPORT)
+    # One whose own pod told of it is another one, however soon the next came.
+    assert found(second, (interruption("a", kept=5, seconds=40),)) == (interruption("a", kept=5, seconds=40), OF_REPORT)
+
+
+def test_what_was_taken_away_before_it_started_has_lost_nothing() -> None:
+    """It may be preempted in its queue for a week."""
+    waiting = replace(NEW, phase="Failed", disruption="PreemptionByScheduler")
+    assert waiting.over
+    assert found(Observed(FAILED, (waiting,))) == ()
+    assert found(Observed(JOB, (waiting, SECOND))) == ()
+
+
 def test_they_stand_in_the_order_of_time_and_ten_are_kept() -> None:
     both = found(Observed(JOB, (TOLD, SECOND), previous=LOST))
     assert both == (OF_REPORT, OF_POD)
@@ -80,6 +112,8 @@ def test_of_several_ranks_there_is_one_for_each_attempt() -> None:
     assert found(Observed(JOB, both)) == ()  # its Job has not ended yet
     assert found(Observed(FAILED, both)) == (one,)
     assert found(Observed(FAILED, both), (one,)) == (one,)
+    # One that failed by itself ended the attempt, and not the eviction beside it.
+    assert found(Observed(FAILED, (said("failed", "DiskFull"), rank(TOLD, 1)))) == ()
     # What the next attempt's rank 0 finds on the volume is the same end.
     second = Observed(replace(JOB, uid="j2", attempt=2), (SECOND, rank(RUNS, 1)), previous=replace(LOST, pod="a"))
     assert found(second, (one,)) == (one,)

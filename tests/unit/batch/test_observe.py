@@ -63,6 +63,16 @@ def test_the_newest_attempt_counts_and_only_what_is_its_own() -> None:
     assert of(seen(jobs=(job(1, owner="somebody"),), pods=pods)) == Observed()
 
 
+def test_an_older_attempt_does_not_stand_in_for_one_that_is_gone() -> None:
+    jobs = (job(1, **OVER), job(2, **OVER))
+    older = of(seen(jobs=jobs, pods=(pod("a", 2),), status={"attempts": 3}))
+    assert older == Observed()
+    newest = of(seen(jobs=(*jobs, job(3)), status={"attempts": 3}))
+    unwritten = of(seen(jobs=(*jobs, job(3)), status={"attempts": 2}))
+    assert newest.job is not None
+    assert (newest.job.name, unwritten) == ("run-3", newest)
+
+
 def test_the_first_container_that_is_known_of_says_when_it_started() -> None:
     ran: dict[str, Any] = {
         "containerStatuses": [{"name": "trainer", "state": {"terminated": {"startedAt": at(5), "exitCode": 1}}}]

@@ -59,13 +59,16 @@ def status(
     now: float = 100,
     gpus: int | None = 4,
     reported: bool = False,
+    before: Observed | None = None,
     **frame: Any,
 ) -> dict[str, Any]:
+    observed = observed if observed is not None else Observed(JOB, (RUNS,))
     made: Frame[Any, Observed] = Frame(
         obj=obj_of(previous),
         resource=None,
         outlook=outlook,
-        observed=observed if observed is not None else Observed(JOB, (RUNS,)),
+        observed=observed,
+        before=before if before is not None else observed,
         now=START + now,
         **frame,
     )
@@ -122,7 +125,7 @@ def test_a_status_whole_at_the_end() -> None:
         (RUNNING, True, True, "Running"),
         (RUNNING, False, False, "Running"),  # who cannot be heard is taken to work
         (STOPPED, True, True, "Suspended"),
-        (STOPPING, True, True, "Suspended"),
+        (STOPPING, True, True, "Stopping"),
         (DONE_WELL, True, True, "Succeeded"),
         (BROKE, True, True, "Failed"),
     ],
@@ -221,7 +224,38 @@ def test_what_is_recorded_comes_back() -> None:
         interruptions=(known,),
     )
     assert recorded(obj_of(), Observed(), gpus=None, now=START) == Recorded(waiting_since=at(0))
-    assert recorded(obj_of(previous), Observed(replace(JOB, attempt=4, retries=2)), gpus=None, now=START).attempts == 4
+
+
+@pytest.mark.parametrize(("reason", "doing"), [("Running", "it works"), ("InsufficientGPU", "")])
+def test_what_was_said_last_comes_back(reason: str, doing: str) -> None:
+    summary = {"type": "Succeeded", "status": "Unknown", "reason": reason, "message": "it works"}
+    stopped = {"type": "Suspended", "status": "True", "lastTransitionTime": at(40)}
+    obj = obj_of({"conditions": [summary, stopped], "output": {"claimName": "c", "path": "p"}})
+    assert recorded(obj, Observed(), gpus=None, now=START) == Recorded(
+        suspended=True, said="it works", doing=doing, waiting_since=at(40), output=True
+    )
+
+
+def test_what_is_recorded_is_brought_up_to_date_with_what_is_observed() -> None:
+    """The next attempt is made of it in the same moment, before any status is written."""
+    previous = {"attempts": 3, "retries": 1, "startTime": at(5), "gpuSeconds": 70, "checkpoint": {"step": 8}}
+    job = replace(FAILED, attempt=4, retries=2, gpu_seconds=60)
+    assert recorded(obj_of(previous), Observed(job, (EVICTED,)), gpus=4, now=START + 100) == Recorded(
+        attempts=4,
+        retries=2,
+        started=at(5),
+        waiting_since=at(0),
+        gpu_seconds=60 + 4 * 88,
+        interruptions=(interruption("a", kept=8),),
+    )
+
+
+def test_an_attempt_that_is_followed_at_once_is_not_lost() -> None:
+    """What is written after the next Job is made tells of the pods of the one before, too."""
+    after = Observed(replace(JOB, attempt=2, uid="j2", gpu_seconds=4 * 88))
+    found = status(RESUMING, after, {"attempts": 1, "startTime": at(10)}, before=Observed(FAILED, (EVICTED,)))
+    assert (found["attempts"], found["gpuSeconds"]) == (2, 4 * 88)
+    assert found["interruptions"] == [{"time": at(90), "cause": "Evicted", "pod": "a"}]
 
 
 def test_interruptions_are_written_and_not_those_that_suspend_makes() -> None:
@@ -303,7 +337,7 @@ def test_the_log_of_a_failure_is_its_end() -> None:
 
 # An edit in the moment of the start
 
-MADE_FROM = replace(JOB, digest="one")
+MADE_FROM = replace(JOB, digest="one", generation=2)
 
 
 def validated(found: dict[str, Any]) -> str:
@@ -317,7 +351,8 @@ def validated(found: dict[str, Any]) -> str:
         (MADE_FROM, {}, "two", True),
         (MADE_FROM, {}, "one", False),
         (MADE_FROM, {}, "", False),  # it was not asked for
-        (JOB, {}, "two", False),  # nobody knows what it was made from
+        (replace(MADE_FROM, generation=3), {}, "two", False),  # the platform's defaults alone have changed
+        (replace(MADE_FROM, digest=""), {}, "two", False),  # nobody knows what it was made from
         (MADE_FROM, {"startTime": at(10)}, "two", False),  # the API server refuses an edit by now
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swiftop.batch.conditions import COMMON, aspects_of
@@ -133,6 +133,7 @@ _values = st.recursive(
 _objects = st.dictionaries(st.sampled_from("abcd"), _values, max_size=4)
 
 
+@settings(deadline=None)  # the first example warms the strategies up
 @given(old=_objects, new=_objects)
 def test_a_merge_patch_leads_from_one_to_the_other(old: dict[str, Any], new: dict[str, Any]) -> None:
     patch = merge_patch(old, new)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from swiftop.model.facts import Cause
-from swiftop.observe.pods import pod_facts
+from swiftop.observe.pods import index_of, pod_facts
 from swiftop.runner.protocol import TRAINING
 
 
@@ -167,3 +167,13 @@ def test_a_sidecar_that_runs_on_does_not_hide_the_end_of_the_main_container() ->
     whole = pod(phase="Running", containerStatuses=[sidecar, trainer])
     facts = pod_facts(whole, gpu_resource="nvidia.com/gpu", members=TRAINING)
     assert (facts.over, facts.started, facts.running_since) == (True, "2027-01-15T08:00:00Z", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "rank"),
+    [("0", 0), ("7", 7), ("999999999", 999_999_999), ("1" * 10, 0), ("9" * 5000, 0), ("٣", 0), ("-1", 0), ("", 0)],
+)
+def test_the_rank_of_a_pod_is_a_number_or_none(text: str, rank: int) -> None:
+    """Anybody who may write a pod can write the annotation."""
+    assert index_of({"annotations": {"batch.kubernetes.io/job-completion-index": text}}) == rank
+    assert index_of({}) == 0

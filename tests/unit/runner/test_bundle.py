@@ -4,10 +4,52 @@ from __future__ import annotations
 
 import ast
 import io
+import json
+import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
 
 from swiftop.runner.bundle import PACKAGE, bundle, digest
+from swiftop.runner.protocol import PLAN_VARIABLE, TERMINATION_LOG
+
+
+def run(zip_file: Path, members: Mapping[str, bytes], plan: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the bundle as a pod does, with these members in place of its own."""
+    with zipfile.ZipFile(io.BytesIO(bundle())) as ours, zipfile.ZipFile(zip_file, "w") as changed:
+        for name in ours.namelist():
+            changed.writestr(name, members.get(name, ours.read(name)))
+    command = [sys.executable, str(zip_file)]
+    environ = {PLAN_VARIABLE: plan}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [("", "unusable plan: "), ("{", "unusable plan: "), ("[]", "unusable plan: ")],
+)
+def test_it_runs_and_says_what_is_wrong_with_its_plan(tmp_path: Path, plan: str, told: str) -> None:
+    log = tmp_path / "termination-log"
+    log.touch()  # as the kubelet does
+    name = f"{PACKAGE}/protocol.py"
+    with zipfile.ZipFile(io.BytesIO(bundle())) as archive:
+        source = archive.read(name).replace(TERMINATION_LOG.encode(), str(log).encode())
+    ended = run(tmp_path / "runner.pyz", {name: source}, plan)
+    assert (ended.returncode, ended.stdout) == (20, "")
+    assert ended.stderr.startswith(f"swiftop: {told}")
+    message = json.loads(log.read_text())
+    assert (message["outcome"], message["reason"]) == ("failed", "Unknown")
+    assert f"swiftop: {message['message']}\n" == ended.stderr
+
+
+def test_it_ends_at_once_when_it_is_told_to_stop_before_it_has_imported_anything(tmp_path: Path) -> None:
+    """PID 1 would ignore the signal and sit out its grace period."""
+    importing = b"import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\nraise SystemExit('nothing heard the signal')"
+    ended = run(tmp_path / "runner.pyz", {f"{PACKAGE}/main.py": importing})
+    assert (ended.returncode, ended.stderr) == (75, "")
 
 
 def test_bytes_are_deterministic() -> None:

@@ -78,6 +78,40 @@ def test_a_mistake_names_its_place(data: dict[str, str], words: str) -> None:
     assert {problem.reason for problem in caught.value.problems} == {"InvalidDefaults"}
 
 
+def refusal(**data: str) -> str:
+    """The one problem of such a ConfigMap."""
+    with pytest.raises(Invalid) as caught:
+        defaults_of(config_map(**data))
+    (problem,) = caught.value.problems
+    assert problem.reason == "InvalidDefaults"
+    place, _, path = problem.path.partition(": ")
+    assert place == "ConfigMap swiftop-system/swiftop-defaults"
+    return f"{path} {problem.message}"
+
+
+def test_an_alias_is_refused_where_it_stands() -> None:
+    """A few hundred bytes of them stand for gigabytes."""
+    told = "is not valid YAML: an alias is not allowed here"
+    assert refusal(env="{A: &a x, B: *a}").startswith(f"env {told}")
+    laughs = "[&a [x], " + ", ".join(f"&{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]" for n in range(20)) + "]"
+    assert refusal(placement=laughs).startswith(f"placement {told}")
+    anchored = defaults_of(config_map(env="{A: &a x}"))  # what nobody refers to is harmless
+    assert {item.name: item.value for item in anchored.env} == {"A": "x"}
+
+
+def test_a_config_map_has_a_limit() -> None:
+    most = 64 * 1024
+    assert refusal(image="x", storageClassName="y" * most) == f"data is longer than {most} characters"
+    text = "{A: x}"
+    whole = defaults_of(config_map(env=text + " " * (most - len(text))))
+    assert {item.name: item.value for item in whole.env} == {"A": "x"}
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "{a: " * 5_000])
+def test_yaml_that_is_too_deep_is_told_and_ends_nothing(text: str) -> None:
+    assert refusal(placement=text).startswith("placement is not valid YAML: maximum recursion depth exceeded")
+
+
 def test_a_mistake_is_blamed_on_the_one_that_made_it() -> None:
     with pytest.raises(Invalid, match="ConfigMap swiftop-system/swiftop-defaults: swiftVersion"):
         defaults_of(config_map(swiftVersion="9.9"), config_map("team", image="good"))

@@ -68,17 +68,19 @@ def test_a_job_is_never_made_with_a_time_to_live() -> None:
 
 
 def test_what_cannot_be_derived_again_stands_in_the_annotations_and_is_read_back() -> None:
-    job = job_of(create=Create(4, retries=2, gpu_seconds=7200), generation=7)
+    job = job_of(create=Create(4, retries=2, gpu_seconds=7200, retry_of="a-uid"), generation=7)
     digest = job["metadata"]["annotations"]["swiftop.dev/spec-digest"]
     assert job["metadata"]["annotations"] == {
         "swiftop.dev/spec-digest": digest,
         "swiftop.dev/generation": "7",
         "swiftop.dev/retries": "2",
         "swiftop.dev/gpu-seconds-before": "7200",
+        "swiftop.dev/retry-of": "a-uid",
     }
     facts = job_facts(job)
     assert (facts.attempt, facts.digest, facts.generation) == (4, digest, 7)
-    assert (facts.retries, facts.gpu_seconds) == (2, 7200)
+    assert (facts.retries, facts.gpu_seconds, facts.retry_of) == (2, 7200, "a-uid")
+    assert job_facts(job_of(create=Create(4))).retry_of == ""
     pinned = pinned_of(job, plan_of(job))
     assert pinned is not None
     assert pinned.digest == digest

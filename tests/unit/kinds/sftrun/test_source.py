@@ -21,6 +21,7 @@ from tests.support.objects import IMAGE, run_of, sftrun, spec_of
 
 OUTPUT = {"claimName": "other-output", "path": "other-9f8e7d6c"}
 ORIGIN = Origin("other-output", "other-9f8e7d6c", "u-2")
+VOLUME = {"volume": {"size": "5Gi"}}
 REFERENCE = Reference(names.SFTRUN, "team", "other")
 
 
@@ -42,7 +43,7 @@ SUSPENDED, STOPPING = condition("Suspended", "True", "Suspended"), condition("Su
 def other(*conditions: Object, **status: Any) -> Object:
     whole = {"conditions": list(conditions), "checkpoint": {"step": 400}, "output": OUTPUT, **status}
     return {
-        **sftrun("other", meta={"uid": "u-2"}),
+        **sftrun("other", meta={"uid": "u-2"}, output=VOLUME),
         "status": {name: value for name, value in whole.items() if value is not None},
     }
 
@@ -55,8 +56,8 @@ NOT_ENDED = Waiting(
     Phase.PENDING,
     Cause(
         "SourcePending",
-        "SFTRun other has not ended: this run starts from its checkpoint after that",
-        "or suspend that run to start now",
+        "SFTRun other has not ended, and this run starts from its last checkpoint",
+        "wait, or suspend SFTRun other to start from where it is",
     ),
 )
 NO_CHECKPOINT = unusable("SFTRun other has no complete checkpoint", "name another run")
@@ -78,7 +79,7 @@ NO_VOLUME = unusable("the output of SFTRun other is not on a volume that outlive
                 stalled=False,
             ),
         ),
-        (sftrun("other"), None, NOT_ENDED),
+        (sftrun("other", output=VOLUME), None, NOT_ENDED),
         (other(ACTIVE), None, NOT_ENDED),
         (other(ACTIVE, STOPPING), None, NOT_ENDED),
         (other(ACTIVE, SUSPENDED), None, None),
@@ -100,6 +101,35 @@ NO_VOLUME = unusable("the output of SFTRun other is not on a volume that outlive
 )
 def test_what_a_run_waits_for(found: Object | None, step: int | None, expected: Waiting | Blocked | None) -> None:
     assert source.readiness(run(step), found) == expected
+
+
+EPHEMERAL = unusable("the output of SFTRun other is ephemeral: it ends with its pod", "name another run")
+EACH_OTHER = unusable("SFTRun other waits for this run, and this run for it", "remove checkpoints.from in one")
+
+
+def starts_from(name: str) -> Object:
+    return {"output": VOLUME, "checkpoints": {"from": {"sftRunRef": {"name": name}}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "expected"),
+    [
+        ({"output": {"ephemeral": True}}, {}, EPHEMERAL),
+        ({"output": {"ephemeral": True}}, {"startTime": "2027-01-15T08:00:00Z"}, EPHEMERAL),
+        (starts_from("run"), {}, EACH_OTHER),
+        # It has started, as from a run of the same name that is gone: it ends.
+        (starts_from("run"), {"startTime": "2027-01-15T08:00:00Z"}, NOT_ENDED),
+        (starts_from("another"), {}, NOT_ENDED),
+        ({"output": VOLUME, "checkpoints": None}, {}, NOT_ENDED),
+        # Of a run that is over the store keeps its results alone.
+        (None, {"conditions": [SUCCEEDED], "checkpoint": {"step": 400}, "output": OUTPUT}, None),
+    ],
+)
+def test_what_no_waiting_would_change_is_told_at_once(
+    spec: Object | None, status: Object, expected: Waiting | Blocked | None
+) -> None:
+    found = {"metadata": {"name": "other", "namespace": "team", "uid": "u-2"}, "status": status}
+    assert source.readiness(run(), found if spec is None else {**found, "spec": spec}) == expected
 
 
 def test_a_run_without_a_source_refers_to_nothing() -> None:

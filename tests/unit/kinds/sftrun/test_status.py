@@ -144,6 +144,17 @@ def test_what_a_gone_pod_said_stays_until_a_new_one_knows_more() -> None:
     assert newer["progress"] == {"step": 6}
 
 
+@pytest.mark.parametrize("outlook", [outlook for outlook in OUTLOOKS if outlook is not RUNNING])
+def test_time_is_left_only_while_it_runs(outlook: Outlook) -> None:
+    old = status(RUNNING, observed=heard(NUMBERS))
+    assert old["progress"]["etaSeconds"] == 4333
+    assert status(RUNNING, old)["progress"] == old["progress"]  # not heard yet, as after a restart of the operator
+    for observed in (heard(NUMBERS), Observed(JOB, (NEW,))):
+        found = status(outlook, old, observed)
+        assert found["progress"] == {"step": 412, "maxSteps": 1000, "loss": 1.23456}
+        assert "eta" not in found["display"]
+
+
 def test_the_last_message_is_newer_than_the_last_pull() -> None:
     outcome = Outcome(outcome="finished", reason="MaxSteps", report={"phase": 4, "step": 10, "etaSeconds": 0})
     pod = said("finished", "MaxSteps")
