@@ -37,6 +37,8 @@ _MAY_PASS = frozenset(
     {cause.reason for cause in causes.BY_REASON.values() if cause.transient}
     | {Reason.NODE_REFUSED_POD, Reason.CONTAINER_START_FAILED, Reason.CONTAINER_LOST}
 )
+# Causes share exit codes: where one of them may pass, a bounded number of further attempts is the lesser harm.
+_CODES_THAT_MAY_PASS = frozenset(cause.exit_code for cause in causes.BY_REASON.values() if cause.transient)
 VAGUE = frozenset(
     {cause.reason for cause in causes.BY_REASON.values() if cause.vague}
     | {causes.INTERRUPTED.reason, Reason.POD_DELETED, Reason.EVICTED, Reason.CONTAINER_LOST, Reason.FAILED}
@@ -108,7 +110,8 @@ def _without_pods(job: JobFacts) -> Cause:
     if code is None or int(code[1]) == causes.EXIT_INTERRUPTED:
         return Cause(Reason.POD_DELETED, "its pod was deleted before the end")
     text = f"the container ended with exit code {code[1]}, and its pod with what it said is gone"
-    return Cause(causes.UNKNOWN.reason, text, "docs/reasons.md lists what the exit code may mean")
+    reason = Reason.CONTAINER_LOST if int(code[1]) in _CODES_THAT_MAY_PASS else causes.UNKNOWN.reason
+    return Cause(reason, text, "docs/reasons.md lists what the exit code may mean")
 
 
 def finished_well(observed: Observed) -> bool:

@@ -194,6 +194,15 @@ FAIL_JOB = "Container trainer for pod team/run-1-x failed with exit code {} matc
                 "docs/reasons.md lists what the exit code may mean",
             ),
         ),
+        (
+            "PodFailurePolicy",
+            FAIL_JOB.format(8),  # CollectiveFailed, which may pass
+            Cause(
+                "ContainerLost",
+                "the container ended with exit code 8, and its pod with what it said is gone",
+                "docs/reasons.md lists what the exit code may mean",
+            ),
+        ),
         ("PodFailurePolicy", FAIL_JOB.format(75), Cause("PodDeleted", "its pod was deleted before the end")),
         ("PodFailurePolicy", "in other words", Cause("PodDeleted", "its pod was deleted before the end")),
         ("BackoffLimitExceeded", FAIL_JOB.format(5), Cause("PodDeleted", "its pod was deleted before the end")),
