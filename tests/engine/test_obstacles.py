@@ -205,6 +205,17 @@ async def test_a_foreign_object_is_never_taken_over(kind: names.Resource, name: 
     assert harness.jobs_created() == (2 if kind is names.JOB else 1)
 
 
+async def test_a_job_of_somebody_else_that_names_the_run_as_its_owner_is_not_taken_for_its_own() -> None:
+    harness = Harness()
+    run = harness.apply()
+    forged = _foreign(names.JOB, "tiny-1")
+    owner = {"apiVersion": run["apiVersion"], "kind": "SFTRun", "name": "tiny", "uid": run["metadata"]["uid"]}
+    forged["metadata"]["ownerReferences"] = [{**owner, "controller": True}]
+    harness.cluster.put(forged)
+    assert await harness.look() == 30
+    assert harness.condition("Stalled") == ("True", "NameConflict")
+
+
 async def test_a_namesake_waits_for_the_children_of_its_predecessor() -> None:
     harness = Harness()
     harness.apply()

@@ -23,6 +23,7 @@ from swiftop.runner.protocol import FINISHED
 # Seconds until the next reconcile where no watch tells of a change: Events are not watched.
 _EVENTS_SECONDS = 10.0
 _POLL_SECONDS = 60.0
+_SHORT_SECONDS, _SHORT_ONES = 60.0, 5  # as many attempts may be shorter before the next one has to wait
 _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 300.0  # before another attempt; each pause is twice the one before
 
 Rule = Callable[[Situation], Verdict | None]
@@ -151,14 +152,24 @@ def _following(s: Situation, job: JobFacts) -> Create:
 
 
 def _pause(s: Situation, cause: Cause, following: Create) -> float:
-    """No pause after an execution that was taken away in its work: what did not even start may go on so for ever."""
+    """No pause after an execution that was taken away in its work; what hardly starts may go on so for ever."""
     if is_retry(cause):
         times = following.retries
-    elif s.observed.started:
+    elif s.observed.started and not _short(s):
         return 0.0
     else:
-        times = following.attempt - 1
+        times = following.attempt - (_SHORT_ONES if s.observed.started else 1)
+    if times < 1:
+        return 0.0
     return min(_FIRST_PAUSE * 2.0 ** min(times - 1, 16), _LONGEST_PAUSE)
+
+
+def _short(s: Situation) -> bool:
+    """Whether the newest execution was over so soon that many like it would be a loop."""
+    leader = s.observed.leader
+    if leader is None or not leader.started or not leader.finished:
+        return False
+    return seconds_of(leader.finished) - seconds_of(leader.started) < _SHORT_SECONDS
 
 
 def _remove(s: Situation, job: JobFacts, outlook: Suspended | Waiting) -> Verdict:

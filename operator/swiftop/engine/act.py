@@ -131,7 +131,8 @@ class Actor:
             known = await self._cluster.get(names.JOB, meta["namespace"], meta["name"])
             if known is None:
                 raise Conflict(f"Job {meta['name']} was there and is gone") from None
-            if owner_uid(known) != uid or terminating(known):
+            # Without the labels it would never be seen as this object's Job, and be posted again and again.
+            if owner_uid(known) != uid or not owned(known, job, uid) or terminating(known):
                 raise name_conflict(known) from None
             return known, False
 

@@ -163,6 +163,8 @@ class Queue(Generic[K]):
                 self.add(key)
             elif pause is not None:
                 self.add_after(key, pause)
+            # A handler that had nothing to wait for never gave way, and a long line would keep the Lease from renewal.
+            await asyncio.sleep(0)
 
     def _failed(self, key: K, error: Exception) -> float:
         last, kind = self._failures.get(key), type(error)

@@ -169,6 +169,8 @@ class Store:
         """
         uid = owner["metadata"].get("uid")
         for resource in names.RESOURCES.values():
+            if resource.kind in self._kinds:  # whatever its labels say, it is nobody's child
+                continue
             table = self._tables.get(resource.kind)
             for place in table.children.get(key, ()) if table else ():
                 assert table is not None  # noqa: S101 - for the type checker

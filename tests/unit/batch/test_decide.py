@@ -192,6 +192,18 @@ def test_what_is_taken_away_before_it_starts_is_followed_after_growing_pauses(
     assert due == Verdict(waits(Phase.PENDING, JOB_CREATED, resuming=True), (Create(attempt + 1),))
 
 
+@pytest.mark.parametrize(
+    ("attempt", "seconds", "pause"), [(4, 5, 0), (5, 5, 10), (5, 59, 10), (5, 60, 0), (6, 5, 20), (40, 5, 300)]
+)
+def test_executions_that_are_taken_away_at_once_follow_each_other_in_growing_pauses(
+    attempt: int, seconds: int, pause: int
+) -> None:
+    taken = said("interrupted", "Interrupted", 75, finished=at(10 + seconds))  # its start is second 10
+    found = verdict(Observed(replace(FAILED, attempt=attempt), (taken,)), started=at(10), now=103)
+    assert found.requeue_after == (pause - 3 if pause else None)
+    assert found.actions == (() if pause else (Create(attempt + 1),))
+
+
 def test_a_job_that_failed_while_it_is_deleted_is_no_failure_before_it_is_said() -> None:
     observed = Observed(replace(JOB, deleting=True), (said("failed", "DiskFull"),))
     found = verdict(observed, started=at(10), following=2).outlook

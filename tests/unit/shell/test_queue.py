@@ -62,6 +62,31 @@ def test_adding_twice_is_adding_once() -> None:
     run(scenario())
 
 
+def test_a_long_line_of_work_that_waits_for_nothing_gives_way_to_others() -> None:
+    async def scenario() -> None:
+        queue, turns, seen = Queue[int](), 0, list[int]()
+
+        async def handler(key: int) -> None:
+            seen.append(turns)
+            if key == 99:
+                queue.stop()
+
+        async def renew() -> None:
+            nonlocal turns
+            while len(seen) < 100:
+                turns += 1
+                await asyncio.sleep(0)
+
+        for key in range(100):
+            queue.add(key)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(renew())
+            group.create_task(queue.run(handler, workers=2))
+        assert seen[-1] - seen[0] >= 45  # once for two keys
+
+    run(scenario())
+
+
 def test_a_key_added_during_its_work_runs_once_more_and_never_beside_itself() -> None:
     async def scenario() -> None:
         queue, handler = Queue[str](), Recorder(takes=5)

@@ -281,3 +281,13 @@ def test_an_end_that_a_person_took_back_leaves_no_part_that_looks_like_a_pod() -
     listing.page([pod(version=5)], version=10)
     listing.end()
     assert (store.get(names.POD, "ns", "a-1-x") or {})["status"] == {"phase": "Succeeded"}
+
+
+def test_the_labels_of_a_child_make_no_child_of_a_run() -> None:
+    store = Store()
+    posing = sftrun(version=6, over="Unknown")
+    labels = {names.LABEL_KIND: "SFTRun", names.LABEL_NAME: "a", names.LABEL_UID: "u"}
+    posing["metadata"] |= {"name": "b", "uid": "other", "labels": labels}
+    store.observe(names.SFTRUN, posing)
+    store.observe(names.SFTRUN, sftrun(version=7))
+    assert (store.get(names.SFTRUN, "ns", "b") or {})["metadata"]["generation"] == 3
