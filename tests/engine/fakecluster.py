@@ -55,6 +55,11 @@ class FakeCluster:
     def writes(self) -> list[tuple[str, str, str]]:
         return [call for call in self.calls if call[0] in ("create", "apply", "delete", "patch_status", "event")]
 
+    def is_gone(self, obj: Object) -> bool:
+        """Whether this very object exists no more."""
+        known = self.objects.get(_place(obj))
+        return known is None or known["metadata"]["uid"] != obj["metadata"]["uid"]
+
     # The protocol of the engine
 
     async def get(self, kind: Resource, namespace: str, name: str) -> Object | None:

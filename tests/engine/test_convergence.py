@@ -177,6 +177,7 @@ class Chaos:
         self.faults: list[Fault] = []
         self.harness.cluster.fault = lambda _verb, _kind: self.faults.pop() if self.faults else None
         self.spec = copy.deepcopy(self.harness.apply(**dict(script.spec))["spec"])
+        self.unlisted = False  # whether the store has yet to hear of the children
         self.jobs_seen: set[tuple[str, str]] = set()
 
     async def act(self, action: Any) -> None:
@@ -187,8 +188,10 @@ class Chaos:
             harness.deliver()
         elif action == "restart":
             harness.restart()
+            self.unlisted = False
         elif action == "children unseen":
             harness.restart((names.SFTRUN,))  # its LIST of runs is newer than that of Jobs
+            self.unlisted = True
         elif action == "other operator":
             # Knows only what a LIST told it, and acts on it although it does not lead (any more).
             other = Harness(harness.cluster)
@@ -200,7 +203,9 @@ class Chaos:
             self.faults.append(action[1])
         elif action[0] == "deliver one" and harness.cluster.log:
             # Any event, long past or not yet delivered: late, twice, out of order; the others may never come.
-            harness._note(*harness.cluster.log[action[1] % len(harness.cluster.log)])
+            event, obj = harness.cluster.log[action[1] % len(harness.cluster.log)]
+            if not (self.unlisted and harness.cluster.is_gone(obj)):  # no watch tells of what was gone at its LIST
+                harness._note(event, obj)
         self.check()
 
     async def _look(self) -> None:
@@ -232,9 +237,11 @@ class Chaos:
         self.check()
 
     async def until_ready(self, step: Step) -> None:
-        for _ in range(50):
+        for number in range(50):
             if _ready(self.harness, step):
                 return
+            if number == 40:
+                self.harness.resync()
             self.harness.deliver()
             await self._look()
             self.harness.cluster.now += 1

@@ -46,6 +46,12 @@ class _Table:
         # Owner -> its objects, by label: few, and a tuple is a fifth of a set.
         self.children: dict[Key, tuple[_Place, ...]] = {}
         self.newest = 0  # of all versions that were ever seen
+        self.listed: dict[str, int] = {}  # namespace, empty for all -> version of its last LIST
+
+    def is_gone(self, place: _Place, version: int) -> bool:
+        """Whether an object that is not known was deleted since that version: by a delete event, or by a LIST."""
+        listed = max(self.listed.get("", -1), self.listed.get(place[0], -1))
+        return max(self.tombstones.get(place, -1), listed) >= version
 
     def put(self, place: _Place, obj: Object) -> None:
         self.drop(place)
@@ -94,7 +100,7 @@ class Store:
         known = table.objects.get(place)
         if known is not None and version_of(known) >= version:
             return False
-        if table.tombstones.get(place, -1) >= version:
+        if known is None and table.is_gone(place, version):
             return False
         self._put(resource, table, place, obj)
         return True
@@ -138,6 +144,7 @@ class Store:
             if (not namespace or place[0] == namespace) and (restored or at <= listed_at):
                 del table.tombstones[place]
         table.newest = listed_at if restored else max(table.newest, listed_at)
+        table.listed[namespace] = listed_at
 
     def _put(self, resource: names.Resource, table: _Table, place: _Place, obj: Object) -> None:
         kind = self._kinds.get(resource.kind)

@@ -60,6 +60,19 @@ def test_a_straggler_does_not_bring_a_deleted_object_back() -> None:
     assert store.observe(names.JOB, job(version=7))  # a new object of that name
 
 
+def test_a_straggler_does_not_bring_back_what_a_list_had_no_more() -> None:
+    store = Store()
+    relist(store, version=10)
+    assert not store.observe(names.JOB, job(version=9))
+    assert store.observe(names.JOB, job(version=11))
+
+
+def test_a_list_of_one_namespace_says_nothing_of_others() -> None:
+    store = Store()
+    relist(store, version=10, namespace="elsewhere")
+    assert store.observe(names.JOB, job(version=9))
+
+
 def test_a_late_delete_does_not_take_the_successor() -> None:
     store = Store()
     store.observe(names.JOB, job(version=8))
@@ -126,11 +139,12 @@ def test_a_restore_is_noticed_object_by_object_when_the_versions_have_caught_up(
 
 
 def test_a_resync_forgets_the_dead() -> None:
-    """Deleted names would otherwise stay in memory for ever."""
+    """Deleted names would otherwise stay in memory for ever; to know a straggler, the LIST is enough."""
     store = Store()
     store.forget(names.JOB, job(version=6))
     relist(store)
-    assert store.observe(names.JOB, job(version=5))
+    assert not store._table(names.JOB).tombstones
+    assert not store.observe(names.JOB, job(version=5))
 
 
 def test_children_by_label_in_order_of_name() -> None:
