@@ -11,7 +11,6 @@ is retried here: the work queue is the one place that retries.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import re
@@ -40,6 +39,7 @@ from swiftop.errors import (
     SwiftopError,
     Transient,
 )
+from swiftop.shell.decode import loads
 
 log = logging.getLogger(__name__)
 
@@ -333,7 +333,7 @@ class Cluster:
     async def _json(self, method: str, path: str, **options: Unpack[_Options]) -> Object:
         async with self._response(method, path, **options) as response:
             raw = await response.read()
-        answer: Object = json.loads(raw)
+        answer: Object = loads(raw)
         return answer
 
     @asynccontextmanager
@@ -378,7 +378,7 @@ def path_of(kind: names.Resource, namespace: str = "", name: str = "") -> str:
 def error_of(status: int, raw: bytes, what: str) -> SwiftopError:
     """Class of an API error by what to do next. 401 is transient: a token is being renewed."""
     try:
-        answer = json.loads(raw)
+        answer = loads(raw)
         reason, message = str(answer.get("reason", "")), str(answer.get("message", ""))
     except (ValueError, AttributeError):  # a proxy's HTML page
         reason, message = "", raw[:200].decode("utf-8", "replace")

@@ -96,6 +96,15 @@ async def server() -> AsyncIterator[Server]:
     await server.stop()
 
 
+async def test_one_object_of_thousands_of_levels_ends_no_list(server: Server) -> None:
+    k8s = await server.start()
+    deep = '{"metadata": {"name": "deep"}, "spec": ' + "[" * 9_990 + "]" * 9_990 + "}"
+    text = f'{{"metadata": {{"resourceVersion": "5"}}, "items": [{deep}, {{"metadata": {{"name": "a"}}}}]}}'
+    server.answers[path_of(names.SFTRUN)] = text.encode()
+    assert [obj["metadata"]["name"] for obj in await k8s.list(names.SFTRUN)] == ["deep", "a"]
+    await k8s.close()
+
+
 LOG = "/api/v1/namespaces/ns/pods/a-1-x/log"
 
 
