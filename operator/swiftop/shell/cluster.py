@@ -39,6 +39,7 @@ from swiftop.errors import (
     SwiftopError,
     Transient,
 )
+from swiftop.shell import told
 from swiftop.shell.decode import loads
 
 log = logging.getLogger(__name__)
@@ -171,10 +172,10 @@ class Cluster:
         return Listing(items, version)
 
     async def pages(
-        self, kind: names.Resource, namespace: str = "", *, selector: str = "", fields: str = ""
+        self, kind: names.Resource, namespace: str = "", *, selector: str = "", fields: str = "", limit: int = _PAGE
     ) -> AsyncIterator[Listing]:
         """LIST in pages of one version. Items get the ``apiVersion`` and ``kind`` that the API leaves out of lists."""
-        query = {"limit": str(_PAGE)}
+        query = {"limit": str(limit)}
         if selector:
             query["labelSelector"] = selector
         if fields:
@@ -191,7 +192,12 @@ class Cluster:
     async def warnings(self, kind: names.Resource, namespace: str) -> Objects:
         """Kubernetes Events of type Warning about all objects of a kind. They cannot be selected by label."""
         fields = f"involvedObject.kind={kind.kind},type=Warning"
-        return (await self.listing(names.EVENT, namespace, fields=fields)).items
+        found: Objects = []
+        async for page in self.pages(names.EVENT, namespace, fields=fields, limit=told.PAGE):
+            found += [told.essence_of(event) for event in page.items]
+            if len(found) >= told.MOST:
+                break
+        return found
 
     async def log_tail(self, namespace: str, pod: str, seconds: int) -> str:
         """End of what the trainer container wrote in the last ``seconds``; empty when that is nothing or it is gone.
