@@ -99,13 +99,13 @@ def any_depth() -> Iterator[None]:
         async with await api.request("get", url, **options) as response:
             return await response.json(loads=loads)
 
-    originals = api.get, api.json
-    replacements: Any = get, SimpleNamespace(loads=loads)
-    api.get, api.json = replacements
+    theirs: Any = api
+    originals = theirs.get, theirs.json
+    theirs.get, theirs.json = get, SimpleNamespace(loads=loads)
     try:
         yield
     finally:
-        api.get, api.json = originals
+        theirs.get, theirs.json = originals
 
 
 def settings(*, selectors: dict[names.Resource, str]) -> kopf.OperatorSettings:
