@@ -18,6 +18,9 @@ from swiftop.names import CONTAINER, GROUP, LABEL_MANAGED_BY
 
 _ROOT = ("spec", "runtime", "podPatch")
 _Loc = tuple[int | str, ...]
+# Levels of a value without a schema; a pod has some fifteen. Ten thousand would end whatever walks through them.
+_DEEPEST = 50
+TOO_DEEP = f"nested too deeply: at most {_DEEPEST} levels"
 # Volume types of Pod Security "restricted".
 _VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret")
 
@@ -91,6 +94,8 @@ CONTAINER_MERGE_KEYS = {
 
 def pod_patch_problems(patch: Mapping[str, Any]) -> tuple[Problem, ...]:
     """Problems of a pod patch, with paths below ``spec.runtime.podPatch``."""
+    if too_deep(patch):
+        return (Problem(field_path(_ROOT), TOO_DEEP),)
     # What has no sound form is not looked into any further.
     found = list(_form(patch, ())) or [*_shape(patch), *_walk(patch, ()), *_volumes(patch), *_containers(patch)]
     return tuple(Problem(field_path((*_ROOT, *loc)), message) for loc, message in found)
@@ -208,6 +213,19 @@ def _containers(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
             for j, source in enumerate(_list(container.get("envFrom"))):
                 if "secretRef" in _mapping(source):
                     yield ("spec", group, i, "envFrom", j, "secretRef"), _UNNAMED
+
+
+def too_deep(value: object) -> bool:
+    """Whether a value without a schema has more levels than anything of a pod. Level by level, so of any depth."""
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        level = [
+            child
+            for item in level
+            if isinstance(item, list | Mapping)
+            for child in (item.values() if isinstance(item, Mapping) else item)
+        ]
+    return bool(level)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,13 +9,11 @@ from typing import Any
 from swiftop import names
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.engine.ports import Cluster, ProgressSource, Store
+from swiftop.engine.warned import Warnings
 from swiftop.model.kind import Ask, Key, Kind, Object, Pinned, Reference, Seen, World
 from swiftop.workload.defaults import defaults_of
 
 _DEFAULTS_SECONDS = 10.0  # how long swiftop-defaults is taken as read: a burst of objects reads it once
-# How long the events of a namespace are taken as read: shorter for an object whose own event is not among them.
-_EVENTS_SECONDS = 10.0
-_NO_EVENT_SECONDS = 2.0
 _ROUNDS = 3  # of questions: a Job that is missing, pods that ended with it, events
 
 
@@ -62,8 +59,7 @@ class Gatherer:
         self._clock = clock
         self._monotonic = monotonic
         self._defaults: dict[str, _Read] = {}  # by namespace
-        self._events: dict[tuple[str, str], tuple[float, dict[str, list[Object]]]] = {}  # resource, namespace -> by UID
-        self._one_list = asyncio.Lock()  # of events at a time: who waits for it finds its answer there
+        self._warnings = Warnings(cluster, monotonic)
 
     def seen(self, kind: Kind, key: Key, obj: Object) -> Seen:
         """What the store has, and what the pods said."""
@@ -123,21 +119,7 @@ class Gatherer:
             case "children":
                 return await self._cluster.list(ask.resource, namespace, {names.LABEL_UID: ask.uid})
             case "warnings":
-                async with self._one_list:
-                    return await self._events_about(ask, namespace)
-
-    async def _events_about(self, ask: Ask, namespace: str) -> Sequence[Object]:
-        """One LIST serves all objects of a namespace for some seconds: any LIST of events reads all on the server."""
-        place, now = (ask.resource.kind, namespace), self._monotonic()
-        read, known = self._events.get(place, (float("-inf"), {}))
-        if now - read < (_EVENTS_SECONDS if ask.uid in known else _NO_EVENT_SECONDS):
-            return known.get(ask.uid, ())
-        by_uid: dict[str, list[Object]] = {}
-        for event in await self._cluster.warnings(ask.resource, namespace):
-            by_uid.setdefault((event.get("involvedObject") or {}).get("uid", ""), []).append(event)
-        self._events = {at: seen for at, seen in self._events.items() if now - seen[0] < _EVENTS_SECONDS}
-        self._events[place] = (now, by_uid)
-        return by_uid.get(ask.uid, ())
+                return await self._warnings.about(ask, namespace)
 
 
 def _pinned(status: Mapping[str, Any]) -> Pinned | None:

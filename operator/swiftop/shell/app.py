@@ -149,7 +149,8 @@ async def _watch(controller: Controller, cluster: Cluster, config: Config, stop:
             identity=cast("Any", names.FIELD_MANAGER),
         )
     _stop_on_signals(stop)
-    await kopf.run_tasks(tasks, ignored=older)
+    with watch.any_depth():
+        await kopf.run_tasks(tasks, ignored=older)
 
 
 @asynccontextmanager

@@ -11,7 +11,6 @@ is retried here: the work queue is the one place that retries.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import re
@@ -40,6 +39,8 @@ from swiftop.errors import (
     SwiftopError,
     Transient,
 )
+from swiftop.shell import told
+from swiftop.shell.decode import loads
 
 log = logging.getLogger(__name__)
 
@@ -171,10 +172,10 @@ class Cluster:
         return Listing(items, version)
 
     async def pages(
-        self, kind: names.Resource, namespace: str = "", *, selector: str = "", fields: str = ""
+        self, kind: names.Resource, namespace: str = "", *, selector: str = "", fields: str = "", limit: int = _PAGE
     ) -> AsyncIterator[Listing]:
         """LIST in pages of one version. Items get the ``apiVersion`` and ``kind`` that the API leaves out of lists."""
-        query = {"limit": str(_PAGE)}
+        query = {"limit": str(limit)}
         if selector:
             query["labelSelector"] = selector
         if fields:
@@ -191,7 +192,12 @@ class Cluster:
     async def warnings(self, kind: names.Resource, namespace: str) -> Objects:
         """Kubernetes Events of type Warning about all objects of a kind. They cannot be selected by label."""
         fields = f"involvedObject.kind={kind.kind},type=Warning"
-        return (await self.listing(names.EVENT, namespace, fields=fields)).items
+        found: Objects = []
+        async for page in self.pages(names.EVENT, namespace, fields=fields, limit=told.PAGE):
+            found += [told.essence_of(event) for event in page.items]
+            if len(found) >= told.MOST:
+                break
+        return found
 
     async def log_tail(self, namespace: str, pod: str, seconds: int) -> str:
         """End of what the trainer container wrote in the last ``seconds``; empty when that is nothing or it is gone.
@@ -333,7 +339,7 @@ class Cluster:
     async def _json(self, method: str, path: str, **options: Unpack[_Options]) -> Object:
         async with self._response(method, path, **options) as response:
             raw = await response.read()
-        answer: Object = json.loads(raw)
+        answer: Object = loads(raw)
         return answer
 
     @asynccontextmanager
@@ -378,7 +384,7 @@ def path_of(kind: names.Resource, namespace: str = "", name: str = "") -> str:
 def error_of(status: int, raw: bytes, what: str) -> SwiftopError:
     """Class of an API error by what to do next. 401 is transient: a token is being renewed."""
     try:
-        answer = json.loads(raw)
+        answer = loads(raw)
         reason, message = str(answer.get("reason", "")), str(answer.get("message", ""))
     except (ValueError, AttributeError):  # a proxy's HTML page
         reason, message = "", raw[:200].decode("utf-8", "replace")

@@ -80,6 +80,7 @@ class Controller:
         self.metrics.watch_objects(self._objects)
         self.referring: Callable[[Key], Iterable[Key]] = lambda _key: ()  # who waits for an object
         self.unready: Callable[[], str] = lambda: ""  # why this process, though healthy, can do nothing
+        self._odd_pods: set[str] = set()  # by UID: those whose oddity is logged
         self._resynced: float | None = None  # loop time; None while standing by
         # By resource and watched namespace: the newest version that the watch told, and what it has yet to tell.
         self._told: dict[tuple[str, str], int] = {}
@@ -234,9 +235,23 @@ class Controller:
 
     def _reporting_pods(self) -> Iterator[Object]:
         """Running pods of our kinds that are to be asked: labels of others make no pod one of ours."""
+        odd = set()
         for pod in self.store.list(names.POD):
-            if is_running(pod) and (owner := self.key_of(names.POD, pod)) and self._kinds[owner.kind].reports(pod):
+            try:
+                asked = self._is_asked(pod)
+            except Exception:  # of one pod, whoever wrote it: the others are asked
+                uid = pod["metadata"]["uid"]
+                odd.add(uid)
+                if uid not in self._odd_pods:
+                    log.exception("pod %s/%s is not asked", pod["metadata"]["namespace"], pod["metadata"]["name"])
+                continue
+            if asked:
                 yield pod
+        self._odd_pods = odd
+
+    def _is_asked(self, pod: Object) -> bool:
+        owner = self.key_of(names.POD, pod) if is_running(pod) else None
+        return owner is not None and self._kinds[owner.kind].reports(pod)
 
     def _members_of(self, pod: Object) -> tuple[Member, ...]:
         owner = self.key_of(names.POD, pod)

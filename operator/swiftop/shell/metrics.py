@@ -6,6 +6,7 @@ twice.
 
 from __future__ import annotations
 
+import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -20,6 +21,7 @@ Object = dict[str, Any]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _FAST = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_FRESH_SECONDS = 1.0  # that one exposition answers all who ask
 _DURATIONS = (60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 24 * 3600.0, 3 * 86400.0, 7 * 86400.0)
 
 
@@ -45,7 +47,9 @@ class _Objects(Collector):
 class Metrics:
     """All metrics of one operator process, in a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._exposed = (float("-inf"), b"")  # when, and what
         self._registry = registry = CollectorRegistry()
         self._reconciles = Histogram(
             "swiftop_reconcile_seconds", "Time of one reconcile", ("kind", "result"), buckets=_FAST, registry=registry
@@ -126,5 +130,8 @@ class Metrics:
         self._durations.labels(kind, after["metadata"]["namespace"], status.get("state", "")).observe(seconds)
 
     def exposition(self) -> bytes:
-        """Prometheus text format."""
-        return generate_latest(self._registry)
+        """Prometheus text format. It counts all objects, on the thread of the queue, and anybody may ask for it."""
+        now = self._monotonic()
+        if now - self._exposed[0] >= _FRESH_SECONDS:
+            self._exposed = (now, generate_latest(self._registry))
+        return self._exposed[1]

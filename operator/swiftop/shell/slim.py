@@ -1,8 +1,8 @@
 """What the store keeps of an object: the parts that somebody reads.
 
 Most objects of a cluster are over: they are read no more but for their results, by those who use them, and there may be
-tens of thousands. Of an active object a few large parts are dropped that no decision reads; of one that is over only
-its identity and its results stay. Whoever needs more of such an object reads it live.
+tens of thousands. Of an active owner a few large parts are dropped, of an active child only what is read stays, and
+of what is over only its identity and its results. Whoever needs more of such an object reads it live.
 
 The dicts that are made here are new, and their keys are the strings of this module: those of a decoded document are
 made anew for each document, and would be half of all that is kept.
@@ -14,21 +14,26 @@ import sys
 from typing import Any
 
 from swiftop import names
+from swiftop.observe.pods import INDEX
 
 Object = dict[str, Any]
 
-# Parts of a Job and a pod that no decision reads and that make most of their size: a thousand pod templates would
-# otherwise stay in memory twice. The Job's template is never compared: it is immutable after creation.
-_DROPPED_SPEC = {
-    names.JOB.kind: frozenset({"template", "podFailurePolicy"}),
-    names.POD.kind: frozenset(
-        {"volumes", "tolerations", "affinity", "securityContext", "containers", "initContainers"}
-    ),
+# What is read of the spec of an active child: without the rest, a thousand pod templates are not in memory twice. The
+# Job's template is never compared: it is immutable after creation.
+_SPEC: dict[names.Resource, tuple[str, ...]] = {
+    names.JOB: ("activeDeadlineSeconds", "ttlSecondsAfterFinished"),
+    names.POD: ("nodeName", "hostNetwork"),
+    names.PVC: (),
 }
+_ANNOTATIONS = (
+    names.ANNOTATION_GENERATION, names.ANNOTATION_DIGEST, names.ANNOTATION_RETRIES, names.ANNOTATION_RETRY_OF,
+    names.ANNOTATION_GPU_SECONDS, INDEX,
+)  # fmt: skip
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # kubectl's copy of the whole object
 
 _IDENTITY = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp", "labels", "ownerReferences")
 _OWNER_IDENTITY = (*_IDENTITY[:-1], "generation", "creationTimestamp")
+_CHILD = (*_OWNER_IDENTITY, "ownerReferences", "annotations")
 _LABELS = (names.LABEL_KIND, names.LABEL_NAME, names.LABEL_UID, names.LABEL_ATTEMPT)  # that a child is found by
 # Of the status of an object that is over: its end (of the conditions the summary), and what others use of it.
 _RESULTS = (
@@ -43,15 +48,40 @@ _LIMITS = ("activeDeadlineSeconds", "ttlSecondsAfterFinished")
 
 def active(resource: names.Resource, obj: Object) -> Object:
     """``obj`` without what nobody reads."""
+    if resource in _SPEC:
+        return _active_child(resource, obj)
     meta = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
     annotations = meta.get("annotations")
     if annotations and _LAST_APPLIED in annotations:
         meta["annotations"] = {k: v for k, v in annotations.items() if k != _LAST_APPLIED}
-    kept = {**obj, "metadata": meta}
-    dropped = _DROPPED_SPEC.get(resource.kind)
-    if dropped and "spec" in obj:
-        kept["spec"] = {k: v for k, v in obj["spec"].items() if k not in dropped}
+    return {**obj, "metadata": meta}
+
+
+def _active_child(resource: names.Resource, obj: Object) -> Object:
+    """Only what is known to be read: in their own namespace, people may hang megabytes on a pod."""
+    meta, spec = obj["metadata"], obj.get("spec") or {}
+    parts = {**meta, "ownerReferences": _controllers(meta)}
+    for member, known in (("labels", _LABELS), ("annotations", _ANNOTATIONS)):
+        given = meta.get(member) or {}
+        parts[member] = {key: given[key] for key in known if key in given}
+    kept: Object = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {key: parts[key] for key in _CHILD if parts.get(key) not in (None, [], {})},
+        "spec": {key: spec[key] for key in _SPEC[resource] if key in spec},
+    }
+    if "status" in obj and resource is not names.PVC:  # Kubernetes itself writes it
+        kept["status"] = obj["status"]
     return kept
+
+
+def _controllers(meta: Object) -> list[Object]:
+    """There is one at most, and the other owners are read live."""
+    return [
+        {"uid": owner["uid"], "controller": True}
+        for owner in meta.get("ownerReferences") or ()
+        if owner.get("controller")
+    ]
 
 
 def over(resource: names.Resource, obj: Object) -> Object:
@@ -74,14 +104,14 @@ def child_of_over(resource: names.Resource, obj: Object) -> Object:
     """Identity of what was made for an object that has ended for good, and whose it is."""
     meta = obj["metadata"]
     given = meta.get("labels") or {}
-    owners = [
-        {"uid": owner["uid"], "controller": True}
-        for owner in meta.get("ownerReferences") or ()
-        if owner.get("controller")
-    ]
     # Values that all children of one owner have in common are one string in memory.
     labels = {key: sys.intern(given[key]) for key in _LABELS if key in given}
-    parts = {**meta, "namespace": sys.intern(meta["namespace"]), "labels": labels, "ownerReferences": owners}
+    parts = {
+        **meta,
+        "namespace": sys.intern(meta["namespace"]),
+        "labels": labels,
+        "ownerReferences": _controllers(meta),
+    }
     kept: Object = {
         "apiVersion": resource.api_version,
         "kind": resource.kind,

@@ -10,13 +10,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import kopf
+from kopf._cogs.clients import api
 from kopf._core.reactor import processing
 
 from swiftop import names
 from swiftop.shell.cluster import Connection
+from swiftop.shell.decode import loads
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +85,27 @@ def passed_on(resources: Iterable[names.Resource], seen: Seen) -> Iterator[None]
         yield
     finally:
         processing.process_resource_event = original
+
+
+@contextmanager
+def any_depth() -> Iterator[None]:
+    """While kopf runs, let it read LISTs and watches that are too deep for Python's decoder.
+
+    There is no public way to do this either. Without it kopf ends with the operator, again and again while the object
+    is there.
+    """
+
+    async def get(url: str, **options: Any) -> Any:
+        async with await api.request("get", url, **options) as response:
+            return await response.json(loads=loads)
+
+    theirs: Any = api
+    originals = theirs.get, theirs.json
+    theirs.get, theirs.json = get, SimpleNamespace(loads=loads)
+    try:
+        yield
+    finally:
+        theirs.get, theirs.json = originals
 
 
 def settings(*, selectors: dict[names.Resource, str]) -> kopf.OperatorSettings:

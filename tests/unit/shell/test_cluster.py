@@ -96,6 +96,49 @@ async def server() -> AsyncIterator[Server]:
     await server.stop()
 
 
+async def test_one_object_of_thousands_of_levels_ends_no_list(server: Server) -> None:
+    k8s = await server.start()
+    deep = '{"metadata": {"name": "deep"}, "spec": ' + "[" * 9_990 + "]" * 9_990 + "}"
+    text = f'{{"metadata": {{"resourceVersion": "5"}}, "items": [{deep}, {{"metadata": {{"name": "a"}}}}]}}'
+    server.answers[path_of(names.SFTRUN)] = text.encode()
+    assert [obj["metadata"]["name"] for obj in await k8s.list(names.SFTRUN)] == ["deep", "a"]
+    await k8s.close()
+
+
+def event(n: int) -> dict[str, Any]:
+    """As the API server gives it, with what takes the memory."""
+    return {
+        "metadata": {"name": f"e{n}", "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": {"x": "y" * 1000}},
+        "involvedObject": {"kind": "Job", "name": "a-1", "uid": f"u{n}", "fieldPath": "x" * 1000},
+        "reason": "FailedCreate",
+        "message": "m" * 10_000,
+        "count": 3,
+        "eventTime": None,
+        "lastTimestamp": "2026-01-02T00:00:00Z",
+        "series": {"count": 2, "lastObservedTime": "2026-01-03T00:00:00.000000Z"},
+    }
+
+
+async def test_of_events_a_bounded_number_is_kept_and_of_each_what_is_read(server: Server) -> None:
+    k8s, path = await server.start(), path_of(names.EVENT, "ns")
+    more = {"resourceVersion": "5", "continue": "more"}
+    server.answers[path] = {"metadata": more, "items": [event(n) for n in range(50)]}
+    found = await k8s.warnings(names.JOB, "ns")
+    assert (len(found), len(server.asked)) == (2000, 40)
+    assert {query["limit"] for _, _, query in server.asked} == {"50"}
+    assert found[1] == {
+        "involvedObject": {"uid": "u1"},
+        "reason": "FailedCreate",
+        "message": "m" * 4096,
+        "lastTimestamp": "2026-01-02T00:00:00Z",
+        "series": {"lastObservedTime": "2026-01-03T00:00:00.000000Z"},
+        "metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"},
+    }
+    server.answers[path] = {"metadata": {"resourceVersion": "5"}, "items": [event(1), {"metadata": {"name": "bare"}}]}
+    assert [kept["message"] for kept in await k8s.warnings(names.JOB, "ns")] == ["m" * 4096, ""]
+    await k8s.close()
+
+
 LOG = "/api/v1/namespaces/ns/pods/a-1-x/log"
 
 

@@ -137,6 +137,26 @@ def test_a_pod_is_asked_for_progress_if_its_kind_says_so() -> None:
     run(scenario())
 
 
+class Picky(Other):
+    """A kind that fails at one of its pods."""
+
+    def reports(self, pod: Mapping[str, Any], /) -> bool:
+        return bool(1 // (pod["metadata"]["name"] != "odd"))
+
+
+def test_a_pod_that_cannot_be_judged_hides_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        controller = Controller(Config(), kinds={"SFTRun": cast("Kind", Picky(names.SFTRUN))})
+        status = {"containerStatuses": [{"name": names.CONTAINER, "state": {"running": {}}}]}
+        for name in ("a-1-0-x", "odd", "b-1-0-x"):
+            controller.seen(names.POD, None, obj(names.POD, name, labels=LABELS, status=status))
+        for _ in range(3):
+            assert [pod["metadata"]["name"] for pod in controller._reporting_pods()] == ["a-1-0-x", "b-1-0-x"]
+        assert caplog.text.count("pod ns/odd is not asked") == 1
+
+    run(scenario())
+
+
 def test_only_news_queues_a_run_and_never_the_echo_of_a_write() -> None:
     async def scenario() -> None:
         controller = Controller(Config())
@@ -342,6 +362,7 @@ def test_repeated_failures_are_reported_and_the_report_may_fail_or_hang(
 
 
 def metric(controller: Controller, line: str) -> bool:
+    controller.metrics._exposed = (float("-inf"), b"")
     return line in controller.metrics.exposition().decode().splitlines()
 
 

@@ -167,19 +167,50 @@ def test_kinds_do_not_mix() -> None:
     assert (store.count(names.JOB), store.count(names.POD)) == (1, 0)
 
 
+def test_of_an_active_owner_copies_of_itself_are_dropped() -> None:
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "x"}
+    given = {"metadata": {"name": "x", "managedFields": [1], "annotations": annotations}, "spec": {"template": 1}}
+    before = repr(given)
+    kept = {"metadata": {"name": "x", "annotations": {"mine": "x"}}, "spec": {"template": 1}}
+    assert slim.active(names.SFTRUN, given) == kept
+    assert repr(given) == before
+
+
 @pytest.mark.parametrize(
     ("kind", "spec", "kept"),
     [
-        (names.JOB, {"template": {"big": 1}, "suspend": True}, {"suspend": True}),
-        (names.POD, {"containers": [1], "nodeName": "n"}, {"nodeName": "n"}),
-        (names.SFTRUN, {"template": 1}, {"template": 1}),
+        (names.JOB, {"template": {"big": 1}, "activeDeadlineSeconds": 5}, {"activeDeadlineSeconds": 5}),
+        (names.POD, {"containers": [1], "x": 1, "nodeName": "n", "hostNetwork": True}, {"nodeName": "n"}),
+        (names.PVC, {"volumeName": "x"}, {}),
     ],
 )
-def test_what_nobody_reads_is_dropped(kind: names.Resource, spec: Object, kept: Object) -> None:
-    annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "x"}
-    given = {"metadata": {"name": "x", "managedFields": [1], "annotations": annotations}, "spec": spec}
-    before = repr(given)
-    assert slim.active(kind, given) == {"metadata": {"name": "x", "annotations": {"mine": "x"}}, "spec": kept}
+def test_of_an_active_child_what_is_read_is_kept(kind: names.Resource, spec: Object, kept: Object) -> None:
+    read = {names.LABEL_UID: "u"}, {"batch.kubernetes.io/job-completion-index": "1", names.ANNOTATION_DIGEST: "d"}
+    identity = {"name": "x", "namespace": "ns", "uid": "u", "resourceVersion": "1", "generation": 2}
+    times = {"creationTimestamp": "2026-01-01T00:00:00Z", "deletionTimestamp": "2026-01-02T00:00:00Z"}
+    given = {
+        "metadata": {
+            **identity,
+            **times,
+            "labels": {**read[0], "big": "x"},
+            "annotations": {**read[1], "big": "x"},
+            "ownerReferences": [{"uid": "o", "controller": True, "name": "x"}, *({"uid": str(n)} for n in range(99))],
+            "finalizers": ["x"],
+            "managedFields": [1],
+        },
+        "spec": spec,
+        "status": {"phase": "Bound"},
+    }
+    before, owners = repr(given), [{"uid": "o", "controller": True}]
+    if kind is names.POD:
+        kept = {**kept, "hostNetwork": True}
+    assert slim.active(kind, given) == {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {**identity, **times, "labels": read[0], "annotations": read[1], "ownerReferences": owners},
+        "spec": kept,
+        **({} if kind is names.PVC else {"status": {"phase": "Bound"}}),
+    }
     assert repr(given) == before
 
 

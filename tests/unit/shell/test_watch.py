@@ -11,6 +11,7 @@ import kopf
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from kopf._cogs.clients import api
 from kopf._core.reactor import processing
 
 from swiftop import names
@@ -71,6 +72,58 @@ class Server:
             await response.write(json.dumps({"type": type_, "object": obj}).encode() + b"\n")
         await asyncio.Event().wait()
         return response
+
+
+def nested(name: str, version: int) -> str:
+    """A pod as text, with more levels than Python's decoder reads."""
+    text = json.dumps(pod(name, version))
+    return text.replace('"x": 1', '"x": ' + "[" * 9_990 + "]" * 9_990)
+
+
+class DeepServer(Server):
+    """An object of many levels among others, in the LIST and in the watch."""
+
+    async def _pods(self, request: web.Request) -> web.StreamResponse:
+        if not request.query.get("watch"):
+            items = ", ".join((nested("deep", 3), json.dumps(pod("a", 4))))
+            text = f'{{"metadata": {{"resourceVersion": "5"}}, "items": [{items}]}}'
+            return web.Response(text=text, content_type="application/json")
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for obj in (nested("deep", 6), json.dumps(pod("a", 7))):
+            await response.write(f'{{"type": "MODIFIED", "object": {obj}}}\n'.encode())
+        await asyncio.Event().wait()
+        return response
+
+
+async def test_an_object_too_deep_to_decode_hides_none_of_the_others() -> None:
+    server, seen, everything = DeepServer(), [], asyncio.Event()
+    await server.server.start_server()
+
+    def note(_resource: names.Resource, _type: str | None, obj: Object) -> None:
+        seen.append((obj["metadata"]["name"], obj["metadata"]["resourceVersion"]))
+        if len(seen) == 4:
+            everything.set()
+
+    async def connection() -> Connection:
+        return Connection(str(server.server.make_url("")).rstrip("/"), None, False, None, None, None)
+
+    older, originals = asyncio.all_tasks(), (api.get, vars(api)["json"])
+    with watch.passed_on([names.POD], note):
+        tasks = await kopf.spawn_tasks(
+            registry=watch.registry(resources=[names.POD], connection=connection),
+            settings=watch.settings(selectors={}),
+            clusterwide=True,
+            identity=cast("Any", "test"),
+        )
+    with watch.any_depth():
+        running = asyncio.create_task(kopf.run_tasks(tasks, ignored=older))
+        await asyncio.wait({running, asyncio.create_task(everything.wait())}, timeout=30, return_when="FIRST_COMPLETED")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await server.server.close()
+    assert sorted(seen) == [("a", "4"), ("a", "7"), ("deep", "3"), ("deep", "6")]
+    assert (api.get, vars(api)["json"]) == originals
 
 
 async def test_events_are_passed_on_and_an_error_about_one_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:

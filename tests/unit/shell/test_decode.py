@@ -1,0 +1,70 @@
+"""Documents that are too deep for Python's decoder lose their depths, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.api.validate import problems
+from swiftop.shell.decode import DEEPEST, loads
+from tests.apiserver.cases import MINIMAL, merged
+
+
+def deep(levels: int, opening: str = "[", inner: str = "", closing: str = "]") -> str:
+    return opening * levels + inner + closing * levels
+
+
+def depth_of(value: Any) -> int:
+    levels = 0
+    while isinstance(value, list | dict):
+        levels += 1
+        value = next(iter(value.values() if isinstance(value, dict) else value), None)
+    return levels
+
+
+@pytest.mark.parametrize("text", ['{"a": [1, "x"]}', "[]", '"[["', deep(DEEPEST + 50)])
+def test_what_is_not_too_deep_is_as_it_was(text: str) -> None:
+    assert loads(text) == loads(text.encode()) == json.loads(text)
+
+
+@pytest.mark.parametrize(("opening", "inner", "closing"), [("[", "", "]"), ('{"a":', "1", "}"), ('[{"b":', "[]", "}]")])
+def test_the_others_are_read_around_what_is_cut(opening: str, inner: str, closing: str) -> None:
+    odd = '"]}[{ \\\\\\" \\u005b é"'
+    text = f'[{{"before": {odd}}}, {deep(9_000, opening, inner, closing)}, {{"after": {odd}}}]'
+    before, cut, after = loads(text)
+    assert (before, after) == ({"before": json.loads(odd)}, {"after": json.loads(odd)})
+    assert depth_of(cut) == DEEPEST - 1
+    assert "nested too deeply" in json.dumps(cut)
+    assert loads(text.encode()) == [before, cut, after]
+
+
+def test_brackets_in_texts_of_the_depths_do_not_count() -> None:
+    inner = '["]]]", "\\\\", "\\"]"]'
+    assert loads(f"[{deep(5_000, inner=inner)}, 7]")[1] == 7
+
+
+@pytest.mark.parametrize("text", [deep(9_000)[:-1], "[" * 9_000 + '"', "[" * 200_000, "[" * 5_000 + '"\\"' * 100_000])
+def test_what_is_no_document_is_an_error_soon(text: str) -> None:
+    before = time.perf_counter()
+    with pytest.raises(ValueError):  # noqa: PT011 - any
+        loads(text)
+    assert time.perf_counter() - before < 5
+
+
+@pytest.mark.parametrize("levels", [60, 300, 9_990])
+@pytest.mark.parametrize(
+    ("path", "group", "member", "inner"),
+    [
+        ("spec.runtime.podPatch", "runtime", "podPatch", "spec"),
+        ("spec.placement.affinity", "placement", "affinity", "nodeAffinity"),
+    ],
+)
+def test_a_run_that_is_too_deep_is_invalid(path: str, group: str, member: str, inner: str, levels: int) -> None:
+    """Also one that the decoder reads: a model cannot be dumped from fewer levels on."""
+    shallow = json.dumps(merged(MINIMAL, {"spec": {group: {member: {inner: {"x": "HERE"}}}}}))
+    (problem,) = problems(SFTRun.from_object(loads(shallow.replace('"HERE"', deep(levels)))))
+    assert (problem.path, problem.message[:17]) == (path, "nested too deeply")
