@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
+from swiftop.api.bounds import excess
 from swiftop.api.parse import field_path
 from swiftop.api.pod_patch import pod_patch_problems
 from swiftop.api.v1alpha1.rules import Rule
@@ -51,6 +52,9 @@ def _rule_problems(model: BaseModel, loc: _Loc) -> Iterator[Problem]:
 
 def affinity_problems(placement: Placement, path: str = "spec.placement") -> Iterator[Problem]:
     """Problems of an affinity by its members; what is below them, the API server says when it gets the pod."""
+    if why := excess(placement.affinity):
+        yield Problem(f"{path}.affinity", why)
+        return
     for key, value in (placement.affinity or {}).items():
         if key not in _AFFINITIES:
             yield Problem(f"{path}.affinity.{key}", "unknown field", f"use {', '.join(_AFFINITIES)}")
