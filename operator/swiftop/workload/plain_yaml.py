@@ -39,8 +39,9 @@ def _check(text: str) -> None:
     """Refuse, by the events alone, what must not become objects: libyaml's composer has no bound of its own."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
+        mark: Any = event.start_mark  # of either parser: they differ in type alone
         if isinstance(event, yaml.AliasEvent):  # a few hundred bytes of them stand for gigabytes
-            raise yaml.composer.ComposerError(None, None, "an alias is not allowed here", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, "an alias is not allowed here", mark)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEPTH:
-            raise yaml.composer.ComposerError(None, None, f"more than {_DEPTH} levels deep", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, f"more than {_DEPTH} levels deep", mark)
