@@ -1,8 +1,8 @@
 """What ``runtime.podPatch`` may not do. CEL cannot see into a value without a schema, so the operator looks itself.
 
 A patch is for what the spec has no field for (a sidecar, an annotation, a scratch volume). It must not widen what a
-training pod may do beyond Pod Security ``restricted``, give it an identity in the cluster, carry a secret, or take away
-what swiftop relies on.
+training pod may do beyond Pod Security ``restricted``, give it an identity in the cluster or devices that the spec does
+not count, carry a secret, or take away what swiftop relies on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from swiftop.api.bounds import excess
 from swiftop.api.parse import field_path
 from swiftop.api.v1alpha1.workload import is_own, looks_secret
 from swiftop.errors import Problem
@@ -18,9 +19,6 @@ from swiftop.names import CONTAINER, GROUP, LABEL_MANAGED_BY
 
 _ROOT = ("spec", "runtime", "podPatch")
 _Loc = tuple[int | str, ...]
-# Levels of a value without a schema; a pod has some fifteen. Ten thousand would end whatever walks through them.
-_DEEPEST = 50
-TOO_DEEP = f"nested too deeply: at most {_DEEPEST} levels"
 # Volume types of Pod Security "restricted".
 _VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret")
 
@@ -33,20 +31,29 @@ class _Ban:
     when: Callable[[Any], bool] = lambda _value: True
 
 
+_SECCOMP = ("RuntimeDefault", "Localhost")
 _PRIVILEGE = "would give the pod more rights than Pod Security restricted allows: remove it"
 _IDENTITY = "training pods have no identity in the cluster: remove it"
 _DECIDED = "decided by swiftop: remove it"
+# Network devices are no accelerators: RDMA through the device plugin for it, and EFA on AWS.
+_NETWORK = ("rdma/", "vpc.amazonaws.com/efa")
+_DEVICES = "devices are given by the spec: use spec.resources.gpus, and spec.resources.gpuResource for another kind"
+_GRACE_SECONDS = 3600  # so long at most may a pod that is told to end keep its GPUs
 _BANS = {
     "hostPath": _Ban("reaches into the node: use a PersistentVolumeClaim"),
     "hostNetwork": _Ban(_PRIVILEGE, bool),
     "hostPID": _Ban(_PRIVILEGE, bool),
     "hostIPC": _Ban(_PRIVILEGE, bool),
     "hostPort": _Ban(_PRIVILEGE, bool),
-    "hostProcess": _Ban(_PRIVILEGE, bool),
     "privileged": _Ban(_PRIVILEGE, bool),
     "allowPrivilegeEscalation": _Ban(_PRIVILEGE, bool),
     "procMount": _Ban(_PRIVILEGE, lambda value: value != "Default"),
     "sysctls": _Ban(_PRIVILEGE, bool),
+    "seLinuxOptions": _Ban(_PRIVILEGE),
+    "appArmorProfile": _Ban(_PRIVILEGE),
+    "windowsOptions": _Ban("training pods run on Linux: remove it"),
+    "readOnlyRootFilesystem": _Ban("write to a volume of type emptyDir instead", lambda value: value is not True),
+    "resourceClaims": _Ban(_DEVICES),
     "runAsNonRoot": _Ban(_PRIVILEGE, lambda value: value is False),
     "runAsUser": _Ban(_PRIVILEGE, lambda value: value == 0),
     "serviceAccount": _Ban(_IDENTITY),
@@ -57,12 +64,24 @@ _BANS = {
     "nodeName": _Ban("bypasses the scheduler: use placement.nodeSelector"),
     "activeDeadlineSeconds": _Ban("use lifecycle.activeDeadlineSeconds"),
     "shareProcessNamespace": _Ban("the runner has to be the first process of its container: remove it", bool),
+    "terminationGracePeriodSeconds": _Ban(
+        f"must be a whole number of seconds, at most {_GRACE_SECONDS}",
+        lambda value: type(value) is not int or not 0 <= value <= _GRACE_SECONDS,
+    ),
     "hostname": _Ban(_DECIDED),
     "subdomain": _Ban(_DECIDED),
 }
 _UNNAMED = (
     "names none of its variables, so they could not be blanked in the log and the status: list each in env with "
     "valueFrom.secretKeyRef"
+)
+# Prefixes of the annotations that were securityContext.appArmorProfile and seccompProfile once.
+_PROFILES = frozenset(
+    {
+        "container.apparmor.security.beta.kubernetes.io",
+        "container.seccomp.security.alpha.kubernetes.io",
+        "seccomp.security.alpha.kubernetes.io",
+    }
 )
 _TRAINER_BANS = {
     "command": "decided by swiftop: use extraArgs for flags",
@@ -94,9 +113,9 @@ CONTAINER_MERGE_KEYS = {
 
 def pod_patch_problems(patch: Mapping[str, Any]) -> tuple[Problem, ...]:
     """Problems of a pod patch, with paths below ``spec.runtime.podPatch``."""
-    if too_deep(patch):
-        return (Problem(field_path(_ROOT), TOO_DEEP),)
-    # What has no sound form is not looked into any further.
+    # What is too large or has no sound form is not looked into any further.
+    if why := excess(patch):
+        return (Problem(field_path(_ROOT), why),)
     found = list(_form(patch, ())) or [*_shape(patch), *_walk(patch, ()), *_volumes(patch), *_containers(patch)]
     return tuple(Problem(field_path((*_ROOT, *loc)), message) for loc, message in found)
 
@@ -153,6 +172,9 @@ def _shape(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
     for key in _mapping(metadata.get("labels")):
         if key == LABEL_MANAGED_BY or key.partition("/")[0] == GROUP:
             yield ("metadata", "labels", key), "swiftop finds its pods by this label: remove it"
+    for key in _mapping(metadata.get("annotations")):
+        if key.partition("/")[0] in _PROFILES:
+            yield ("metadata", "annotations", key), _PRIVILEGE
 
 
 def _walk(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
@@ -179,19 +201,37 @@ def _special(key: str, child: object, here: _Loc) -> Iterator[tuple[_Loc, str]]:
     """Bans that need more than one key to see."""
     if here == ("spec", "restartPolicy"):  # on a container it makes a sidecar
         yield here, _DECIDED
-    if key == "capabilities" and _mapping(child).get("add"):
-        yield (*here, "add"), _PRIVILEGE
-    if key == "seccompProfile" and _mapping(child).get("type") == "Unconfined":
+    if here[0] != "spec":
+        return
+    if key == "capabilities" and child not in (None, {"drop": ["ALL"]}):  # a shorter list would replace swiftop's
+        yield here, "may only be {drop: [ALL]}, as Pod Security restricted asks for: remove what else there is"
+    if key == "seccompProfile" and _mapping(child).get("type", "RuntimeDefault") not in _SECCOMP:
         yield (*here, "type"), _PRIVILEGE
+    if key == "resources":
+        yield from _resources(_mapping(child), here)
     if key == "env":
-        for i, env in enumerate(_list(child)):
-            name = str(_mapping(env).get("name", ""))
-            if is_own(name):
-                yield (*here, i, "name"), _DECIDED
-            if not isinstance(_mapping(env).get("valueFrom", {}), Mapping):
-                yield (*here, i, "valueFrom"), "must be an object"
-            if _mapping(env).get("value") and looks_secret(name):
-                yield (*here, i, "value"), f"{name} looks like a secret: refer to a Secret with valueFrom.secretKeyRef"
+        yield from _env(_list(child), here)
+
+
+def _resources(resources: Mapping[str, Any], here: _Loc) -> Iterator[tuple[_Loc, str]]:
+    """A device that the spec does not tell of is counted by nobody, in no container."""
+    if "claims" in resources:
+        yield (*here, "claims"), _DEVICES
+    for kind in ("requests", "limits"):
+        for name in _mapping(resources.get(kind)):
+            if "/" in name and not name.startswith(_NETWORK):
+                yield (*here, kind, name), _DEVICES
+
+
+def _env(items: list[Any], here: _Loc) -> Iterator[tuple[_Loc, str]]:
+    for i, env in enumerate(items):
+        name = str(_mapping(env).get("name", ""))
+        if is_own(name):
+            yield (*here, i, "name"), _DECIDED
+        if not isinstance(_mapping(env).get("valueFrom", {}), Mapping):
+            yield (*here, i, "valueFrom"), "must be an object"
+        if _mapping(env).get("value") and looks_secret(name):
+            yield (*here, i, "value"), f"{name} looks like a secret: refer to a Secret with valueFrom.secretKeyRef"
 
 
 def _volumes(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
@@ -213,19 +253,6 @@ def _containers(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
             for j, source in enumerate(_list(container.get("envFrom"))):
                 if "secretRef" in _mapping(source):
                     yield ("spec", group, i, "envFrom", j, "secretRef"), _UNNAMED
-
-
-def too_deep(value: object) -> bool:
-    """Whether a value without a schema has more levels than anything of a pod. Level by level, so of any depth."""
-    level = [value]
-    for _ in range(_DEEPEST + 1):
-        level = [
-            child
-            for item in level
-            if isinstance(item, list | Mapping)
-            for child in (item.values() if isinstance(item, Mapping) else item)
-        ]
-    return bool(level)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

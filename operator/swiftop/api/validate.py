@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
+from swiftop.api.bounds import excess
 from swiftop.api.parse import field_path
-from swiftop.api.pod_patch import TOO_DEEP, pod_patch_problems, too_deep
+from swiftop.api.pod_patch import pod_patch_problems
 from swiftop.api.v1alpha1.rules import Rule
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.v1alpha1.workload import Placement
@@ -51,8 +52,8 @@ def _rule_problems(model: BaseModel, loc: _Loc) -> Iterator[Problem]:
 
 def affinity_problems(placement: Placement, path: str = "spec.placement") -> Iterator[Problem]:
     """Problems of an affinity by its members; what is below them, the API server says when it gets the pod."""
-    if too_deep(placement.affinity):
-        yield Problem(f"{path}.affinity", TOO_DEEP)
+    if why := excess(placement.affinity):
+        yield Problem(f"{path}.affinity", why)
         return
     for key, value in (placement.affinity or {}).items():
         if key not in _AFFINITIES:

@@ -9,7 +9,7 @@ from typing import Any
 
 from swiftop import names
 from swiftop.model.facts import Cause, Ended, PodFacts
-from swiftop.observe.report import outcome_of, tail
+from swiftop.observe.report import outcome_of, printable, tail
 from swiftop.reasons import Reason
 from swiftop.runner.protocol import Member
 
@@ -79,7 +79,7 @@ def _ended(terminated: dict[str, Any] | None, members: tuple[Member, ...]) -> En
     return Ended(
         exit_code=terminated.get("exitCode", 0),
         reason=terminated.get("reason") or "",
-        message=message,
+        message=printable(message),
         started=terminated.get("startedAt") or "",
         finished=terminated.get("finishedAt") or "",
         outcome=outcome_of(message, members),

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
-
-import yaml
 
 from swiftop.api.parse import parse
 from swiftop.api.v1alpha1.defaults import Defaults
@@ -19,20 +18,45 @@ from swiftop.api.validate import affinity_problems
 from swiftop.errors import Invalid, Problem
 from swiftop.reasons import Reason
 from swiftop.swift import releases
+from swiftop.workload import plain_yaml
 
-_LIMIT = 64 * 1024  # characters of one ConfigMap: it is read on every change
+_LIMIT = 8 * 1024  # characters of one ConfigMap: whoever writes one in a namespace makes the operator read it
+_KNOWN = 256  # outcomes that are remembered, each of a few kilobytes
+_Data = tuple[tuple[str, str], ...]  # keys and texts of a ConfigMap
+_Written = tuple[str, _Data]  # with its place
 _MAPS = ("env", "images")  # keys that hold a map of names to texts, merged name by name
 
 
 def defaults_of(*config_maps: Mapping[str, Any] | None) -> Defaults:
     """Defaults of these ConfigMaps, later ones over earlier ones; raises ``Invalid`` with the place of a mistake."""
+    outcome = _outcome(tuple(_written(config_map) for config_map in config_maps if config_map is not None))
+    if isinstance(outcome, Defaults):
+        return outcome
+    raise Invalid(outcome)
+
+
+def _written(config_map: Mapping[str, Any]) -> _Written:
+    where = f"{config_map['metadata']['namespace']}/{config_map['metadata']['name']}"
+    data = config_map.get("data") or {}
+    if sum(len(key) + len(text) for key, text in data.items()) > _LIMIT:
+        raise Invalid((_blame(where, Problem("data", f"is longer than {_LIMIT} characters", "shorten it")),))
+    return where, tuple(data.items())
+
+
+@lru_cache(_KNOWN)
+def _outcome(written: tuple[_Written, ...]) -> Defaults | tuple[Problem, ...]:
+    """Defaults or what is wrong with them. Mistakes are remembered too: every run of the namespace meets them again."""
+    try:
+        return _merged(written)
+    except Invalid as error:
+        return error.problems
+
+
+def _merged(written: tuple[_Written, ...]) -> Defaults:
     values: dict[str, Any] = {}
     places: dict[str, str] = {}  # of each key, the ConfigMap that said it last
-    for config_map in config_maps:
-        if config_map is None:
-            continue
-        where = f"{config_map['metadata']['namespace']}/{config_map['metadata']['name']}"
-        found = _values(config_map, where)
+    for where, data in written:
+        found = _values(data, where)
         places |= dict.fromkeys(found, where)
         values |= found | {key: values.get(key, {}) | found[key] for key in _MAPS if key in found}
     if "env" in values:
@@ -51,35 +75,19 @@ def _key(problem: Problem) -> str:
     return re.split(r"[.\[]", problem.path)[0]
 
 
-def _values(config_map: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _values(data: _Data, where: str) -> dict[str, Any]:
     """Values by key. A key without content says nothing."""
-    data = config_map.get("data") or {}
-    if sum(map(len, data.values())) > _LIMIT:
-        raise Invalid((_blame(where, Problem("data", f"is longer than {_LIMIT} characters")),))
     values = {}
-    for key, text in data.items():
+    for key, text in data:
         try:
-            value = yaml.load(text, Loader=_Plain)  # noqa: S506 - a SafeLoader
-            # As it is written: YAML would make 4.1 of the version 4.10, and Python a word of its own of true.
-            written = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes texts, lists and maps only
-        except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+            value, written = plain_yaml.load(text)
+        except plain_yaml.ERRORS as error:
             raise Invalid((_blame(where, Problem(key, f"is not valid YAML: {error}")),)) from None
         if key in _MAPS and (wrong := tuple(_no_texts(key, value))):
             raise Invalid(tuple(_blame(where, problem) for problem in wrong))
         if value is not None:
             values[key] = written if key in (*_MAPS, "swiftVersion") else value
     return values
-
-
-class _Plain(yaml.SafeLoader):
-    """YAML without aliases: a few hundred bytes of them stand for gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuse an alias where it is used."""
-        if self.check_event(yaml.AliasEvent):
-            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "an alias is not allowed here", event.start_mark)
-        return super().compose_node(parent, index)
 
 
 def _no_texts(key: str, value: object) -> Iterator[Problem]:

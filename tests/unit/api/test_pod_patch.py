@@ -31,6 +31,26 @@ ALLOWED = {
     "variables of a ConfigMap": container(envFrom=[{"configMapRef": {"name": "a"}}]),
     "a sidecar's own secrets": container("proxy", image="proxy:1", envFrom=[{"secretRef": {"name": "a"}}]),
     "dropped capabilities": container(securityContext={"capabilities": {"drop": ["ALL"]}, "privileged": False}),
+    "a hardened sidecar": spec(
+        initContainers=[
+            {
+                "name": "proxy",
+                "image": "proxy:1",
+                "resources": {"requests": {"cpu": "1", "ephemeral-storage": "1Gi"}, "limits": {"memory": "1Gi"}},
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "capabilities": {"drop": ["ALL"]},
+                    "readOnlyRootFilesystem": True,
+                    "runAsNonRoot": True,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+            }
+        ]
+    ),
+    "a seccomp profile of the node": spec(
+        securityContext={"seccompProfile": {"type": "Localhost", "localhostProfile": "a.json"}}
+    ),
+    "words of a pod spec as annotations": {"metadata": {"annotations": {"capabilities": "none", "resources": "few"}}},
     "names of merged lists as labels": {"metadata": {"labels": {"env": "prod", "volumes": "none"}}},
     "nothing": {},
 }
@@ -63,9 +83,39 @@ BANNED = {
         securityContext={"allowPrivilegeEscalation": True}
     ),
     "spec.containers[0].securityContext.runAsUser": container(securityContext={"runAsUser": 0}),
-    "spec.containers[0].securityContext.capabilities.add": container(
-        securityContext={"capabilities": {"add": ["SYS_ADMIN"]}}
+    "spec.containers[0].securityContext.capabilities": container(
+        securityContext={"capabilities": {"add": ["SYS_ADMIN"], "drop": ["ALL"]}}
     ),
+    "spec.initContainers[0].securityContext.capabilities": spec(
+        initContainers=[{"name": "a", "securityContext": {"capabilities": {"drop": []}}}]
+    ),
+    "spec.containers[0].securityContext.readOnlyRootFilesystem": container(
+        "proxy", securityContext={"readOnlyRootFilesystem": False}
+    ),
+    "spec.containers[0].securityContext.seccompProfile.type": container(
+        "proxy", securityContext={"seccompProfile": {"type": "unconfined"}}
+    ),
+    "spec.securityContext.seLinuxOptions": spec(securityContext={"seLinuxOptions": {"type": "spc_t"}}),
+    "spec.securityContext.appArmorProfile": spec(securityContext={"appArmorProfile": {"type": "Unconfined"}}),
+    "spec.securityContext.windowsOptions": spec(securityContext={"windowsOptions": {"hostProcess": True}}),
+    "spec.containers[0].resources.limits.nvidia.com/gpu": container(
+        "proxy", resources={"limits": {"cpu": "1", "nvidia.com/gpu": 1}}
+    ),
+    "spec.initContainers[0].resources.requests.amd.com/gpu": spec(
+        initContainers=[{"name": "a", "resources": {"requests": {"amd.com/gpu": 1}}}]
+    ),
+    "spec.containers[0].resources.claims": container(resources={"claims": [{"name": "gpu"}]}),
+    "spec.resourceClaims": spec(resourceClaims=[{"name": "gpu", "resourceClaimName": "gpu"}]),
+    "spec.terminationGracePeriodSeconds": spec(terminationGracePeriodSeconds=3601),
+    "spec.containers[0].livenessProbe.terminationGracePeriodSeconds": container(
+        livenessProbe={"terminationGracePeriodSeconds": "9999"}
+    ),
+    "metadata.annotations.container.apparmor.security.beta.kubernetes.io/trainer": {
+        "metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/trainer": "unconfined"}}
+    },
+    "metadata.annotations.seccomp.security.alpha.kubernetes.io/pod": {
+        "metadata": {"annotations": {"seccomp.security.alpha.kubernetes.io/pod": "unconfined"}}
+    },
     "spec.containers[0].ports[0].hostPort": container(ports=[{"containerPort": 1, "hostPort": 1}]),
     "spec.containers[0].env[0].value": container(env=[{"name": "HF_TOKEN", "value": "hf_x"}]),
     "spec.shareProcessNamespace": spec(shareProcessNamespace=True),
@@ -102,3 +152,52 @@ def test_allowed(name: str) -> None:
 def test_banned(path: str) -> None:
     (problem,) = pod_patch_problems(BANNED[path])
     assert problem.path == f"spec.runtime.podPatch.{path}"
+
+
+@pytest.mark.parametrize("name", ["rdma/hca_shared_devices_a", "vpc.amazonaws.com/efa"])
+def test_network_devices_have_no_field_of_their_own(name: str) -> None:
+    assert pod_patch_problems(container(resources={"limits": {name: 1}})) == ()
+
+
+def test_a_device_is_asked_for_in_the_spec() -> None:
+    (problem,) = pod_patch_problems(container(resources={"limits": {"nvidia.com/gpu": 8}}))
+    assert "use spec.resources.gpus" in problem.message
+
+
+def deep(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+def laughs() -> dict[str, Any]:
+    """A value that is small in memory and would have ten to the power of thirty members as JSON."""
+    value: Any = ["ha"]
+    for _ in range(30):
+        value = [value] * 10
+    return {"spec": {"a": value}}
+
+
+@pytest.mark.parametrize(
+    ("patch", "words"),
+    [
+        ({"metadata": {"annotations": {"a": "x" * 70_000}}}, "below 64 KiB"),
+        ({"metadata": {"annotations": {"x" * 70_000: "a"}}}, "below 64 KiB"),
+        ({"spec": {"a": [[]] * 30_000}}, "below 64 KiB"),
+        ({"spec": {"a": [1] * 70_000}}, "below 64 KiB"),
+        (laughs(), "below 64 KiB"),
+        (deep(51), "within 50 levels"),
+        (deep(100_000), "within 50 levels"),
+    ],
+)
+def test_too_large(patch: dict[str, Any], words: str) -> None:
+    (problem,) = pod_patch_problems(patch)
+    assert problem.path == "spec.runtime.podPatch"
+    assert problem.message.startswith("is too large")
+    assert words in problem.message
+
+
+def test_as_large_as_may_be() -> None:
+    assert pod_patch_problems({"metadata": {"annotations": {"a": "x" * 65_000}}}) == ()
+    assert pod_patch_problems({"spec": deep(49)}) == ()

@@ -67,6 +67,12 @@ def test_affinity_is_checked_by_its_members(member: str, value: object) -> None:
     assert problem.path == f"spec.placement.affinity.{member}"
 
 
+def test_an_affinity_has_a_limit() -> None:
+    obj = merged(MINIMAL, {"spec": {"placement": {"affinity": {"nodeAffinity": {"a": "x" * 70_000}}}}})
+    assert [p.path for p in found(obj) if "is too large" in p.message] == ["spec.placement.affinity"]
+    assert len(found(obj)) == 1
+
+
 def test_every_field_named_for_a_flag_exists() -> None:
     for path in {field for fields in FIELD_OF_FLAG.values() for field in fields.split(" or ") if field}:
         spec: Any = SFTRunSpec

@@ -18,4 +18,4 @@ def test_a_failed_init_container_is_the_cause_of_the_end() -> None:
     assert cause is not None
     assert (cause.reason, after(cause)) == ("InitContainerFailed", After.END)
     assert cause.message == "init container download failed with exit code 3: no route to the bucket"
-    assert cause.suggestion == "look at its log: kubectl logs POD -c download"
+    assert cause.suggestion == "look at its log: kubectl logs p -c download"

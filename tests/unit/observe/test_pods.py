@@ -177,3 +177,10 @@ def test_the_rank_of_a_pod_is_a_number_or_none(text: str, rank: int) -> None:
     """Anybody who may write a pod can write the annotation."""
     assert index_of({"annotations": {"batch.kubernetes.io/job-completion-index": text}}) == rank
     assert index_of({}) == 0
+
+
+def test_the_message_of_a_container_rewrites_no_terminal() -> None:
+    told = pod(containerStatuses=[{"name": "trainer", "state": {"terminated": {"message": "\x1b[2Jbye"}}}])
+    ended = pod_facts(told, gpu_resource="nvidia.com/gpu", members=TRAINING).ended
+    assert ended is not None
+    assert ended.message == "[2Jbye"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiftop.model.facts import Outcome
-from swiftop.observe.report import outcome_of, tail
+from swiftop.observe.report import outcome_of, printable, tail
 from swiftop.runner.protocol import TRAINING, Previous, read
 
 _json = st.recursive(
@@ -71,4 +71,14 @@ def test_no_json_breaks_the_reader(value: object) -> None:
 def test_a_tail_fits_and_is_the_end(text: str, size: int) -> None:
     end = tail(text, size)
     assert len(end.encode("utf-8", "replace")) <= max(size, 0)
-    assert text.endswith(end)
+    assert printable(text).endswith(end)
+
+
+def test_no_text_of_a_pod_rewrites_a_terminal() -> None:
+    escape = "\x1b]0;title\x07\x1b[2J\x9b1mAll is\r well"
+    said = {"outcome": "failed", "message": escape, "suggestion": escape, "log": escape + "\n\tend"}
+    outcome = outcome_of(json.dumps(said), TRAINING)
+    assert outcome is not None
+    assert outcome.message == outcome.suggestion == "]0;title[2J1mAll is well"
+    assert outcome.log == "]0;title[2J1mAll is well\n\tend"
+    assert tail(escape) == outcome.message

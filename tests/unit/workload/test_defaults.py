@@ -11,6 +11,7 @@ import yaml
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.errors import Invalid
 from swiftop.swift.releases import RELEASES
+from swiftop.workload import plain_yaml
 from swiftop.workload.defaults import defaults_of
 from swiftop.workload.resolve import merged
 from tests.support.objects import ON_CPU, PLATFORM, SAMPLES, TWO_NODES, children_of, run_of
@@ -100,16 +101,37 @@ def test_an_alias_is_refused_where_it_stands() -> None:
 
 
 def test_a_config_map_has_a_limit() -> None:
-    most = 64 * 1024
+    most = 8 * 1024
     assert refusal(image="x", storageClassName="y" * most) == f"data is longer than {most} characters"
     text = "{A: x}"
-    whole = defaults_of(config_map(env=text + " " * (most - len(text))))
+    whole = defaults_of(config_map(env=text + " " * (most - len("env" + text))))
     assert {item.name: item.value for item in whole.env} == {"A": "x"}
 
 
-@pytest.mark.parametrize("text", ["[" * 20_000, "{a: " * 5_000])
+@pytest.mark.parametrize("text", ["[" * 8_000, "[" * 51, "{a: " * 2_000, "- " * 4_000])
 def test_yaml_that_is_too_deep_is_told_and_ends_nothing(text: str) -> None:
-    assert refusal(placement=text).startswith("placement is not valid YAML: maximum recursion depth exceeded")
+    told = "more than 50 levels deep|exceeded maximum nesting depth"  # the second is libyaml's, which reads ahead
+    assert re.search(f"^placement is not valid YAML: .*({told})", refusal(placement=text), re.DOTALL)
+
+
+def test_a_mistake_is_found_once_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run of a namespace reads its ConfigMap, and all other work of the operator waits for the parser."""
+    texts: list[str] = []
+    load = plain_yaml.load
+
+    def noted(text: str) -> Any:
+        texts.append(text)
+        return load(text)
+
+    monkeypatch.setattr(plain_yaml, "load", noted)
+    wrong = config_map("remembered", image="[" + "a," * 2_000 + "]")
+    told = []
+    for _ in range(3):
+        with pytest.raises(Invalid) as caught:
+            defaults_of(wrong)
+        told.append(str(caught.value))
+    assert len(texts) == len(set(told)) == 1
+    assert defaults_of(config_map("remembered", image="a")).image == "a"  # mended
 
 
 def test_a_mistake_is_blamed_on_the_one_that_made_it() -> None:
