@@ -58,6 +58,7 @@ ANNOTATION_DIGEST = f"{GROUP}/spec-digest"  # of the spec with the platform's de
 ANNOTATION_RETRIES = f"{GROUP}/retries"
 ANNOTATION_RETRY_OF = f"{GROUP}/retry-of"  # UID of a pod
 ANNOTATION_GPU_SECONDS = f"{GROUP}/gpu-seconds-before"
+ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"  # the Job controller's: rank of a pod
 MANAGED_BY = "swiftop"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 

@@ -13,7 +13,6 @@ from swiftop.observe.report import outcome_of, printable, tail
 from swiftop.reasons import Reason
 from swiftop.runner.protocol import Member
 
-INDEX = "batch.kubernetes.io/job-completion-index"
 _PULL_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 )
@@ -62,7 +61,7 @@ def pod_facts(pod: dict[str, Any], *, gpu_resource: str, members: tuple[Member, 
 
 def index_of(meta: Mapping[str, Any]) -> int:
     """Rank of a pod of an Indexed Job; 0 for any other pod."""
-    text = (meta.get("annotations") or {}).get(INDEX, "0")
+    text = (meta.get("annotations") or {}).get(names.ANNOTATION_INDEX, "0")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0  # anybody can write it
 
 

@@ -14,7 +14,6 @@ import sys
 from typing import Any
 
 from swiftop import names
-from swiftop.observe.pods import INDEX
 
 Object = dict[str, Any]
 
@@ -27,7 +26,7 @@ _SPEC: dict[names.Resource, tuple[str, ...]] = {
 }
 _ANNOTATIONS = (
     names.ANNOTATION_GENERATION, names.ANNOTATION_DIGEST, names.ANNOTATION_RETRIES, names.ANNOTATION_RETRY_OF,
-    names.ANNOTATION_GPU_SECONDS, INDEX,
+    names.ANNOTATION_GPU_SECONDS, names.ANNOTATION_INDEX,
 )  # fmt: skip
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # kubectl's copy of the whole object
 
