@@ -232,6 +232,7 @@ def test_a_failed_init_container_is_told_by_its_name_and_words(lived: dict[str, 
 def test_a_run_that_cannot_start_in_time_ends(lived: dict[str, list[Object]], site: Site) -> None:
     """With what it waited for; its Job does not wait on."""
     status = end_of(lived, "too-late", site, reason="PendingDeadlineExceeded", status="False")
-    assert "nvidia.com/gpu" in status["failure"]["message"]
-    assert "spec.resources.gpus" in status["failure"]["suggestion"]
+    for told in ("nvidia.com/gpu", "spec.resources.gpus"):
+        assert told in status["failure"]["message"]
+    assert "spec.lifecycle.pendingDeadlineSeconds" in status["failure"]["suggestion"]
     job_is_deleted(site, "too-late")

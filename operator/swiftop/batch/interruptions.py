@@ -13,7 +13,7 @@ from typing import Any
 
 from swiftop.batch.ending import cause_of, in_order, is_interruption, pod_cause
 from swiftop.batch.observe import Observed
-from swiftop.model.facts import Cause, PodFacts, Report
+from swiftop.model.facts import Cause, JobFacts, PodFacts, Report
 from swiftop.model.times import seconds_of, text_of
 from swiftop.reasons import Reason
 from swiftop.runner import causes
@@ -77,7 +77,8 @@ def updated(
     """
     # A pod and its successor may both tell of one end; the pod knows better.
     reported = [one for one in _reported(observed.previous, stopped) if not _known_by_its_job(one, known)]
-    found = {one.pod: one for one in (*reported, *_seen(observed, kept))}
+    seen = [one for one in _seen(observed, kept) if not _known_by_its_pod(one, observed.job, known)]
+    found = {one.pod: one for one in (*reported, *seen)}
     # A failure that was answered by a retry is none, though the next execution finds no more than that it ended.
     counted = {one.pod for one in known} | {observed.job.retry_of if observed.job else ""}
     forgotten = known[0].time if len(known) >= REMEMBERED else ""  # a pod may outlive the memory of its end
@@ -89,6 +90,14 @@ def _known_by_its_job(one: Interruption, known: Sequence[Interruption]) -> bool:
     """Whether it stands there already, under its Job, since nobody knew its pod any more."""
     unseen = [other for other in known if other.cause == Reason.POD_DELETED and other.step is None]
     return any(abs(seconds_of(other.time) - seconds_of(one.time)) < _SAME_SECONDS for other in unseen)
+
+
+def _known_by_its_pod(one: Interruption, job: JobFacts | None, known: Sequence[Interruption]) -> bool:
+    """Whether it was seen on the pod before that went, and what comes now is the Job controller's word on it."""
+    if job is None or one.pod != job.uid:
+        return False
+    born, end = seconds_of(job.created), seconds_of(one.time)
+    return any(born <= (at := seconds_of(other.time)) and abs(at - end) < _SAME_SECONDS for other in known)
 
 
 def fruitless(interruptions: Sequence[Interruption]) -> int:

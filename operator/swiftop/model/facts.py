@@ -42,6 +42,7 @@ class JobFacts:
     uid: str
     owner_uid: str  # of its controller, empty when it has none
     attempt: int
+    created: str = ""
     digest: str = ""  # of the spec that it was made from
     generation: int = 0  # likewise; 0 when it is not known
     retries: int = 0  # failures that were answered by a new attempt, up to this one

@@ -19,6 +19,7 @@ def job_facts(job: dict[str, Any]) -> JobFacts:
         uid=meta.get("uid", ""),
         owner_uid=owner_uid(job),
         attempt=attempt_of(meta),
+        created=meta.get("creationTimestamp", ""),
         digest=annotations.get(names.ANNOTATION_DIGEST, ""),
         generation=_number(annotations.get(names.ANNOTATION_GENERATION, "")),
         retries=_number(annotations.get(names.ANNOTATION_RETRIES, "")),

@@ -65,6 +65,17 @@ def test_a_failure_that_a_retry_answers_is_none_whoever_tells_of_it() -> None:
     assert found(Observed(replace(retry, retry_of="other"), (SECOND,), previous=LOST)) == (OF_REPORT,)
 
 
+@pytest.mark.parametrize(
+    ("told", "failed", "counted"),
+    [(95, 100, 1), (4, 130, 2), (-20, 60, 2)],
+    ids=["its own pod, before it went", "another one of the same Job", "a pod of the attempt before"],
+)
+def test_a_job_fails_after_its_pod_was_seen_to_go(told: int, failed: int, counted: int) -> None:
+    job = replace(FAILED, created=at(0), finished=at(failed))
+    known = (Interruption(time=at(told), cause="PodDeleted", pod="a", step=9, kept=8),)
+    assert len(updated(known, Observed(job), kept=8, stopped="")) == counted
+
+
 def test_pods_that_have_all_vanished_are_one_interruption_under_their_job() -> None:
     expected = Interruption(time=at(100), cause="PodDeleted", pod="j1", kept=8)
     once = found(Observed(FAILED), kept=8)
