@@ -19,7 +19,15 @@ from typing import Any
 
 from swiftop.runner.bundle import bundle
 from swiftop.runner.child import children_of
-from swiftop.runner.protocol import PLAN_VARIABLE, PLAN_VERSION, Owner, Plan, TrainSettings, to_json
+from swiftop.runner.protocol import (
+    DEFAULT_LOGGING_STEPS,
+    PLAN_VARIABLE,
+    PLAN_VERSION,
+    Owner,
+    Plan,
+    TrainSettings,
+    to_json,
+)
 
 OLDEST = (3, 9)  # that the runner promises to work with
 FAKE = str(Path(__file__).with_name("fake_sft.py"))
@@ -103,7 +111,9 @@ class Bench:
             "output_dir": self.inside("out"),
             "port": free_port(),
             "progress_interval": 1.0,
-            "settings": to_json(TrainSettings(**{"finish_timeout": 2.0, **settings})),
+            "settings": to_json(
+                TrainSettings(**{"logging_steps": DEFAULT_LOGGING_STEPS, "finish_timeout": 2.0, **settings})
+            ),
             "termination_log": self.inside("termination-log"),
         }
         return Plan(**{**usual, **changes})
