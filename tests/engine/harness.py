@@ -16,7 +16,7 @@ from swiftop.model.kind import Key, Kind, Reading
 from swiftop.runner.protocol import TRAINING, read, read_previous
 from swiftop.shell.store import Store
 from tests.engine.fakecluster import START, FakeCluster, Object
-from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun
+from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun, termination
 
 WATCHED_KINDS = tuple(WATCHED)
 
@@ -129,3 +129,23 @@ class Harness:
 
     def jobs_created(self) -> int:
         return sum(call[:2] == ("create", "Job") for call in self.cluster.calls)
+
+
+async def started(**spec: Any) -> Harness:
+    """A run whose training runs."""
+    harness = Harness()
+    harness.apply(**spec)
+    await harness.settle()
+    harness.kubernetes.start()
+    await harness.settle()
+    return harness
+
+
+def edit(harness: Harness, **spec: Any) -> None:
+    run = harness.run
+    harness.cluster.put({**run, "spec": {**run["spec"], **spec}})
+
+
+def fail(harness: Harness, reason: str, *, exit_code: int = 7) -> None:
+    harness.kubernetes.end(exit_code=exit_code, message=termination("failed", reason))
+    harness.kubernetes.fail_job()

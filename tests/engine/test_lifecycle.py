@@ -14,30 +14,10 @@ from swiftop.model.conditions import by_type
 from swiftop.model.kind import Key
 from swiftop.model.times import text_of
 from tests.engine.fakecluster import FakeCluster, Fault
-from tests.engine.harness import Harness
+from tests.engine.harness import Harness, edit, fail, started
 from tests.engine.kubernetes import NAMESPACE, sftrun, termination
 
 CHECKPOINT = {"phase": 1, "step": 5, "maxSteps": 9, "checkpointStep": 4}
-
-
-async def started(**spec: Any) -> Harness:
-    """A run whose training runs."""
-    harness = Harness()
-    harness.apply(**spec)
-    await harness.settle()
-    harness.kubernetes.start()
-    await harness.settle()
-    return harness
-
-
-def edit(harness: Harness, **spec: Any) -> None:
-    run = harness.run
-    harness.cluster.put({**run, "spec": {**run["spec"], **spec}})
-
-
-def fail(harness: Harness, reason: str, *, exit_code: int = 7) -> None:
-    harness.kubernetes.end(exit_code=exit_code, message=termination("failed", reason))
-    harness.kubernetes.fail_job()
 
 
 def job_names(cluster: FakeCluster) -> list[str]:

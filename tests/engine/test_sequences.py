@@ -11,7 +11,7 @@ from swiftop.errors import Transient
 from swiftop.model.conditions import by_type
 from swiftop.model.times import text_of
 from tests.engine.fakecluster import START
-from tests.engine.harness import Harness
+from tests.engine.harness import Harness, edit, fail, started
 from tests.engine.kubernetes import NAMESPACE, sftrun, termination
 
 INTERRUPTED = termination("interrupted", "Interrupted", progress={"phase": 1, "step": 5, "maxSteps": 9})
@@ -21,15 +21,6 @@ DEFAULTS: dict[str, Any] = {
     "metadata": {"name": "swiftop-defaults", "namespace": NAMESPACE},
     "data": {"image": "registry.example/trainer:0"},
 }
-
-
-async def started(**spec: Any) -> Harness:
-    harness = Harness()
-    harness.apply(**spec)
-    await harness.settle()
-    harness.kubernetes.start()
-    await harness.settle()
-    return harness
 
 
 async def in_second_attempt(**spec: Any) -> Harness:
@@ -42,16 +33,6 @@ async def in_second_attempt(**spec: Any) -> Harness:
     harness.kubernetes.start()
     await harness.settle()
     return harness
-
-
-def edit(harness: Harness, **spec: Any) -> None:
-    run = harness.run
-    harness.cluster.put({**run, "spec": {**run["spec"], **spec}})
-
-
-def fail(harness: Harness, reason: str) -> None:
-    harness.kubernetes.end(exit_code=7, message=termination("failed", reason))
-    harness.kubernetes.fail_job()
 
 
 def job_names(harness: Harness) -> list[str]:
