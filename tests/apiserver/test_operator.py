@@ -70,7 +70,8 @@ async def test_a_run_gets_its_job_and_a_restart_writes_nothing(k8s: Cluster, kub
         await eventually(operator.leads, within=20)
 
         async def looked_five_times() -> bool:
-            return (await operator.metrics())['swiftop_reconcile_seconds_count{kind="SFTRun",result="ok"}'] >= 5
+            looks = 'swiftop_reconcile_seconds_count{kind="SFTRun",result="ok"}'
+            return (await operator.metrics()).get(looks, 0) >= 5
 
         await eventually(looked_five_times, within=20)
         assert await operator.writes() == 0
@@ -113,6 +114,12 @@ async def swiftop(kubeconfig: Path, *arguments: str) -> str:
     return told.decode()
 
 
+async def in_order(*two: OperatorProcess) -> tuple[OperatorProcess, ...]:
+    """The one that leads before the one that does not; empty while none does, as their metrics tell it."""
+    leading = [await one.leads() for one in two]
+    return (*two,) if leading == [True, False] else (*reversed(two),) if leading == [False, True] else ()
+
+
 async def test_a_standby_acts_within_3_s_of_a_clean_stop_and_20_s_of_a_kill(
     k8s: Cluster, kubeconfig: Path, namespace: str
 ) -> None:
@@ -125,12 +132,12 @@ async def test_a_standby_acts_within_3_s_of_a_clean_stop_and_20_s_of_a_kill(
             await k8s.create(run_of("stopped", namespace))
             await started(k8s, namespace, "stopped", within=3)
             assert await first.ended(within=5) == 0
-            leader, standby = (second, third) if await second.leads() else (third, second)
+            leader, standby = await eventually(lambda: in_order(second, third), within=2)
             leader.send(signal.SIGKILL)
             await k8s.create(run_of("killed", namespace))
             await started(k8s, namespace, "killed", within=20)
             assert await standby.healthy()
-            assert await standby.leads()
+            await eventually(standby.leads, within=2)
 
 
 async def test_a_leader_that_is_cut_off_ends_before_another_may_act(
@@ -221,7 +228,7 @@ async def test_a_leader_that_was_stopped_writes_nothing_after_its_lease_has_pass
             assert await leader.ended(within=10) == EXIT_LEASE_LOST
             assert proxy.writes == []
             assert await versions(k8s, namespace) == before
-            assert await standby.leads()
+            await eventually(standby.leads, within=2)
 
 
 async def test_a_kill_of_the_api_server_is_outlived(
@@ -260,7 +267,7 @@ async def test_an_error_within_a_watch_ends_the_process_and_hands_over(
             assert "lease released" in leader.log
             await k8s.create(run_of("after", namespace))
             await started(k8s, namespace, "after", within=5)
-            assert await standby.leads()
+            await eventually(standby.leads, within=2)
 
 
 async def test_a_request_that_hangs_holds_up_no_successor(k8s: Cluster, kubeconfig: Path, namespace: str) -> None:

@@ -204,8 +204,12 @@ class Chaos:
         elif action[0] == "deliver one" and harness.cluster.log:
             # Any event, long past or not yet delivered: late, twice, out of order; the others may never come.
             event, obj = harness.cluster.log[action[1] % len(harness.cluster.log)]
-            if not (self.unlisted and harness.cluster.is_gone(obj)):  # no watch tells of what was gone at its LIST
+            if not self.unlisted:
                 harness._note(event, obj)
+            elif not harness.cluster.is_gone(obj):  # a watch begins with its LIST: what is told first is what is there
+                meta = obj["metadata"]
+                now = harness.cluster.objects[obj["kind"], meta["namespace"], meta["name"]]
+                harness._note("ADDED", copy.deepcopy(now))
         self.check()
 
     async def _look(self) -> None:

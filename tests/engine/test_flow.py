@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -156,6 +157,18 @@ async def test_a_run_that_is_over_stays_so_whatever_happens_to_its_job(outcome: 
     await harness.settle()
     assert harness.status == status
     assert harness.jobs_created() == 1
+
+
+async def test_an_old_event_of_its_job_deletes_nothing_of_a_run_that_is_over() -> None:
+    harness = await started()
+    running = copy.deepcopy(harness.kubernetes.job)
+    harness.kubernetes.end(message=termination("finished", "MaxEpochs"))
+    harness.kubernetes.complete_job()
+    await harness.settle()
+    harness.restart((names.SFTRUN,))  # nothing is known of the Job
+    harness.store.observe(names.JOB, running)
+    await harness.engine.reconcile(harness.key)
+    assert harness.kubernetes.has_job()
 
 
 async def test_a_finished_run_acknowledges_a_change_of_its_lifecycle() -> None:

@@ -83,12 +83,17 @@ class Actor:
         """Do what is left to do with the children of an object that is over. A refusal does not touch its status."""
         try:
             for item in kind.cleanup(seen.obj, seen.children):
-                if isinstance(item, Delete):
-                    await self.delete(key, item)
-                else:
+                if not isinstance(item, Delete):
                     await self._cluster.apply(item)
+                elif await self._still_to_go(kind, seen, item):
+                    await self.delete(key, item)
         except BLOCKING as error:
             log.warning("%s: children of a finished object stay: %s", "/".join(key), error)
+
+    async def _still_to_go(self, kind: Kind, seen: Seen, delete: Delete) -> bool:
+        """Ask the cluster: the store may not have heard that the Job has ended, and its pods' logs go with it."""
+        known = await self._cluster.get(delete.resource, seen.obj["metadata"]["namespace"], delete.name)
+        return known is not None and delete in kind.cleanup(seen.obj, {delete.resource: [known]})
 
     async def _state(self, subject: Subject) -> _Checked:
         version = await self._gather.defaults_version(subject.key.namespace)
