@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Most tests wait for a cluster or a process: three at once keep two cores busy (tests/conftest.py has the groups).
+PROCESSES ?= -n 3 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo prepare test lint unit coverage e2e bench crds docs images clean help
 help:  ## list the targets
@@ -26,7 +28,7 @@ prepare: $(STAMP)  ## build what the tests need, once: Kubernetes and the images
 	$(RUN)/python -m images operator trainer-cpu
 
 test: lint prepare  ## lint, types, and all tests, the end-to-end ones on the real cluster included
-	$(RUN)/pytest
+	$(RUN)/pytest $(PROCESSES)
 
 lint: $(STAMP)  ## ruff, mypy --strict, the layer contracts and the declared dependencies
 	$(RUN)/ruff check .
@@ -59,5 +61,5 @@ images: $(STAMP)  ## build the images that this machine can build
 
 clean:  ## stop the demo's and the tests' clusters and remove .venv (the cache stays: ~/.cache/swiftop)
 	-$(RUN)/python -m tools.cluster --name demo down
-	-$(RUN)/python -m tools.cluster --name test down
+	-for name in test test-gw0 test-gw1 test-gw2; do $(RUN)/python -m tools.cluster --name $$name down; done
 	rm -rf $(VENV)

@@ -1,6 +1,7 @@
 """The cluster as a pytest fixture: `from tests.cluster.fixture import cluster` in a conftest.
 
-Without further ado a session gets a fresh cluster named `test` and takes it down at the end. While writing tests,
+Without further ado a session gets a fresh cluster named `test` (one of several processes one of its own, `test-gw0`)
+and takes it down at the end. While writing tests,
 SWIFTOP_TEST_CLUSTER=NAME uses the cluster of that name, brings it up where needed and leaves it running.
 """
 
@@ -20,6 +21,7 @@ from tools.cluster.layout import Layout, Options
 
 KEEP_VARIABLE = "SWIFTOP_TEST_CLUSTER"
 DEFAULT_TEST_NAME = "test"
+PROCESS_VARIABLE = "PYTEST_XDIST_WORKER"  # which of several processes of tests this is
 
 
 class KubectlError(Exception):
@@ -87,8 +89,10 @@ def cluster() -> Iterator[RunningCluster]:
             backend.up(Options())
             yield RunningCluster(backend)
         return
-    with locks.session(Layout.of(DEFAULT_TEST_NAME)):
-        backend = choose(DEFAULT_TEST_NAME)
+    process = os.environ.get(PROCESS_VARIABLE)
+    name = f"{DEFAULT_TEST_NAME}-{process}" if process else DEFAULT_TEST_NAME
+    with locks.session(Layout.of(name)):
+        backend = choose(name)
         backend.down()
         try:
             backend.up(Options())

@@ -130,6 +130,24 @@ async def test_the_last_words_of_a_pod_are_read_live_when_the_watch_is_behind() 
     assert harness.condition("Succeeded") == ("False", "DatasetEmpty")
 
 
+async def test_an_interrupted_pod_does_not_tell_the_end_of_a_job_whose_last_pod_is_not_known_yet() -> None:
+    harness = await started()
+    harness.kubernetes.disrupt()
+    harness.kubernetes.end(exit_code=75, message=termination("interrupted", "Interrupted", progress={"step": 1}))
+    first = copy.deepcopy(harness.cluster.find(names.POD, harness.kubernetes.pod_name))
+    harness.kubernetes.create_pod()
+    harness.kubernetes.place()
+    harness.kubernetes.run()
+    await harness.settle()
+    harness.kubernetes.end(message=termination("finished", "MaxSteps", progress={"step": 9, "maxSteps": 9}))
+    harness.kubernetes.complete_job()
+    harness.restart((names.SFTRUN, names.JOB))
+    harness.store.observe(names.POD, first)
+    await harness.engine.reconcile(harness.key)
+    assert harness.condition("Succeeded") == ("True", "MaxSteps")
+    assert harness.status["progress"]["step"] == 9
+
+
 async def test_a_job_deleted_by_hand_fails_the_run_and_starts_nothing() -> None:
     harness = await started()
     harness.kubernetes.delete_job()

@@ -12,7 +12,7 @@ from swiftop.model.kind import Ask, Object, Reading, Seen
 from swiftop.observe.events import Question, obstacle_of, question_of
 from swiftop.observe.jobs import attempt_of, job_facts, owner_uid
 from swiftop.observe.pods import pod_facts
-from swiftop.runner.protocol import Member, Previous
+from swiftop.runner.protocol import FAILED, FINISHED, Member, Previous
 
 
 @dataclass(frozen=True)  # without slots, for what is computed once
@@ -73,12 +73,20 @@ def asks(observed: Observed, seen: Seen, *, job_name: str, claim_name: str) -> t
     status = seen.obj.get("status") or {}
     if observed.job is None:
         return (Ask("object", names.JOB, job_name),) if status.get("attempts") and job_name else ()
-    told = bool(observed.pods) and all(pod.over and pod.ended and pod.ended.outcome for pod in observed.current)
-    if observed.job.over and not told:
+    if observed.job.over and not _told(observed, observed.job):
         # The watch of pods may be behind that of Jobs, and a termination message may be all that is ever known.
         return (Ask("children", names.POD, uid=seen.obj["metadata"]["uid"]),)
     question = _question(observed, seen, claim_name)
     return (Ask("warnings", question.resource, question.name, question.uid),) if question else ()
+
+
+def _told(observed: Observed, job: JobFacts) -> bool:
+    """Whether the pods that are known tell the end of the Job: the one that does may not be known yet."""
+    ends = [pod.ended if pod.over else None for pod in observed.current]
+    said = [end.outcome.outcome if end and end.outcome else "" for end in ends]
+    if job.complete:
+        return bool(said) and all(outcome == FINISHED for outcome in said)
+    return all(said) and FAILED in said
 
 
 def _question(observed: Observed, seen: Seen, claim_name: str) -> Question | None:
