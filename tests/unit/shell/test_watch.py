@@ -96,6 +96,11 @@ class DeepServer(Server):
         return response
 
 
+# In a loop of its own: 25 s after its end kopf kills the process, by a timer of the loop.
+own_loop = pytest.mark.asyncio(loop_scope="function")
+
+
+@own_loop
 async def test_an_object_too_deep_to_decode_hides_none_of_the_others() -> None:
     server, seen, everything = DeepServer(), [], asyncio.Event()
     await server.server.start_server()
@@ -126,6 +131,7 @@ async def test_an_object_too_deep_to_decode_hides_none_of_the_others() -> None:
     assert (api.get, vars(api)["json"]) == originals
 
 
+@own_loop
 async def test_events_are_passed_on_and_an_error_about_one_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     server, seen, everything = Server(), [], asyncio.Event()
     await server.server.start_server()
