@@ -16,6 +16,7 @@ GROUPS = (("e2e", "cluster"), ("runner",), ("unit", "engine", "images", "swift_v
 _GROUP_OF = {folder: number for number, folders in enumerate(GROUPS) for folder in folders}
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without pytest-xdist's ``-n`` this is but an order."""
     numbers = {item: _GROUP_OF[item.path.relative_to(ROOT).parts[0]] for item in items}
