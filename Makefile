@@ -4,7 +4,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Most tests wait for a cluster or a process: three at once keep two cores busy (tests/conftest.py has the groups).
-PROCESSES ?= -n 3 --dist loadgroup --no-loadscope-reorder
+PROCESSES ?= -n 3 --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo prepare test lint unit coverage e2e bench crds docs images clean help
 help:  ## list the targets

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.cluster.fixture import cluster
 
@@ -16,10 +18,22 @@ GROUPS = (("e2e", "cluster"), ("runner",), ("unit", "engine", "images", "swift_v
 _GROUP_OF = {folder: number for number, folders in enumerate(GROUPS) for folder in folders}
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+class Groups(LoadScopeScheduling):  # type: ignore[misc]
+    """Keeps the tests of a group together, in one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return str(_group_of(ROOT.parent / nodeid.partition("::")[0]))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
+    """For ``pytest -n``."""
+    return Groups(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without pytest-xdist's ``-n`` this is but an order."""
-    numbers = {item: _GROUP_OF[item.path.relative_to(ROOT).parts[0]] for item in items}
-    items.sort(key=numbers.__getitem__)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(GROUPS[numbers[item]][0]))
+    """The order of the groups."""
+    items.sort(key=lambda item: _group_of(item.path))
+
+
+def _group_of(path: Path) -> int:
+    return _GROUP_OF[path.relative_to(ROOT).parts[0]]
