@@ -168,7 +168,7 @@ def test_down_leaves_nothing(side: EmbeddedCluster, host_files: set[Path]) -> No
     assert len([name for name in namespaces if name.startswith("net:")]) == 2, "the cluster's and the pod's"
     side.down()
     assert not side.running()
-    eventually(lambda: not processes_in(namespaces, at=now), what="every process has ended", seconds=10)
+    eventually(lambda: not processes_in(namespaces, at=now), "every process has ended")
     mounts = Path("/proc/self/mountinfo").read_text()
     assert not [name for name in namespaces if name in mounts], "a namespace lives on, pinned by a mount"
     assert cgroups.present(side.layout.cgroup) == []
