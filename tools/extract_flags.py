@@ -70,18 +70,36 @@ def describe(action: argparse.Action) -> dict[str, Any]:
 
 
 def names() -> dict[str, list[str]]:
-    """Tuner types and trainer callbacks that the release knows (3.x has no callback flag)."""
+    """Tuner types, trainer callbacks (3.x has no flag for them) and datasets that the release knows."""
     try:
         base = importlib.import_module("swift.arguments.base_args.base_args")
         callbacks = importlib.import_module("swift.callbacks.mapping").callbacks_map
     except ImportError:
         base = importlib.import_module("swift.llm.argument.base_args.base_args")
         callbacks = {}
-    return {"tuners": sorted(base.get_supported_tuners()), "callbacks": sorted(callbacks)}
+    return {"tuners": sorted(base.get_supported_tuners()), "callbacks": sorted(callbacks), "datasets": datasets()}
+
+
+def datasets() -> list[str]:
+    """Ids of datasets that the release does not read as it reads an unknown one: by own code, columns or splits."""
+    try:
+        module = importlib.import_module("swift.dataset")
+    except ImportError:
+        module = importlib.import_module("swift.llm.dataset")
+    plain = _way(module.DatasetMeta())
+    metas = [meta for meta in module.DATASET_MAPPING.values() if _way(meta) != plain]
+    return sorted({id_ for meta in metas for id_ in (meta.ms_dataset_id, meta.hf_dataset_id) if id_})
+
+
+def _way(meta: Any) -> tuple[Any, ...]:
+    read = meta.preprocess_func
+    parts = [(part.subset, part.split, part.preprocess_func) for part in meta.subsets]
+    loader = getattr(meta, "loader", None) or meta.load_function
+    return type(read), vars(read) if type(read).__name__ == "AutoPreprocessor" else read, parts, meta.split, loader
 
 
 def extract(command: str) -> dict[str, Any]:
-    """Table of one command of the environment's release. Tuners and callbacks belong to training alone."""
+    """Table of one command of the environment's release. Tuners, callbacks and datasets belong to training alone."""
     flags: dict[str, Any] = {}
     for action in build_parser(command)._actions:
         options = [o[2:] for o in action.option_strings if o.startswith("--") and "-" not in o[2:]]

@@ -38,6 +38,8 @@ class Resource:
 
 
 SFTRUN = Resource(API_VERSION, "SFTRun", "sftruns")
+MODELEXPORT = Resource(API_VERSION, "ModelExport", "modelexports")
+DATASETUPLOAD = Resource(API_VERSION, "DatasetUpload", "datasetuploads")
 JOB = Resource("batch/v1", "Job", "jobs")
 POD = Resource("v1", "Pod", "pods")
 SERVICE = Resource("v1", "Service", "services")
@@ -45,7 +47,10 @@ CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")
 PVC = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 EVENT = Resource("v1", "Event", "events")
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
-RESOURCES = {resource.kind: resource for resource in (SFTRUN, JOB, POD, SERVICE, CONFIG_MAP, PVC, EVENT, LEASE)}
+RESOURCES = {
+    resource.kind: resource
+    for resource in (SFTRUN, MODELEXPORT, DATASETUPLOAD, JOB, POD, SERVICE, CONFIG_MAP, PVC, EVENT, LEASE)
+}
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_KIND = f"{GROUP}/kind"

@@ -18,6 +18,12 @@ class ConditionType(StrEnum):
     SUSPENDED = "Suspended"
     CHECKPOINT_AVAILABLE = "CheckpointAvailable"
     PROGRESS_AVAILABLE = "ProgressAvailable"
+    SOURCE_READY = "SourceReady"
+    MERGED = "Merged"
+    VERIFIED = "Verified"
+    PUSHED = "Pushed"
+    CHECKED = "Checked"
+    UPLOADED = "Uploaded"
 
 
 class Reason(StrEnum):
@@ -43,6 +49,9 @@ class Reason(StrEnum):
     SOURCE_MISSING = "SourceMissing"
     SOURCE_PENDING = "SourcePending"
     SOURCE_UNUSABLE = "SourceUnusable"
+    SOURCE_DELETED = "SourceDeleted"
+    SOURCE_FAILED = "SourceFailed"
+    NO_BEST_CHECKPOINT = "NoBestCheckpoint"
     READY = "Ready"
     # the pod on its way
     JOB_CREATED = "JobCreated"
@@ -79,6 +88,13 @@ class Reason(StrEnum):
     PROGRESS_REPORTED = "ProgressReported"
     PROGRESS_UNAVAILABLE = "ProgressUnavailable"
     NOT_RUNNING = "NotRunning"
+    MERGED = "Merged"
+    VERIFIED = "Verified"
+    VERIFICATION_SKIPPED = "VerificationSkipped"
+    PUSHED = "Pushed"
+    NOTHING_TO_PUSH = "NothingToPush"
+    CHECKED = "Checked"
+    UPLOADED = "Uploaded"
     FINISHED = "Finished"
     FAILED = "Failed"
 

@@ -43,6 +43,24 @@ class Case:
         return self.name
 
 
+@dataclass(frozen=True)
+class KindCase:
+    """The same for another kind, as a patch to its smallest valid object."""
+
+    name: str
+    spec: Patch
+    path: str = ""
+    message: str = ""
+    base: Patch = field(default_factory=dict)
+
+    def object(self) -> Patch:
+        """The whole object."""
+        return merged(self.base, {"spec": self.spec})
+
+    def __str__(self) -> str:
+        return f"{self.base['kind']}: {self.name}"
+
+
 def merged(base: Patch, patch: Patch) -> Patch:
     """JSON merge patch (RFC 7386): objects are merged, ``None`` removes, everything else replaces."""
     out = copy.deepcopy(base)
@@ -157,6 +175,25 @@ REFUSED = (
     Case("hub of a file", _dataset(persistentVolumeClaim=CLAIM, hub="huggingface"), "spec.datasets[0]", "belong to"),
     Case("subsets of a file", _dataset(persistentVolumeClaim=CLAIM, subsets=["a"]), "spec.datasets[0]", "belong to"),
     Case("sample of 0 rows", _dataset(id="a/b", sample=0), "spec.datasets[0].sample"),
+    Case("dataset by id and by upload", _dataset(id="a/b", uploadRef={"name": "a"}), "spec.datasets[0]", "exactly one"),
+    Case("upload without a name", _dataset(uploadRef={}), "spec.datasets[0].uploadRef.name"),
+    Case("upload of a name that none has", _dataset(uploadRef={"name": "a.b"}), "spec.datasets[0].uploadRef.name"),
+    *(
+        Case(
+            f"{member} of an upload", _dataset(uploadRef={"name": "a"}, **{member: value}), "spec.datasets[0]", "belong"
+        )
+        for member, value in (("hub", "modelscope"), ("subsets", ["a"]), ("revision", "v1"))
+    ),
+    Case(
+        "revision of a file",
+        {"validation": {"datasets": [{"persistentVolumeClaim": CLAIM, "revision": "v1"}]}},
+        "spec.validation.datasets[0].revision",
+        "belongs to a dataset by id",
+    ),
+    *(
+        Case(f"revision {revision!r}", _dataset(id="a/b", revision=revision), "spec.datasets[0].revision")
+        for revision in ("", "-x", "a#5", "a:b", "a b", "a@b")
+    ),
     Case("validation dataset without a source", {"validation": {"datasets": [{}]}}, "spec.validation.datasets[0]"),
     Case("adapter without a source", {"model": {"adapters": [{}]}}, "spec.model.adapters[0]", "exactly one"),
     Case("file without a source", {"files": [{}]}, "spec.files[0]", "exactly one"),
@@ -484,6 +521,14 @@ ACCEPTED = (
     Case("dataset in a ConfigMap", _dataset(configMap={"name": "tiny", "key": "sharegpt.jsonl"})),
     Case("dataset by id", _dataset(id="gsm8k", hub="huggingface", subsets=["main"], sample=5000)),
     Case("file without a subset", _dataset(persistentVolumeClaim=CLAIM, subsets=[])),
+    Case("dataset at a revision", _dataset(id="a/b", revision="v1.0/beta", subsets=["a"], sample=5)),
+    Case(
+        "datasets that are uploaded first",
+        {
+            "datasets": [{"uploadRef": {"name": "chats"}, "sample": 5}, {"id": "a/b"}],
+            "validation": {"datasets": [{"uploadRef": {"name": "chats"}}]},
+        },
+    ),
     *(Case(f"learning rate {r!r}", _training(learningRate=r)) for r in ("1e-4", "2E-5", "0.0001", "1", "1.5e+0")),
     Case("ratios of 0", {"training": {"warmupRatio": "0", "weightDecay": "0"}, "tuner": {"dropout": "0"}}),
     *(
@@ -553,6 +598,7 @@ ACCEPTED = (
     Case("extra flag with JSON", _arg("gradient_checkpointing_kwargs", json='{"use_reentrant": false}')),
     Case("flags that end like secrets but are none", _arg("max_new_tokens")),
     Case("flags that are merged with ours", _arg("callbacks", values=["early_stop"])),
+    Case("registered datasets", _arg("custom_dataset_info", value="/swiftop/files/info.json")),
     Case(
         "environment",
         {"runtime": {"env": [{"name": "NCCL_DEBUG", "value": "INFO"}, {"name": "TOKENIZERS_PARALLELISM"}]}},

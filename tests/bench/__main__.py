@@ -6,7 +6,13 @@ import subprocess
 import sys
 
 # What the demo measures: the time from apply to the first training step, split by phase.
-BENCHES = ("tests.bench.runner_cost", "tests.bench.operator_burst", "tests.bench.operator_memory", "demo")
+BENCHES = (
+    "tests.bench.runner_cost",
+    "tests.bench.export_cost",
+    "tests.bench.operator_burst",
+    "tests.bench.operator_memory",
+    "demo",
+)
 
 for bench in BENCHES:
     print(f"== {bench}", flush=True)

@@ -25,8 +25,8 @@ import yaml
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.runner import causes
-from swiftop.runner.causes import EndClass
 from swiftop.runner.classify import last_lines
+from swiftop.runner.ends import EXIT_INTERRUPTED, EndClass
 from swiftop.runner.protocol import PLAN_VARIABLE, Plan
 from swiftop.runner.train import checkpoints
 from swiftop.swift import paths
@@ -254,7 +254,7 @@ def stop_and_resume(site: Site, pod: Pod, *, processes: int, seconds: float) -> 
     yield "second", outcome(second, causes.MAX_STEPS)
     yield "resumed", resumed
     yield "seconds to its first step", second.first_step
-    good = (first.code, second.reason) == (causes.EXIT_INTERRUPTED, causes.MAX_STEPS.reason)
+    good = (first.code, second.reason) == (EXIT_INTERRUPTED, causes.MAX_STEPS.reason)
     yield "as it should", good and resumed[-1:] == [f"swiftop: resuming from {kept.path}"]
 
 

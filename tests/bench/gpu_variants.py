@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from swiftop.runner import causes
-from swiftop.runner.causes import EndClass
+from swiftop.runner.ends import EndClass
 from tests.bench.gpu_assets import TINY_BF16, TINY_CHATS, TINY_FLOAT32
 from tests.bench.gpu_pods import Figures, Object, Pod, Site, follow, installed, make_pod, outcome, stop_and_resume
 

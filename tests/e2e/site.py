@@ -22,9 +22,11 @@ HUB_MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
 HUB_DATASET = "CodyWhy/mh-sharegpt-20250820"
 SWANLAB_HOST = f"http://swanlab.{NAMESPACE}.svc:8000"
 MODELSCOPE_HOST = f"http://modelscope.{NAMESPACE}.svc:8000"
+HUB = f"http://hub.{NAMESPACE}.svc:8000"
 # Tokens that nothing but their Secret may ever show. A good token and a canary are the same: it must be used to leak.
 SWANLAB_KEY = "canary-swanlab-5f1c0b7d2a9e4c68"
 MODELSCOPE_TOKEN = "canary-modelscope-e83d91b6047f4a2c"
+HUB_TOKEN = "canary-hub-1c5e09b7d2f84a63"
 CREDENTIALS = "swiftop-credentials"
 
 _FILL = f"""
@@ -66,7 +68,7 @@ class Site:
         self._ready(TOOL)
         self.kubectl("exec", "-i", TOOL, "--", "sh", "-c", _FILL, stdin=self._tiny_model())
         self.kubectl.create(*self._servers())
-        for name in ("swanlab", "modelscope"):
+        for name in ("swanlab", "modelscope", "hub"):
             self._ready(name)
 
     def _servers(self) -> list[Object]:
@@ -78,6 +80,7 @@ class Site:
                 *("--root", "/library/hub", "--token-sha256", sha256(MODELSCOPE_TOKEN)),
                 claims={objects.LIBRARY: "/library"},
             ),
+            *self.server("hub", "hub", "--url", HUB, "--token-sha256", sha256(HUB_TOKEN)),
         ]
 
     def server(self, name: str, fake: str, *args: str, claims: dict[str, str] | None = None) -> list[Object]:

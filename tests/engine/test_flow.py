@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from swiftop import names
+from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
+from swiftop.batch.conditions import COMMON
 from swiftop.model.conditions import by_type
-from swiftop.reasons import ConditionType
 from tests.engine.fakecluster import FakeCluster
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import termination
@@ -35,7 +36,7 @@ async def test_a_new_run_gets_its_job_and_all_conditions_at_once() -> None:
     harness.apply()
     await harness.look()
     assert harness.jobs_created() == 1
-    assert [c["type"] for c in harness.status["conditions"]] == list(ConditionType)
+    assert [c["type"] for c in harness.status["conditions"]] == [*COMMON, *SFTRun.DEFINITION.conditions]
     assert harness.condition("Succeeded") == ("Unknown", "JobCreated")
     assert harness.condition("Reconciling") == ("True", "JobCreated")
     assert harness.condition("Stalled")[0] == "False"

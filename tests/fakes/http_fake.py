@@ -5,8 +5,10 @@ Standard library only, because the servers run from a ConfigMap inside whatever 
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import socket
 import threading
 import zlib
 from collections.abc import Callable
@@ -45,6 +47,7 @@ class Reply:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     note: dict[str, Any] | None = None
+    lost: bool = False  # the connection is closed instead
 
 
 def as_json(value: Any, *, status: int = 200, note: dict[str, Any] | None = None) -> Reply:
@@ -67,6 +70,11 @@ class Recorder:
             if len(self._entries) < RECORD_LIMIT:
                 self._entries.append({**entry, **(reply.note or {})})
 
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._entries.clear()
+
     def entries(self) -> list[dict[str, Any]]:
         """All exchanges so far."""
         with self._lock:
@@ -80,8 +88,22 @@ def _decoded(body: bytes, encoding: str) -> bytes:
     return zlib.decompress(body) if encoding == "deflate" else body
 
 
-def serve(answer: Callable[[Request], Reply], *, port: int, recorder: Recorder) -> None:
-    """Answer on all addresses of this pod until the process ends; ``GET /_recorded`` shows the record."""
+def never(_method: str, _path: str) -> int | None:
+    """No connection is cut."""
+    return None
+
+
+def serve(
+    answer: Callable[[Request], Reply],
+    *,
+    port: int,
+    recorder: Recorder,
+    cut: Callable[[str, str], int | None] = never,
+) -> None:
+    """Answer on all addresses of this pod until the process ends; ``GET /_recorded`` shows the record.
+
+    ``cut`` tells of a request after how many bytes of its body the connection is closed, None for most.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -91,14 +113,27 @@ def serve(answer: Callable[[Request], Reply], *, port: int, recorder: Recorder) 
 
         def handle_any(self) -> None:
             """Decode, answer, record."""
+            enough = cut(self.command, urlsplit(self.path).path)
+            if enough is not None:
+                self.rfile.read(min(enough, self._length()))
+                self._hang_up()
+                return
             request = self._request()
             if request.path == RECORD:
                 reply = as_json(recorder.entries())
             else:
                 reply = answer(request)
-                if not request.path.startswith("/_"):
+                if reply.note is not None or not request.path.startswith("/_"):
                     recorder.add(request, reply)
-            self._send(reply)
+            if reply.lost:
+                self._hang_up()
+            else:
+                self._send(reply)
+
+        def _hang_up(self) -> None:
+            self.close_connection = True
+            with contextlib.suppress(OSError):  # the client was faster
+                self.connection.shutdown(socket.SHUT_RDWR)
 
         def _send(self, reply: Reply) -> None:
             self.send_response(reply.status)
@@ -110,14 +145,26 @@ def serve(answer: Callable[[Request], Reply], *, port: int, recorder: Recorder) 
 
         def _request(self) -> Request:
             parts = urlsplit(self.path)
-            length = int(self.headers.get("content-length") or 0)
             return Request(
                 method=self.command,
                 path=parts.path,
                 query={k: v[0] for k, v in parse_qs(parts.query).items()},
                 headers={k.lower(): v for k, v in self.headers.items()},
-                body=_decoded(self.rfile.read(length), self.headers.get("content-encoding", "")),
+                body=_decoded(self._body(), self.headers.get("content-encoding", "")),
             )
+
+        def _length(self) -> int:
+            return int(self.headers.get("content-length") or 0)
+
+        def _body(self) -> bytes:
+            if "chunked" not in (self.headers.get("transfer-encoding") or ""):
+                return self.rfile.read(self._length())
+            whole = b""
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                whole += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return whole
 
         do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815
 

@@ -214,6 +214,11 @@ class Execution:
     def terminate(self) -> None:
         os.kill(self.runner_pid, signal.SIGTERM)
 
+    def kill(self) -> None:
+        """As when the node is lost: nothing is said, and with PID 1 goes everything."""
+        os.kill(self.runner_pid, signal.SIGKILL)
+        self.process.wait(30)
+
     def end(self, seconds: float = 60) -> tuple[int, dict[str, Any]]:
         """Exit code and termination message."""
         try:

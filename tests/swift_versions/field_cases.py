@@ -39,6 +39,16 @@ CASES: tuple[Case, ...] = (
     ({"model": tiny(hub="huggingface")}, {"use_hf": True}),
     ({"model": tiny(adapters=[_ADAPTER])}, {"adapters": ["/tmp/models/tiny/adapter"]}),
     ({"datasets": [_SUBSETS, {"id": "me/more"}]}, {"dataset": ["HF::me/data:a/b#5", "me/more"]}),
+    (
+        {"datasets": [{"id": "me/data", "revision": "v1", "sample": 5}, {"id": "me/own", "revision": "0" * 40}]},
+        {
+            "dataset": ["me/data@v1#5", f"me/own@{'0' * 40}"],
+            "custom_dataset_info": [
+                '[{"dataset_name": "me/data@v1", "ms_dataset_id": "me/data", "ms_revision": "v1"}]',
+                f'[{{"dataset_name": "me/own@{"0" * 40}", "ms_dataset_id": "me/own", "ms_revision": "{"0" * 40}"}}]',
+            ],
+        },
+    ),
     ({"validation": {"splitRatio": "0.1"}}, {"split_dataset_ratio": 0.1}),
     ({"validation": {"datasets": [{"id": "me/eval"}]}}, {"val_dataset": ["me/eval"]}),
     # tuner

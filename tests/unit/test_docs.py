@@ -12,6 +12,7 @@ import yaml
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
+from swiftop.kinds.registry import KINDS
 from swiftop.kinds.sftrun import check
 from swiftop.reasons import Reason
 from swiftop.runner import causes
@@ -48,8 +49,11 @@ EXAMPLES = list(examples())
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_every_example_is_a_valid_run_or_a_part_of_one(example: str) -> None:
+def test_every_example_is_a_valid_object_or_a_part_of_a_run(example: str) -> None:
     found = yaml.safe_load(example)
+    if found.get("kind") in KINDS.keys() - {"SFTRun"}:
+        assert problems(KINDS[found["kind"]].parse(found)) == ()
+        return
     whole = found if found.get("kind") == "SFTRun" else {**MINIMAL, "spec": {**MINIMAL["spec"], **found}}
     run = SFTRun.from_object(whole)
     version = run.spec.runtime.swift_version or SUPPORTED[-1]

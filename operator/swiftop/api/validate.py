@@ -1,4 +1,4 @@
-"""What the API server cannot check, or has not seen: problems of an SFTRun beyond the form of its fields.
+"""What the API server cannot check, or has not seen: problems of a resource beyond the form of its fields.
 
 The cross-field rules are the Python twins of the CRD's CEL rules (``swiftop preview`` has no server). The others look
 into values that CEL cannot see (``podPatch``, ``affinity``) or compare items of different lists.
@@ -14,22 +14,23 @@ from pydantic import BaseModel
 from swiftop.api.bounds import excess
 from swiftop.api.parse import field_path
 from swiftop.api.pod_patch import pod_patch_problems
+from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.api.v1alpha1.rules import Rule
-from swiftop.api.v1alpha1.sftrun import SFTRun
-from swiftop.api.v1alpha1.workload import Placement
+from swiftop.api.v1alpha1.workload import Placement, WorkloadSpec
 from swiftop.errors import Problem
 
 _AFFINITIES = ("nodeAffinity", "podAffinity", "podAntiAffinity")
 _Loc = tuple[int | str, ...]
 
 
-def problems(run: SFTRun) -> tuple[Problem, ...]:
-    """All problems of a run, each with the field to fix; empty for a valid run."""
+def problems(resource: CustomResource) -> tuple[Problem, ...]:
+    """All problems of a resource, each with the field to fix; empty for a valid one."""
+    spec: WorkloadSpec = resource.spec  # type: ignore[attr-defined]  # of every kind that runs pods
     return (
-        *_rule_problems(run, ()),
-        *affinity_problems(run.spec.placement),
-        *_duplicates(run),
-        *pod_patch_problems(run.spec.runtime.pod_patch or {}),
+        *_rule_problems(resource, ()),
+        *affinity_problems(spec.placement),
+        *_duplicates(spec),
+        *pod_patch_problems(spec.runtime.pod_patch or {}),
     )
 
 
@@ -62,14 +63,8 @@ def affinity_problems(placement: Placement, path: str = "spec.placement") -> Ite
             yield Problem(f"{path}.affinity.{key}", "must be an object")
 
 
-def _duplicates(run: SFTRun) -> Iterator[Problem]:
-    """Names that must be unique in their list. Two files of one name would be mounted at one path."""
-    lists = {
-        "spec.files": [file.basename for file in run.spec.files],
-        "spec.runtime.env": [env.name for env in run.spec.runtime.env],
-        "spec.extraArgs": [arg.name for arg in run.spec.extra_args],
-    }
-    for path, names in lists.items():
+def _duplicates(spec: WorkloadSpec) -> Iterator[Problem]:
+    for path, names in spec.unique().items():
         for name, count in Counter(names).items():
             if count > 1:
-                yield Problem(path, f"{name} is given {count} times: keep one")
+                yield Problem(f"spec.{path}", f"{name} is given {count} times: keep one")

@@ -68,10 +68,10 @@ def _no_progress(s: Situation) -> Verdict | None:
     taken = s.recorded.interruptions
     if fruitless(taken) < FRUITLESS:
         return None
-    text = f"it was interrupted {FRUITLESS} times in a row before a new checkpoint was kept (last: {taken[-1].cause})"
+    text = f"it was interrupted {FRUITLESS} times in a row before {s.words.headway} (last: {taken[-1].cause})"
     # Its Job may still exist and will be deleted: what its last pod said is said here or nowhere.
     log = next((pod.ended.outcome.log for pod in reversed(s.observed.pods) if pod.ended and pod.ended.outcome), "")
-    return Verdict(Failed(Cause(causes.NO_PROGRESS.reason, text, causes.NO_PROGRESS.suggestion, log)))
+    return Verdict(Failed(Cause(causes.NO_PROGRESS.reason, text, s.words.steadier, log)))
 
 
 def _fail_without_job(s: Situation) -> Verdict | None:

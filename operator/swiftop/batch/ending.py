@@ -19,6 +19,7 @@ from swiftop.model.times import seconds_of
 from swiftop.observe.report import tail
 from swiftop.reasons import Reason
 from swiftop.runner import causes
+from swiftop.runner.ends import EXIT_INTERRUPTED
 from swiftop.runner.protocol import FAILED, FINISHED, INTERRUPTED
 
 
@@ -107,7 +108,7 @@ def cause_of(job: JobFacts, observed: Observed) -> Cause:
 def _without_pods(job: JobFacts) -> Cause:
     """The pods are gone with what they said; of a documented exit code the Job controller wrote down the number."""
     code = _EXIT_CODE.search(job.failure_message) if job.failure_reason == "PodFailurePolicy" else None
-    if code is None or int(code[1]) == causes.EXIT_INTERRUPTED:
+    if code is None or int(code[1]) == EXIT_INTERRUPTED:
         return Cause(Reason.POD_DELETED, "its pod was deleted before the end")
     text = f"the container ended with exit code {code[1]}, and its pod with what it said is gone"
     reason = Reason.CONTAINER_LOST if int(code[1]) in _CODES_THAT_MAY_PASS else causes.UNKNOWN.reason
@@ -211,7 +212,7 @@ def _by_exit_code(pod: PodFacts) -> Cause:
             "look at the node (kubectl describe node), and at what in the pod may send signals",
             tail(ended.message),
         )
-    if ended.exit_code == causes.EXIT_INTERRUPTED:  # told to stop before it could do more than end
+    if ended.exit_code == EXIT_INTERRUPTED:  # told to stop before it could do more than end
         reason = Reason.POD_DELETED if pod.deleting or pod.disruption else causes.INTERRUPTED.reason
         return Cause(reason, "it was told to stop while it started")
     text = f"the container ended with exit code {ended.exit_code} and left no report"

@@ -25,6 +25,8 @@ from swiftop.observe.pods import index_of
 from swiftop.runner.protocol import Member
 from swiftop.workload.job import changes, expiry, pinned_of, plan_of
 
+References = Mapping[Reference, Object | None]
+
 R = TypeVar("R", bound=CustomResource)
 P = TypeVar("P", bound=Prepared)
 D = TypeVar("D")
@@ -43,7 +45,7 @@ def _no_references(_resource: Any) -> tuple[Reference, ...]:
     return ()
 
 
-def _no_source(_resource: Any, _references: Mapping[Reference, Object | None]) -> None:
+def _no_source(_resource: Any, _references: References, _previous: Mapping[str, Any]) -> None:
     return None
 
 
@@ -65,7 +67,7 @@ class BatchKind(Generic[R, P, D]):
     volatile: frozenset[str] = frozenset()
     policy: Callable[[R], Policy]
     references_of: Callable[[R], tuple[Reference, ...]] = _no_references
-    source: Callable[[R, Mapping[Reference, Object | None]], Waiting | Blocked | None] = _no_source
+    source: Callable[[R, References, Mapping[str, Any]], Waiting | Blocked | None] = _no_source  # with the last status
     prepare_with: Callable[[R, World[D]], P]
     digest_with: Callable[[R, World[D]], str]
     build_with: Callable[[P, Create], list[Object]]  # the Job last
@@ -110,13 +112,16 @@ class BatchKind(Generic[R, P, D]):
                 policy=policy,
                 unreadable=facts.unreadable,
                 # What has started has it pinned: it may be gone by now.
-                source=self.source(resource, facts.references) if resource is not None and not known.started else None,
+                source=self._source(resource, facts) if resource is not None and not known.started else None,
                 recorded=known,
                 observed=facts.observed,
                 words=self.words,
                 now=facts.now,
             )
         )
+
+    def _source(self, resource: R, facts: Facts[R, Observed]) -> Waiting | Blocked | None:
+        return self.source(resource, facts.references, facts.obj.get("status") or {})
 
     def prepare(self, resource: R, world: World[D]) -> P:
         return self.prepare_with(resource, world)

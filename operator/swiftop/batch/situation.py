@@ -11,6 +11,7 @@ from swiftop.model.facts import Cause, PodFacts
 from swiftop.model.times import seconds_of
 from swiftop.model.verdict import Blocked, Verdict, Waiting
 from swiftop.reasons import Reason
+from swiftop.runner import causes
 
 # How long the Job controller has to see that a main container has ended, before another container of the pod is taken
 # to keep the pod alive; and how long past its grace period a pod may exist.
@@ -27,6 +28,8 @@ class Words:
     preparing: str  # what its pod does before it reports anything
     finished: str
     kept: str  # what is left of the work when it fails
+    headway: str = "a new checkpoint was kept"  # what several interruptions in a row came before
+    steadier: str = causes.NO_PROGRESS.suggestion  # what to do about them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from swiftop.model.times import seconds_of, text_of
 from swiftop.model.verdict import Blocked, Failed, Finished, Phase, Suspended, Waiting
 from swiftop.observe.report import tail
 from swiftop.reasons import ConditionType, Reason, State
+from swiftop.runner.protocol import to_json
 
 OVERTAKEN = (
     "the spec was edited in the moment of the start, and the work goes on as it was before: status.resolved.command "
@@ -162,6 +163,7 @@ def _resolved(frame: Frame[Any, Observed], *, started: bool) -> Status | None:
             "command": pinned.command,
             "digest": pinned.digest,
             "source": dict(pinned.source),
+            "datasets": to_json(pinned.datasets) or None,
         }
     )
 

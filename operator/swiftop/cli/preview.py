@@ -3,7 +3,8 @@
 The operator builds with the same functions, so what is shown is what will be made; only the UID, which a file does not
 have yet, stands as zeros, and a word stands for an image that only the platform's ``swiftop-defaults`` knows. Such a
 ConfigMap in the same file counts as it does in the cluster: that of the operator's namespace for all runs, and that of
-the run's namespace over it.
+the run's namespace over it. Another object that one refers to counts as far as the file tells; what only its end will
+tell stands in brackets.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import yaml
 from swiftop import names
 from swiftop.errors import Invalid, Problem
 from swiftop.kinds.registry import KINDS
-from swiftop.model.kind import Kind, Object, Prepared, World
+from swiftop.model.kind import Kind, Object, Prepared, Reference, World
 from swiftop.model.verdict import Create
 from swiftop.reasons import Reason
 from swiftop.runner import bundle
@@ -62,10 +63,10 @@ def previews(text: str, *, swift_version: str | None = None) -> Iterator[tuple[s
         raise Invalid((Problem("kind", f"there is no {' or '.join(KINDS)} in this file"),))
     shared = {o["metadata"].get("namespace", "default"): o for o in objects if _is_defaults(o)}
     for obj in found:
-        yield _preview(_with_runtime(obj, swiftVersion=swift_version), shared)
+        yield _preview(_with_runtime(obj, swiftVersion=swift_version), shared, found)
 
 
-def _preview(obj: Object, shared: Mapping[str, Object]) -> tuple[str, list[Problem]]:
+def _preview(obj: Object, shared: Mapping[str, Object], beside: list[Object]) -> tuple[str, list[Problem]]:
     """Output and warnings of one object, with everything that is wrong found before."""
     kind = KINDS[obj["kind"]]
     resource = _parsed(kind, obj)
@@ -74,6 +75,7 @@ def _preview(obj: Object, shared: Mapping[str, Object]) -> tuple[str, list[Probl
     world = World(
         defaults=defaults_of(*(_located(shared.get(place), place) for place in places)),
         runner_config_map=names.runner_config_map_name(bundle.digest()),
+        references={wanted: _referred(wanted, beside) for wanted in kind.references(resource)},
     )
     warnings = list(kind.warnings(resource))
     try:
@@ -88,11 +90,12 @@ def _preview(obj: Object, shared: Mapping[str, Object]) -> tuple[str, list[Probl
 
 
 def _output(kind: Kind, prepared: Prepared) -> str:
-    """Command on the first line, objects below it."""
+    """Command on the first line where there is one, objects below it."""
     children = kind.build(prepared, Create(1))
     pinned = kind.pinned(children[-1])
     dumped = [yaml.safe_dump(child, sort_keys=False, allow_unicode=True, width=120) for child in children]
-    return f"{pinned.command if pinned else ''}\n" + "".join(f"---\n{document}" for document in dumped)
+    command = f"{pinned.command}\n" if pinned and pinned.command else ""
+    return command + "".join(f"---\n{document}" for document in dumped)
 
 
 def _parsed(kind: Kind, obj: Object) -> Any:
@@ -100,6 +103,17 @@ def _parsed(kind: Kind, obj: Object) -> Any:
     if isinstance(metadata, Mapping):
         obj = {**obj, "metadata": {"uid": NO_UID, **metadata}}
     return kind.parse(obj)
+
+
+def _referred(wanted: Reference, beside: list[Object]) -> Object | None:
+    """Another object of the file, as the API server has it when it is new; raises ``Invalid`` for a wrong one."""
+    kind = KINDS[wanted.resource.kind]
+    for obj in (obj for obj in beside if obj["kind"] == kind.resource.kind):
+        meta = _parsed(kind, obj).metadata
+        if (meta.namespace, meta.name) == (wanted.namespace, wanted.name):
+            known = {"uid": NO_UID, "namespace": meta.namespace, **obj["metadata"]}
+            return {**obj, "metadata": known, "status": {}}
+    return None
 
 
 def _with_runtime(obj: Object, **members: str | None) -> Object:

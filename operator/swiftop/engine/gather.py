@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from swiftop import names
@@ -11,6 +11,7 @@ from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.engine.ports import Cluster, ProgressSource, Store
 from swiftop.engine.warned import Warnings
 from swiftop.model.kind import Ask, Key, Kind, Object, Pinned, Reference, Seen, World
+from swiftop.runner.protocol import UploadedDataset
 from swiftop.workload.defaults import defaults_of
 
 _DEFAULTS_SECONDS = 10.0  # how long swiftop-defaults is taken as read: a burst of objects reads it once
@@ -35,6 +36,7 @@ class Subject:
     obj: Object
     resource: Any  # None when it cannot be read
     seen: Seen
+    references: Mapping[Reference, Object | None]
 
 
 class Gatherer:
@@ -79,21 +81,25 @@ class Gatherer:
             observed = kind.observe(seen, resource)
         return seen, observed
 
-    def references(self, kind: Kind, resource: Any) -> Mapping[Reference, Object | None]:
-        """Objects that this one refers to. One that the store does not have yet is waited for like one that is not."""
+    async def references(self, kind: Kind, resource: Any, *, live: bool) -> Mapping[Reference, Object | None]:
+        """Objects that this one refers to. One that the store does not have yet is waited for like one that is not.
+
+        ``live``: an attempt is made of them, and of what is over the store keeps but a part.
+        """
         if resource is None:
             return {}
-        return {
-            reference: self._store.get(reference.resource, reference.namespace, reference.name)
-            for reference in kind.references(resource)
-        }
+        found: dict[Reference, Object | None] = {}
+        for reference in kind.references(resource):
+            where = (reference.resource, reference.namespace, reference.name)
+            found[reference] = await self._cluster.get(*where) if live else self._store.get(*where)
+        return found
 
     async def world(self, subject: Subject) -> World[Defaults]:
         """What besides the resource goes into its children."""
         return World(
             defaults=(await self._read_defaults(subject.key.namespace)).defaults,
             runner_config_map=self._runner_config_map,
-            references=self.references(subject.kind, subject.resource),
+            references=subject.references,
             pinned=_pinned(subject.obj.get("status") or {}),
         )
 
@@ -132,4 +138,9 @@ def _pinned(status: Mapping[str, Any]) -> Pinned | None:
         swift_version=resolved.get("swiftVersion") or "",
         command=resolved.get("command") or "",
         source=resolved.get("source") or {},
+        datasets=tuple(_dataset(known) for known in resolved.get("datasets") or ()),
     )
+
+
+def _dataset(known: Mapping[str, Any]) -> UploadedDataset:
+    return UploadedDataset(**{member.name: known.get(member.name) or "" for member in fields(UploadedDataset)})

@@ -186,13 +186,14 @@ class Reconciler:
         resource, unreadable = self._read(kind, key, obj)
         self._references.set(key, kind.references(resource) if resource is not None else ())
         seen, observed = await self._gather.observe(kind, self._gather.seen(kind, key, obj), resource)
-        subject = Subject(kind=kind, key=key, obj=obj, resource=resource, seen=seen)
+        references = await self._gather.references(kind, resource, live=live)
+        subject = Subject(kind=kind, key=key, obj=obj, resource=resource, seen=seen, references=references)
         facts: Facts[Any, Any] = Facts(
             obj=obj,
             resource=resource,
             unreadable=unreadable.outlook if unreadable else None,
             observed=observed,
-            references=self._gather.references(kind, resource),
+            references=references,
             now=seen.now,
         )
         verdict = kind.decide(facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from swiftop.runner.protocol import Previous
+from swiftop.runner.protocol import BadRow, Previous
 
 Report = Mapping[str, float | str]
 """What a pod says of its work, by member name: ``swiftop.runner.protocol`` lists the members of each program."""
@@ -32,6 +32,7 @@ class Outcome:
     log: str = ""
     report: Report = field(default_factory=dict)
     previous: Previous | None = None
+    bad_rows: tuple[BadRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

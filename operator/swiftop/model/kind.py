@@ -14,7 +14,7 @@ from swiftop.errors import Problem
 from swiftop.model.facts import Report
 from swiftop.model.verdict import Blocked, Create, Delete, Outlook, Verdict
 from swiftop.names import Resource
-from swiftop.runner.protocol import Member, Previous
+from swiftop.runner.protocol import Member, Previous, UploadedDataset
 
 Object = dict[str, Any]
 """An object of the Kubernetes API, as JSON has it. Who reads one never changes it."""
@@ -98,6 +98,7 @@ class Pinned:
     command: str
     digest: str = ""  # of the spec with the defaults
     source: Mapping[str, str] = field(default_factory=dict)  # where the results of a referenced object lie
+    datasets: tuple[UploadedDataset, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

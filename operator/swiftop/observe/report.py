@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from swiftop.model.facts import Outcome
-from swiftop.runner.protocol import LOG_BYTES, OUTCOMES, Member, read, read_previous
+from swiftop.runner.protocol import LOG_BYTES, OUTCOMES, BadRow, Member, read, read_bad_rows, read_previous
 
 _TEXT_CHARACTERS = 1024  # of a message or a suggestion
 # By control characters a text could rewrite the terminal of whoever reads it; line ends and tabs are harmless.
@@ -34,6 +34,7 @@ def outcome_of(message: str, members: tuple[Member, ...]) -> Outcome | None:
         log=tail(log if isinstance(log := said.get("log"), str) else ""),
         report=read(members, said.get("progress")),
         previous=read_previous(said.get("progress")),
+        bad_rows=tuple(BadRow(bad.line, printable(bad.why)) for bad in read_bad_rows(said)),
     )
 
 

@@ -12,7 +12,7 @@ import zipfile
 from functools import lru_cache
 from pathlib import Path
 
-from swiftop.runner import causes
+from swiftop.runner.ends import EXIT_INTERRUPTED
 
 PACKAGE = "swiftop_runner"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -21,7 +21,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MAIN = f"""import os
 import signal
 
-signal.signal(signal.SIGTERM, lambda *_: os._exit({causes.EXIT_INTERRUPTED}))
+signal.signal(signal.SIGTERM, lambda *_: os._exit({EXIT_INTERRUPTED}))
 
 from {PACKAGE}.main import main  # noqa: E402
 

@@ -7,48 +7,30 @@ everything. The order of ``FAILURES`` is the order of matching, so the narrow on
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import Optional
 
-EXIT_FINISHED = 0
-EXIT_USER = 3
-EXIT_DATA = 4
-EXIT_CUDA_MEMORY = 5
-EXIT_HOST_MEMORY = 6
-EXIT_NETWORK = 7
-EXIT_COLLECTIVE = 8
-EXIT_STALLED = 9
-EXIT_TRACKER = 10
-EXIT_STORAGE = 11
-EXIT_UNKNOWN = 20
-EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: try again
-
-_DATA_CODE = re.compile(r"(-packages|/ms-swift)/(swift/(llm/)?dataset|datasets)/")
-
-
-@dataclass(frozen=True)
-class EndClass:
-    """One class of ends."""
-
-    reason: str
-    exit_code: int
-    suggestion: str = ""
-    patterns: tuple[str, ...] = ()
-    transient: bool = False  # the same again may succeed: something outside of the run was at fault
-    vague: bool = False  # a symptom that another process' real failure leaves behind; the real one wins over it
-    in_data: tuple[str, ...] = ()  # patterns of what anybody may raise: they count in the code that reads datasets
-
-    def matches(self, text: str, where: str = "") -> bool:
-        """Whether ``text`` (an exception's type and message), raised in the file ``where``, is this cause."""
-        patterns = (*self.patterns, *self.in_data) if _DATA_CODE.search(where) else self.patterns
-        shown = text.partition("\n")[0] if self.vague else text  # what follows may be a library's own farewell
-        return any(re.search(pattern, shown, re.IGNORECASE | re.MULTILINE) for pattern in patterns)
-
+from .ends import (
+    EXIT_ARTIFACT,
+    EXIT_COLLECTIVE,
+    EXIT_CUDA_MEMORY,
+    EXIT_DATA,
+    EXIT_FINISHED,
+    EXIT_HOST_MEMORY,
+    EXIT_INTERRUPTED,
+    EXIT_NETWORK,
+    EXIT_STALLED,
+    EXIT_STORAGE,
+    EXIT_TRACKER,
+    EXIT_UNKNOWN,
+    EXIT_USER,
+    EndClass,
+)
+from .hub import causes as hub
 
 MAX_STEPS = EndClass("MaxSteps", EXIT_FINISHED)
 MAX_EPOCHS = EndClass("MaxEpochs", EXIT_FINISHED)
 EARLY_STOPPED = EndClass("EarlyStopped", EXIT_FINISHED)
+COMPLETED = EndClass("Completed", EXIT_FINISHED)
 INTERRUPTED = EndClass("Interrupted", EXIT_INTERRUPTED)
 LOST = EndClass("Lost", EXIT_INTERRUPTED)  # ended without a message: killed together with its pod or node
 
@@ -241,6 +223,12 @@ DATASET_FORMAT = EndClass(
     ),
     in_data=(r"^ZeroDivisionError",),  # all rows were dropped
 )
+DATA_INVALID = EndClass(
+    "DataInvalid",
+    EXIT_DATA,
+    "Fix the rows that status.badRows names, and apply the upload with a new name; maxBadRows tolerates some rows that "
+    "ms-swift would drop.",
+)
 MODEL_NOT_FOUND = EndClass(
     "ModelNotFound",
     EXIT_USER,
@@ -389,6 +377,18 @@ NO_PROGRESS = EndClass(
     "checkpoints.saveSteps, or run it where it is not taken away so soon (placement.priorityClassName, other nodes); "
     "then apply it with a new name.",
 )
+WEIGHTS_MISSING = EndClass(
+    "WeightsMissing",
+    EXIT_USER,
+    "The checkpoint has no weights that can be exported: let training save consolidated safetensors (for DeepSpeed "
+    "ZeRO-3 stage3_gather_16bit_weights_on_model_save: true), or export another checkpoint.",
+)
+VERIFICATION_FAILED = EndClass(
+    "VerificationFailed",
+    EXIT_ARTIFACT,
+    "The exported model is not what it should be, and is not published. The message names the tensor or file: check "
+    "that base model and adapter belong together and that the volume is sound, then export again.",
+)
 SOURCE_CHECKPOINT_MISSING = EndClass(
     "CheckpointMissing",
     EXIT_USER,
@@ -408,7 +408,7 @@ UNKNOWN = EndClass(
     vague=True,
 )
 
-FINISHED = (MAX_STEPS, MAX_EPOCHS, EARLY_STOPPED)
+FINISHED = (MAX_STEPS, MAX_EPOCHS, EARLY_STOPPED, COMPLETED)
 FAILURES = (
     CUDA_OUT_OF_MEMORY,
     SHARED_MEMORY_EXHAUSTED,
@@ -426,6 +426,7 @@ FAILURES = (
     DATASET_NOT_FOUND,
     DATASET_EMPTY,
     DATASET_FORMAT,
+    DATA_INVALID,
     HUB_AUTH_FAILED,
     MODEL_NOT_FOUND,
     GPU_MISSING,
@@ -437,8 +438,11 @@ FAILURES = (
     VERSION_MISMATCH,
     STALLED,
     NO_PROGRESS,
+    WEIGHTS_MISSING,
+    VERIFICATION_FAILED,
     SOURCE_CHECKPOINT_MISSING,
     SOURCE_CHECKPOINT_UNFIT,
+    *hub.FAILURES,
     UNKNOWN,
 )
 BY_REASON = {cause.reason: cause for cause in (*FINISHED, INTERRUPTED, LOST, *FAILURES)}

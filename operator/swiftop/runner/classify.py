@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from . import causes
-from .causes import EndClass
+from .ends import EndClass
 from .exceptions import ABORT, PROGRESS_BAR, TEARDOWN, UNCAUGHT, Chain, chains, clean_lines
 from .protocol import LOG_BYTES
 

@@ -12,6 +12,7 @@ from typing import Any, Callable, Optional
 
 from . import causes, preflight, server, termination
 from .classify import Judged, last_lines
+from .export.program import Export
 from .output import Output
 from .program import Context, Ended, Program
 from .protocol import (
@@ -23,6 +24,7 @@ from .protocol import (
     REPORT_VERSION,
     TERMINATION_LOG,
     BadPlan,
+    BadRow,
     Plan,
     read,
 )
@@ -31,9 +33,10 @@ from .redact import Redactor
 from .signals import Signals, Stopped
 from .supervise import CannotStart, Supervisor
 from .train.program import Train
+from .upload.program import Upload
 
 Programs = Mapping[str, Callable[[Context], Program]]
-PROGRAMS: Programs = {"train": Train}
+PROGRAMS: Programs = {"train": Train, "export": Export, "upload": Upload}
 UNSET = (PLAN_VARIABLE, "PAI_TRAINING_JOB_ID")  # the second would make ms-swift write no logging.jsonl
 
 
@@ -90,7 +93,7 @@ class Runner:
             ended = self._program.judge(step, end, self._output.evidence())
             if ended is not None:
                 return ended
-        return Ended(FAILED, Judged(causes.UNKNOWN, "all steps have ended, and none of them was the last"))
+        return self._program.complete()
 
     def _broken(self, error: Exception) -> Judged:
         """Something that nobody foresaw. PID 1 must leave a message, and no process behind."""
@@ -102,7 +105,8 @@ class Runner:
 
     def _conclude(self, ended: Ended) -> int:
         judged = Judged(ended.judged.cause, self._redactor.text(ended.judged.message))
-        ended = Ended(ended.outcome, judged)
+        bad_rows = tuple(BadRow(bad.line, self._redactor.text(bad.why)) for bad in ended.bad_rows)
+        ended = Ended(ended.outcome, judged, bad_rows)
         try:
             self._program.conclude(ended)
             self._write_end(ended)

@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional, Protocol
 
 from .classify import EndedChild, Judged
 from .output import Output
-from .protocol import MASTER_ADDR, NODE_RANK, Member, Plan
+from .protocol import MASTER_ADDR, NODE_RANK, BadRow, Member, Plan
 from .record import Record
 from .signals import Signals
 
@@ -36,6 +36,7 @@ class Ended:
 
     outcome: str
     judged: Judged
+    bad_rows: tuple[BadRow, ...] = ()  # of a dataset
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,9 @@ class Program(Protocol):
 
     def judge(self, step: Step, end: EndedChild, evidence: str) -> Optional[Ended]:
         """What the end of a process means; None: go on with the next step."""
+
+    def complete(self) -> Ended:
+        """All steps have ended, and ``judge`` has ended nothing."""
 
     def conclude(self, ended: Ended) -> None:
         """Last facts into the report, before it is told for the last time."""

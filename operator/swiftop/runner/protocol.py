@@ -71,6 +71,43 @@ TRAINING: tuple[Member, ...] = (
     Member("bestMetric", "float", "swiftop_run_best_metric", "Metric of the best checkpoint"),
     Member("trackerWorkspace", "str", "", "Whose API key it is, as only the tracker's server knows"),
 )
+MOST_TARGETS = 4  # repositories that one export is pushed to
+EXPORTING: tuple[Member, ...] = (
+    Member("updated", "int", "", "When this was reported, as Unix time"),
+    Member("phase", "int", "swiftop_export_phase", "0 preparing, 1 merging, 2 verifying, 3 pushing, 4 finished"),
+    Member("bytesDone", "int", "swiftop_export_done_bytes", "Bytes of the step that are done"),
+    Member("bytesTotal", "int", "swiftop_export_total_bytes", "Bytes of the step in all"),
+    Member("artifactDigest", "str", "", "SHA-256 of the list of files of the result"),
+    Member("artifactBytes", "int", "swiftop_export_artifact_bytes", "Size of the result"),
+    Member("artifactDtype", "str", "", "Type of its weights"),
+    Member("verified", "int", "", "1 once the result was compared with what it was made of"),
+    Member("templateEqual", "int", "", "1 when its chat template gives the tokens of the training, 0 when it does not"),
+    *(
+        Member(f"{name}{target}", type_, "", f"{text}, of target {target}")
+        for target in range(MOST_TARGETS)
+        for name, type_, text in (
+            ("commit", "str", "Id of the commit that has the files"),
+            ("visibility", "str", "Who may read the repository"),
+            ("files", "int", "Files compared with the hub's listing"),
+            ("bytes", "int", "Size of these files"),
+        )
+    ),
+)
+UPLOADING: tuple[Member, ...] = (
+    Member("updated", "int", "", "When this was reported, as Unix time"),
+    Member("phase", "int", "swiftop_upload_phase", "0 preparing, 1 checking, 2 uploading, 3 finished"),
+    Member("bytesDone", "int", "swiftop_upload_done_bytes", "Bytes of the step that are done"),
+    Member("bytesTotal", "int", "swiftop_upload_total_bytes", "Bytes of the step in all"),
+    Member("total", "int", "swiftop_upload_rows", "Rows in the file, so far"),
+    Member("bad", "int", "swiftop_upload_bad_rows", "Rows that cannot be trained on"),
+    Member("duplicates", "int", "swiftop_upload_duplicate_rows", "Good rows that are the same as an earlier one"),
+    Member("turns", "int", "", "Turns of the good rows"),
+    Member("characters", "int", "", "Characters of the good rows"),
+    Member("tokens", "int", "", "Tokens of the good rows"),
+    Member("overLength", "int", "", "Rows of more tokens than the limit"),
+    Member("commit", "str", "", "Id of the commit that has the file"),
+    Member("visibility", "str", "", "Who may read the repository"),
+)
 PREVIOUS: tuple[Member, ...] = (
     Member("pod", "str", "", "UID of its pod"),
     Member("time", "int", "", "When it ended, as Unix time"),
@@ -135,6 +172,30 @@ def read_previous(document: object) -> Optional[Previous]:
     return Previous(**found) if {"pod", "time", "reason"} <= found.keys() else None
 
 
+@dataclass(frozen=True)
+class BadRow:
+    """A row of a dataset that cannot be trained on."""
+
+    line: int  # of the file; of a JSON array the number of the row
+    why: str
+
+
+BAD_ROWS = 20  # told one by one, in a termination message
+WHY_CHARACTERS = 200
+
+
+def read_bad_rows(document: object) -> tuple[BadRow, ...]:
+    """The bad rows that a termination message tells. Texts are cut; who shows them makes them printable."""
+    said = document.get("badRows") if isinstance(document, Mapping) else None
+    found = []
+    for pair in said[:BAD_ROWS] if isinstance(said, list) else ():
+        line, why = pair if isinstance(pair, list) and len(pair) == 2 else (None, None)
+        known = number(line)
+        if known is not None and known >= 0 and isinstance(why, str):
+            found.append(BadRow(int(known), why[:WHY_CHARACTERS]))
+    return tuple(found)
+
+
 class BadPlan(Exception):
     """The plan is absent or unusable."""
 
@@ -163,6 +224,16 @@ class Source:
 
 
 @dataclass(frozen=True)
+class UploadedDataset:
+    """What a DatasetUpload put on a hub, and what is trained on: the runner needs none of it, whoever resumes does."""
+
+    upload: str  # name of the object
+    hub: str
+    repo: str
+    revision: str  # id of the commit
+
+
+@dataclass(frozen=True)
 class TrainSettings:
     """What the program ``train`` has to know of its command, which it never reads back out of it."""
 
@@ -176,6 +247,60 @@ class TrainSettings:
     finish_timeout: float = 300.0  # for the tracker's last upload, which may never end
     swanlab_host: Optional[str] = None
     resume_from: Optional[Source] = None
+    datasets: tuple[UploadedDataset, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExportTarget:
+    """A repository that the result is pushed to."""
+
+    hub: str
+    repo: str
+    token_env: str  # name of the variable with the hub's token
+    visibility: str = "private"
+    revision: str = ""
+    commit_message: str = ""
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What the program ``export`` has to know. The plan's command merges the adapter into ``partial``."""
+
+    source: str  # folder of what is exported; empty: the model itself
+    model: str  # hub id or folder of the model; empty: the source itself names it
+    partial: str  # folder that the command writes to
+    hub: str = ""
+    revision: str = ""
+    type: str = ""  # in ms-swift's words
+    adapter: str = ""  # hub id of the adapter, where there is no source
+    uid: str = ""  # of the run that wrote the source
+    merge: bool = True
+    dtype: str = ""  # empty: that of the model
+    verify: bool = True
+    bake_template: bool = False
+    targets: tuple[ExportTarget, ...] = ()
+    card: Mapping[str, Any] = field(default_factory=dict)  # what is known of the result, for its README.md
+
+
+@dataclass(frozen=True)
+class UploadSettings:
+    """What the program ``upload`` has to know."""
+
+    source: str  # the file in the pod
+    hub: str
+    repo: str
+    path: str  # in the repository
+    visibility: str = "private"
+    revision: str = ""
+    commit_message: str = ""
+    overwrite: bool = False
+    format: str = "Auto"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    max_bad_rows: int = 0
+    tokenizer: str = ""  # id of a model; empty: tokens are not counted
+    tokenizer_hub: str = ""
+    max_length: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -232,7 +357,7 @@ def to_json(value: Any) -> Any:
     if is_dataclass(value):
         members = ((_camel(item.name), getattr(value, item.name)) for item in fields(value))
         return {name: to_json(member) for name, member in members if member is not None}
-    return list(value) if isinstance(value, tuple) else value
+    return [to_json(item) for item in value] if isinstance(value, tuple) else value
 
 
 def from_json(cls: type[T], content: object) -> T:
@@ -257,9 +382,9 @@ def _decoded(hint: Any, value: Any, name: str) -> Any:
     origin = get_origin(hint)
     if origin is Union:  # Optional
         return _decoded(get_args(hint)[0], value, name)
-    if origin is tuple:
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
+    if origin is tuple:  # of any number of items
+        if isinstance(value, list):
+            return tuple(_decoded(get_args(hint)[0], item, name) for item in value)
     elif origin is not None:  # the settings of a program, which knows their type
         if isinstance(value, Mapping):
             return dict(value)

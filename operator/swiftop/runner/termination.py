@@ -8,13 +8,14 @@ from typing import Any
 
 from .classify import head_bytes, tail_bytes
 from .program import Ended
-from .protocol import LOG_BYTES, TERMINATION_BYTES
+from .protocol import BAD_ROWS, LOG_BYTES, TERMINATION_BYTES
 
 MESSAGE_BYTES = 700
+BAD_ROWS_BYTES = 2200  # of what is wrong with bad rows, shared by all of them
 
 
 def termination_message(ended: Ended, *, log: str, progress: dict[str, Any]) -> bytes:
-    """Everything fits because the log gives way: its JSON form may be much longer than its text."""
+    """Everything fits because the log gives way, and then the last bad rows: JSON may be much longer than its text."""
     message: dict[str, Any] = {
         "outcome": ended.outcome,
         "reason": ended.judged.cause.reason,
@@ -23,6 +24,9 @@ def termination_message(ended: Ended, *, log: str, progress: dict[str, Any]) -> 
         "log": "",
         "progress": progress,
     }
+    if ended.bad_rows:
+        shown = ended.bad_rows[:BAD_ROWS]
+        message["badRows"] = [[bad.line, head_bytes(bad.why, BAD_ROWS_BYTES // len(shown))] for bad in shown]
     room = LOG_BYTES
     while room > 0:
         message["log"] = tail_bytes(log, room)
@@ -32,6 +36,8 @@ def termination_message(ended: Ended, *, log: str, progress: dict[str, Any]) -> 
         encoded = len(_encode(message["log"]))
         room = int(room * max(encoded - (len(raw) - TERMINATION_BYTES), 0) / encoded) - 8
     message["log"] = ""
+    while message.get("badRows") and len(_encode(message)) > TERMINATION_BYTES:
+        message["badRows"].pop()
     while len(_encode(message)) > TERMINATION_BYTES:
         message["message"] = message["message"][: len(message["message"]) // 2]
     return _encode(message)

@@ -37,7 +37,7 @@ _LABELS = (names.LABEL_KIND, names.LABEL_NAME, names.LABEL_UID, names.LABEL_ATTE
 # Of the status of an object that is over: its end (of the conditions the summary), and what others use of it.
 _RESULTS = (
     "observedGeneration", "state", "startTime", "completionTime", "attempts",
-    "conditions", "output", "checkpoint", "bestCheckpoint", "artifact", "targets", "repo", "path", "commit", "url",
+    "conditions", "output", "checkpoint", "bestCheckpoint", "artifact", "targets", "commit", "url",
 )  # fmt: skip
 _SUMMARY = "Succeeded"
 # Of a Job: whether it still holds GPUs, and when it is to go. The same few lists for all of them.

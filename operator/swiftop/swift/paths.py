@@ -69,11 +69,13 @@ def adapter_path(adapter: AdapterSource) -> str:
 
 
 def dataset_path(source: DatasetSource) -> str:
-    """Hub id or path of a dataset, without subsets and sample."""
+    """Hub id or path of a dataset, without subsets and sample; of one that is uploaded first, whose it is."""
     if source.config_map is not None:
         return f"{CONFIG_MAP_DATASETS_DIR}/{source.config_map.name}/{source.config_map.key}"
     if source.persistent_volume_claim is not None:
         return _claim(CLAIM_DATASETS_DIR, source.persistent_volume_claim)
+    if source.upload_ref is not None:
+        return f"datasetupload/{source.upload_ref.name}"
     return source.id or ""
 
 

@@ -37,6 +37,8 @@ class Release:
     tuner_flag: Literal["train_type", "tuner_type"]  # no release knows the other's word
     # Whether sft goes on training what --adapters names; 3.7 takes it for inference only and says nothing.
     trains_adapters: bool = True
+    # Whether the prefix MS:: of a dataset counts beside --use_hf: load_dataset of 3.x takes it for "not said".
+    mixes_hubs: bool = True
     programs: tuple[Program, ...] = ("sft",)  # those that there is a flag table of
     # A public trainer image. ModelScope's own end before 4.6, whose image each platform builds from images/trainer: a
     # name that nobody publishes could be taken by anybody.
@@ -54,6 +56,7 @@ RELEASES: Mapping[str, Release] = {
             packing_attention=_FLASH,
             tuner_flag="train_type",
             trains_adapters=False,
+            mixes_hubs=False,
             image=f"{_MODELSCOPE}:ubuntu22.04-cuda12.6.3-py311-torch2.7.1-vllm0.10.0-modelscope1.28.2-swift3.7.2",
         ),
         Release(
@@ -63,6 +66,7 @@ RELEASES: Mapping[str, Release] = {
             transformers=">=4.33,<4.58",
             packing_attention=_FLASH,
             tuner_flag="train_type",
+            mixes_hubs=False,
             image=f"{_MODELSCOPE}:ubuntu22.04-cuda12.8.1-py311-torch2.9.0-vllm0.13.0-modelscope1.33.0-swift3.12.5",
         ),
         Release(
@@ -98,8 +102,9 @@ class FlagTable:
     release: Release
     program: Program
     flags: Mapping[str, FlagInfo]
-    tuners: tuple[str, ...]  # of sft; empty for other programs, as callbacks
+    tuners: tuple[str, ...]  # of sft; empty for other programs, as callbacks and datasets
     callbacks: tuple[str, ...]
+    datasets: frozenset[str]  # ids that the release prepares in a way of its own
 
     @property
     def version(self) -> str:
@@ -149,4 +154,5 @@ def _load(version: str, program: Program) -> FlagTable:
         },
         tuners=tuple(data.get("tuners", ())),
         callbacks=tuple(data.get("callbacks", ())),
+        datasets=frozenset(data.get("datasets", ())),
     )

@@ -19,6 +19,9 @@ from swiftop.api.v1alpha1.refs import SecretKey
 from swiftop.api.v1alpha1.workload import Credentials
 from swiftop.names import DEFAULT_CREDENTIALS_SECRET
 
+TOKENS = {"modelscope": "MODELSCOPE_API_TOKEN", "huggingface": "HF_TOKEN"}
+"""Variable of each hub's token, as its own client reads it."""
+
 
 @dataclass(frozen=True, slots=True)
 class SecretVar:
@@ -39,10 +42,17 @@ def variable(name: str, credentials: Credentials, own: SecretKey | None, *, opti
 
 def hub_tokens(credentials: Credentials, hubs: Collection[str]) -> list[SecretVar]:
     """Tokens of these hubs, and of those that credentials name, in a fixed order."""
-    places = (
-        ("modelscope", "MODELSCOPE_API_TOKEN", credentials.modelscope_api_token),
-        ("huggingface", "HF_TOKEN", credentials.hf_token),
-    )
     return [
-        variable(name, credentials, own, optional=True) for hub, name, own in places if hub in hubs or own is not None
+        variable(name, credentials, own, optional=True)
+        for hub, name in TOKENS.items()
+        if (own := _own(hub, credentials)) is not None or hub in hubs
     ]
+
+
+def write_token(hub: str, credentials: Credentials) -> SecretVar:
+    """Token of a hub that is written to, which nothing goes without."""
+    return variable(TOKENS[hub], credentials, _own(hub, credentials), optional=False)
+
+
+def _own(hub: str, credentials: Credentials) -> SecretKey | None:
+    return {"modelscope": credentials.modelscope_api_token, "huggingface": credentials.hf_token}[hub]

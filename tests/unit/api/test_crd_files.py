@@ -60,7 +60,7 @@ def test_every_definition_fits_into_the_annotation_of_kubectl_apply(model: type[
 def test_kustomize_lists_every_definition() -> None:
     files = crds(MODELS)
     listed = yaml.safe_load(files["Kustomization"])["resources"]
-    assert listed == [name for name in files if name.endswith(".yaml")]
+    assert listed == sorted(name for name in files if name.endswith(".yaml"))
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -20,8 +20,8 @@ from swiftop.swift.paths import Identity
 from swiftop.swift.releases import SUPPORTED, table
 from tests.apiserver.cases import ACCEPTED
 
-# A list flag that is merged with the user's own values, and what only a run on the CPU gets.
-SHARED = {"report_to", "use_cpu", "ddp_backend"}
+# List flags that are merged with the user's own values, and what only a run on the CPU gets.
+SHARED = {"report_to", "custom_dataset_info", "use_cpu", "ddp_backend"}
 
 
 def test_a_flag_of_a_typed_field_is_refused_as_extra_flag() -> None:

@@ -114,7 +114,7 @@ def test_what_may_pass_is_a_closed_list() -> None:
     every = [*BY_REASON, *(str(reason) for reason in Reason)]
     assert {reason for reason in every if after(Cause(reason, "")) is After.RETRY} == {
         *("CollectiveFailed", "ContainerLost", "ContainerStartFailed", "HubUnreachable", "NodeRefusedPod"),
-        *("Stalled", "TrackerUnreachable"),
+        *("PushConflict", "PushIncomplete", "Stalled", "TrackerUnreachable"),
     }
     assert {reason for reason in every if after(Cause(reason, "")) is After.CONTINUE} == {
         *("Evicted", "Interrupted", "NodeLost", "PodDeleted", "Preempted"),

@@ -16,6 +16,7 @@ from swiftop.model.conditions import by_type
 from swiftop.model.facts import Cause
 from swiftop.model.kind import Frame, Pinned
 from swiftop.model.verdict import Blocked, Create, Failed, Finished, Outlook, Phase, Suspended, Waiting
+from swiftop.runner.protocol import UploadedDataset
 from tests.support.objects import sftrun
 from tests.unit.batch.facts import (
     COMPLETE,
@@ -296,12 +297,19 @@ def test_a_run_without_gpus_holds_none_and_an_unread_spec_tells_what_was_known()
 
 # Resolved
 
-MADE = Pinned("image", "4.6", "python -m x", source={"claimName": "c", "path": "p", "uid": "u"})
+MADE = Pinned(
+    "image",
+    "4.6",
+    "python -m x",
+    source={"claimName": "c", "path": "p", "uid": "u"},
+    datasets=(UploadedDataset("chats", "modelscope", "me/chats", "4f1c"),),
+)
 RESOLVED = {
     "image": "image",
     "swiftVersion": "4.6",
     "command": "python -m x",
     "source": {"claimName": "c", "path": "p", "uid": "u"},
+    "datasets": [{"upload": "chats", "hub": "modelscope", "repo": "me/chats", "revision": "4f1c"}],
 }
 
 
@@ -309,7 +317,7 @@ def test_what_a_job_was_made_with_is_pinned_by_the_start_alone() -> None:
     first = status(PENDING, Observed(JOB), pinned=MADE)
     assert first["resolved"] == RESOLVED
     # An edit has replaced the Job that waited.
-    edited = status(PENDING, Observed(JOB), first, pinned=replace(MADE, image="other", source={}))
+    edited = status(PENDING, Observed(JOB), first, pinned=replace(MADE, image="other", source={}, datasets=()))
     assert edited["resolved"] == {"image": "other", "swiftVersion": "4.6", "command": "python -m x"}
     started = {**first, "startTime": at(10)}
     assert status(PENDING, Observed(JOB), started, pinned=replace(MADE, image="other"))["resolved"] == RESOLVED

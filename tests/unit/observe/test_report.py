@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from swiftop.model.facts import Outcome
 from swiftop.observe.report import outcome_of, printable, tail
-from swiftop.runner.protocol import TRAINING, Previous, read
+from swiftop.runner.protocol import (
+    BAD_ROWS,
+    LARGEST,
+    TRAINING,
+    WHY_CHARACTERS,
+    BadRow,
+    Previous,
+    read,
+    read_bad_rows,
+)
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -82,3 +91,15 @@ def test_no_text_of_a_pod_rewrites_a_terminal() -> None:
     assert outcome.message == outcome.suggestion == "]0;title[2J1mAll is well"
     assert outcome.log == "]0;title[2J1mAll is well\n\tend"
     assert tail(escape) == outcome.message
+    bad = outcome_of(json.dumps({**said, "badRows": [[3, escape]]}), TRAINING)
+    assert bad is not None
+    assert bad.bad_rows == (BadRow(3, "]0;title[2J1mAll is well"),)
+
+
+@given(_json)
+def test_no_json_breaks_the_reader_of_bad_rows(value: object) -> None:
+    for said in (value, {"badRows": value}, {"badRows": [value, [value, value], [1, value], [value, "x"]]}):
+        for bad in read_bad_rows(said):
+            assert 0 <= bad.line <= LARGEST
+            assert len(bad.why) <= WHY_CHARACTERS
+    assert len(read_bad_rows({"badRows": [[1, "x"]] * 1000})) == BAD_ROWS

@@ -8,6 +8,8 @@ import pytest
 
 from swiftop.runner import causes
 from swiftop.runner.classify import EndedChild, classify_failure
+from swiftop.runner.ends import EndClass
+from swiftop.runner.hub import causes as hub_causes
 
 PACKAGES = "/opt/swift/lib/python3.13/site-packages"
 TEXTS = [
@@ -154,15 +156,17 @@ def test_reasons_are_unique_and_every_failure_tells_what_to_do() -> None:
     assert all(cause.exit_code == 0 for cause in causes.FINISHED)
 
 
-def test_every_cause_of_this_module_is_listed() -> None:
-    made = {value for value in vars(causes).values() if isinstance(value, causes.EndClass)}
+def test_every_cause_is_listed() -> None:
+    modules = (causes, hub_causes)
+    made = {value for module in modules for value in vars(module).values() if isinstance(value, EndClass)}
     assert made == set(causes.BY_REASON.values())
 
 
 def test_what_may_go_well_the_next_time() -> None:
     transient = {cause.reason for cause in causes.BY_REASON.values() if cause.transient}
-    assert transient == {"HubUnreachable", "CollectiveFailed", "TrackerUnreachable", "Stalled"}
+    hub = {"HubUnreachable", "PushConflict", "PushIncomplete"}
+    assert transient == {*hub, "CollectiveFailed", "TrackerUnreachable", "Stalled"}
 
 
 def test_the_documented_exit_codes() -> None:
-    assert sorted(causes.DOCUMENTED_EXIT_CODES) == [3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 75]
+    assert sorted(causes.DOCUMENTED_EXIT_CODES) == [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 75]

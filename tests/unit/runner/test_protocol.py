@@ -75,6 +75,27 @@ def test_a_full_plan_survives_the_way() -> None:
     assert from_json(TrainSettings, Plan.from_json(plan.to_json()).settings) == settings
 
 
+@dataclasses.dataclass(frozen=True)
+class Several:
+    """A tuple of objects, as a plan for several targets has it."""
+
+    owners: tuple[Owner, ...] = ()
+    words: tuple[str, ...] = ()
+
+
+def test_a_tuple_of_objects_survives_the_way() -> None:
+    several = Several((PLAN.owner, Owner("SFTRun", "ns", "other", "u-2")), ("a",))
+    content = json.loads(json.dumps(to_json(several)))
+    assert content["owners"][1] == {"kind": "SFTRun", "namespace": "ns", "name": "other", "uid": "u-2"}
+    assert from_json(Several, content) == several
+
+
+@pytest.mark.parametrize("owners", ["x", [1], [{}], {}, [["x"]]])
+def test_a_tuple_of_something_else_is_refused(owners: object) -> None:
+    with pytest.raises(BadPlan):
+        from_json(Several, {"owners": owners})
+
+
 def test_what_is_not_known_is_ignored() -> None:
     assert Plan.from_json(members(PLAN.to_json(), unknown=1)) == PLAN
 

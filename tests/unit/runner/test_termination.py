@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swiftop.runner import causes
 from swiftop.runner.classify import Judged
 from swiftop.runner.program import Ended
-from swiftop.runner.protocol import TERMINATION_BYTES
+from swiftop.runner.protocol import TERMINATION_BYTES, BadRow, read_bad_rows
 from swiftop.runner.termination import termination_message, write
 from swiftop.runner.train.log import Report
 
@@ -44,3 +44,29 @@ def test_the_end_of_the_log_is_kept() -> None:
 def test_a_message_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     assert write(tmp_path / "log", b"x")
     assert not write(tmp_path / "none" / "log", b"x")
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(max_size=400), max_size=40), st.text(max_size=6000))
+def test_bad_rows_fit_beside_everything_else(whys: list[str], log: str) -> None:
+    rows = tuple(BadRow(number, why) for number, why in enumerate(whys))
+    ended = Ended("failed", Judged(causes.DATA_INVALID, "错误" * 200), rows)
+    raw = termination_message(ended, log=log, progress=PROGRESS)
+    assert len(raw) <= TERMINATION_BYTES
+    told = read_bad_rows(json.loads(raw))
+    assert [row.line for row in told] == list(range(len(told)))
+
+
+def test_twenty_bad_rows_are_told_and_their_texts_shortened() -> None:
+    rows = tuple(BadRow(10**9 + number, "轮" * 200) for number in range(30))
+    told = read_bad_rows(
+        json.loads(
+            termination_message(Ended("failed", Judged(causes.DATA_INVALID, "m")), log="l" * 5000, progress=PROGRESS)
+        )
+    )
+    assert told == ()
+    ended = Ended("failed", Judged(causes.DATA_INVALID, "m"), rows)
+    told = read_bad_rows(json.loads(termination_message(ended, log="l" * 5000, progress=PROGRESS)))
+    assert told == tuple(BadRow(10**9 + number, "轮" * 36) for number in range(20))
+    few = Ended("failed", Judged(causes.DATA_INVALID, "m"), rows[:2])
+    assert {len(row.why) for row in read_bad_rows(json.loads(termination_message(few, log="", progress={})))} == {200}

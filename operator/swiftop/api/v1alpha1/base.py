@@ -52,7 +52,7 @@ class ObjectMeta(Reported):
 class Condition(Reported):
     """``metav1.Condition``: one aspect of the state, with the generation of the spec that it speaks of."""
 
-    type: str = Field(description="Aspect of the run, in CamelCase.")
+    type: str = Field(description="Aspect of the state, in CamelCase.")
     status: str = Field(description="True, False or Unknown.", json_schema_extra={"enum": ["True", "False", "Unknown"]})
     reason: str = Field(default="Unknown", description="Why, as one CamelCase word out of a closed list.")
     message: str = Field(default="", description="Why, for people.")

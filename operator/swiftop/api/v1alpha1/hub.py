@@ -8,7 +8,7 @@ from pydantic import Field
 
 from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.flags import Flag, Owns
-from swiftop.api.v1alpha1.refs import ClaimFile, ClaimPath, ConfigMapKey
+from swiftop.api.v1alpha1.refs import ClaimFile, ClaimPath, ConfigMapKey, UploadReference
 from swiftop.api.v1alpha1.rules import Rule, one_of
 from swiftop.api.v1alpha1.scalars import HubId
 
@@ -73,19 +73,26 @@ class ModelSource(Model):
 
 
 class DatasetSource(Model):
-    """One dataset: a hub id, a file on a volume, or a key of a ConfigMap."""
+    """One dataset: a hub id, what a DatasetUpload uploads, a file on a volume, or a key of a ConfigMap."""
 
     RULES: ClassVar = (
         one_of(
             "id",
             "persistentVolumeClaim",
             "configMap",
-            message="a dataset needs exactly one source: id, persistentVolumeClaim or configMap",
+            "uploadRef",
+            message="a dataset needs exactly one source: id, persistentVolumeClaim, configMap or uploadRef",
         ),
         Rule(
             cel="has(self.id) || !(has(self.hub) || has(self.subsets) && size(self.subsets) > 0)",
             message="hub and subsets belong to a dataset by id: remove them",
             holds=lambda dataset: dataset.id is not None or not (dataset.hub or dataset.subsets),
+        ),
+        Rule(
+            cel="has(self.id) || !has(self.revision)",
+            message="revision belongs to a dataset by id: remove it (uploadRef takes the revision that was uploaded)",
+            holds=lambda dataset: dataset.id is not None or dataset.revision is None,
+            field="revision",
         ),
     )
 
@@ -94,6 +101,11 @@ class DatasetSource(Model):
     )
     hub: Hub | None = Field(
         default=None, description="Hub of this dataset: modelscope or huggingface. Absent: the hub of the model."
+    )
+    revision: Revision | None = Field(
+        default=None,
+        description="Branch, tag or commit of the dataset on its hub; in the command it stands as id@revision, which "
+        "--custom_dataset_info explains to ms-swift. Absent: the hub's default branch.",
     )
     subsets: tuple[Subset, ...] = Field(
         default=(), max_length=32, description="Subsets to read, for example [default]. Absent: the dataset's default."
@@ -111,4 +123,9 @@ class DatasetSource(Model):
     )
     config_map: ConfigMapKey | None = Field(
         default=None, description="A small file in a ConfigMap (at most 1 MiB); its key ends in .jsonl, .json or .csv."
+    )
+    upload_ref: UploadReference | None = Field(
+        default=None,
+        description="What a DatasetUpload of the namespace uploads. The run waits for its end, reads the repository at "
+        "exactly that commit, and stays with it: see status.resolved.datasets.",
     )

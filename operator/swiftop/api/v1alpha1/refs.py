@@ -5,20 +5,20 @@ from __future__ import annotations
 from pydantic import Field
 
 from swiftop.api.v1alpha1.base import Model
-from swiftop.api.v1alpha1.scalars import DataKey, DnsSubdomain, RelativePath
+from swiftop.api.v1alpha1.scalars import DataKey, DnsSubdomain, ObjectName, RelativePath
 
 
 class ConfigMapKey(Model):
     """One key of a ConfigMap in the same namespace."""
 
-    name: DnsSubdomain = Field(description="Name of the ConfigMap, in the namespace of the run.")
+    name: DnsSubdomain = Field(description="Name of the ConfigMap, in the same namespace.")
     key: DataKey = Field(description="Key within the ConfigMap; it becomes the file's name.")
 
 
 class ClaimPath(Model):
     """A folder or file on a PersistentVolumeClaim in the same namespace."""
 
-    claim_name: DnsSubdomain = Field(description="Name of the PersistentVolumeClaim, in the namespace of the run.")
+    claim_name: DnsSubdomain = Field(description="Name of the PersistentVolumeClaim, in the same namespace.")
     path: RelativePath = Field(
         default="", description="Path below the root of the volume, relative and without '..'; empty is the root."
     )
@@ -35,11 +35,17 @@ class ClaimFile(ClaimPath):
 class SecretKey(Model):
     """One key of a Secret in the same namespace."""
 
-    name: DnsSubdomain = Field(description="Name of the Secret, in the namespace of the run.")
+    name: DnsSubdomain = Field(description="Name of the Secret, in the same namespace.")
     key: DataKey = Field(description="Key within the Secret.")
 
 
 class LocalObjectReference(Model):
     """Name of an object in the same namespace."""
 
-    name: DnsSubdomain = Field(description="Name of the object, in the namespace of the run.")
+    name: DnsSubdomain = Field(description="Name of the object, in the same namespace.")
+
+
+class UploadReference(Model):
+    """A DatasetUpload in the same namespace."""
+
+    name: ObjectName = Field(description="Name of the DatasetUpload. It may be created later, and need not have ended.")

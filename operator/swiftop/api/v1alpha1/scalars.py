@@ -113,8 +113,8 @@ DnsSubdomain = Annotated[
     str,
     Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"),
 ]
-# Of an SFTRun that another object refers to: the rule of its own name, in the form of a pattern.
-RunName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
+# Of an object of ours that another one refers to: the rule of its own name, in the form of a pattern.
+ObjectName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
 # Neither "." nor anything that begins with "..", as Kubernetes has it: a key becomes a file's name.
 DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 Word = Annotated[str, Field(min_length=1, max_length=128)]

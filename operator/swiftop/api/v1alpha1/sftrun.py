@@ -184,6 +184,14 @@ class SFTRunSpec(BatchSpec):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
 
+    def unique(self) -> dict[str, list[str]]:
+        """Two files of one name would be mounted at one path, and of a flag given twice the later one would win."""
+        own = {
+            "files": [file.basename for file in self.files],
+            "extraArgs": [arg.name for arg in self.extra_args],
+        }
+        return {**super().unique(), **own}
+
 
 _DISPLAY = ".status.display"
 

@@ -13,7 +13,7 @@ from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.flags import Flag, Owns
 from swiftop.api.v1alpha1.hub import DatasetSource
 from swiftop.api.v1alpha1.rules import Rule, matching
-from swiftop.api.v1alpha1.scalars import NonNegativeNumber, PositiveNumber, Ratio, RunName, Share, Word
+from swiftop.api.v1alpha1.scalars import NonNegativeNumber, ObjectName, PositiveNumber, Ratio, Share, Word
 
 FLASH_ATTENTION = ("flash_attn", "flash_attention_2", "flash_attention_3", "flash_attention_4")
 
@@ -304,7 +304,7 @@ class Validation(Model):
 class RunCheckpoint(Model):
     """A checkpoint of another SFTRun in the same namespace."""
 
-    name: RunName = Field(description="Name of the SFTRun, in the namespace of this one.")
+    name: ObjectName = Field(description="Name of the SFTRun, in the namespace of this one.")
     step: int | None = Field(
         default=None,
         ge=1,

@@ -19,7 +19,7 @@ GroupId = Annotated[int, Field(ge=1, le=2_147_483_647)]
 
 
 class Credentials(Model):
-    """Secrets in the namespace of the run. They reach the pod as references; swiftop itself never reads one."""
+    """Secrets in the same namespace. They reach the pod as references; swiftop itself never reads one."""
 
     secret_name: DnsSubdomain | None = Field(
         default=None,
@@ -37,7 +37,7 @@ class Credentials(Model):
 
 
 class Resources(Model):
-    """What each node of the run gets."""
+    """What each node gets."""
 
     RULES: ClassVar = (
         Rule(
@@ -180,7 +180,7 @@ def is_own(name: str) -> bool:
 
 
 class EnvVar(Model):
-    """An environment variable of the training container."""
+    """An environment variable of the main container."""
 
     RULES: ClassVar = (
         Rule(
@@ -205,9 +205,9 @@ class EnvVar(Model):
 
 
 class SecurityContext(Model):
-    """User and groups of the training pods; they never run as root."""
+    """User and groups of the pods; they never run as root."""
 
-    run_as_user: GroupId = Field(default=1000, description="User id of the training processes; not 0.")
+    run_as_user: GroupId = Field(default=1000, description="User id of the processes; not 0.")
     run_as_group: GroupId | None = Field(default=None, description="Main group id. Absent: as runAsUser.")
     fs_group: GroupId = Field(default=1000, description="Group that volumes are made writable for.")
     supplemental_groups: tuple[GroupId, ...] = Field(
@@ -241,7 +241,7 @@ class Runtime(Model):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     security_context: SecurityContext = Field(
-        default_factory=SecurityContext, description="User and groups of the training pods."
+        default_factory=SecurityContext, description="User and groups of the pods."
     )
     pod_patch: dict[str, Any] | None = Field(
         default=None,
@@ -255,7 +255,7 @@ class Runtime(Model):
 
 
 class OutputVolume(Model):
-    """A PersistentVolumeClaim made for this run."""
+    """A PersistentVolumeClaim made for this object."""
 
     size: Size = Field(
         description="Size of the volume, for example 50Gi. A LoRA checkpoint of a 7B model takes 0.5 GB."
@@ -268,13 +268,13 @@ class OutputVolume(Model):
     )
     retain: Literal["Retain", "Delete"] = Field(
         default="Retain",
-        description="What happens to the volume when the run is deleted: Retain keeps it (a later run of this name "
-        "uses it again, in a directory of its own), Delete removes it with all checkpoints.",
+        description="What happens to the volume when the object is deleted: Retain keeps it (a later one of this name "
+        "uses it again, in a directory of its own), Delete removes it with all results.",
     )
 
 
 class Output(Model):
-    """Where checkpoints and logs go, always below <run name>-<first 8 characters of its UID>/."""
+    """Where results go, always below <name>-<first 8 characters of the UID>/."""
 
     RULES: ClassVar = (
         one_of(
@@ -283,19 +283,20 @@ class Output(Model):
             "ephemeral",
             cel={"ephemeral": "has(self.ephemeral) && self.ephemeral"},
             message="output needs exactly one place: persistentVolumeClaim (a claim that exists), volume (a claim "
-            "made for this run) or ephemeral: true (results are lost with the pod)",
+            "made for this object) or ephemeral: true (results are lost with the pod)",
         ),
     )
 
     persistent_volume_claim: ClaimPath | None = Field(
-        default=None, description="A claim that exists already; several runs may share it, each in its own directory."
+        default=None,
+        description="A claim that exists; several objects may share it, each in its own directory.",
     )
     volume: OutputVolume | None = Field(
-        default=None, description="A claim <run>-output that swiftop makes for this run."
+        default=None, description="A claim that swiftop makes for this object; status.output names it."
     )
     ephemeral: bool = Field(
         default=False,
-        description="true: write to the pod's own disk. All checkpoints are lost with the pod: for trials only.",
+        description="true: write to the pod's own disk. All results are lost with the pod: for trials only.",
     )
 
 
@@ -320,6 +321,10 @@ class WorkloadSpec(Model):
     cache: Cache | None = Field(
         default=None, description="Cache shared by all: a model is downloaded once. Absent: each attempt downloads."
     )
+
+    def unique(self) -> dict[str, list[str]]:
+        """Names that must be unique in their list, by the list's path below the spec."""
+        return {"runtime.env": [env.name for env in self.runtime.env]}
 
 
 class BatchSpec(WorkloadSpec):

@@ -7,10 +7,11 @@ from typing import Any
 from swiftop import names
 from swiftop.api.v1alpha1.hub import AdapterSource, ModelSource
 from swiftop.api.v1alpha1.sftrun import FileSource
+from swiftop.batch.origin import SOURCE_DIR
 from swiftop.kinds.sftrun.command import secret_vars
 from swiftop.kinds.sftrun.plan import plan
 from swiftop.kinds.sftrun.prepare import Prepared
-from swiftop.kinds.sftrun.source import SOURCE_DIR, planned
+from swiftop.kinds.sftrun.source import planned
 from swiftop.model.verdict import Create
 from swiftop.swift import paths
 from swiftop.workload.claim import output_claim, ranks_service
@@ -50,12 +51,19 @@ def build(prepared: Prepared, create: Create) -> list[Object]:
 
 def _pod(prepared: Prepared, create: Create) -> Pod:
     run, spec = prepared.run, prepared.spec
-    resume_from = planned(spec, prepared.origin)
+    told = plan(
+        run,
+        spec,
+        attempt=create.attempt,
+        rendered=prepared.rendered,
+        resume_from=planned(spec, prepared.origin),
+        datasets=prepared.datasets,
+    )
     return Pod(
         owner=run,
         spec=spec,
         attempt=create.attempt,
-        plan=plan(run, spec, attempt=create.attempt, rendered=prepared.rendered, resume_from=resume_from),
+        plan=told,
         volumes=_volumes(prepared),
         env=prepared.rendered.env,
         secrets=tuple(secret_vars(spec)),

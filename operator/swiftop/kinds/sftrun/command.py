@@ -32,7 +32,7 @@ OPERATIONAL: Flags = {
 }
 """Flags that swiftop adds to what the spec says, where the version knows them."""
 
-MERGED = ("callbacks", "report_to", "external_plugins")
+MERGED = ("callbacks", "report_to", "external_plugins", "custom_dataset_info")
 """List flags that swiftop and ``extraArgs`` fill together; any other flag in ``extraArgs`` replaces ours."""
 
 
@@ -144,16 +144,40 @@ def _data(spec: SFTRunSpec) -> Flags:
     flags: Flags = {"dataset": tuple(_dataset(spec, source) for source in spec.datasets)}
     if spec.validation.datasets:
         flags["val_dataset"] = tuple(_dataset(spec, source) for source in spec.validation.datasets)
+    if pinned := _dataset_info(spec):
+        flags["custom_dataset_info"] = pinned
     return {**flags, **passed(spec.validation)}
 
 
+_INFO = {"modelscope": ("ms_dataset_id", "ms_revision"), "huggingface": ("hf_dataset_id", "hf_revision")}
+
+
+def _dataset_info(spec: SFTRunSpec) -> tuple[str, ...]:
+    """The revisions of datasets, for which ms-swift has no flag: each is registered under a name of its own.
+
+    By its id it might be registered already, and two revisions of one could not be told apart. One text for each: of a
+    text with five or more ms-swift fails to print what it has registered.
+    """
+    entries: dict[str, dict[str, str]] = {}
+    for source in (*spec.datasets, *spec.validation.datasets):
+        if source.id is not None and source.revision is not None:
+            id_, revision = _INFO[source.hub or spec.model.hub or "modelscope"]
+            entry = entries.setdefault(_registered(source), {"dataset_name": _registered(source)})
+            entry |= {id_: source.id, revision: source.revision}
+    return tuple(json.dumps([entry]) for entry in entries.values())
+
+
+def _registered(source: DatasetSource) -> str:
+    return dataset_path(source) + (f"@{source.revision}" if source.revision is not None else "")
+
+
 def _dataset(spec: SFTRunSpec, source: DatasetSource) -> str:
-    """ms-swift's own syntax: ``[HF::|MS::]id_or_path[:subset/subset][#sample]``; the prefix overrides ``--use_hf``."""
+    """ms-swift's own syntax: ``[HF::|MS::]name[:subset/subset][#sample]``; the prefix overrides ``--use_hf``."""
     default = spec.model.hub or "modelscope"
     prefix = {"huggingface": "HF::", "modelscope": "MS::"}[source.hub] if source.hub not in (None, default) else ""
     subsets = f":{'/'.join(source.subsets)}" if source.subsets else ""
     sample = f"#{source.sample}" if source.sample is not None else ""
-    return f"{prefix}{dataset_path(source)}{subsets}{sample}"
+    return f"{prefix}{_registered(source)}{subsets}{sample}"
 
 
 def _training(spec: SFTRunSpec) -> Flags:

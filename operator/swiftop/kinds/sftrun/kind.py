@@ -5,18 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from swiftop import names
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.sftrun import SFTRun
-from swiftop.batch.kind import BatchKind
+from swiftop.batch.kind import BatchKind, References
 from swiftop.batch.situation import Policy, Words
-from swiftop.kinds.sftrun import prepare, source, status
+from swiftop.kinds.sftrun import prepare, source, status, uploads
 from swiftop.kinds.sftrun.build import build
 from swiftop.kinds.sftrun.prepare import Prepared
 from swiftop.model.kind import Object, Pinned, Reference
 from swiftop.model.verdict import Blocked, Waiting
-from swiftop.runner.protocol import TRAINING, to_json
+from swiftop.runner.protocol import TRAINING, BadPlan, TrainSettings, from_json, to_json
 from swiftop.workload.job import pinned_of, plan_of
 
 _WORDS = Words(
@@ -41,12 +42,21 @@ def _policy(run: SFTRun) -> Policy:
 
 def _references(run: SFTRun) -> tuple[Reference, ...]:
     found = source.reference(run)
-    return (found,) if found else ()
+    return (*((found,) if found else ()), *(uploads.reference(run, name) for name in uploads.named(run.spec)))
 
 
-def _source(run: SFTRun, references: Mapping[Reference, Object | None]) -> Waiting | Blocked | None:
+def _source(run: SFTRun, references: References, previous: Mapping[str, Any]) -> Waiting | Blocked | None:
+    """Of several things that it waits for, the one that needs a person most."""
     found = source.reference(run)
-    return source.readiness(run, references.get(found)) if found else None
+    first = source.readiness(run, references.get(found)) if found else None
+    waits = [*([first] if first else []), *uploads.readiness(run, references, previous)]
+    return min(waits, key=_patience, default=None)
+
+
+def _patience(wait: Waiting | Blocked) -> int:
+    if isinstance(wait, Waiting):
+        return 2
+    return 0 if wait.stalled else 1
 
 
 def _pins(prepared: Prepared) -> Pinned:
@@ -57,6 +67,7 @@ def _pins(prepared: Prepared) -> Pinned:
         command=shlex.join(prepared.rendered.command),
         digest=prepared.digest,
         source=source.recorded(to_json(planned)),
+        datasets=prepared.datasets,
     )
 
 
@@ -65,7 +76,11 @@ def _pinned(job: Object) -> Pinned | None:
     pinned = pinned_of(job, plan)
     if pinned is None or plan is None:
         return pinned
-    return replace(pinned, source=source.recorded(plan.settings.get("resumeFrom")))
+    try:
+        settings = from_json(TrainSettings, plan.settings)
+    except BadPlan:
+        return pinned
+    return replace(pinned, source=source.recorded(to_json(settings.resume_from)), datasets=settings.datasets)
 
 
 KIND: BatchKind[SFTRun, Prepared, Defaults] = BatchKind(

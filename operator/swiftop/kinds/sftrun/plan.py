@@ -7,13 +7,22 @@ among them; the runner reads nothing back out of a command line.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.kinds.sftrun import tracking
 from swiftop.kinds.sftrun.command import Rendered, secret_vars
-from swiftop.runner.protocol import DEFAULT_LOGGING_STEPS, Owner, Plan, Source, TrainSettings, to_json
+from swiftop.runner.protocol import (
+    DEFAULT_LOGGING_STEPS,
+    Owner,
+    Plan,
+    Source,
+    TrainSettings,
+    UploadedDataset,
+    to_json,
+)
 from swiftop.swift import paths
 from swiftop.swift.paths import Identity
 
@@ -21,12 +30,21 @@ _MIN_FREE_BYTES = 512 * 1024 * 1024  # less than this on the output volume does 
 _TRUE = ("true", "1", "yes")
 _LOADED = ("model", "dataset", "val_dataset", "adapters")  # flags that may name a thing of a hub
 _SCOPE = ("use_hf", "model_revision")  # the same name may be another thing
+_REVISION = re.compile("@[^:]*")  # of a dataset, as in me/data@v1:subset
 
 Flags = Mapping[str, tuple[str, ...]]
 
 
-def plan(run: SFTRun, spec: SFTRunSpec, *, attempt: int, rendered: Rendered, resume_from: Source | None = None) -> Plan:
-    """Plan of one attempt; ``spec`` has the defaults in it."""
+def plan(
+    run: SFTRun,
+    spec: SFTRunSpec,
+    *,
+    attempt: int,
+    rendered: Rendered,
+    resume_from: Source | None = None,
+    datasets: tuple[UploadedDataset, ...] = (),
+) -> Plan:
+    """Plan of one attempt; ``spec`` has the defaults in it, and ``datasets`` is what it has for uploads."""
     meta, resources, wanted = run.metadata, spec.resources, secret_vars(spec)
     return Plan(
         program="train",
@@ -34,7 +52,7 @@ def plan(run: SFTRun, spec: SFTRunSpec, *, attempt: int, rendered: Rendered, res
         attempt=attempt,
         command=rendered.command,
         output_dir=paths.output_dir(spec.output, Identity(meta.name, meta.uid, meta.namespace)),
-        settings=to_json(_settings(spec, rendered.flags, resume_from)),
+        settings=to_json(_settings(spec, rendered.flags, resume_from, datasets)),
         swift_version=spec.runtime.swift_version,
         required_env=tuple(secret.name for secret in wanted if not secret.optional),
         secret_env=tuple(secret.name for secret in wanted),
@@ -50,7 +68,9 @@ def plan(run: SFTRun, spec: SFTRunSpec, *, attempt: int, rendered: Rendered, res
     )
 
 
-def _settings(spec: SFTRunSpec, flags: Flags, resume_from: Source | None) -> TrainSettings:
+def _settings(
+    spec: SFTRunSpec, flags: Flags, resume_from: Source | None, datasets: tuple[UploadedDataset, ...]
+) -> TrainSettings:
     swanlab = spec.tracking.swanlab
     return TrainSettings(
         resume=spec.checkpoints.resume == "Auto",
@@ -61,6 +81,7 @@ def _settings(spec: SFTRunSpec, flags: Flags, resume_from: Source | None) -> Tra
         stall_seconds=spec.lifecycle.stall_seconds,
         swanlab_host=tracking.api_host(swanlab) if swanlab and swanlab.mode == "cloud" else None,
         resume_from=resume_from,
+        datasets=datasets,
     )
 
 
@@ -81,9 +102,12 @@ def silent_evaluation(flags: Flags) -> bool:
 
 
 def cache_keys(flags: Flags) -> tuple[str, ...]:
-    """A short name for each thing that is loaded from a hub, sorted: all runs lock in the same order."""
+    """A short name for each thing that is loaded from a hub, sorted: all runs lock in the same order.
+
+    Two revisions of one dataset have the same: the hubs' clients keep them in one folder.
+    """
     scope = "|".join(f"--{name}={','.join(flags.get(name, ()))}" for name in _SCOPE)
-    sources = {value.partition("#")[0] for name in _LOADED for value in flags.get(name, ())}
+    sources = {_REVISION.sub("", value.partition("#")[0]) for name in _LOADED for value in flags.get(name, ())}
     remote = sorted(source for source in sources if source and not source.startswith(("/", ".")))
     return tuple(hashlib.sha256(f"{source}|{scope}".encode()).hexdigest()[:16] for source in remote)
 

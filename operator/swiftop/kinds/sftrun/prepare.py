@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.api.validate import problems
+from swiftop.batch.origin import Origin, origin, pinned
 from swiftop.errors import Invalid, Problem
-from swiftop.kinds.sftrun import check, source
+from swiftop.kinds.sftrun import check, source, uploads
 from swiftop.kinds.sftrun.command import Rendered, command, typed_flags
-from swiftop.kinds.sftrun.source import Origin
 from swiftop.model.kind import World
+from swiftop.runner.protocol import UploadedDataset
 from swiftop.swift.paths import Identity
 from swiftop.swift.releases import table
 from swiftop.workload.resolve import digest_of, image_missing, merged
@@ -22,17 +23,19 @@ class Prepared:
     """All that the children of an attempt are made of."""
 
     run: SFTRun
-    spec: SFTRunSpec  # with the defaults in it
+    spec: SFTRunSpec  # with the defaults in it, and a dataset of a hub in place of each uploadRef
     rendered: Rendered
     runner_config_map: str
     origin: Origin | None
+    datasets: tuple[UploadedDataset, ...]  # of each uploadRef
     digest: str
 
 
 def prepare(run: SFTRun, world: World[Defaults]) -> Prepared:
     """Merge, check and render; raises ``Invalid`` with all mistakes at once."""
-    spec = _merged(run, world)
-    found = list(problems(run))
+    written, found = _merged(run, world), list(problems(run))
+    datasets = _datasets(run, world)
+    spec = uploads.with_uploads(written, datasets)
     try:
         known = table(spec.runtime.swift_version or "")
     except Invalid as error:
@@ -50,7 +53,8 @@ def prepare(run: SFTRun, world: World[Defaults]) -> Prepared:
         rendered=command(spec, typed=typed, table=known, identity=identity),
         runner_config_map=world.runner_config_map,
         origin=_origin(run, world),
-        digest=digest_of(spec),
+        datasets=datasets,
+        digest=digest_of(written),
     )
 
 
@@ -76,6 +80,12 @@ def _merged(run: SFTRun, world: World[Defaults]) -> SFTRunSpec:
 
 def _origin(run: SFTRun, world: World[Defaults]) -> Origin | None:
     if world.pinned is not None:
-        return source.pinned(world.pinned.source)
+        return pinned(world.pinned.source)
     where = source.reference(run)
-    return source.origin(world.references.get(where)) if where else None
+    return origin(world.references.get(where)) if where else None
+
+
+def _datasets(run: SFTRun, world: World[Defaults]) -> tuple[UploadedDataset, ...]:
+    """An upload that is deleted, or made anew, after the start changes nothing."""
+    known = {dataset.upload: dataset for dataset in world.pinned.datasets} if world.pinned is not None else {}
+    return tuple(known.get(dataset.upload, dataset) for dataset in uploads.uploaded(run, world.references))

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
-from swiftop.batch.conditions import ended
-from swiftop.model.conditions import by_type
+from swiftop.batch.origin import SOURCE_DIR, Origin, at_rest, unusable
 from swiftop.model.facts import Cause
 from swiftop.model.kind import Object, Reference
 from swiftop.model.verdict import Blocked, Phase, Waiting
-from swiftop.reasons import ConditionType, Reason
+from swiftop.reasons import Reason
 from swiftop.runner.protocol import Source
 from swiftop.swift import paths
-
-SOURCE_DIR = "/swiftop/source"
-"""Where the claim of the other run is mounted, read-only, in a folder of its name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The other run's results, as its status tells where they lie."""
-
-    claim_name: str
-    path: str
-    uid: str
-
-    @property
-    def directory(self) -> str:
-        """Folder of the other run in this run's pods."""
-        return paths.join(f"{SOURCE_DIR}/{self.claim_name}", self.path)
 
 
 def reference(run: SFTRun) -> Reference | None:
@@ -55,7 +36,7 @@ def readiness(run: SFTRun, other: Object | None) -> Waiting | Blocked | None:
     status = other.get("status") or {}
     if hopeless := _hopeless(run, name, other):
         return hopeless
-    if not ended(status) and not _suspended(status):
+    if not at_rest(status):
         text = f"SFTRun {name} has not ended, and this run starts from its last checkpoint"
         return Waiting(
             Phase.PENDING,
@@ -70,30 +51,22 @@ def _hopeless(run: SFTRun, name: str, other: Object) -> Blocked | None:
     origin = (((spec.get("checkpoints") or {}).get("from") or {}).get("sftRunRef") or {}).get("name")
     started = (other.get("status") or {}).get("startTime")
     if origin == run.metadata.name and not started:
-        return _unusable(f"SFTRun {name} waits for this run, and this run for it", "remove checkpoints.from in one")
+        return unusable(f"SFTRun {name} waits for this run, and this run for it", "remove checkpoints.from in one")
     if (spec.get("output") or {}).get("ephemeral"):
-        return _unusable(f"the output of SFTRun {name} is ephemeral: it ends with its pod", "name another run")
+        return unusable(f"the output of SFTRun {name} is ephemeral: it ends with its pod", "name another run")
     return None
 
 
 def _unfit(name: str, step: int | None, status: Mapping[str, Any]) -> Blocked | None:
     newest = (status.get("checkpoint") or {}).get("step")
     if not status.get("output"):
-        return _unusable(f"the output of SFTRun {name} is not on a volume that outlives it", "name another run")
+        return unusable(f"the output of SFTRun {name} is not on a volume that outlives it", "name another run")
     if newest is None:
-        return _unusable(f"SFTRun {name} has no complete checkpoint", "name another run")
+        return unusable(f"SFTRun {name} has no complete checkpoint", "name another run")
     if step is not None and step > newest:
         advice = f"use a step up to {newest} that it saved, or leave step out"
-        return _unusable(f"SFTRun {name} has no checkpoint of step {step}, its newest is {newest}", advice)
+        return unusable(f"SFTRun {name} has no checkpoint of step {step}, its newest is {newest}", advice)
     return None
-
-
-def origin(other: Object | None) -> Origin | None:
-    """Where the other run's results lie; None when nobody can tell any more."""
-    output = ((other or {}).get("status") or {}).get("output")
-    if other is None or not output:
-        return None
-    return Origin(output.get("claimName", ""), output.get("path", ""), other["metadata"]["uid"])
 
 
 def recorded(planned: object) -> dict[str, str]:
@@ -102,13 +75,6 @@ def recorded(planned: object) -> dict[str, str]:
         return {}
     claim, _, path = str(planned.get("directory", "")).removeprefix(f"{SOURCE_DIR}/").partition("/")
     return {"claimName": claim, "path": path, "uid": str(planned.get("uid", ""))}
-
-
-def pinned(source: Mapping[str, str]) -> Origin | None:
-    """The same, read back."""
-    if not source:
-        return None
-    return Origin(source.get("claimName", ""), source.get("path", ""), source.get("uid", ""))
 
 
 def planned(spec: SFTRunSpec, found: Origin | None) -> Source | None:
@@ -125,13 +91,3 @@ def planned(spec: SFTRunSpec, found: Origin | None) -> Source | None:
         rank=spec.tuner.rank,
         model=paths.model_path(spec.model),
     )
-
-
-def _unusable(text: str, advice: str) -> Blocked:
-    return Blocked(Cause(Reason.SOURCE_UNUSABLE, text, advice), stalled=True)
-
-
-def _suspended(status: Mapping[str, Any]) -> bool:
-    """Stopped for good until somebody says otherwise, not just stopping."""
-    known = by_type(status).get(ConditionType.SUSPENDED, {})
-    return known.get("status") == "True" and known.get("reason") == Reason.SUSPENDED

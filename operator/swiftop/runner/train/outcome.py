@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .. import causes
-from ..causes import EndClass
 from ..classify import EndedChild, Judged, classify_failure
+from ..ends import EndClass
 from ..program import Ended
 from ..protocol import FAILED, FINISHED, INTERRUPTED
 from . import watchdog

@@ -221,6 +221,10 @@ class Train:
             return Ended(ended.outcome, again.problem or ended.judged)
         return ended
 
+    def complete(self) -> Ended:
+        """Never reached: ``judge`` ends with the one step."""
+        return Ended(FAILED, Judged(causes.UNKNOWN, "the training has ended, and nobody knows how"))
+
     def conclude(self, ended: Ended) -> None:
         """The newest checkpoint, and a phase that fits the outcome."""
         if ended.outcome == FINISHED:

@@ -32,6 +32,7 @@ _dataset = st.one_of(
             "sample": _number,
         },
     ),
+    st.fixed_dictionaries({"id": st.just("me/pinned"), "revision": st.sampled_from(["v1", "0" * 40])}),
     st.fixed_dictionaries({"persistentVolumeClaim": _claim}),
     st.fixed_dictionaries({"configMap": st.just({"name": "cm", "key": "k.jsonl"})}),
 )

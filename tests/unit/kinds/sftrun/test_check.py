@@ -189,3 +189,45 @@ def test_reporting_to_none_excludes_trackers(tracking: dict[str, Any], arg: dict
     (problem,) = problems(tracking=tracking, extraArgs=[{"name": "report_to", **arg}])
     assert problem.path == "spec.extraArgs[0]"
     assert problems(extraArgs=[{"name": "report_to", "value": "none"}]) == []
+
+
+def pinned(id_: str = "me/data", **more: Any) -> dict[str, Any]:
+    return {"id": id_, "revision": "v1", **more}
+
+
+def test_a_dataset_that_would_be_taken_for_a_pinned_one() -> None:
+    (problem,) = problems(datasets=[pinned(), {"id": "you/Data"}])
+    assert problem == Problem(
+        "spec.datasets[1]",
+        "ms-swift would read it at the revision of the dataset that has the same name",
+        "set its revision",
+    )
+    (problem,) = problems(datasets=[{"id": "me/data"}], validation={"datasets": [pinned()]})
+    assert problem.path == "spec.datasets[0]"
+    assert problems(datasets=[pinned(), pinned("you/data", sample=5), {"id": "me/other"}]) == []
+
+
+def test_a_revision_of_a_dataset_that_is_prepared_in_its_own_way() -> None:
+    (problem,) = problems(datasets=[pinned("swift/self-cognition")])
+    assert problem == Problem(
+        "spec.datasets[0].revision",
+        "ms-swift 4.6 prepares swift/self-cognition in a way of its own, but not at a revision",
+        "remove it",
+    )
+    assert problems(datasets=[pinned("me/self-cognition")]) == []
+
+
+@pytest.mark.parametrize("version", ["3.7", "3.12"])
+def test_a_dataset_of_the_other_hub_that_3_x_would_not_find(version: str) -> None:
+    mixed: dict[str, Any] = {
+        "model": {"id": "a/b", "hub": "huggingface"},
+        "datasets": [{"id": "me/data", "hub": "huggingface"}, {"id": "me/data", "hub": "modelscope"}],
+    }
+    (problem,) = problems(version, **mixed)
+    assert problem == Problem(
+        "spec.datasets[1]",
+        f"ms-swift {version} reads all datasets from Hugging Face when model.hub is huggingface",
+        "set runtime.swiftVersion to one of 4.6",
+    )
+    assert problems(**mixed) == []
+    assert problems(version, datasets=[{"id": "me/data", "hub": "huggingface"}]) == []

@@ -366,3 +366,35 @@ def test_every_rendered_flag_exists_and_none_is_a_secret(any_spec: SFTRunSpec) -
 def test_the_generated_specs_are_accepted(any_spec: SFTRunSpec) -> None:
     """Otherwise the property above would hold of nothing."""
     assert problems_of(any_spec, "4.6") == []
+
+
+V1 = {"id": "me/data", "revision": "v1"}
+NAMED = '[{"dataset_name": "me/data@v1", "ms_dataset_id": "me/data", "ms_revision": "v1"}]'
+
+
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_a_revision_is_registered_under_a_name_of_its_own(version: str) -> None:
+    words = command(version, datasets=[{**V1, "subsets": ["a", "b"], "sample": 5}, {"id": "me/other"}])
+    assert values(words, "dataset") == ["me/data@v1:a/b#5", "me/other"]
+    assert values(words, "custom_dataset_info") == [NAMED]
+
+
+def test_two_revisions_of_one_dataset_are_two_names_each_registered_once() -> None:
+    datasets = [V1, {**V1, "sample": 9}]
+    words = command(datasets=datasets, validation={"datasets": [{**V1, "revision": "v2"}, V1]})
+    assert values(words, "dataset") == ["me/data@v1", "me/data@v1#9"]
+    assert values(words, "val_dataset") == ["me/data@v2", "me/data@v1"]
+    assert values(words, "custom_dataset_info") == [NAMED, NAMED.replace("v1", "v2")]
+
+
+def test_one_name_may_be_on_both_hubs() -> None:
+    words = command(datasets=[V1, {**V1, "hub": "huggingface"}])
+    assert values(words, "dataset") == ["me/data@v1", "HF::me/data@v1"]
+    both = '"ms_revision": "v1", "hf_dataset_id": "me/data", "hf_revision": "v1"}]'
+    assert values(words, "custom_dataset_info") == [NAMED.replace('"ms_revision": "v1"}]', both)]
+
+
+def test_what_a_user_registers_stays_beside_ours() -> None:
+    theirs = {"name": "custom_dataset_info", "values": ["/swiftop/files/info.json"]}
+    assert values(command(datasets=[V1], extraArgs=[theirs]), "custom_dataset_info") == [NAMED, *theirs["values"]]
+    assert values(command(extraArgs=[theirs]), "custom_dataset_info") == theirs["values"]

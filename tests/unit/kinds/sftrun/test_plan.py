@@ -112,6 +112,8 @@ def test_only_what_comes_from_a_hub_has_a_key() -> None:
     assert cache_keys(flags_of("--model /models/x --dataset /data/y.jsonl")) == ()
     assert keys == cache_keys(flags_of("--dataset a/b --model Qwen/Qwen2.5-7B"))
     assert keys != cache_keys({**LOADED, "use_hf": ("true",)})
+    assert keys == cache_keys(flags_of("--dataset a/b@v1#5 --model Qwen/Qwen2.5-7B"))  # one folder for all revisions
+    assert cache_keys(flags_of("--dataset a/b@v1:c")) == cache_keys(flags_of("--dataset a/b:c"))
     cached = made(ON_CPU, cache={"persistentVolumeClaim": {"claimName": "c"}})
     assert (len(cached.cache_keys), cached.cache_dir) == (1, "/swiftop/cache")
     assert (made(ON_CPU).cache_keys, made(ON_CPU).cache_dir) == ((), None)

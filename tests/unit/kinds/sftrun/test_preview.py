@@ -133,8 +133,8 @@ def test_a_bad_name() -> None:
     ("text", "words"),
     [
         ("a: [", "error: -: line 1: is not valid YAML"),
-        ("", "there is no SFTRun in this file"),
-        ("kind: Pod", "there is no SFTRun in this file"),
+        ("", "there is no SFTRun or ModelExport or DatasetUpload in this file"),
+        ("kind: Pod", "there is no SFTRun or ModelExport or DatasetUpload in this file"),
         ("kind: SFTRun\nmetadata: 5", "metadata"),
         ("kind: SFTRun", "spec: required value is missing"),
     ],
@@ -154,3 +154,44 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_one_bad_run_of_two_prints_nothing() -> None:
     result = run("-f", "-", stdin=f"{document()}---\n{document(tuner={'type': 'x'})}")
     assert (result.exit_code, result.stdout) == (2, "")
+
+
+UPLOAD = """apiVersion: swiftop.dev/v1alpha1
+kind: DatasetUpload
+metadata: {name: chats}
+spec:
+  source: {configMap: {name: chats, key: chats.jsonl}}
+  destination: {hub: huggingface, repo: me/chats}
+  runtime: {image: x}
+"""
+REFERRING = document(datasets=[{"uploadRef": {"name": "chats"}, "sample": 5}], runtime={"image": "x"})
+
+
+def dataset_of(result: Result) -> str:
+    assert (result.exit_code, result.stderr) == (0, "")
+    words = shlex.split(result.stdout.partition("\n---\n")[0])
+    return words[words.index("--dataset") + 1]
+
+
+def test_what_an_upload_will_tell_stands_in_brackets() -> None:
+    assert dataset_of(run("-f", "-", stdin=REFERRING)) == "<repo of DatasetUpload chats>@<commit>#5"
+    assert dataset_of(run("-f", "-", stdin=f"{REFERRING}---\n{UPLOAD}")) == "HF::me/chats@<commit>#5"
+    elsewhere = UPLOAD.replace("{name: chats}", "{name: chats, namespace: team}", 1)
+    assert (
+        dataset_of(run("-f", "-", stdin=f"{REFERRING}---\n{elsewhere}")) == "<repo of DatasetUpload chats>@<commit>#5"
+    )
+
+
+def test_a_chain_is_shown_as_far_as_the_file_tells() -> None:
+    result = run("-f", str(SAMPLES / "chain.yaml"))
+    assert result.exit_code == 0, result.stderr
+    assert "--dataset 'yourname/chats@<commit>'" in result.stdout
+    assert "python -m swift.cli.export --model Qwen/Qwen2.5-7B-Instruct" in result.stdout
+    names = re.findall(r"^kind: Job\nmetadata:\n  name: (.*)$", result.stdout, re.MULTILINE)
+    assert names == ["chats-dsup-1", "chats-1", "chats-mexp-1"]
+
+
+def test_a_wrong_upload_in_the_same_file_is_told() -> None:
+    result = run("-f", "-", stdin=f"{REFERRING}---\n{UPLOAD.replace('huggingface', 'github')}")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "spec.destination.hub" in result.stderr

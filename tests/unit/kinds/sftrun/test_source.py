@@ -9,9 +9,9 @@ import pytest
 from swiftop import names
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.batch.origin import Origin, origin, pinned
 from swiftop.kinds.sftrun import source
 from swiftop.kinds.sftrun.kind import KIND
-from swiftop.kinds.sftrun.source import Origin
 from swiftop.model.facts import Cause
 from swiftop.model.kind import Object, Pinned, Reference, World
 from swiftop.model.verdict import Blocked, Create, Phase, Waiting
@@ -140,10 +140,10 @@ def test_a_run_without_a_source_refers_to_nothing() -> None:
 
 
 def test_where_the_results_lie() -> None:
-    assert source.origin(other(SUCCEEDED)) == ORIGIN
+    assert origin(other(SUCCEEDED)) == ORIGIN
     assert ORIGIN.directory == "/swiftop/source/other-output/other-9f8e7d6c"
-    assert source.origin(None) is None
-    assert source.origin(other(SUCCEEDED, output=None)) is None
+    assert origin(None) is None
+    assert origin(other(SUCCEEDED, output=None)) is None
 
 
 def test_what_the_runner_is_told() -> None:
@@ -196,4 +196,4 @@ def test_the_volume_is_mounted_read_only_and_its_place_is_pinned_by_the_job() ->
 @pytest.mark.parametrize("planned", [None, "text", 5, []])
 def test_a_job_without_a_source_pins_none(planned: object) -> None:
     assert source.recorded(planned) == {}
-    assert source.pinned({}) is None
+    assert pinned({}) is None

@@ -1,0 +1,224 @@
+"""ModelExport: from a checkpoint to a model on a volume, and from there to the hubs."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from swiftop.api.v1alpha1.base import NAME_RULE, Column, CustomResource, Definition, Model, Reported
+from swiftop.api.v1alpha1.hub import AdapterSource, Hub, ModelSource, ModelType, Revision
+from swiftop.api.v1alpha1.publish import PushTarget, TargetStatus
+from swiftop.api.v1alpha1.refs import ClaimFile
+from swiftop.api.v1alpha1.rules import Rule, one_of
+from swiftop.api.v1alpha1.scalars import HubId, ObjectName
+from swiftop.api.v1alpha1.status import BatchStatus
+from swiftop.api.v1alpha1.workload import BatchSpec, Output, Resources
+from swiftop.names import MODELEXPORT
+from swiftop.reasons import ConditionType
+
+DType = Literal["float16", "bfloat16", "float32"]
+
+# A step is written without quotes, so integers pass too.
+CheckpointName = Annotated[
+    str,
+    Field(
+        max_length=16,
+        pattern=r"^(last|best|[1-9][0-9]{0,8})$",
+        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 1, "maximum": 999_999_999},
+    ),
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+]
+
+
+class RunCheckpoint(Model):
+    """A checkpoint of an SFTRun in the same namespace."""
+
+    name: ObjectName = Field(description="Name of the SFTRun. It may be created later, and need not have ended yet.")
+    checkpoint: CheckpointName = Field(
+        default="last",
+        description="last (the newest complete one, once the run has ended), best (by its evaluation), or a step.",
+    )
+
+
+class ExportSource(Model):
+    """What is exported: a checkpoint of a run, a folder on a volume, or a model of a hub with adapters."""
+
+    RULES: ClassVar = (
+        one_of(
+            "sftRunRef",
+            "persistentVolumeClaim",
+            "id",
+            message="source needs exactly one of sftRunRef, persistentVolumeClaim and id",
+        ),
+        Rule(
+            cel="!has(self.base) || has(self.persistentVolumeClaim)",
+            message="base belongs to an adapter on a volume (a run knows its own, and with id it is the id): remove it",
+            holds=lambda source: source.base is None or source.persistent_volume_claim is not None,
+            field="base",
+        ),
+        Rule(
+            cel="has(self.id) || !has(self.hub) && !has(self.revision) && (!has(self.adapters)"
+            " || size(self.adapters) == 0)",
+            message="hub, revision and adapters belong to a source by id: remove them",
+            holds=lambda source: bool(source.id) or not (source.hub or source.revision or source.adapters),
+        ),
+    )
+
+    sft_run_ref: RunCheckpoint | None = Field(default=None, description="A checkpoint of an SFTRun.")
+    persistent_volume_claim: ClaimFile | None = Field(
+        default=None, description="Folder of an adapter, of a checkpoint or of a whole model on a volume."
+    )
+    base: ModelSource | None = Field(
+        default=None,
+        description="Model that the adapter on the volume belongs to. Absent: the one that the folder itself names.",
+    )
+    id: HubId | None = Field(default=None, description="Id of the model on the hub.")
+    hub: Hub | None = Field(
+        default=None, description="Hub that ids refer to: modelscope (used when absent) or huggingface."
+    )
+    revision: Revision | None = Field(
+        default=None, description="Branch, tag or commit of the model. Absent: the hub's default branch."
+    )
+    type: ModelType | None = Field(
+        default=None,
+        description="Type of the model in ms-swift's words (--model_type). Needed when its name does not tell it.",
+    )
+    adapters: tuple[AdapterSource, ...] = Field(
+        default=(), max_length=1, description="Adapter to merge into the model of that id."
+    )
+
+
+class ModelExportSpec(BatchSpec):
+    """What to export, how, and where to."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel="!has(self.dtype) || !has(self.merge) || self.merge",
+            message="an adapter keeps its type: remove merge: false, or dtype",
+            holds=lambda s: s.dtype is None or s.merge,
+            field="dtype",
+        ),
+        Rule(
+            cel="!has(self.resources) || !has(self.resources.nodes) || self.resources.nodes == 1",
+            message="an export runs on one node: remove resources.nodes",
+            holds=lambda s: s.resources.nodes == 1,
+            field="resources.nodes",
+        ),
+        Rule(
+            cel="!(has(self.output.ephemeral) && self.output.ephemeral) || has(self.push) && size(self.push) > 0",
+            message="the result would be lost with the pod: name a volume, or push",
+            holds=lambda s: not s.output.ephemeral or bool(s.push),
+            field="output",
+        ),
+    )
+
+    source: ExportSource = Field(description="What is exported.")
+    merge: bool = Field(
+        default=True,
+        description="Merge the adapter into its model. false: the adapter itself is exported. Full-tuned checkpoints "
+        "have nothing to merge and are converted.",
+    )
+    dtype: DType | None = Field(default=None, description="Type of the weights. Absent: that of the model.")
+    output: Output = Field(description="Where the model goes: in the folder model of status.output.")
+    push: tuple[PushTarget, ...] = Field(
+        default=(), max_length=4, description="Repositories that the result is published to."
+    )
+    verify: Literal["Auto", "Skip"] = Field(
+        default="Auto",
+        description="Auto: every tensor is read, and the result is compared with model and adapter on the CPU. Skip: "
+        "the files are listed only.",
+    )
+    bake_template: bool = Field(
+        default=False,
+        description="Write a chat template into the result that gives the same tokens as the training did, where the "
+        "model's own one does not (status.artifact.templateEqual).",
+    )
+    resources: Resources = Field(
+        default_factory=lambda: Resources(gpus=0),
+        description="What the pod gets. Absent: no GPU, and memory by the size of the model.",
+    )
+
+
+class Artifact(Reported):
+    """The result on the volume."""
+
+    claim_name: str = Field(default="", description="PersistentVolumeClaim that it lies on.")
+    path: str = Field(default="", description="Its folder on that claim.")
+    digest: str = Field(
+        default="", description="sha256: and the SHA-256 of what sha256sum prints for its files, sorted by path."
+    )
+    bytes: int | None = Field(default=None, description="Size of its files.")
+    dtype: str | None = Field(default=None, description="Type of its weights.")
+    template_equal: bool | None = Field(
+        default=None, description="Whether its chat template gives the same tokens as that of the training."
+    )
+
+
+class ExportProgress(Reported):
+    """How far the current step is."""
+
+    phase: str = Field(default="", description="Preparing, Merging, Verifying, Pushing or Finished.")
+    bytes_done: int | None = Field(default=None, description="Bytes of the step that are done.")
+    bytes_total: int | None = Field(default=None, description="Bytes of the step in all.")
+
+
+class ExportDisplay(Reported):
+    """Ready-made texts for the columns of kubectl get. Not an API: read the other fields."""
+
+    source: str | None = Field(default=None, description="What is exported.")
+    dtype: str | None = Field(default=None, description="Type of the weights.")
+    targets: str | None = Field(default=None, description="Where it is pushed to, and how many are done.")
+    size: str | None = Field(default=None, description="Size of the result.")
+    progress: str | None = Field(default=None, description="Step, and how much of it is done.")
+
+
+class ModelExportStatus(BatchStatus):
+    """What happened so far. Written by the operator only."""
+
+    artifact: Artifact | None = Field(default=None, description="The result on the volume.")
+    targets: tuple[TargetStatus, ...] = Field(
+        default=(),
+        description="The repositories, in the order of spec.push.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    progress: ExportProgress | None = Field(default=None, description="How far the current step is.")
+    display: ExportDisplay | None = Field(default=None, description="Ready-made texts for kubectl get. Not an API.")
+
+
+_DISPLAY = ".status.display"
+
+
+class ModelExport(CustomResource):
+    """A checkpoint merged or converted into a model, verified, and published to hubs if asked."""
+
+    DEFINITION: ClassVar = Definition(
+        resource=MODELEXPORT,
+        short="mexp",
+        columns=(
+            Column("State", "string", ".status.state"),
+            Column("Source", "string", f"{_DISPLAY}.source"),
+            Column("DType", "string", f"{_DISPLAY}.dtype"),
+            Column("Targets", "string", f"{_DISPLAY}.targets"),
+            Column("Size", "string", f"{_DISPLAY}.size"),
+            Column("Age", "date", ".metadata.creationTimestamp"),
+            Column("Progress", "string", f"{_DISPLAY}.progress", wide=True),
+            Column("Reason", "string", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
+            Column("Digest", "string", ".status.artifact.digest", wide=True),
+        ),
+        conditions=(
+            ConditionType.SOURCE_READY,
+            ConditionType.MERGED,
+            ConditionType.VERIFIED,
+            ConditionType.PUSHED,
+        ),
+        changeable=("suspend", "lifecycle"),
+    )
+    RULES: ClassVar = (NAME_RULE,)
+
+    api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
+    kind: Literal["ModelExport"] = "ModelExport"
+    spec: ModelExportSpec = Field(description="What to export, how, and where to.")
+    status: ModelExportStatus | None = Field(
+        default=None, description="What happened so far. Written by the operator only."
+    )

@@ -1,0 +1,123 @@
+"""Children of a DatasetUpload: the Job of an attempt. It has no volume of its own: what it makes is on the hub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from swiftop import names
+from swiftop.api.v1alpha1.datasetupload import DatasetUploadSpec, UploadSource
+from swiftop.kinds.datasetupload.prepare import Prepared
+from swiftop.model.verdict import Create
+from swiftop.runner.protocol import Owner, Plan, UploadSettings, to_json
+from swiftop.swift import paths, secrets
+from swiftop.swift.secrets import SecretVar
+from swiftop.workload.job import attempt_job
+from swiftop.workload.pods import Pod
+from swiftop.workload.volumes import Volumes
+
+Object = dict[str, Any]
+
+SHORT = "dsup"
+_GRACE_SECONDS = 30  # nothing is saved at a stop
+_RECORD_DIR = f"{paths.WORK_DIR}/upload"  # of the pod: nothing outlives it
+
+
+def job_name(upload: str, attempt: int) -> str:
+    """Job of one attempt."""
+    return names.child_name(SHORT, upload, attempt)
+
+
+def build(prepared: Prepared, create: Create) -> list[Object]:
+    """The Job alone."""
+    name, spec = prepared.upload.metadata.name, prepared.spec
+    job = attempt_job(
+        _pod(prepared, create),
+        create,
+        name=job_name(name, create.attempt),
+        lifecycle=spec.lifecycle,
+        digest=prepared.digest,
+        replace_pods=True,
+    )
+    return [job]
+
+
+def _pod(prepared: Prepared, create: Create) -> Pod:
+    spec = prepared.spec
+    return Pod(
+        owner=prepared.upload,
+        spec=spec,
+        attempt=create.attempt,
+        plan=_plan(prepared, create.attempt),
+        volumes=_volumes(prepared),
+        env=paths.cache_env(spec.cache),
+        secrets=secret_vars(spec),
+        grace_seconds=_GRACE_SECONDS,
+    )
+
+
+def secret_vars(spec: DatasetUploadSpec) -> tuple[SecretVar, ...]:
+    """The token of the destination, without which nothing can be written, and that of the tokenizer's hub."""
+    hub, credentials = spec.destination.hub, spec.credentials
+    own = spec.destination.token_secret
+    token = SecretVar(secrets.TOKENS[hub], own.name, own.key, optional=False) if own else None
+    other = (spec.tokenizer.hub or hub) if spec.tokenizer else hub
+    more = secrets.hub_tokens(credentials, {other}) if other != hub else []
+    return (
+        token or secrets.write_token(hub, credentials),
+        *(found for found in more if found.name != secrets.TOKENS[hub]),
+    )
+
+
+def _plan(prepared: Prepared, attempt: int) -> Plan:
+    upload, wanted = prepared.upload, secret_vars(prepared.spec)
+    meta = upload.metadata
+    return Plan(
+        program="upload",
+        owner=Owner(kind=upload.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid),
+        attempt=attempt,
+        command=(),
+        output_dir=_RECORD_DIR,
+        settings=to_json(_settings(prepared.spec)),
+        required_env=tuple(secret.name for secret in wanted if not secret.optional),
+        secret_env=tuple(secret.name for secret in wanted),
+    )
+
+
+def _settings(spec: DatasetUploadSpec) -> UploadSettings:
+    destination, tokenizer = spec.destination, spec.tokenizer
+    return UploadSettings(
+        source=source_path(spec.source),
+        hub=destination.hub,
+        repo=destination.repo,
+        path=destination.path,
+        visibility=destination.visibility,
+        revision=destination.revision or "",
+        commit_message=destination.commit_message or "",
+        overwrite=destination.overwrite,
+        format=spec.format,
+        columns=dict(spec.columns),
+        max_bad_rows=spec.max_bad_rows,
+        tokenizer=tokenizer.model if tokenizer else "",
+        tokenizer_hub=(tokenizer.hub or destination.hub) if tokenizer else "",
+        max_length=tokenizer.max_length if tokenizer else None,
+    )
+
+
+def source_path(source: UploadSource) -> str:
+    """The file in the pod."""
+    claim, config_map = source.persistent_volume_claim, source.config_map
+    if claim is not None:
+        return paths.join(f"{paths.CLAIM_DATASETS_DIR}/{claim.claim_name}", claim.path)
+    return f"{paths.CONFIG_MAP_DATASETS_DIR}/{config_map.name}/{config_map.key}" if config_map else ""
+
+
+def _volumes(prepared: Prepared) -> Volumes:
+    spec, found = prepared.spec, Volumes()
+    found.runner(prepared.runner_config_map)
+    found.cache(spec.cache)
+    claim, config_map = spec.source.persistent_volume_claim, spec.source.config_map
+    if claim is not None:
+        found.read_only_claim(claim.claim_name, paths.CLAIM_DATASETS_DIR)
+    if config_map is not None:
+        found.mount(found.config_map(config_map), f"{paths.CONFIG_MAP_DATASETS_DIR}/{config_map.name}")
+    return found

@@ -1,0 +1,150 @@
+"""Children of a ModelExport: its volume and the Job of an attempt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from swiftop import names
+from swiftop.api.v1alpha1.modelexport import ModelExportSpec
+from swiftop.api.v1alpha1.publish import PushTarget
+from swiftop.batch.origin import SOURCE_DIR
+from swiftop.kinds.modelexport.command import hub_adapter, partial_dir
+from swiftop.kinds.modelexport.prepare import Prepared, identity_of
+from swiftop.kinds.modelexport.source import Subject
+from swiftop.model.verdict import Create
+from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, Plan, to_json
+from swiftop.swift import paths, secrets
+from swiftop.swift.secrets import SecretVar
+from swiftop.workload.claim import output_claim
+from swiftop.workload.job import attempt_job
+from swiftop.workload.pods import Pod
+from swiftop.workload.volumes import Volumes
+
+Object = dict[str, Any]
+
+SHORT = "mexp"
+_GRACE_SECONDS = 30  # nothing is saved at a stop: a step that was not completed begins anew
+_MIN_FREE_BYTES = 512 * 1024 * 1024
+
+
+def job_name(export: str, attempt: int) -> str:
+    """Job of one attempt."""
+    return names.child_name(SHORT, export, attempt)
+
+
+def claim_name(export: str) -> str:
+    """PersistentVolumeClaim that swiftop makes for ``output.volume``."""
+    return names.child_name(SHORT, export, "output")
+
+
+def build(prepared: Prepared, create: Create) -> list[Object]:
+    """Children in the order in which they are made, the Job last."""
+    export, spec = prepared.export, prepared.spec
+    name = export.metadata.name
+    children = []
+    if spec.output.volume is not None:
+        children.append(output_claim(export, spec.output.volume, name=claim_name(name)))
+    job = attempt_job(
+        _pod(prepared, create),
+        create,
+        name=job_name(name, create.attempt),
+        lifecycle=spec.lifecycle,
+        digest=prepared.digest,
+        replace_pods=True,
+    )
+    return [*children, job]
+
+
+def _pod(prepared: Prepared, create: Create) -> Pod:
+    spec = prepared.spec
+    env = dict(paths.cache_env(spec.cache))
+    if not spec.resources.gpus:
+        env["CUDA_VISIBLE_DEVICES"] = ""  # a GPU that the node shows to every container is not this pod's
+    return Pod(
+        owner=prepared.export,
+        spec=spec,
+        attempt=create.attempt,
+        plan=_plan(prepared, create.attempt),
+        volumes=_volumes(prepared),
+        env=env,
+        secrets=tuple(secret_vars(spec, prepared.subject)),
+        grace_seconds=_GRACE_SECONDS,
+    )
+
+
+def secret_vars(spec: ModelExportSpec, found: Subject) -> list[SecretVar]:
+    """Tokens of the hubs that are read from, and those of the targets, without which nothing is started."""
+    remote = bool(found.model) and not found.model.startswith("/")
+    wanted = secrets.hub_tokens(spec.credentials, {found.hub or "modelscope"} if remote else set())
+    by_name = {secret.name: secret for secret in wanted}
+    for number, target in enumerate(spec.push):
+        own, name = target.token_secret, token_env(target, number)
+        token = SecretVar(name, own.name, own.key, optional=False) if own else None
+        by_name[name] = token or secrets.write_token(target.hub, spec.credentials)
+    return list(by_name.values())
+
+
+def token_env(target: PushTarget, number: int) -> str:
+    """Variable of the token of a target: one that has a Secret of its own does not read with it."""
+    return f"SWIFTOP_PUSH_TOKEN_{number}" if target.token_secret else secrets.TOKENS[target.hub]
+
+
+def _plan(prepared: Prepared, attempt: int) -> Plan:
+    export, spec, found = prepared.export, prepared.spec, prepared.subject
+    meta, wanted = export.metadata, secret_vars(spec, prepared.subject)
+    identity = identity_of(export)
+    settings = ExportSettings(
+        source=found.directory,
+        model=found.model,
+        partial=partial_dir(spec, identity),
+        hub=found.hub,
+        revision=found.revision,
+        type=found.type,
+        adapter=hub_adapter(spec) if not found.directory else "",
+        uid=found.uid,
+        merge=spec.merge,
+        dtype=spec.dtype or "",
+        verify=spec.verify == "Auto",
+        bake_template=spec.bake_template,
+        targets=tuple(_target(target, number) for number, target in enumerate(spec.push)),
+        card=prepared.card,
+    )
+    return Plan(
+        program="export",
+        owner=Owner(kind=export.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid),
+        attempt=attempt,
+        command=prepared.command,
+        output_dir=paths.output_dir(spec.output, identity),
+        settings=to_json(settings),
+        swift_version=spec.runtime.swift_version,
+        required_env=tuple(secret.name for secret in wanted if not secret.optional),
+        secret_env=tuple(secret.name for secret in wanted),
+        gpus=spec.resources.gpus,
+        gpu_resource=spec.resources.gpu_resource,
+        min_free_bytes=_MIN_FREE_BYTES,
+    )
+
+
+def _target(target: PushTarget, number: int) -> ExportTarget:
+    return ExportTarget(
+        hub=target.hub,
+        repo=target.repo,
+        token_env=token_env(target, number),
+        visibility=target.visibility,
+        revision=target.revision or "",
+        commit_message=target.commit_message or "",
+        overwrite=target.overwrite,
+    )
+
+
+def _volumes(prepared: Prepared) -> Volumes:
+    spec, source, found = prepared.spec, prepared.subject, Volumes()
+    found.runner(prepared.runner_config_map)
+    found.shared_memory(spec.resources.shared_memory)
+    found.output(spec.output, claim_name=claim_name(prepared.export.metadata.name))
+    found.cache(spec.cache)
+    if source.claim_name:
+        found.read_only_claim(source.claim_name, SOURCE_DIR)
+    if source.model_claim_name:
+        found.read_only_claim(source.model_claim_name, paths.CLAIM_MODELS_DIR)
+    return found

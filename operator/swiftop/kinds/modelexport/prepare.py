@@ -1,0 +1,86 @@
+"""An export merged with the platform's defaults, checked as a whole and rendered: once per attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from swiftop.api.v1alpha1.defaults import Defaults
+from swiftop.api.v1alpha1.modelexport import ModelExport, ModelExportSpec
+from swiftop.api.validate import problems
+from swiftop.errors import Invalid
+from swiftop.kinds.modelexport import source
+from swiftop.kinds.modelexport.card import card
+from swiftop.kinds.modelexport.command import merge_command
+from swiftop.kinds.modelexport.memory import memory_gib
+from swiftop.kinds.modelexport.source import Subject
+from swiftop.model.kind import World
+from swiftop.swift.paths import Identity
+from swiftop.swift.releases import table
+from swiftop.workload.resolve import digest_of, image_missing, merged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """All that the children of an attempt are made of."""
+
+    export: ModelExport
+    spec: ModelExportSpec  # with the defaults in it
+    subject: Subject
+    command: tuple[str, ...]
+    card: Mapping[str, Any]
+    runner_config_map: str
+    digest: str
+
+
+def identity_of(export: ModelExport) -> Identity:
+    """What its output directory is derived from."""
+    return Identity(export.metadata.name, export.metadata.uid, export.metadata.namespace)
+
+
+def prepare(export: ModelExport, world: World[Defaults]) -> Prepared:
+    """Merge, check and render; raises ``Invalid`` with all mistakes at once."""
+    spec, found = _merged(export, world), list(problems(export))
+    try:
+        known = table(spec.runtime.swift_version or "")
+    except Invalid as error:
+        raise Invalid((*found, *error.problems)) from None
+    if spec.runtime.image is None:
+        found.append(image_missing(known.version))
+    if found:
+        raise Invalid(tuple(dict.fromkeys(found)))
+    where = source.reference(export)
+    run = world.references.get(where) if where else None
+    subject = source.pinned(world.pinned.source) if world.pinned else source.subject(export, run)
+    return Prepared(
+        export=export,
+        spec=_with_memory(export, spec, subject),
+        subject=subject,
+        command=merge_command(spec, subject, identity_of(export)),
+        card=card(export, subject, spec, run),
+        runner_config_map=world.runner_config_map,
+        digest=digest_of(spec),
+    )
+
+
+def digest(export: ModelExport, world: World[Defaults]) -> str:
+    """Digest of what an export would be prepared to."""
+    return digest_of(_merged(export, world))
+
+
+def _merged(export: ModelExport, world: World[Defaults]) -> ModelExportSpec:
+    """What the first attempt was made with holds for all."""
+    spec = merged(export.spec, world.defaults)
+    if world.pinned is None:
+        return spec
+    pinned = {"image": world.pinned.image, "swift_version": world.pinned.swift_version}
+    return spec.model_copy(update={"runtime": spec.runtime.model_copy(update=pinned)})
+
+
+def _with_memory(export: ModelExport, spec: ModelExportSpec, found: Subject) -> ModelExportSpec:
+    """Memory follows the size of the model, where the spec does not say."""
+    if export.spec.resources.memory is not None or export.spec.resources.gpus > 0:
+        return spec
+    gib = memory_gib(found.model, dtype=spec.dtype or "", verified=spec.verify == "Auto")
+    return spec.model_copy(update={"resources": spec.resources.model_copy(update={"memory": f"{gib}Gi"})})

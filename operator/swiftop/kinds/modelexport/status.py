@@ -1,0 +1,197 @@
+"""What the status of an export has beside what all bounded kinds have: artifact, targets, progress of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from swiftop.api.v1alpha1.modelexport import ModelExport
+from swiftop.batch.kind import Own
+from swiftop.batch.observe import Observed
+from swiftop.kinds.modelexport.build import claim_name
+from swiftop.kinds.modelexport.command import MODEL_DIR
+from swiftop.kinds.modelexport.prepare import identity_of
+from swiftop.model.conditions import Aspect, as_before, by_type, told
+from swiftop.model.facts import Cause, Report
+from swiftop.model.kind import Frame, Status
+from swiftop.model.verdict import Blocked, Failed, Finished, Waiting
+from swiftop.reasons import ConditionType, Reason
+from swiftop.swift.pages import page
+from swiftop.swift.paths import OUTPUT_DIR, output_dir
+
+VOLATILE = frozenset({"progress", "display"})
+
+_PHASES = ("Preparing", "Merging", "Verifying", "Pushing", "Finished")
+_SOURCE = frozenset(
+    {
+        Reason.SOURCE_MISSING,
+        Reason.SOURCE_PENDING,
+        Reason.SOURCE_UNUSABLE,
+        Reason.SOURCE_DELETED,
+        Reason.SOURCE_FAILED,
+        Reason.NO_BEST_CHECKPOINT,
+    }
+)
+
+
+def own(frame: Frame[ModelExport, Observed]) -> Own:
+    """Members and conditions of an export."""
+    export, report = frame.resource, frame.observed.report or {}
+    output = _output(export, frame) if export else frame.previous.get("output")
+    artifact = _artifact(report, output) or frame.previous.get("artifact")
+    targets = _published(export, report) or frame.previous.get("targets")
+    progress = _progress(report, frame)
+    members: Status = {
+        "output": output,
+        "artifact": artifact,
+        "targets": targets,
+        "progress": progress,
+        "display": _display(export, artifact, targets or (), progress, frame.previous),
+    }
+    return Own(members=members, aspects=_aspects(frame, report, artifact), reported=bool(progress))
+
+
+def _output(export: ModelExport, frame: Frame[ModelExport, Observed]) -> Status | None:
+    """Where the results lie, from the first attempt on; nowhere when they end with the pod."""
+    output = export.spec.output
+    if output.ephemeral or not (frame.observed.job or frame.previous.get("output")):
+        return None
+    claim = output.persistent_volume_claim
+    path = output_dir(output, identity_of(export)).removeprefix(f"{OUTPUT_DIR}/")
+    return {"claimName": claim.claim_name if claim else claim_name(export.metadata.name), "path": path}
+
+
+def _artifact(report: Report | Mapping[str, Any], output: Status | None) -> Status | None:
+    digest = report.get("artifactDigest")
+    if not digest:
+        return None
+    found: Status = {"digest": f"sha256:{digest}"}
+    if output:
+        found |= {"claimName": output["claimName"], "path": f"{output['path']}/{MODEL_DIR}"}
+    if (size := report.get("artifactBytes")) is not None:
+        found["bytes"] = size
+    if dtype := report.get("artifactDtype"):
+        found["dtype"] = dtype
+    if (equal := report.get("templateEqual")) is not None:
+        found["templateEqual"] = bool(equal)
+    return found
+
+
+def _published(export: ModelExport | None, report: Mapping[str, Any]) -> list[Status]:
+    """What is on the hubs, in the order of the spec; nothing of a target that is not."""
+    found = []
+    for number, target in enumerate(export.spec.push if export else ()):
+        commit = report.get(f"commit{number}")
+        if export is None or not commit:
+            continue
+        told = {name: report.get(f"{name}{number}") for name in ("visibility", "commit", "files", "bytes")}
+        where = {"hub": target.hub, "repo": target.repo, "revision": target.revision}
+        members = {**where, **told, "url": page(target.hub, target.repo, export.spec.runtime.env, dataset=False)}
+        found.append({name: value for name, value in members.items() if value is not None})
+    return found
+
+
+def _progress(report: Mapping[str, Any], frame: Frame[ModelExport, Observed]) -> Status | None:
+    phase = report.get("phase")
+    if phase is None or not 0 <= int(phase) < len(_PHASES):
+        known: Status | None = frame.previous.get("progress")
+        return known
+    found: Status = {"phase": _PHASES[int(phase)]}
+    if isinstance(frame.outlook, Waiting):
+        found |= {name: report[name] for name in ("bytesDone", "bytesTotal") if name in report}
+    return found
+
+
+def _aspects(
+    frame: Frame[ModelExport, Observed], report: Mapping[str, Any], artifact: Status | None
+) -> dict[str, Aspect]:
+    outlook, before = frame.outlook, by_type(frame.previous)
+    failed = outlook.cause if isinstance(outlook, Failed) else None
+    merged = Aspect("True", Reason.MERGED) if artifact else _not_yet(failed)
+    return {
+        ConditionType.SOURCE_READY: _source_ready(frame, before),
+        ConditionType.MERGED: merged,
+        ConditionType.VERIFIED: _verified(frame, report, before, failed),
+        ConditionType.PUSHED: _pushed(frame, failed),
+    }
+
+
+def _not_yet(failed: Cause | None) -> Aspect:
+    return told("False", failed) if failed else Aspect("Unknown", Reason.PENDING)
+
+
+def _source_ready(frame: Frame[ModelExport, Observed], before: Mapping[str, Mapping[str, Any]]) -> Aspect:
+    outlook = frame.outlook
+    if isinstance(outlook, Waiting | Blocked) and outlook.cause.reason in _SOURCE:
+        return told("False", outlook.cause)
+    if frame.observed.job is not None:
+        return Aspect("True", Reason.READY)
+    return as_before(before, ConditionType.SOURCE_READY)
+
+
+def _verified(
+    frame: Frame[ModelExport, Observed],
+    report: Mapping[str, Any],
+    before: Mapping[str, Mapping[str, Any]],
+    failed: Cause | None,
+) -> Aspect:
+    if report.get("verified") or before.get(ConditionType.VERIFIED, {}).get("status") == "True":
+        return Aspect("True", Reason.VERIFIED)
+    if frame.resource is not None and frame.resource.spec.verify == "Skip":
+        return Aspect("False", Reason.VERIFICATION_SKIPPED)
+    return _not_yet(failed)
+
+
+def _pushed(frame: Frame[ModelExport, Observed], failed: Cause | None) -> Aspect:
+    if frame.resource is not None and not frame.resource.spec.push:
+        return Aspect("False", Reason.NOTHING_TO_PUSH)
+    return Aspect("True", Reason.PUSHED) if isinstance(frame.outlook, Finished) else _not_yet(failed)
+
+
+def _display(
+    export: ModelExport | None,
+    artifact: Status | None,
+    targets: Sequence[Status],
+    progress: Status | None,
+    previous: Mapping[str, Any],
+) -> Status:
+    known = previous.get("display") or {}
+    texts = {"source": _source(export), "targets": _targets(export, len(targets))} if export else dict(known)
+    if artifact:
+        texts |= {
+            "dtype": artifact.get("dtype", ""),
+            "size": size_text(artifact["bytes"]) if "bytes" in artifact else "",
+        }
+    elif export and export.spec.dtype:
+        texts["dtype"] = export.spec.dtype
+    texts["progress"] = _progress_text(progress or {})
+    return {name: text for name, text in texts.items() if text}
+
+
+def _source(export: ModelExport) -> str:
+    source = export.spec.source
+    if source.sft_run_ref is not None:
+        return f"{source.sft_run_ref.name}/{source.sft_run_ref.checkpoint}"
+    claim = source.persistent_volume_claim
+    return f"{claim.claim_name}/{claim.path}" if claim else source.id or ""
+
+
+def _targets(export: ModelExport, done: int) -> str:
+    """modelscope:me/a, huggingface:me/a (1/2)"""
+    names = ", ".join(f"{target.hub}:{target.repo}" for target in export.spec.push)
+    return f"{names} ({done}/{len(export.spec.push)})" if names else ""
+
+
+def _progress_text(progress: Mapping[str, Any]) -> str:
+    done, total, phase = progress.get("bytesDone"), progress.get("bytesTotal"), progress.get("phase", "")
+    return f"{phase} {done * 100 // total}%" if done is not None and total else str(phase)
+
+
+def size_text(size: int) -> str:
+    """Bytes as people say them: 15.2 GB, 512.0 MB."""
+    value, units = float(size), ("B", "kB", "MB", "GB", "TB")
+    for unit in units[:-1]:
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} {units[-1]}"

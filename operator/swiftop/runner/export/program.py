@@ -1,0 +1,265 @@
+"""One export: merge or convert, verify, put in place; each step resumable, none done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from .. import causes, preflight
+from ..classify import EndedChild, Judged, classify_failure
+from ..hub.request import CHECK_TASK, MODEL, PUSH_TASK, Push, Target
+from ..program import Context, Ended, Reached, Route, Step
+from ..protocol import (
+    EXPORTING,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    POD_NAME,
+    POD_UID,
+    ExportSettings,
+    ExportTarget,
+    from_json,
+    to_json,
+)
+from ..record import Unreadable
+from ..task import Task
+from .state import State
+
+MODEL_DIR = "model"
+PREPARING, MERGING, VERIFYING, PUSHING, COMPLETED = range(5)
+_ADAPTER_CONFIG = "adapter_config.json"
+
+
+class Export:
+    """The program ``export``."""
+
+    members = EXPORTING
+    routes: Mapping[str, Route] = {}
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._plan = context.plan
+        self._settings = from_json(ExportSettings, context.plan.settings)
+        self._result = context.directory / MODEL_DIR
+        self._partial = Path(self._settings.partial)
+        self._state = State(context.directory)
+        self._phase = PREPARING
+        self._task: Optional[Task] = None
+        self._checked: dict[str, Any] = {}  # of the result that is being made
+
+    def begin(self) -> Optional[Ended]:
+        """Whose directory, what is done already, and whether pod, image and source are as they must be."""
+        record = self._context.record
+        problem = preflight.load_record(record) or self._load_state()
+        if problem is not None:
+            return Ended(FAILED, problem)
+        if record.finished is not None:
+            self._phase = COMPLETED
+            return Ended(FINISHED, Judged(causes.COMPLETED, self._told()))
+        problem = preflight.check_output(self._context.directory, self._plan.min_free_bytes)
+        if problem is not None:
+            return Ended(FAILED, problem)
+        environ = self._context.environ
+        record.begin(
+            attempt=self._plan.attempt,
+            pod={"pod": environ.get(POD_UID) or socket.gethostname(), "podName": environ.get(POD_NAME) or ""},
+            command=self._plan.command,
+        )
+        problem = preflight.check(self._plan, environ) or self._check_source()
+        if problem is not None:
+            return Ended(FAILED, problem)
+        self._state.begin(self._settings.card)
+        return None
+
+    def _load_state(self) -> Optional[Judged]:
+        try:
+            self._state.load()
+        except Unreadable as error:
+            return Judged(causes.OUTPUT_UNREADABLE, str(error))
+        return None
+
+    def _check_source(self) -> Optional[Judged]:
+        source = self._settings.source
+        if not source or self._state.artifact or Path(source).is_dir():
+            return None
+        return Judged(causes.SOURCE_CHECKPOINT_MISSING, f"the folder {source} does not exist")
+
+    def steps(self) -> Iterator[Step]:
+        """What is not done yet. A result counts once it lies under its own name and is written down."""
+        targets = [target for target in self._settings.targets if _name(target) not in self._state.pushed]
+        for target in targets:  # a wrong token is told in seconds, not after hours of merging
+            yield self._started(Task(f"check of {_name(target)}", CHECK_TASK, to_json(self._push(target))))
+        if not self._state.artifact:
+            yield from self._make()
+            yield from self._check()
+            self._put_in_place()
+        self._phase = PUSHING
+        for target in targets:
+            yield self._started(Task(f"push to {_name(target)}", PUSH_TASK, to_json(self._push(target))))
+            self._state.publish(_name(target), self._result_of_task)
+
+    def _push(self, target: ExportTarget) -> Push:
+        owner = self._plan.owner
+        message = target.commit_message or f"Export by {owner.kind} {owner.namespace}/{owner.name}"
+        return Push(
+            Target(
+                hub=target.hub,
+                repo=target.repo,
+                repo_type=MODEL,
+                token_env=target.token_env,
+                visibility=target.visibility,
+                revision=target.revision,
+                commit_message=message,
+                overwrite=target.overwrite,
+            ),
+            uid=owner.uid,
+            source=str(self._result),
+        )
+
+    def _make(self) -> Iterator[Step]:
+        self._phase = MERGING
+        shutil.rmtree(self._partial, ignore_errors=True)  # what a killed pod has left is never taken for done
+        shutil.rmtree(self._result, ignore_errors=True)  # likewise: renamed, and not written down
+        if self._merges:
+            yield Step("merge", self._plan.command)
+        else:
+            request = {"checkpoint": self._folder, "output": str(self._partial), **self._common()}
+            if not self._settings.model.startswith("/"):  # a folder of this pod means nothing to anybody else
+                request["baseName"] = self._settings.model
+            yield self._started(Task("convert", "export.convert", request))
+
+    @property
+    def _merges(self) -> bool:
+        """An adapter is merged by ms-swift; all else is converted, which ms-swift does not do."""
+        settings = self._settings
+        adapter = (Path(settings.source) / _ADAPTER_CONFIG).is_file() if settings.source else bool(settings.adapter)
+        return settings.merge and adapter
+
+    @property
+    def _folder(self) -> str:
+        """What is exported, as a folder or by its id."""
+        return self._settings.source or self._settings.adapter or self._settings.model
+
+    def _check(self) -> Iterator[Step]:
+        """The manifest comes last: nothing is written to the result after its files were hashed."""
+        self._phase = VERIFYING
+        artifact = str(self._partial)
+        if self._settings.verify and self._complete_model:
+            request = {"artifact": artifact, "checkpoint": self._settings.source, "bake": self._settings.bake_template}
+            yield self._started(Task("template", "export.template", {**request, **self._type()}))
+            self._checked |= {name: self._result_of_task.get(name) for name in ("templateEqual", "difference")}
+        if self._settings.verify:
+            yield self._started(Task("verify", "export.verify", {"artifact": artifact, **self._made_of()}))
+            self._checked["verified"] = True
+        yield self._started(Task("finish", "export.finish", {"artifact": artifact, "card": self._card()}))
+        self._checked |= {name: self._result_of_task.get(name) for name in ("digest", "bytes", "dtype")}
+
+    def _card(self) -> Optional[dict[str, Any]]:
+        """Nothing but what goes to a hub needs one."""
+        known = self._state.card
+        return dict(known) if known and self._settings.targets else None
+
+    @property
+    def _complete_model(self) -> bool:
+        """Whether the result is a model, with a chat template of its own, and not an adapter."""
+        return not (self._partial / _ADAPTER_CONFIG).is_file()
+
+    def _common(self) -> dict[str, Any]:
+        """The revision is that of the model: not of an adapter that is exported by itself."""
+        settings = self._settings
+        revision = settings.revision if self._merges or self._folder == settings.model else ""
+        return {"dtype": settings.dtype, "hub": settings.hub, "revision": revision}
+
+    def _type(self) -> dict[str, Any]:
+        return {"modelType": self._settings.type} if self._settings.type else {}
+
+    def _made_of(self) -> dict[str, Any]:
+        """What the result is compared with."""
+        if self._merges:
+            return {**self._common(), "base": self._base, "adapters": [self._folder]}
+        return {**self._common(), "checkpoint": self._folder}
+
+    @property
+    def _base(self) -> str:
+        """Folder of the model that the adapter belongs to: as given, or as the adapter itself names it."""
+        model = self._settings.model
+        if not model:
+            config = json.loads((Path(self._settings.source) / _ADAPTER_CONFIG).read_text(encoding="utf-8"))
+            model = str(config.get("base_model_name_or_path") or "")
+        return model
+
+    def _put_in_place(self) -> None:
+        """One rename: the folder of the result is complete or not there."""
+        os.rename(self._partial, self._result)  # noqa: PTH104 - fails where Path.replace would overwrite
+        self._state.complete(self._checked)
+
+    def _started(self, task: Task) -> Step:
+        self._task = task
+        return task.step()
+
+    @property
+    def _result_of_task(self) -> dict[str, Any]:
+        return self._task.result if self._task is not None else {}
+
+    def saw(self, data: bytes) -> None:
+        """Nothing is read off the output."""
+
+    def check(self, now: float) -> Optional[str]:
+        """A step ends by itself."""
+        return None
+
+    def stop(self) -> None:
+        """What was not completed begins anew."""
+
+    def judge(self, step: Step, end: EndedChild, evidence: str) -> Optional[Ended]:
+        """A step that ended well is followed by the next one."""
+        if end.forwarded:
+            return Ended(INTERRUPTED, Judged(causes.INTERRUPTED, f"stopped on request in the step {step.name}"))
+        if end.exit_code == 0 and end.signal is None:
+            return None
+        told = self._task.refused if self._task is not None and step.name == self._task.name else None
+        judged = told or classify_failure(end, evidence)
+        return Ended(INTERRUPTED if judged.cause is causes.INTERRUPTED else FAILED, judged)
+
+    def complete(self) -> Ended:
+        """All steps have ended well."""
+        self._phase, self._task = COMPLETED, None
+        return Ended(FINISHED, Judged(causes.COMPLETED, self._told()))
+
+    def _told(self) -> str:
+        different = self._state.artifact.get("difference")
+        text = "the export is complete"
+        return f"{text}; its chat template differs from that of the training: {different}" if different else text
+
+    def conclude(self, ended: Ended) -> None:
+        """Everything is in the report already."""
+
+    def report(self) -> dict[str, Any]:
+        """Members of ``protocol.EXPORTING``."""
+        known = self._state.artifact
+        artifact = {f"artifact{name.capitalize()}": known.get(name) for name in ("digest", "bytes", "dtype")}
+        checked = {name: int(known[name]) for name in ("verified", "templateEqual") if known.get(name) is not None}
+        progress = self._task.progress if self._task is not None else {}
+        done = {name: progress.get(name) for name in ("bytesDone", "bytesTotal")}
+        return {"updated": round(time.time()), "phase": self._phase, **artifact, **checked, **done, **self._published()}
+
+    def _published(self) -> dict[str, Any]:
+        told: dict[str, Any] = {}
+        for number, target in enumerate(self._settings.targets):
+            found = self._state.pushed.get(_name(target)) or {}
+            told.update((f"{name}{number}", found.get(name)) for name in ("commit", "visibility", "files", "bytes"))
+        return told
+
+    def reached(self) -> Reached:
+        """Steps have no numbers."""
+        return Reached()
+
+
+def _name(target: ExportTarget) -> str:
+    return f"{target.hub}:{target.repo}"

@@ -1,0 +1,71 @@
+"""The CRDs of exports and uploads on a real API server: what `kubectl apply` refuses and accepts, as Python does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.apiserver import export_cases, upload_cases
+from tests.apiserver.cases import KindCase
+from tests.cluster.fixture import KubectlError
+
+pytestmark = pytest.mark.cluster
+
+START = "2026-01-01T00:00:00Z"
+
+
+def create(cluster: Any, namespace: str, obj: dict[str, Any], *options: str) -> str:
+    """What kubectl prints; raises ``KubectlError``."""
+    metadata = {**obj["metadata"], "namespace": namespace}
+    text = json.dumps({**obj, "metadata": metadata})
+    answer: str = cluster.kubectl("create", "--validate=strict", *options, "-f", "-", stdin=text)
+    return answer
+
+
+@pytest.mark.parametrize("case", [*upload_cases.REFUSED, *export_cases.REFUSED], ids=str)
+def test_refused(case: KindCase, cluster: Any, kubeconfig: Path) -> None:
+    with pytest.raises(KubectlError) as caught:
+        create(cluster, "default", case.object(), "--dry-run=server")
+    assert case.path in str(caught.value)
+    assert case.message in str(caught.value)
+
+
+@pytest.mark.parametrize("case", [*upload_cases.ACCEPTED, *export_cases.ACCEPTED], ids=str)
+def test_accepted(case: KindCase, cluster: Any, kubeconfig: Path) -> None:
+    assert "created" in create(cluster, "default", case.object(), "--dry-run=server")
+
+
+def test_what_has_started_is_fixed_but_for_suspend_and_lifecycle(cluster: Any, namespace: str) -> None:
+    create(cluster, namespace, upload_cases.MINIMAL)
+
+    def patch(change: dict[str, Any], *options: str) -> None:
+        words = ("patch", "datasetupload", "minimal", "-n", namespace, "--type=merge", "-p", json.dumps(change))
+        cluster.kubectl(*words, *options)
+
+    patch({"spec": {"maxBadRows": 3}})
+    patch({"status": {"startTime": START}}, "--subresource=status")
+    patch({"spec": {"suspend": True, "lifecycle": {"maxRetries": 1}}})
+    for change in ({"maxBadRows": 4}, {"columns": {"a": "messages"}}, {"destination": {"repo": "me/other"}}):
+        with pytest.raises(KubectlError, match="is fixed since the first container has started"):
+            patch({"spec": change})
+
+
+def test_short_name_category_and_columns(cluster: Any, namespace: str) -> None:
+    create(cluster, namespace, upload_cases.MINIMAL)
+    assert cluster.kubectl("get", "dsup", "-n", namespace).split()[:5] == [
+        *("NAME", "STATE", "ROWS", "DESTINATION", "PROGRESS"),
+    ]
+    assert "datasetupload.swiftop.dev/minimal" in cluster.kubectl("get", "swift", "-n", namespace, "-o", "name")
+
+
+def test_an_export_is_printed_by_its_short_name(cluster: Any, namespace: str) -> None:
+    create(cluster, namespace, export_cases.MINIMAL)
+    printed = cluster.kubectl("get", "mexp", "-n", namespace).split()[:7]
+    assert printed == ["NAME", "STATE", "SOURCE", "DTYPE", "TARGETS", "SIZE", "AGE"]
+    patch = ("patch", "mexp", "minimal", "-n", namespace, "--type=merge", "-p")
+    cluster.kubectl(*patch, json.dumps({"status": {"startTime": START}}), "--subresource=status")
+    with pytest.raises(KubectlError, match="is fixed since the first container has started"):
+        cluster.kubectl(*patch, json.dumps({"spec": {"dtype": "float16"}}))

@@ -1,0 +1,178 @@
+"""The program ``export`` around real ms-swift, as PID 1: what it makes, and that nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, to_json
+from swiftop.swift.secrets import TOKENS
+from tests.runner.harness import Bench, Execution, wait_until
+from tests.runner.hub.clients import TOKEN, FakeHub, fake_hub
+from tests.runner.trainer import MODEL, WORK, make_assets, sft, trainer
+
+OWNER = Owner("ModelExport", "ns", "merged", "uid-2")
+STEPS = 2
+ENDPOINTS = ("MODELSCOPE_ENDPOINT", "HF_ENDPOINT")
+TARGETS = tuple(ExportTarget(hub, "alice/tuned", TOKENS[hub]) for hub in TOKENS)
+
+
+@dataclass
+class Exports:
+    """A trained adapter, a full checkpoint, and exports of them in the same volume."""
+
+    bench: Bench
+    hub: FakeHub
+
+    def export(self, name: str, source: str, *, token: str = TOKEN, **settings: Any) -> Execution:
+        """Start an export into a folder of its own."""
+        folder = f"{WORK}/{name}"
+        chosen = ExportSettings(
+            **{"source": f"{WORK}/{source}", "model": MODEL, "partial": f"{folder}/model.partial", **settings}
+        )
+        command = ["python", "-m", "swift.cli.export", "--model", MODEL, "--adapters", chosen.source]
+        command += ["--merge_lora", "true", "--output_dir", chosen.partial]
+        command += ["--torch_dtype", chosen.dtype] if chosen.dtype else []
+        return self.bench.start(
+            command,
+            program="export",
+            owner=OWNER,
+            output_dir=folder,
+            settings=to_json(chosen),
+            termination_log=f"{WORK}/termination-log",
+            environ={**dict.fromkeys(ENDPOINTS, self.hub.url), **dict.fromkeys(TOKENS.values(), token)},
+            secret_env=tuple(TOKENS.values()),
+        )
+
+    def files(self, name: str) -> dict[str, int]:
+        """Mode by name of the files of a result."""
+        return {path.name: path.stat().st_mode & 0o777 for path in self.bench.local(name, "model").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
+    assets = tmp_path_factory.mktemp("assets")
+    make_assets(assets)
+    bench = trainer(tmp_path_factory.mktemp("exports") / "work", assets)
+    kinds: dict[str, dict[str, Any]] = {"adapter": {}, "full": {"tuner_type": "full"}}
+    for name, changes in kinds.items():
+        folder = f"{WORK}/{name}"
+        command = sft(output_dir=folder, max_steps=STEPS, save_steps=STEPS, **changes)
+        code, told = bench.start(command, output_dir=folder).end(120)
+        assert code == 0, told
+    with fake_hub() as hub:
+        yield Exports(bench, hub)
+    bench.close()
+
+
+ADAPTER, FULL = f"adapter/checkpoint-{STEPS}", f"full/checkpoint-{STEPS}"
+
+
+def test_an_adapter_is_merged_verified_and_put_in_place(exports: Exports) -> None:
+    code, told = exports.export("merged", ADAPTER, dtype="float16").end(180)
+    assert (code, told["reason"]) == (0, "Completed"), told
+    files = exports.files("merged")
+    assert {"config.json", "model.safetensors", "tokenizer_config.json", "chat_template.jinja"} <= files.keys()
+    assert set(files.values()) == {0o644}
+    assert "args.json" not in files
+    progress = told["progress"]
+    assert (progress["phase"], progress["artifactDtype"], progress["verified"]) == (4, "float16", 1)
+    assert len(progress["artifactDigest"]) == 64
+    assert not exports.bench.local("merged", "model.partial").exists()
+
+
+def test_a_second_execution_does_nothing(exports: Exports) -> None:
+    exports.export("twice", ADAPTER, verify=False).end(180)
+    before = {path.name: path.stat().st_mtime_ns for path in exports.bench.local("twice", "model").iterdir()}
+    execution = exports.export("twice", ADAPTER, verify=False)
+    code, told = execution.end(30)
+    assert (code, told["reason"]) == (0, "Completed")
+    assert "swift.cli.export" not in execution.log
+    assert before == {path.name: path.stat().st_mtime_ns for path in exports.bench.local("twice", "model").iterdir()}
+
+
+def test_what_a_killed_export_has_left_is_not_taken_for_done(exports: Exports) -> None:
+    for folder in ("model.partial", "model"):
+        left = exports.bench.local("left", folder)
+        left.mkdir(parents=True)
+        (left / "config.json").write_text("{}")
+        left.chmod(0o777)
+    exports.bench.local("left").chmod(0o777)
+    code, told = exports.export("left", ADAPTER, verify=False).end(180)
+    assert (code, told["reason"]) == (0, "Completed"), told
+    assert "model.safetensors" in exports.files("left")
+
+
+def test_the_adapter_itself(exports: Exports) -> None:
+    code, told = exports.export("adapter-only", ADAPTER, merge=False).end(180)
+    assert (code, told["reason"]) == (0, "Completed"), told
+    files = exports.files("adapter-only")
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= files.keys()
+    assert not {"optimizer.pt", "args.json", "trainer_state.json"} & files.keys()
+
+
+def test_a_full_checkpoint_is_converted(exports: Exports) -> None:
+    code, told = exports.export("converted", FULL, dtype="bfloat16").end(180)
+    assert (code, told["reason"]) == (0, "Completed"), told
+    config = json.loads(exports.bench.local("converted", "model", "config.json").read_text())
+    assert "bfloat16" in (config.get("dtype"), config.get("torch_dtype"))
+    assert told["progress"]["artifactDtype"] == "bfloat16"
+
+
+def test_a_checkpoint_that_is_not_there_is_told_before_anything_is_loaded(exports: Exports) -> None:
+    code, told = exports.export("missing", "adapter/checkpoint-99").end(30)
+    assert (code, told["reason"]) == (3, "CheckpointMissing"), told
+
+
+def test_it_is_published_to_both_hubs_once(exports: Exports) -> None:
+    exports.hub.ask("/_reset", {})
+    card = {"name": "tuned", "base": {"name": "Qwen/Qwen2.5-0.5B-Instruct", "hub": "modelscope"}}
+    published: dict[str, Any] = {"verify": False, "targets": TARGETS, "card": card}
+    execution = exports.export("published", ADAPTER, **published)
+    code, told = execution.end(180)
+    assert (code, told["reason"]) == (0, "Completed"), told
+    there = exports.hub.ask("/_state")
+    for number, target in enumerate(TARGETS):
+        found = there[target.hub][target.repo]
+        assert found["visibility"] == told["progress"][f"visibility{number}"] == "private"
+        assert found["commits"][-1]["id"] == told["progress"][f"commit{number}"]
+        assert {"config.json", "model.safetensors", "README.md", "tokenizer.json"} <= found["files"].keys()
+        assert not {"args.json", "swiftop-run.json"} & found["files"].keys()
+    assert TOKEN not in execution.log
+    # The repositories are deleted on the hub; what was published is not published again.
+    exports.hub.ask("/_reset", {})
+    code, told = exports.export("published", ADAPTER, **published).end(30)
+    assert (code, told["progress"]["commit0"]) == (0, there["modelscope"]["alice/tuned"]["commits"][-1]["id"])
+    assert exports.hub.ask("/_state") == {"modelscope": {}, "huggingface": {}}
+
+
+def test_a_wrong_token_is_told_before_anything_is_merged(exports: Exports) -> None:
+    execution = exports.export("refused", ADAPTER, token="wrong-token", targets=TARGETS)
+    code, told = execution.end(60)
+    assert (code, told["reason"]) == (7, "HubAuthFailed"), told
+    assert not exports.bench.local("refused", "model.partial").exists()
+    assert "wrong-token" not in execution.log
+
+
+def test_after_a_kill_between_two_hubs_only_the_second_is_published_to(exports: Exports) -> None:
+    exports.hub.ask("/_reset", {})
+    exports.hub.ask("/_faults", [{"match": "POST /api/repos/create", "times": -1, "delay": 600.0}])
+    wanted: dict[str, Any] = {"verify": False, "targets": TARGETS}
+    execution = exports.export("killed", ADAPTER, **wanted)
+    wait_until(lambda: exports.hub.ask("/_pending")["requests"], seconds=120, what="the second push")
+    assert execution.progress()["phase"] == 3
+    execution.kill()
+    exports.hub.ask("/_faults", [])
+    exports.hub.ask("/_release", {})
+    before = exports.hub.ask("/_state")["modelscope"]["alice/tuned"]["commits"]
+    execution = exports.export("killed", ADAPTER, **wanted)
+    code, told = execution.end(120)
+    assert (code, told["reason"]) == (0, "Completed"), told
+    there = exports.hub.ask("/_state")
+    assert there["modelscope"]["alice/tuned"]["commits"] == before
+    assert "model.safetensors" in there["huggingface"]["alice/tuned"]["files"]
+    assert "swift.cli.export" not in execution.log

@@ -1,0 +1,33 @@
+"""What two renderings of a dialogue differ by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from swiftop.runner.export.probes import PROBES, difference
+
+
+def letters(ids: Sequence[int]) -> str:
+    return "".join(map(chr, ids))
+
+
+def test_equal_renderings_have_no_difference() -> None:
+    assert difference("one question", [1, 2], [1, 2], letters) is None
+
+
+def test_the_first_difference_is_told_with_what_is_around() -> None:
+    ours, theirs = b"system: be kind. question", b"system: be brief. question"
+    assert difference("tools", ours, theirs, letters) == (
+        "tools: from token 11 on ms-swift has ' be kind. qu', the chat template ' be brief. q'"
+    )
+
+
+def test_a_rendering_that_is_the_start_of_the_other_differs_at_its_end() -> None:
+    assert (
+        difference("x", b"abc", b"abcd", letters) == "x: from token 3 on ms-swift has 'abc', the chat template 'abcd'"
+    )
+
+
+def test_every_dialogue_waits_for_an_answer_and_has_its_own_name() -> None:
+    assert {probe.messages[-1]["role"] for probe in PROBES} == {"user", "tool"}
+    assert len({probe.name for probe in PROBES}) == len(PROBES)
