@@ -17,7 +17,10 @@ from swiftop.shell.cluster import Cluster
 
 @pytest.fixture(scope="session")
 def kubeconfig(cluster: Any) -> Path:
-    """Administrator of a cluster that has the CRD."""
+    """Administrator of a cluster that has the CRDs, and no operator that the end-to-end tests may have left in it."""
+    cluster.kubectl(
+        "delete", "deployment", "swiftop", "-n", "swiftop-system", "--ignore-not-found", "--cascade=foreground"
+    )
     items = [definition(model) for model in MODELS]
     crds = {"apiVersion": "v1", "kind": "List", "items": items}
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(crds))

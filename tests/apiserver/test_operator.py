@@ -18,9 +18,11 @@ import yaml
 
 from swiftop import names, reasons
 from swiftop.errors import AlreadyExists, Forbidden, NotFound, Transient
+from swiftop.kinds.registry import KINDS
 from swiftop.shell.app import EXIT_LEASE_LOST
 from swiftop.shell.cluster import Cluster
 from swiftop.shell.lease import Timing
+from tests.apiserver import export_cases, upload_cases
 from tests.apiserver.gate import Gate
 from tests.apiserver.process import OperatorProcess, eventually
 from tests.apiserver.proxy import Proxy
@@ -322,7 +324,7 @@ async def test_the_rights_of_the_manifests_are_enough_and_hold_no_secrets(
 
 
 # An owner reference that blocks deletion asks for it, in clusters that enforce that.
-NOT_REQUESTS = {(names.GROUP, "sftruns/finalizers", "update")}
+NOT_REQUESTS = {(names.GROUP, f"{kind.resource.plural}/finalizers", "update") for kind in KINDS.values()}
 
 
 def granted_rights(objects: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
@@ -362,10 +364,17 @@ async def everything(cluster: Any, k8s: Cluster, namespace: str) -> None:
     await k8s.patch_status(pod, status, pod["metadata"]["resourceVersion"])
     # A run is suspended: its Job is deleted.
     cluster.kubectl("patch", "sftrun/b", "-n", namespace, "--type=merge", "-p", json.dumps({"spec": {"suspend": True}}))
+    # The other kinds.
+    for minimal, source in ((export_cases.MINIMAL, "adapter"), (upload_cases.MINIMAL, "chats.jsonl")):
+        claim = {"source": {"persistentVolumeClaim": {"claimName": "data", "path": source}}}
+        shared = {member: run_of("", "")["spec"][member] for member in ("runtime", "placement")}
+        spec = {**minimal["spec"], **claim, **shared}
+        await k8s.create({**minimal, "metadata": {"name": "other", "namespace": namespace}, "spec": spec})
     # A Job's name is taken by somebody else's, and a Job's pod is refused.
     template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}
-    meta, spec = {"name": "c-1", "namespace": namespace}, {"suspend": True, "template": template}
-    await k8s.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec})
+    meta = {"name": "c-1", "namespace": namespace}
+    taken = {"suspend": True, "template": template}
+    await k8s.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": taken})
     cluster.kubectl("create", "quota", "none", "-n", namespace, "--hard=pods=0")
     await k8s.create(run_of("d", namespace))
     await k8s.create(run_of("c", namespace))

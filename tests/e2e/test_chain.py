@@ -68,7 +68,7 @@ def _ended(site: Site, kind: str) -> Object:
         found = site.kubectl.get(kind, NAME)
         return found if found and condition(found, "Succeeded").get("status") in ("True", "False") else None
 
-    return eventually(over, what=f"{kind} ends", seconds=240, explain=lambda: site.story(NAME))
+    return eventually(over, what=f"{kind} ends", seconds=480, explain=lambda: site.story(NAME))
 
 
 @pytest.mark.cluster
