@@ -392,8 +392,8 @@ VERIFICATION_FAILED = EndClass(
 SOURCE_CHECKPOINT_MISSING = EndClass(
     "CheckpointMissing",
     EXIT_USER,
-    "Check checkpoints.from: the other run has to have a complete checkpoint of that step on a volume that this run "
-    "mounts. Without step the newest complete one is taken.",
+    "Check checkpoints.from or source.sftRunRef: the run has to have a complete checkpoint of that step on a volume "
+    "that is mounted. Without step the newest complete one is taken.",
 )
 SOURCE_CHECKPOINT_UNFIT = EndClass(
     "CheckpointUnfit",
