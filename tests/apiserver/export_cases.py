@@ -35,6 +35,8 @@ REFUSED: tuple[KindCase, ...] = (
     _case("internal on Hugging Face", _push(hub="huggingface", visibility="internal"), "spec.push[0].visibility",
           "private and public only"),
     _case("a repository without owner", _push(repo="model"), "spec.push[0].repo", "must be owner/name"),
+    _case("a repository twice", {"push": [{"hub": "modelscope", "repo": "me/model", "revision": revision}
+          for revision in ("v1", "v2")]}, "spec.push", "names a repository twice"),
     _case("an unknown field", {"mergeDtype": "float16"}, "spec.mergeDtype"),
 )  # fmt: skip
 
@@ -46,5 +48,6 @@ ACCEPTED: tuple[KindCase, ...] = (
     _case("a claim", {"source": {**_CLAIM, "base": {"id": "Qwen/Qwen2.5-7B-Instruct"}}}),
     _case("a hub's model", {"source": {"sftRunRef": None, "id": "a/b", "adapters": [{"id": "c/d"}], "revision": "v1"}}),
     _case("nothing kept but on a hub", {"output": {"volume": None, "ephemeral": True}, **_push(visibility="internal")}),
+    _case("a name on both hubs", {"push": [{"hub": hub, "repo": "me/model"} for hub in ("modelscope", "huggingface")]}),
     _case("without a look", {"verify": "Skip", "bakeTemplate": True, "merge": True}),
 )

@@ -106,6 +106,13 @@ class ModelExportSpec(BatchSpec):
             field="resources.nodes",
         ),
         Rule(
+            cel="!has(self.push) || self.push.all(one, self.push.filter(other, other.hub == one.hub"
+            " && other.repo == one.repo).size() == 1)",
+            message="push names a repository twice: keep one, or use another ModelExport for another revision",
+            holds=lambda s: len({(target.hub, target.repo) for target in s.push}) == len(s.push),
+            field="push",
+        ),
+        Rule(
             cel="!(has(self.output.ephemeral) && self.output.ephemeral) || has(self.push) && size(self.push) > 0",
             message="the result would be lost with the pod: name a volume, or push",
             holds=lambda s: not s.output.ephemeral or bool(s.push),
