@@ -18,6 +18,7 @@ from swiftop.runner.protocol import UploadedDataset
 from swiftop.workload.job import plan_of
 from tests.support.objects import IMAGE, run_of, sftrun
 
+MOVING = ("master", "v1.0", "--x", "..", "4F1C0B7D2A9E")  # what a hub may answer that is no commit
 COMMIT = "4f1c0b7d2a9e4c681c5e09b7d2f84a63aa00bb11"
 CHATS = Reference(names.DATASETUPLOAD, "team", "chats")
 EVAL = Reference(names.DATASETUPLOAD, "team", "eval")
@@ -107,6 +108,7 @@ WITHOUT_COMMIT = Blocked(
         (upload("Unknown", "Suspended", suspend=True), {}, SUSPENDED),
         (upload("False", "DataInvalid"), {}, FAILED),
         ({**upload(), "status": {"conditions": upload()["status"]["conditions"]}}, {}, WITHOUT_COMMIT),
+        *(({**upload(), "status": {**upload()["status"], "commit": name}}, {}, WITHOUT_COMMIT) for name in MOVING),
         (upload(), {}, None),
         ({**upload(), "spec": None}, {}, None),  # of one that is over the store keeps its results alone
     ],
