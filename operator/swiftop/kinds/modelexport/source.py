@@ -74,7 +74,7 @@ def readiness(export: ModelExport, run: Object | None, previous: Mapping[str, An
         return None
     name = wanted.name
     if run is None:
-        return _absent(name, previous)
+        return _absent(export, name, previous)
     if ((run.get("spec") or {}).get("output") or {}).get("ephemeral"):
         return unusable(f"the output of SFTRun {name} is ephemeral: it ends with its pod", "name another run")
     status = run.get("status") or {}
@@ -85,9 +85,11 @@ def readiness(export: ModelExport, run: Object | None, previous: Mapping[str, An
     return _unfit(wanted, status)
 
 
-def _absent(name: str, previous: Mapping[str, Any]) -> Blocked:
-    known = by_type(previous).get(ConditionType.SOURCE_READY, {}).get("reason")
-    if known in (Reason.SOURCE_PENDING, Reason.SOURCE_DELETED):
+def _absent(export: ModelExport, name: str, previous: Mapping[str, Any]) -> Blocked:
+    """What the last status says of another name, before an edit, is not said of this one."""
+    known = by_type(previous).get(ConditionType.SOURCE_READY, {})
+    of_this_spec = known.get("observedGeneration") == export.metadata.generation
+    if of_this_spec and known.get("reason") in (Reason.SOURCE_PENDING, Reason.SOURCE_DELETED):
         text = f"SFTRun {name} was deleted before this export could start"
         advice = "create it again, or name its checkpoint by source.persistentVolumeClaim"
         return Blocked(Cause(Reason.SOURCE_DELETED, text, advice), stalled=True)
