@@ -174,3 +174,28 @@ async def test_a_second_attempt_is_made_of_what_the_first_was_though_the_run_is_
     assert second["command"] == first["command"]
     # The card of the first attempt is on the volume.
     assert {**second["settings"], "card": {}} == {**first["settings"], "card": {}}
+
+
+async def test_another_name_in_the_spec_was_not_deleted(harness: Exports) -> None:
+    harness.cluster.put(export_of())
+    await harness.apply_run()
+    await harness.reconcile_export()
+    assert harness.told("SourceReady") == ("False", "SourcePending")
+    other = export_of(source={"sftRunRef": {"name": "to-come"}})
+    harness.cluster.put({**harness.export, "spec": other["spec"]})
+    await harness.reconcile_export()
+    assert harness.told("SourceReady") == ("False", "SourceMissing")
+
+
+@pytest.mark.parametrize("reason", ["VerificationFailed", "ContentChanged"])
+async def test_what_is_not_any_more_what_was_verified_is_not_called_so(harness: Exports, reason: str) -> None:
+    push = [{"hub": "modelscope", "repo": "me/a"}]
+    harness.cluster.put(export_of(push=push))
+    await harness.train(step=20, maxSteps=20, checkpointStep=20)
+    await harness.reconcile_export()
+    harness.export_pods.start()
+    await harness.reconcile_export()
+    harness.export_pods.end(exit_code=12, message=termination("failed", reason, progress={"phase": 3, **REPORT}))
+    harness.export_pods.fail_job()
+    await harness.reconcile_export()
+    assert [harness.told(name) for name in ("Succeeded", "Verified", "Pushed")] == [("False", reason)] * 3

@@ -370,6 +370,12 @@ STALLED = EndClass(
     "lifecycle.stallSeconds when steps are just slow.",
     transient=True,
 )
+STEP_STALLED = EndClass(
+    "StepStalled",
+    EXIT_STALLED,
+    "Look at the last log lines: a chat template or code of the model may never end, and a volume or a hub may no "
+    "longer answer. Apply it with a new name once that is fixed.",
+)
 NO_PROGRESS = EndClass(
     "NoProgress",
     EXIT_STALLED,
@@ -437,6 +443,7 @@ FAILURES = (
     SECRET_MISSING,
     VERSION_MISMATCH,
     STALLED,
+    STEP_STALLED,
     NO_PROGRESS,
     WEIGHTS_MISSING,
     VERIFICATION_FAILED,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from swiftop.runner.bundle import bundle
+from swiftop.runner.hub.request import CLIENT_TOKENS
 from swiftop.runner.protocol import BadRow, Owner, Plan, UploadSettings, read_bad_rows, to_json
-from swiftop.runner.upload.program import TOKENS
 from swiftop.workload.pods import decoded, encoded
 from tests.runner.harness import free_port
 from tests.runner.hub.clients import ENTER, MARKER, ROOT, SOURCES, TOKEN, UID, WORK, Desk
@@ -46,8 +46,8 @@ def upload(desk: Desk, *content: bytes, token: str = TOKEN, **settings: Any) -> 
         command=(),
         output_dir="/tmp/upload",
         settings=to_json(wanted),
-        required_env=(TOKENS[hub],),
-        secret_env=(TOKENS[hub],),
+        required_env=(CLIENT_TOKENS[hub],),
+        secret_env=(CLIENT_TOKENS[hub],),
         port=free_port(),
         termination_log=f"{WORK}/termination-log",
     )
@@ -62,7 +62,7 @@ def upload(desk: Desk, *content: bytes, token: str = TOKEN, **settings: Any) -> 
         "MODELSCOPE_ENDPOINT": desk.hub.url,
         "HF_ENDPOINT": desk.hub.url,
         "SWIFTOP_PLAN": plan.to_json(),
-        TOKENS[hub]: token,
+        CLIENT_TOKENS[hub]: token,
     }
     done = subprocess.run(
         [*UNSHARE, *mounts, environment.python, f"{WORK}/runner.pyz"],

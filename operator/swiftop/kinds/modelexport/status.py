@@ -16,6 +16,8 @@ from swiftop.model.facts import Cause, Report
 from swiftop.model.kind import Frame, Status
 from swiftop.model.verdict import Blocked, Failed, Finished, Waiting
 from swiftop.reasons import ConditionType, Reason
+from swiftop.runner import causes
+from swiftop.runner.hub import causes as hub_causes
 from swiftop.swift.pages import page
 from swiftop.swift.paths import OUTPUT_DIR, output_dir
 
@@ -32,6 +34,8 @@ _SOURCE = frozenset(
         Reason.NO_BEST_CHECKPOINT,
     }
 )
+_UNVERIFIED = frozenset({causes.VERIFICATION_FAILED.reason, hub_causes.CONTENT_CHANGED.reason})
+"""The result is not, or no longer, what was verified."""
 
 
 def own(frame: Frame[ModelExport, Observed]) -> Own:
@@ -135,6 +139,8 @@ def _verified(
     before: Mapping[str, Mapping[str, Any]],
     failed: Cause | None,
 ) -> Aspect:
+    if failed is not None and failed.reason in _UNVERIFIED:
+        return told("False", failed)
     if report.get("verified") or before.get(ConditionType.VERIFIED, {}).get("status") == "True":
         return Aspect("True", Reason.VERIFIED)
     if frame.resource is not None and frame.resource.spec.verify == "Skip":

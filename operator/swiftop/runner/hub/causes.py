@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ends import EXIT_NETWORK, EXIT_USER, EndClass
+from ..ends import EXIT_ARTIFACT, EXIT_NETWORK, EXIT_USER, EndClass
 
 HUB_FORBIDDEN = EndClass(
     "HubForbidden",
@@ -38,6 +38,12 @@ NOTHING_TO_PUBLISH = EndClass(
     EXIT_USER,
     "Check the path: there has to be a file to publish, and no symbolic link may lead out of the folder.",
 )
+CONTENT_CHANGED = EndClass(
+    "ContentChanged",
+    EXIT_ARTIFACT,
+    "Something writes to the volume between the check and the upload: let nothing do so, and apply it again with a new "
+    "name.",
+)
 PUSH_CONFLICT = EndClass(
     "PushConflict",
     EXIT_NETWORK,
@@ -59,6 +65,7 @@ FAILURES = (
     REPOSITORY_VISIBLE,
     REVISION_EXISTS,
     NOTHING_TO_PUBLISH,
+    CONTENT_CHANGED,
     PUSH_CONFLICT,
     PUSH_INCOMPLETE,
 )

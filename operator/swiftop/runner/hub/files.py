@@ -22,6 +22,10 @@ class NotPublishable(Exception):
     """The source is not there, is empty, or leads elsewhere."""
 
 
+class Changed(Exception):
+    """The source is not what it was."""
+
+
 @dataclass(frozen=True)
 class LocalFile:
     """One file to publish. Its content is on the disk, or small and here."""
@@ -33,8 +37,14 @@ class LocalFile:
     content: Union[Path, bytes]
 
     def read(self) -> bytes:
-        """All of it; for small files."""
-        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+        """All of it; for small files, whose request nobody compares with a digest. Raises ``Changed``."""
+        if isinstance(self.content, bytes):
+            return self.content
+        with self.content.open("rb") as file:
+            content = file.read(self.size + 1)
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise Changed(f"{self.path} was changed while it was published")
+        return content
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,12 @@ def _git_hash(size: int) -> hashlib._Hash:
     digest = hashlib.sha1(usedforsecurity=False)
     digest.update(b"blob %d\0" % size)
     return digest
+
+
+def digest(files: Iterable[LocalFile]) -> str:
+    """What identifies several files: the SHA-256 of what sha256sum prints for them, sorted by path."""
+    lines = "".join(f"{file.sha256}  {file.path}\n" for file in sorted(files, key=lambda file: file.path))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def marker(uid: str) -> LocalFile:

@@ -21,6 +21,7 @@ from .own_host import guard_requests, httpx_client
 from .request import INTERNAL, MODEL, PRIVATE, PUBLIC, Target
 
 MAIN = "main"
+SMALL = 10 << 20  # bytes; the hub takes no larger file in a commit
 SAMPLE = 512  # bytes by which the hub tells text from the rest
 _ENVIRONMENT = {
     "HF_HUB_DISABLE_XET": "1",
@@ -109,8 +110,9 @@ class HuggingFace:
 
     def _operation(self, file: LocalFile, told: Told) -> Any:
         """A new one for each attempt: the client keeps in it what it knows of the hub."""
-        if isinstance(file.content, bytes):
-            return self._client.CommitOperationAdd(file.path, file.content)
+        if isinstance(file.content, bytes) or file.size <= SMALL:  # it may be sent in the commit itself
+            told(file.sha256, file.size)
+            return self._client.CommitOperationAdd(file.path, file.read())
         stream = _Counted(file.content, lambda size: told(file.sha256, size))
         operation = self._client.CommitOperationAdd(file.path, b"")  # of a file it would read all for its digest
         operation.path_or_fileobj = stream

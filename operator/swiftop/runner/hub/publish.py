@@ -23,6 +23,7 @@ from .files import (
     LocalFile,
     NotPublishable,
     compare,
+    digest,
     in_order,
     is_empty,
     local_files,
@@ -92,6 +93,7 @@ def publish(hub: Hub, push: Push, tell: Tell) -> Pushed:
         files = [marker(push.uid), *local_files(Path(push.source), push.path, push.excluded)]
     except NotPublishable as error:
         raise Refused(ends.NOTHING_TO_PUBLISH, str(error)) from error
+    _as_checked(push, files[1:])
     was_absent = patience.call(hub.repository) is None
     repository = _made(hub, push, patience)
     listing = patience.call(hub.listing)
@@ -114,6 +116,13 @@ def publish(hub: Hub, push: Push, tell: Tell) -> Pushed:
         foreign=difference.foreign[:MOST_FOREIGN],
         foreign_files=len(difference.foreign),
     )
+
+
+def _as_checked(push: Push, files: Sequence[LocalFile]) -> None:
+    """What is published is what was checked, byte for byte, whoever writes to the volume."""
+    found = digest(files) if Path(push.source).is_dir() else files[0].sha256
+    if push.digest and push.digest != found:
+        raise Refused(ends.CONTENT_CHANGED, f"{Path(push.source).name} is not what it was when it was checked")
 
 
 def _made(hub: Hub, push: Push, patience: Patience) -> Repository:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
 from .. import causes, preflight
 from ..classify import EndedChild, Judged, classify_failure, shorten
-from ..hub.request import CHECK_TASK, DATASET, HUGGINGFACE, MODELSCOPE, PUSH_TASK, Push, Target
+from ..hub.request import CHECK_TASK, CLIENT_TOKENS, DATASET, MODELSCOPE, PUSH_TASK, Push, Target
 from ..program import Context, Ended, Reached, Route, Step
 from ..protocol import (
     FAILED,
@@ -31,11 +32,11 @@ from ..protocol import (
     read_bad_rows,
     to_json,
 )
+from ..quiet import Quiet
 from ..task import Task
 
 PREPARING, CHECKING, PUSHING, DONE = range(4)
 TARGET, CHECK, PUSH = "target", "check", "upload"
-TOKENS = {MODELSCOPE: "MODELSCOPE_API_TOKEN", HUGGINGFACE: "HF_TOKEN"}
 
 
 class Upload:
@@ -54,6 +55,7 @@ class Upload:
         self._checked: dict[str, Any] = {}
         self._pushed: dict[str, Any] = {}
         self._bad_rows: tuple[BadRow, ...] = ()
+        self._quiet = Quiet()
         self._identity: Optional[tuple[int, int]] = None  # of the file that was checked
 
     def begin(self) -> Optional[Ended]:
@@ -63,15 +65,23 @@ class Upload:
 
     def steps(self) -> Iterator[Step]:
         """Whether the hub would take it, whether it is worth it, and the upload."""
-        yield self._step(TARGET, CHECK_TASK, to_json(self._push))
+        token = {self._push.target.token_env}
+        yield self._step(TARGET, CHECK_TASK, to_json(self._push), token)
         self._phase, self._identity = CHECKING, _identity(self._source)
-        yield self._step(CHECK, "rows.task", self._check_request())
+        yield self._step(CHECK, "rows.task", self._check_request(), self._tokenizer_token)
         self._phase = PUSHING
-        yield self._step(PUSH, PUSH_TASK, to_json(self._push))
+        push = replace(self._push, digest=str(self._checked.get("sha256") or ""))
+        yield self._step(PUSH, PUSH_TASK, to_json(push), token)
 
-    def _step(self, name: str, module: str, request: Mapping[str, Any]) -> Step:
+    @property
+    def _tokenizer_token(self) -> set[str]:
+        hub = self._settings.tokenizer_hub or self._settings.hub
+        return {CLIENT_TOKENS[hub or MODELSCOPE]} if self._settings.tokenizer else set()
+
+    def _step(self, name: str, module: str, request: Mapping[str, Any], tokens: Collection[str]) -> Step:
         self._task = Task(name, module, request)
-        return self._task.step()
+        self._quiet.begin(self._task)
+        return self._task.step(without=frozenset(self._context.plan.secret_env) - frozenset(tokens))
 
     def _check_request(self) -> dict[str, Any]:
         wanted = self._settings
@@ -86,11 +96,12 @@ class Upload:
         }
 
     def saw(self, data: bytes) -> None:
-        """Output tells nothing that the tasks do not tell."""
+        """That something is told, not what."""
+        self._quiet.hear()
 
     def check(self, now: float) -> Optional[str]:
-        """Both steps are bounded by themselves."""
-        return None
+        """A task that says nothing any more does not end by itself."""
+        return self._quiet.check(now)
 
     def stop(self) -> None:
         """Nothing is kept."""
@@ -107,6 +118,9 @@ class Upload:
     def _failed(self, step: Step, end: EndedChild, evidence: str) -> Ended:
         if end.forwarded:
             return Ended(INTERRUPTED, Judged(causes.INTERRUPTED, f"stopped on request during the step {step.name}"))
+        if end.ended_by is not None:
+            judged = Judged(causes.STEP_STALLED, f"the step {step.name} {end.ended_by}")
+            return Ended(FAILED, judged, self._bad_rows)
         refused = self._task.refused if self._task else None
         judged = refused or classify_failure(end, evidence)
         outcome = INTERRUPTED if judged.cause is causes.INTERRUPTED else FAILED
@@ -169,7 +183,7 @@ def push_of(settings: UploadSettings, owner: Owner) -> Push:
         hub=settings.hub,
         repo=settings.repo,
         repo_type=DATASET,
-        token_env=TOKENS.get(settings.hub, ""),
+        token_env=CLIENT_TOKENS.get(settings.hub, ""),
         visibility=settings.visibility,
         revision=settings.revision,
         commit_message=settings.commit_message

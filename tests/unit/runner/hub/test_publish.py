@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from swiftop.runner.hub import failure
 from swiftop.runner.hub.adapter import Listing, Repository, Told
 from swiftop.runner.hub.failure import Failure
-from swiftop.runner.hub.files import LocalFile, RemoteFile, marker
+from swiftop.runner.hub.files import Changed, LocalFile, RemoteFile, digest, local_files, marker
 from swiftop.runner.hub.publish import check, publish
 from swiftop.runner.hub.request import Checked, Progress, Push, Pushed, Target
 from swiftop.runner.task import Refused
@@ -238,3 +239,28 @@ def test_one_file_of_a_dataset_calls_its_neighbours_foreign(tmp_path: Path) -> N
     )
     push = replace(request(tmp_path / "rows.jsonl", overwrite=True), path="data/train.jsonl")
     assert publish(hub, push, lambda _: None).foreign == ("data/dev.jsonl",)
+
+
+def test_what_is_published_is_what_was_checked(folder: Path) -> None:
+    checked = digest(local_files(folder, "", ()))
+    (folder / "model.safetensors").write_text("tampered!")
+    hub = MemoryHub()
+    assert reason(lambda: publish(hub, replace(request(folder), digest=checked), lambda _: None)) == "ContentChanged"
+    assert (hub.visibility, hub.files) == ("", {})
+    (folder / "model.safetensors").write_text("model.safetensors")
+    assert publish(hub, replace(request(folder), digest=checked), lambda _: None).files == 3
+
+
+def test_so_is_a_single_file(folder: Path) -> None:
+    push = replace(request(folder), source=str(folder / "config.json"), path="data/x.json")
+    checked = hashlib.sha256(b"config.json").hexdigest()
+    assert reason(lambda: publish(MemoryHub(), replace(push, digest="0" * 64), lambda _: None)) == "ContentChanged"
+    assert publish(MemoryHub(), replace(push, digest=checked), lambda _: None).files == 2
+
+
+def test_a_small_file_that_changes_before_its_commit_is_not_sent(folder: Path) -> None:
+    config, _ = local_files(folder, "", ())
+    assert config.read() == b"config.json"
+    (folder / "config.json").write_text("other words")
+    with pytest.raises(Changed, match=r"config\.json was changed while it was published"):
+        config.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -43,6 +44,7 @@ class Bench:
             output_dir=str(directory / "work"),
             settings=json.loads(json.dumps(to_json(wanted))),
             required_env=("MODELSCOPE_API_TOKEN",),
+            secret_env=("MODELSCOPE_API_TOKEN", "HF_TOKEN"),
         )
         self.environ = {"MODELSCOPE_API_TOKEN": "secret", "PATH": os.environ["PATH"]}
         self.program = Upload(
@@ -105,7 +107,8 @@ def test_a_good_file_is_checked_and_uploaded(tmp_path: Path) -> None:
     assert bench.report == {"phase": 1, **counted}
     push = next(steps)
     assert [step.name for step in (target, check, push)] == ["target", "check", "upload"]
-    assert request(push) == request(target)
+    checked = hashlib.sha256(bench.source.read_bytes()).hexdigest()
+    assert request(push) == {**request(target), "digest": checked}
     assert request(push) == {
         "target": {
             "hub": "modelscope",
@@ -124,6 +127,7 @@ def test_a_good_file_is_checked_and_uploaded(tmp_path: Path) -> None:
         "attempts": 5,
         "backoffSeconds": 1.0,
         "patienceSeconds": 900.0,
+        "digest": checked,
     }
     Path(push.command[-1], "progress").write_text(json.dumps({"bytesDone": 5, "bytesTotal": 10}))
     assert bench.report == {"phase": 2, "bytesDone": 5, "bytesTotal": 10, **counted}
@@ -239,3 +243,29 @@ def test_a_token_that_is_missing_is_told_before_anything_is_started(tmp_path: Pa
     ended = bench.program.begin()
     assert ended is not None
     assert ended.judged.cause is causes.SECRET_MISSING
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "hidden"),
+    [
+        ({}, {"MODELSCOPE_API_TOKEN", "HF_TOKEN"}),
+        ({"tokenizer": "me/x"}, {"HF_TOKEN"}),
+        ({"tokenizer": "me/x", "tokenizer_hub": "huggingface"}, {"MODELSCOPE_API_TOKEN"}),
+    ],
+)
+def test_no_step_has_a_token_that_it_does_not_need(tmp_path: Path, tokenizer: dict[str, str], hidden: set[str]) -> None:
+    bench = Bench(tmp_path, written(tmp_path, GOOD), **tokenizer)
+    steps = bench.steps()
+    target, check = next(steps), next(steps)
+    assert (target.without, check.without) == ({"HF_TOKEN"}, hidden)
+
+
+def test_a_step_that_says_nothing_any_more_is_told(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, written(tmp_path, GOOD))
+    step = next(bench.steps())
+    assert bench.program.check(0) is None
+    silent = bench.program.check(3600)
+    ended = bench.program.judge(step, EndedChild(exit_code=None, signal=9, ended_by=silent), "")
+    assert ended is not None
+    assert (ended.outcome, ended.judged.cause.reason) == ("failed", "StepStalled")
+    assert ended.judged.message == "the step target has said nothing for 60 minutes"
