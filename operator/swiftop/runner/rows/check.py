@@ -18,6 +18,7 @@ from .reading import Bad, Unreadable
 
 _BUFFER = 1024 * 1024
 _BATCH = 256  # rows whose tokens are counted together
+_BATCH_CHARACTERS = 1 << 21  # of them in all: a tokenizer takes many times their size
 _PROGRESS_SECONDS = 1.0
 _PROGRESS_ROWS = 1024  # between two looks at the clock
 
@@ -168,6 +169,7 @@ class _Checker:
         self._auto = options.format == formats.AUTO
         self._count, self._max_length = options.count_tokens, options.max_length
         self._texts: list[str] = []
+        self._waiting = 0  # characters of these
         self._seen = Seen()
         self.format = options.format
         self.counts = Counts()
@@ -197,7 +199,8 @@ class _Checker:
             counts.duplicates += 1
         if self._count is not None:
             self._texts.append("\n".join(turns.texts))
-            if len(self._texts) >= _BATCH:
+            self._waiting += turns.characters
+            if len(self._texts) >= _BATCH or self._waiting >= _BATCH_CHARACTERS:
                 self.count_tokens()
 
     def _read(self, row: Any) -> formats.Turns:
@@ -220,7 +223,7 @@ class _Checker:
         """Of the rows since the last time."""
         if self._count is None or not self._texts:
             return
-        lengths, self._texts = self._count(self._texts), []
+        lengths, self._texts, self._waiting = self._count(self._texts), [], 0
         self.counts.tokens = (self.counts.tokens or 0) + sum(lengths)
         limit = self._max_length
         if limit is not None:

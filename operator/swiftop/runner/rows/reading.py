@@ -107,6 +107,11 @@ def _bounded_int(text: str) -> int:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_bounded_int)
 
 
+def decode(text: str) -> Any:
+    """JSON that stands in a text of a row. Raises ``ValueError`` and ``RecursionError``."""
+    return _DECODER.decode(text)
+
+
 def _lines(file: BinaryIO) -> Iterator[Row]:
     number = 0
     while line := file.readline(LONGEST + 1):
