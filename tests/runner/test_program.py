@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.runner.harness import UNSHARE, Bench
+from tests.runner.harness import UNSHARE, Bench, Execution
 
 TOY = """
 import sys
@@ -69,8 +69,8 @@ def toy(
     hang: bool = False,
     nothing: bool = False,
     program: str = "toy",
-    without=(),
-):  # type: ignore[no-untyped-def]
+    without: tuple[str, ...] = (),
+) -> Execution:
     bench.local("toy.py").write_text(TOY.format(zip=bench.inside("runner.pyz")))
     bench.zip = bench.inside("toy.py")
     return bench.start(
@@ -124,5 +124,5 @@ def test_no_process_reads_a_secret_out_of_the_runner(tmp_path: Path, python: str
 
 def test_a_step_does_not_see_what_it_must_not(bench: Bench) -> None:
     bench.environ |= {"HF_TOKEN": "hf_0123456789", "OTHER": "other"}
-    run = toy(bench, "echo $HF_TOKEN-$OTHER", "true", without=["HF_TOKEN"])
+    run = toy(bench, "echo $HF_TOKEN-$OTHER", "true", without=("HF_TOKEN",))
     assert (run.end()[0], "-other" in run.log, "hf_" in run.log) == (0, True, False)

@@ -58,11 +58,13 @@ class HuggingFace:
         """Whose token it is. The hub tells of which organizations, and whether the token only reads."""
         with self._failures():
             found = self._api.whoami()
-        name = str(found.get("name"))
+            name = str(found.get("name"))
+            organizations = {organization.get("name") for organization in found.get("orgs", ())}
+            role = ((found.get("auth") or {}).get("accessToken") or {}).get("role")
         owner = self._target.repo.partition("/")[0]
-        if ((found.get("auth") or {}).get("accessToken") or {}).get("role") == "read":
+        if role == "read":
             raise Failure(FORBIDDEN, f"the token of {name} may only read")
-        if owner not in {name, *(organization.get("name") for organization in found.get("orgs", ()))}:
+        if owner not in {name, *organizations}:
             raise Failure(FORBIDDEN, f"the token belongs to {name}, who is no member of {owner}")
         if self._target.visibility == INTERNAL:
             raise Failure(REFUSED, "Hugging Face knows no visibility internal: private or public is meant")
@@ -97,7 +99,8 @@ class HuggingFace:
         info = self._info(self._branch, files=True) or self._info(MAIN, files=True)
         if info is None:
             return Listing("", ())
-        return Listing(str(info.sha or ""), tuple(_remote(file) for file in info.siblings or ()))
+        with self._failures():
+            return Listing(str(info.sha or ""), tuple(_remote(file) for file in info.siblings or ()))
 
     def upload(self, files: Sequence[LocalFile], told: Told) -> None:
         """Those that the hub has not and does not want in the commit. The branch is made of the main one."""

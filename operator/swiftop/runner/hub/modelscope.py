@@ -74,11 +74,11 @@ class ModelScope:
                 known: Any = self._api.legacy.get_repo_info(*self._where).get("Visibility")
                 if known is None:
                     known = self._api.get_repo(*self._where).visibility
+                return Repository(_VISIBILITIES.get(known, PUBLIC))
         except Failure as failure:
             if failure.kind == ABSENT:
                 return None
             raise
-        return Repository(_VISIBILITIES.get(known, PUBLIC))
 
     def create(self) -> None:
         """With its visibility said, because the client's default is public."""
@@ -92,15 +92,11 @@ class ModelScope:
     def _listing(self, revision: str) -> Listing:
         try:
             with self._failures():
-                entries = self._api.legacy.list_repo_files(*self._where, revision=revision)
+                return _listed(self._api.legacy.list_repo_files(*self._where, revision=revision))
         except Failure as failure:
             if failure.kind == ABSENT:  # a repository without a commit
                 return Listing("", ())
             raise
-        blobs = [entry for entry in entries if entry.get("Type") != "tree"]
-        files = (RemoteFile(str(blob["Path"]), int(blob["Size"]), str(blob.get("Sha256") or "")) for blob in blobs)
-        times = [(float(blob.get("CommittedDate") or 0), str(blob.get("Revision") or "")) for blob in blobs]
-        return Listing(max(times, default=(0.0, ""))[1], tuple(files))
 
     def upload(self, files: Sequence[LocalFile], told: Told) -> None:
         """The blobs that the hub has not."""
@@ -134,7 +130,7 @@ class ModelScope:
         operations = [self._operation(file) for file in files]
         with self._failures():
             done = self._api.legacy.create_commit(*self._where, operations, self._target.commit_message, MASTER)
-        return str(done.get("commit_id") or done.get("CommitId") or "")
+            return str(done.get("commit_id") or done.get("CommitId") or "")
 
     def _operation(self, file: LocalFile) -> dict[str, Any]:
         common = {"action": "create", "path": file.path, "size": file.size}
@@ -149,7 +145,7 @@ class ModelScope:
             return None
         with self._failures():
             known = self._api.list_repo_revisions(*self._where)
-        names = {str(revision.get("Revision") or revision.get("name")) for revision in known}
+            names = {str(revision.get("Revision") or revision.get("name")) for revision in known}
         return self._listing(self._target.revision) if self._target.revision in names else None
 
     def tag(self, commit: str) -> None:
@@ -183,6 +179,13 @@ class ModelScope:
             if failure is None:
                 raise
             raise failure from error
+
+
+def _listed(entries: Any) -> Listing:
+    blobs = [entry for entry in entries if entry.get("Type") != "tree"]
+    files = (RemoteFile(str(blob["Path"]), int(blob["Size"]), str(blob.get("Sha256") or "")) for blob in blobs)
+    times = [(float(blob.get("CommittedDate") or 0), str(blob.get("Revision") or "")) for blob in blobs]
+    return Listing(max(times, default=(0.0, ""))[1], tuple(files))
 
 
 class _Counted:

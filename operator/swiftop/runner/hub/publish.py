@@ -106,10 +106,11 @@ def publish(hub: Hub, push: Push, tell: Tell) -> Pushed:
     found = _Publishing(hub, push, patience, files, sent).until_it_is_there(listing)
     patience.call(lambda: None if _is_tagged(hub, push, files) else hub.tag(found.commit))
     difference = _compared(push, files, found.listing)
+    shown = patience.call(hub.repository) or repository  # somebody may have opened it meanwhile
     return Pushed(
         commit=found.commit,
         url=hub.url,
-        visibility=repository.visibility,
+        visibility=shown.visibility,
         files=len(files),
         bytes=sum(file.size for file in files),
         committed=found.committed,

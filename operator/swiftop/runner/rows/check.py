@@ -107,6 +107,8 @@ Progress = Callable[[Counts, int, int], None]
 def check(path: Path, options: Options, *, progress: Progress = lambda *_: None) -> Result:
     """Check a file. Raises ``Unreadable`` for one that is not checked at all, ``OSError`` when it cannot be read."""
     reading.supported(path)
+    if path.exists() and not path.is_file():  # a pipe would be waited for, a device has no end
+        raise Unreadable("it is not a file")
     with _Hashed(path) as raw, io.BufferedReader(raw, _BUFFER) as file:
         before = os.fstat(file.fileno())
         checker = _Checker(options)

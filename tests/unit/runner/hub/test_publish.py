@@ -40,6 +40,7 @@ class MemoryHub:
     revision: str = ""
     most_files: int = 100
     shown: Listing | None = None
+    opened_by: str = ""  # the step at which somebody else changes the visibility
 
     def _step(self, name: str, work: Callable[[], Any]) -> Any:
         if self.before.get(name):
@@ -89,6 +90,7 @@ class MemoryHub:
 
     def _commit(self, files: Sequence[LocalFile]) -> str:
         self.files.update((file.path, RemoteFile(file.path, file.size, file.sha256)) for file in files)
+        self.visibility = "public" if self.opened_by == "commit" else self.visibility
         self.commit_ids.append(f"c{len(self.commit_ids) + 1}")
         return self.commit_ids[-1]
 
@@ -264,3 +266,9 @@ def test_a_small_file_that_changes_before_its_commit_is_not_sent(folder: Path) -
     (folder / "config.json").write_text("other words")
     with pytest.raises(Changed, match=r"config\.json was changed while it was published"):
         config.read()
+
+
+def test_who_may_see_it_is_told_as_it_is_in_the_end(folder: Path) -> None:
+    hub = MemoryHub()
+    hub.opened_by = "commit"
+    assert pushed(hub, folder).visibility == "public"

@@ -295,3 +295,11 @@ def test_tokens_of_long_rows_are_not_counted_all_at_once(tmp_path: Path) -> None
 
 def test_a_number_of_many_digits_in_turns_that_are_a_text_is_bad(tmp_path: Path) -> None:
     assert why(tmp_path, json.dumps({"messages": "[" + "1" * 2000 + "]"}).encode()).startswith("its turns are the text")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "endless.jsonl").symlink_to("/dev/zero")
+    for name in ("pipe", "endless"):
+        with pytest.raises(reading.Unreadable, match="it is not a file"):
+            checking.check(tmp_path / f"{name}.jsonl", checking.Options())
