@@ -126,3 +126,10 @@ def test_a_step_does_not_see_what_it_must_not(bench: Bench) -> None:
     bench.environ |= {"HF_TOKEN": "hf_0123456789", "OTHER": "other"}
     run = toy(bench, "echo $HF_TOKEN-$OTHER", "true", without=("HF_TOKEN",))
     assert (run.end()[0], "-other" in run.log, "hf_" in run.log) == (0, True, False)
+
+
+def test_nothing_of_a_step_lives_on_in_the_next_one(pid1: Bench) -> None:
+    nested = """setsid sh -c 'setsid sh -c "setsid sleep 1234 & sleep 1235" & sleep 1236' >/dev/null 2>&1 &"""
+    started = "until grep -qs 1234 /proc/[0-9]*/cmdline; do sleep 0.05; done"
+    run = toy(pid1, f"{nested} {started}", "echo left: $(cat /proc/[0-9]*/comm | grep -c sleep)")
+    assert (run.end()[0], "left: 0" in run.log) == (0, True), run.log
