@@ -199,3 +199,18 @@ async def test_what_is_not_any_more_what_was_verified_is_not_called_so(harness: 
     harness.export_pods.fail_job()
     await harness.reconcile_export()
     assert [harness.told(name) for name in ("Succeeded", "Verified", "Pushed")] == [("False", reason)] * 3
+
+
+async def test_no_path_and_no_address_rewrites_a_terminal(harness: Exports) -> None:
+    env = [{"name": "MODELSCOPE_ENDPOINT", "value": "https://hub\x9b2J\u202e"}]
+    source = {"persistentVolumeClaim": {"claimName": "data", "path": "a\u202eb\x9bc"}}
+    push = [{"hub": "modelscope", "repo": "me/a"}]
+    harness.cluster.put(export_of(source=source, push=push, runtime={"image": "x/y:1", "env": env}))
+    await harness.reconcile_export()
+    harness.export_pods.start()
+    harness.export_pods.end(message=termination("finished", "Completed", progress={"phase": 4, "commit0": "abc123"}))
+    harness.export_pods.complete_job()
+    await harness.reconcile_export()
+    status = harness.export["status"]
+    assert status["display"]["source"] == "data/abc"
+    assert status["targets"][0]["url"] == "https://hub2J/models/me/a"

@@ -32,6 +32,8 @@ OUTCOMES = (FINISHED, INTERRUPTED, FAILED)
 
 LARGEST = 253_370_764_800
 """Largest number in a report: 1 January 9999 as a Unix time, so that each time in a report can be printed."""
+LARGEST_SIZE = 1 << 53
+"""Likewise of bytes, which a model has more of: what all readers of JSON hold exactly."""
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 NVIDIA = "nvidia.com/gpu"
@@ -42,7 +44,7 @@ class Member(NamedTuple):
     """One member of a report. Whole numbers are never negative; without a ``metric`` it is no metric."""
 
     name: str
-    type: str  # "int", "float" or "str"
+    type: str  # "int", "float", "str", or "size" for bytes
     metric: str
     help: str
 
@@ -75,10 +77,10 @@ MOST_TARGETS = 4  # repositories that one export is pushed to
 EXPORTING: tuple[Member, ...] = (
     Member("updated", "int", "", "When this was reported, as Unix time"),
     Member("phase", "int", "swiftop_export_phase", "0 preparing, 1 merging, 2 verifying, 3 pushing, 4 finished"),
-    Member("bytesDone", "int", "swiftop_export_done_bytes", "Bytes of the step that are done"),
-    Member("bytesTotal", "int", "swiftop_export_total_bytes", "Bytes of the step in all"),
+    Member("bytesDone", "size", "swiftop_export_done_bytes", "Bytes of the step that are done"),
+    Member("bytesTotal", "size", "swiftop_export_total_bytes", "Bytes of the step in all"),
     Member("artifactDigest", "str", "", "SHA-256 of the list of files of the result"),
-    Member("artifactBytes", "int", "swiftop_export_artifact_bytes", "Size of the result"),
+    Member("artifactBytes", "size", "swiftop_export_artifact_bytes", "Size of the result"),
     Member("artifactDtype", "str", "", "Type of its weights"),
     Member("verified", "int", "", "1 once the result was compared with what it was made of"),
     Member("templateEqual", "int", "", "1 when its chat template gives the tokens of the training, 0 when it does not"),
@@ -89,15 +91,15 @@ EXPORTING: tuple[Member, ...] = (
             ("commit", "str", "Id of the commit that has the files"),
             ("visibility", "str", "Who may read the repository"),
             ("files", "int", "Files compared with the hub's listing"),
-            ("bytes", "int", "Size of these files"),
+            ("bytes", "size", "Size of these files"),
         )
     ),
 )
 UPLOADING: tuple[Member, ...] = (
     Member("updated", "int", "", "When this was reported, as Unix time"),
     Member("phase", "int", "swiftop_upload_phase", "0 preparing, 1 checking, 2 uploading, 3 finished"),
-    Member("bytesDone", "int", "swiftop_upload_done_bytes", "Bytes of the step that are done"),
-    Member("bytesTotal", "int", "swiftop_upload_total_bytes", "Bytes of the step in all"),
+    Member("bytesDone", "size", "swiftop_upload_done_bytes", "Bytes of the step that are done"),
+    Member("bytesTotal", "size", "swiftop_upload_total_bytes", "Bytes of the step in all"),
     Member("total", "int", "swiftop_upload_rows", "Rows in the file, so far"),
     Member("bad", "int", "swiftop_upload_bad_rows", "Rows that cannot be trained on"),
     Member("duplicates", "int", "swiftop_upload_duplicate_rows", "Good rows that are the same as an earlier one"),
@@ -131,15 +133,15 @@ def read(members: tuple[Member, ...], document: object) -> dict[str, Union[float
 def _value(member: Member, value: object) -> Union[float, str, None]:
     if member.type == "str":
         return value if isinstance(value, str) and _WORD.fullmatch(value) else None
-    known = number(value)
+    known = number(value, LARGEST_SIZE if member.type == "size" else LARGEST)
     if known is None or member.type == "float":
         return known
     return int(known) if known >= 0 else None
 
 
-def number(value: object) -> Optional[float]:
+def number(value: object, largest: int = LARGEST) -> Optional[float]:
     """A number in range or None: neither NaN nor infinity, which JSON has not, nor what no training can mean."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -LARGEST <= value <= LARGEST:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -largest <= value <= largest:
         return None
     return value
 

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from swiftop.runner.program import fill
 from swiftop.runner.protocol import (
+    EXPORTING,
     LARGEST,
     PREVIOUS,
     TRAINING,
+    UPLOADING,
     BadPlan,
     Owner,
     Plan,
@@ -159,3 +161,10 @@ def test_the_end_of_the_execution_before() -> None:
     odd: tuple[object, ...] = (None, [], {}, {"previous": []}, {"previous": {"pod": "p", "reason": "Lost"}})
     for said in odd:
         assert read_previous(said) is None
+
+
+def test_a_large_model_has_a_size() -> None:
+    size = 1_600_000_000_000
+    said = {"bytesTotal": size, "artifactBytes": 1 << 53, "bytes0": (1 << 53) + 1, "phase": size}
+    assert read(EXPORTING, said) == {"bytesTotal": size, "artifactBytes": 1 << 53}
+    assert read(UPLOADING, said) == {"bytesTotal": size}

@@ -14,6 +14,7 @@ from swiftop.kinds.modelexport.prepare import identity_of
 from swiftop.model.conditions import Aspect, as_before, by_type, told
 from swiftop.model.facts import Cause, Report
 from swiftop.model.kind import Frame, Status
+from swiftop.model.text import printable
 from swiftop.model.verdict import Blocked, Failed, Finished, Waiting
 from swiftop.reasons import ConditionType, Reason
 from swiftop.runner import causes
@@ -171,7 +172,7 @@ def _display(
     elif export and export.spec.dtype:
         texts["dtype"] = export.spec.dtype
     texts["progress"] = _progress_text(progress or {})
-    return {name: text for name, text in texts.items() if text}
+    return {name: printable(text) for name, text in texts.items() if text}  # the path is of anybody's making
 
 
 def _source(export: ModelExport) -> str:
