@@ -23,7 +23,8 @@ from swiftop.model.verdict import Blocked, Create, Delete, Verdict, Waiting
 from swiftop.names import Resource
 from swiftop.observe.jobs import job_facts, owner_uid
 from swiftop.observe.pods import index_of
-from swiftop.runner.protocol import NVIDIA, BadPlan, Member
+from swiftop.runner.protocol import NVIDIA, Member
+from swiftop.runner.typed_json import BadJSON
 from swiftop.workload.claim import beside
 from swiftop.workload.job import attempt_job, changes, expiry, pinned_of, plan_of
 from swiftop.workload.pods import Pod
@@ -151,7 +152,7 @@ class BatchKind(Generic[R, P]):
             return found
         try:
             return self.pinned_with(found, plan.settings)
-        except BadPlan:  # settings of another version
+        except BadJSON:  # settings of another version
             return found
 
     def project(self, frame: Frame[R, Observed]) -> Status:

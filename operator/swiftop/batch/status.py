@@ -23,7 +23,7 @@ from swiftop.model.times import seconds_of, text_of
 from swiftop.model.verdict import Blocked, Failed, Finished, Phase, Suspended, Waiting
 from swiftop.observe.report import tail
 from swiftop.reasons import ConditionType, Reason, State
-from swiftop.runner.protocol import to_json
+from swiftop.runner.typed_json import to_json
 from swiftop.swift.paths import OUTPUT_DIR, identity_of, output_dir
 
 OVERTAKEN = (

@@ -24,7 +24,7 @@ from swiftop.model.verdict import (
     Verdict,
     Waiting,
 )
-from swiftop.runner.causes import HUB_UNREACHABLE
+from swiftop.runner.hub.causes import HUB_UNREACHABLE
 from tests.unit.batch.facts import (
     COMPLETE,
     DONE,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from swiftop.api.v1alpha1.datasetupload import DatasetUploadSpec, UploadSource
 from swiftop.kinds.datasetupload.prepare import Prepared
-from swiftop.runner.protocol import Plan, UploadSettings, to_json
+from swiftop.runner.protocol import Plan, UploadSettings
+from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
 from swiftop.swift.secrets import SecretVar
 from swiftop.workload.meta import plan_owner

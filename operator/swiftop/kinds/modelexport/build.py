@@ -8,7 +8,8 @@ from swiftop.batch.origin import SOURCE_DIR
 from swiftop.kinds.modelexport.command import hub_adapter, partial_dir
 from swiftop.kinds.modelexport.prepare import Prepared
 from swiftop.kinds.modelexport.source import Subject
-from swiftop.runner.protocol import ExportSettings, ExportTarget, Plan, to_json
+from swiftop.runner.protocol import ExportSettings, ExportTarget, Plan
+from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
 from swiftop.swift.paths import identity_of
 from swiftop.swift.secrets import SecretVar

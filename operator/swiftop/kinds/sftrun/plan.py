@@ -14,14 +14,8 @@ from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.kinds.sftrun import tracking
 from swiftop.kinds.sftrun.command import Rendered
-from swiftop.runner.protocol import (
-    DEFAULT_LOGGING_STEPS,
-    Plan,
-    Source,
-    TrainSettings,
-    UploadedDataset,
-    to_json,
-)
+from swiftop.runner.protocol import DEFAULT_LOGGING_STEPS, Plan, Source, TrainSettings, UploadedDataset
+from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths
 from swiftop.swift.paths import identity_of
 from swiftop.workload.meta import plan_owner

@@ -15,20 +15,10 @@ from .. import causes, preflight
 from ..classify import EndedChild, Judged, classify_failure
 from ..hub.request import CHECK_TASK, MODEL, PUSH_TASK, Push, Target
 from ..program import Context, Ended, Reached, Route, Step
-from ..protocol import (
-    EXPORTING,
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    POD_NAME,
-    POD_UID,
-    ExportSettings,
-    ExportTarget,
-    from_json,
-    to_json,
-)
+from ..protocol import EXPORTING, FAILED, FINISHED, INTERRUPTED, POD_NAME, POD_UID, ExportSettings, ExportTarget
 from ..record import Unreadable
 from ..task import Task
+from ..typed_json import from_json, to_json
 from .state import State
 
 MODEL_DIR = "model"

@@ -19,19 +19,9 @@ from .. import causes, preflight
 from ..classify import EndedChild, Judged, classify_failure, shorten
 from ..hub.request import CHECK_TASK, DATASET, HUGGINGFACE, MODELSCOPE, PUSH_TASK, Push, Target
 from ..program import Context, Ended, Reached, Route, Step
-from ..protocol import (
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    UPLOADING,
-    BadRow,
-    Owner,
-    UploadSettings,
-    from_json,
-    read_bad_rows,
-    to_json,
-)
+from ..protocol import FAILED, FINISHED, INTERRUPTED, UPLOADING, BadRow, Owner, UploadSettings, read_bad_rows
 from ..task import Task
+from ..typed_json import from_json, to_json
 
 PREPARING, CHECKING, PUSHING, DONE = range(4)
 TARGET, CHECK, PUSH = "target", "check", "upload"

@@ -13,7 +13,8 @@ from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.kinds.sftrun.kind import KIND
 from swiftop.model.kind import Pinned, World
 from swiftop.model.verdict import Create
-from swiftop.runner.protocol import Owner, Plan, TrainSettings, from_json
+from swiftop.runner.protocol import Owner, Plan, TrainSettings
+from swiftop.runner.typed_json import from_json
 from swiftop.workload.pods import decoded, encoded
 from tests.support.objects import ON_CPU, PLATFORM, SHARED_VOLUMES, TWO_NODES, children_of, run_of
 

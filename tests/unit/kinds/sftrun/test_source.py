@@ -15,7 +15,8 @@ from swiftop.kinds.sftrun.kind import KIND
 from swiftop.model.facts import Cause
 from swiftop.model.kind import Object, Pinned, Reference, World
 from swiftop.model.verdict import Blocked, Create, Phase, Waiting
-from swiftop.runner.protocol import Source, TrainSettings, from_json
+from swiftop.runner.protocol import Source, TrainSettings
+from swiftop.runner.typed_json import from_json
 from swiftop.workload.job import plan_of
 from tests.support.objects import IMAGE, run_of, sftrun, spec_of
 
