@@ -128,7 +128,7 @@ async def test_it_runs_beside_a_run_of_the_same_name(harness: Harness) -> None:
     harness.key = Key("Copy", NAMESPACE, "tiny")
     harness.kubernetes = Kubernetes(harness.cluster, "tiny-cp")
     await harness.settle()
-    assert [job["metadata"]["name"] for job in harness.cluster.of_kind(names.JOB)] == ["tiny-1", "tiny-cp-1"]
+    assert harness.job_names == ["tiny-1", "tiny-cp-1"]
     harness.kubernetes.start()
     await harness.settle()
     harness.kubernetes.end(message=termination("finished", "MaxSteps", progress={"rows": 7}))
