@@ -28,7 +28,7 @@ class Words:
     working: str  # "the training runs"
     preparing: str  # what its pod does before it reports anything
     finished: str
-    kept: str  # what is left of the work when it fails
+    kept: str = ""  # what is left of the work on its output when it fails
     headway: str = "a new checkpoint was kept"  # what several interruptions in a row came before
     steadier: str = causes.NO_PROGRESS.suggestion  # what to do about them
 

@@ -292,6 +292,7 @@ class UploadSettings:
     hub: str
     repo: str
     path: str  # in the repository
+    token_env: str  # name of the variable with the hub's token
     visibility: str = "private"
     revision: str = ""
     commit_message: str = ""

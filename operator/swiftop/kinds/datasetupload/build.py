@@ -62,6 +62,7 @@ def _settings(spec: DatasetUploadSpec) -> UploadSettings:
         hub=destination.hub,
         repo=destination.repo,
         path=destination.path,
+        token_env=secrets.TOKENS[destination.hub],
         visibility=destination.visibility,
         revision=destination.revision or "",
         commit_message=destination.commit_message or "",

@@ -15,12 +15,10 @@ _WORDS = Words(
     working="the file is checked and uploaded",
     preparing="the container runs: the hub is asked whether it takes the file",
     finished="the dataset is uploaded",
-    kept="nothing is kept",  # unused: an upload has no output
     headway="it was done",
     steadier="run it where it is not taken away so soon (placement.priorityClassName, other nodes); then apply it with "
     "a new name",
 )
-
 
 KIND: BatchKind[DatasetUpload, Prepared] = BatchKind(
     model=DatasetUpload,

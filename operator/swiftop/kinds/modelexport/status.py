@@ -70,9 +70,9 @@ def _published(export: ModelExport | None, report: Mapping[str, Any]) -> list[St
         commit = report.get(f"commit{number}")
         if export is None or not commit:
             continue
-        told = {name: report.get(f"{name}{number}") for name in ("visibility", "commit", "files", "bytes")}
+        known = {name: report.get(f"{name}{number}") for name in ("visibility", "commit", "files", "bytes")}
         where = {"hub": target.hub, "repo": target.repo, "revision": target.revision}
-        members = {**where, **told, "url": page(target.hub, target.repo, export.spec.runtime.env, dataset=False)}
+        members = {**where, **known, "url": page(target.hub, target.repo, export.spec.runtime.env, dataset=False)}
         found.append({name: value for name, value in members.items() if value is not None})
     return found
 

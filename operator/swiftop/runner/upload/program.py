@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 from .. import causes, preflight
 from ..classify import EndedChild, Judged, classify_failure, shorten
-from ..hub.request import CHECK_TASK, DATASET, HUGGINGFACE, MODELSCOPE, PUSH_TASK, Push, Target
+from ..hub.request import CHECK_TASK, DATASET, PUSH_TASK, Push, Target
 from ..program import Context, Ended, Reached, Route, Step
 from ..protocol import FAILED, FINISHED, INTERRUPTED, UPLOADING, BadRow, Owner, UploadSettings, read_bad_rows
 from ..task import Task
@@ -25,7 +25,6 @@ from ..typed_json import from_json, to_json
 
 PREPARING, CHECKING, PUSHING, DONE = range(4)
 TARGET, CHECK, PUSH = "target", "check", "upload"
-TOKENS = {MODELSCOPE: "MODELSCOPE_API_TOKEN", HUGGINGFACE: "HF_TOKEN"}
 
 
 class Upload:
@@ -159,7 +158,7 @@ def push_of(settings: UploadSettings, owner: Owner) -> Push:
         hub=settings.hub,
         repo=settings.repo,
         repo_type=DATASET,
-        token_env=TOKENS.get(settings.hub, ""),
+        token_env=settings.token_env,
         visibility=settings.visibility,
         revision=settings.revision,
         commit_message=settings.commit_message

@@ -35,7 +35,12 @@ class Bench:
     def __init__(self, directory: Path, source: Path, **settings: Any) -> None:
         self.source = source
         wanted = UploadSettings(
-            source=str(source), hub="modelscope", repo="me/chats", path="data/train.jsonl", **settings
+            source=str(source),
+            hub="modelscope",
+            repo="me/chats",
+            path="data/train.jsonl",
+            token_env="MODELSCOPE_API_TOKEN",
+            **settings,
         )
         plan = Plan(
             program="upload",
