@@ -39,6 +39,6 @@ def owner_references(owner: CustomResource) -> list[dict[str, Any]]:
 
 
 def plan_owner(owner: CustomResource) -> Owner:
-    """The same, as the runner is told."""
+    """The owner, as the runner is told."""
     meta = owner.metadata
     return Owner(kind=owner.DEFINITION.resource.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid)

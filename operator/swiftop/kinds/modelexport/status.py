@@ -1,4 +1,4 @@
-"""What the status of an export has beside what all bounded kinds have: artifact, targets, progress of a step."""
+"""What the status of an export has beside what all kinds have that end: artifact, targets, progress of a step."""
 
 from __future__ import annotations
 

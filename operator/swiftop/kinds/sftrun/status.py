@@ -1,4 +1,4 @@
-"""What the status of a run has beside what all bounded kinds have: progress, checkpoints, tracking."""
+"""What the status of a run has beside what all kinds have that end: progress, checkpoints, tracking."""
 
 from __future__ import annotations
 
