@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable
 
 from ..task import Refused
-from . import causes
+from . import causes as ends
 from .adapter import Hub, Listing, Repository
 from .failure import EXISTS, UNREACHABLE, Failure, Patience
 from .files import (
@@ -60,7 +60,7 @@ def check(hub: Hub, push: Push) -> Checked:
         return Checked(account, ABSENT)
     standing = _permitted(push, repository, patience.call(hub.listing))
     if standing != OURS and patience.call(hub.tagged) is not None:
-        raise Refused(causes.REVISION_EXISTS, f"{push.target.repo} has a tag {push.target.revision}")
+        raise Refused(ends.REVISION_EXISTS, f"{push.target.repo} has a tag {push.target.revision}")
     return Checked(account, standing, repository.visibility)
 
 
@@ -74,14 +74,14 @@ def _permitted(push: Push, repository: Repository, listing: Listing) -> str:
         return EMPTY
     if not target.overwrite:
         message = f"{target.repo} exists with {len(listing.files)} files, and was not made by this object"
-        raise Refused(causes.REPOSITORY_EXISTS, message)
+        raise Refused(ends.REPOSITORY_EXISTS, message)
     return FOREIGN
 
 
 def _not_too_visible(target: Target, repository: Repository) -> None:
     if OPENNESS.index(repository.visibility) > OPENNESS.index(target.visibility):
         message = f"{target.repo} is {repository.visibility}, not {target.visibility}"
-        raise Refused(causes.REPOSITORY_VISIBLE, message)
+        raise Refused(ends.REPOSITORY_VISIBLE, message)
 
 
 def publish(hub: Hub, push: Push, tell: Tell) -> Pushed:
@@ -91,7 +91,7 @@ def publish(hub: Hub, push: Push, tell: Tell) -> Pushed:
     try:
         files = [marker(push.uid), *local_files(Path(push.source), push.path, push.excluded)]
     except NotPublishable as error:
-        raise Refused(causes.NOTHING_TO_PUBLISH, str(error)) from error
+        raise Refused(ends.NOTHING_TO_PUBLISH, str(error)) from error
     was_absent = patience.call(hub.repository) is None
     repository = _made(hub, push, patience)
     listing = patience.call(hub.listing)
@@ -129,7 +129,7 @@ def _made(hub: Hub, push: Push, patience: Patience) -> Repository:
             if failure.kind != EXISTS:
                 raise
             if hub.repository() is None:  # the token may not even see it
-                raise Refused(causes.REPOSITORY_EXISTS, f"{push.target.repo} exists: {failure}") from failure
+                raise Refused(ends.REPOSITORY_EXISTS, f"{push.target.repo} exists: {failure}") from failure
         found = hub.repository()
         if found is None:
             raise Failure(UNREACHABLE, f"{push.target.repo} was created, and the hub does not show it yet")
@@ -170,8 +170,8 @@ class _Publishing:
                 return _Found(self._committed or listing.commit, listing, self._tried)
             if rounds == ROUNDS:
                 shown = ", ".join(file.path for file in left[:3])
-                message = f"{self._push.target.repo} does not list what was published {rounds} times: {shown}"
-                raise Refused(causes.PUSH_INCOMPLETE, message)
+                repo = self._push.target.repo
+                raise Refused(ends.PUSH_INCOMPLETE, f"{repo} does not list what was published {rounds} times: {shown}")
             try:
                 self._round(left)
             except Failure as failure:
@@ -223,7 +223,7 @@ def _is_tagged(hub: Hub, push: Push, files: Sequence[LocalFile]) -> bool:
     """Whether the revision is there with these files; raises ``Refused`` when it has others."""
     found = hub.tagged()
     if found is not None and _compared(push, files, found).to_push:
-        raise Refused(causes.REVISION_EXISTS, f"{push.target.repo} has a tag {push.target.revision} of other files")
+        raise Refused(ends.REVISION_EXISTS, f"{push.target.repo} has a tag {push.target.revision} of other files")
     return found is not None
 
 
