@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.apiserver.cases import KindCase, Patch
+from tests.apiserver.cases import Case, Patch
 
 MINIMAL: Patch = {
     "apiVersion": "swiftop.dev/v1alpha1",
@@ -12,7 +12,7 @@ MINIMAL: Patch = {
     "metadata": {"name": "minimal", "namespace": "default"},
     "spec": {"source": {"sftRunRef": {"name": "run"}}, "output": {"volume": {"size": "40Gi"}}},
 }
-_case = partial(KindCase, base=MINIMAL)
+_case = partial(Case, base=MINIMAL)
 _CLAIM = {"persistentVolumeClaim": {"claimName": "data", "path": "adapters/a"}, "sftRunRef": None}
 
 
@@ -20,7 +20,7 @@ def _push(**target: object) -> Patch:
     return {"push": [{"hub": "modelscope", "repo": "me/model", **target}]}
 
 
-REFUSED: tuple[KindCase, ...] = (
+REFUSED: tuple[Case, ...] = (
     _case("no source", {"source": {"sftRunRef": None}}, "spec.source", "exactly one of"),
     _case("two sources", {"source": {"id": "a/b"}}, "spec.source", "exactly one of"),
     _case("another checkpoint", {"source": {"sftRunRef": {"checkpoint": "new"}}}, "spec.source.sftRunRef.checkpoint"),
@@ -40,7 +40,7 @@ REFUSED: tuple[KindCase, ...] = (
     _case("an unknown field", {"mergeDtype": "float16"}, "spec.mergeDtype"),
 )  # fmt: skip
 
-ACCEPTED: tuple[KindCase, ...] = (
+ACCEPTED: tuple[Case, ...] = (
     _case("minimal", {}),
     _case("a step", {"source": {"sftRunRef": {"checkpoint": 508}}}),
     _case("a step in quotes", {"source": {"sftRunRef": {"checkpoint": "508"}}}),

@@ -62,7 +62,7 @@ async def started(**spec: Any) -> Upload:
 
 async def test_from_apply_to_the_end() -> None:
     upload = await started()
-    assert [job["metadata"]["name"] for job in upload.cluster.of_kind(names.JOB)] == ["chats-dsup-1"]
+    assert upload.job_names == ["chats-dsup-1"]
     assert upload.status["state"] == "Preparing"
     upload.tell(phase=1, bytesDone=5, bytesTotal=10, total=2)
     upload.cluster.now += 60
@@ -132,7 +132,7 @@ async def test_it_is_suspended_and_goes_on() -> None:
     obj = upload.run
     upload.cluster.put({**obj, "spec": {**obj["spec"], "suspend": False}})
     await upload.settle()
-    assert [job["metadata"]["name"] for job in upload.cluster.of_kind(names.JOB)] == ["chats-dsup-2"]
+    assert upload.job_names == ["chats-dsup-2"]
 
 
 async def test_interruptions_without_end_speak_of_no_checkpoint() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, to_json
+from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner
+from swiftop.runner.typed_json import to_json
 from swiftop.swift.secrets import TOKENS
 from tests.runner.harness import Bench, Execution, wait_until
 from tests.runner.hub.clients import TOKEN, FakeHub, fake_hub

@@ -36,7 +36,6 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "dora": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "o_proj"], "use_dora": True},
     "tiny-change": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "scale_of_b": 1e-5},
 }  # fmt: skip
-TASKS = ("convert", "finish", "template", "verify")
 
 
 def attempt(name: str, request: Mapping[str, Any]) -> dict[str, Any]:

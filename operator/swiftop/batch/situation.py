@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from swiftop.api.v1alpha1.workload import BatchSpec
 from swiftop.batch.ending import After, after, cause_of, finished_well, is_interruption
 from swiftop.batch.interruptions import Interruption
 from swiftop.batch.observe import Observed
@@ -27,7 +28,7 @@ class Words:
     working: str  # "the training runs"
     preparing: str  # what its pod does before it reports anything
     finished: str
-    kept: str  # what is left of the work when it fails
+    kept: str = ""  # what is left of the work on its output when it fails
     headway: str = "a new checkpoint was kept"  # what several interruptions in a row came before
     steadier: str = causes.NO_PROGRESS.suggestion  # what to do about them
 
@@ -41,6 +42,17 @@ class Policy:
     pending_deadline: int | None = None
     ranks: int = 1
     gpus: int = 0  # of each rank
+
+    @classmethod
+    def of(cls, spec: BatchSpec) -> Policy:
+        """The policy of any kind that ends."""
+        return cls(
+            suspend=spec.suspend,
+            max_retries=spec.lifecycle.max_retries,
+            pending_deadline=spec.lifecycle.pending_deadline_seconds,
+            ranks=spec.resources.nodes,
+            gpus=spec.resources.gpus,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ from .redact import Redactor
 from .signals import Signals, Stopped
 from .supervise import CannotStart, Supervisor
 from .train.program import Train
+from .typed_json import BadJSON
 from .upload.program import Upload
 
 Programs = Mapping[str, Callable[[Context], Program]]
@@ -177,7 +178,7 @@ def main(programs: Programs = PROGRAMS, environ: Optional[Mapping[str, str]] = N
         if make is None:
             raise BadPlan(f"there is no program {plan.program!r}")
         runner = Runner(plan, environ, make)
-    except BadPlan as error:
+    except BadJSON as error:  # of the plan, or of the settings in it
         judged = Judged(causes.UNKNOWN, f"unusable plan: {error}")
         sys.stderr.write(f"swiftop: {judged.message}\n")
         message = termination.termination_message(Ended(FAILED, judged), log="", progress={})

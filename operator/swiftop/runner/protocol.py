@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Optional, Union
+
+from .typed_json import BadJSON, from_json, to_json
 
 PLAN_VARIABLE = "SWIFTOP_PLAN"
 PLAN_VERSION = 1
@@ -198,7 +199,7 @@ def read_bad_rows(document: object) -> tuple[BadRow, ...]:
     return tuple(found)
 
 
-class BadPlan(Exception):
+class BadPlan(BadJSON):
     """The plan is absent or unusable."""
 
 
@@ -293,6 +294,7 @@ class UploadSettings:
     hub: str
     repo: str
     path: str  # in the repository
+    token_env: str  # name of the variable with the hub's token
     visibility: str = "private"
     revision: str = ""
     commit_message: str = ""
@@ -348,57 +350,7 @@ class Plan:
         version = content.get("version") if isinstance(content, dict) else None
         if version != PLAN_VERSION:
             raise BadPlan(f"plan version {version!r} is not supported")
-        return from_json(Plan, content)
-
-
-T = TypeVar("T")
-
-
-def to_json(value: Any) -> Any:
-    """A dataclass as JSON has it: names in camelCase, what is None left out."""
-    if is_dataclass(value):
-        members = ((_camel(item.name), getattr(value, item.name)) for item in fields(value))
-        return {name: to_json(member) for name, member in members if member is not None}
-    return [to_json(item) for item in value] if isinstance(value, tuple) else value
-
-
-def from_json(cls: type[T], content: object) -> T:
-    """A dataclass out of its JSON, each member of the type that it says; raises ``BadPlan``."""
-    if not isinstance(content, Mapping):
-        raise BadPlan(f"{cls.__name__} is not an object")
-    known: Any = cls
-    hints = _hints(known)
-    found = {name: content[_camel(name)] for name in hints if content.get(_camel(name)) is not None}
-    try:
-        return cls(**{name: _decoded(hints[name], value, _camel(name)) for name, value in found.items()})
-    except TypeError as error:  # a member without a default is missing
-        raise BadPlan(f"{cls.__name__}: {error}") from error
-
-
-@lru_cache(maxsize=None)
-def _hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)
-
-
-def _decoded(hint: Any, value: Any, name: str) -> Any:
-    origin = get_origin(hint)
-    if origin is Union:  # Optional
-        return _decoded(get_args(hint)[0], value, name)
-    if origin is tuple:  # of any number of items
-        if isinstance(value, list):
-            return tuple(_decoded(get_args(hint)[0], item, name) for item in value)
-    elif origin is not None:  # the settings of a program, which knows their type
-        if isinstance(value, Mapping):
-            return dict(value)
-    elif is_dataclass(hint) and isinstance(hint, type):
-        return from_json(hint, value)
-    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    raise BadPlan(f"{name} cannot be {value!r}")
-
-
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(part.capitalize() for part in rest)
+        try:
+            return from_json(Plan, content)
+        except BadJSON as error:
+            raise BadPlan(str(error)) from error

@@ -25,12 +25,11 @@ from swiftop.runner.protocol import (
     Source,
     TrainSettings,
     attribute,
-    from_json,
     read,
     read_previous,
-    to_json,
 )
 from swiftop.runner.train.log import Report
+from swiftop.runner.typed_json import BadJSON, from_json, to_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -94,7 +93,7 @@ def test_a_tuple_of_objects_survives_the_way() -> None:
 
 @pytest.mark.parametrize("owners", ["x", [1], [{}], {}, [["x"]]])
 def test_a_tuple_of_something_else_is_refused(owners: object) -> None:
-    with pytest.raises(BadPlan):
+    with pytest.raises(BadJSON):
         from_json(Several, {"owners": owners})
 
 

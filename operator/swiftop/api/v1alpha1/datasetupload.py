@@ -6,14 +6,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from swiftop.api.v1alpha1.base import NAME_RULE, Column, CustomResource, Definition, Model, Reported
+from swiftop.api.v1alpha1.base import NAME_RULE, Column, Definition, Model, Reported
 from swiftop.api.v1alpha1.hub import Hub
 from swiftop.api.v1alpha1.publish import PushTarget
 from swiftop.api.v1alpha1.refs import ClaimFile, ConfigMapKey
 from swiftop.api.v1alpha1.rules import Rule, matching, one_of
 from swiftop.api.v1alpha1.scalars import HubId
 from swiftop.api.v1alpha1.status import BatchStatus
-from swiftop.api.v1alpha1.workload import BatchSpec, Resources
+from swiftop.api.v1alpha1.workload import BatchResource, BatchSpec, Resources
 from swiftop.names import DATASETUPLOAD
 from swiftop.reasons import ConditionType
 
@@ -208,7 +208,7 @@ class DatasetUploadStatus(BatchStatus):
 _DISPLAY = ".status.display"
 
 
-class DatasetUpload(CustomResource):
+class DatasetUpload(BatchResource):
     """A file of chats, checked row by row and uploaded to a dataset repository."""
 
     DEFINITION: ClassVar = Definition(
@@ -231,7 +231,6 @@ class DatasetUpload(CustomResource):
     )
     RULES: ClassVar = (NAME_RULE,)
 
-    api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
     kind: Literal["DatasetUpload"] = "DatasetUpload"
     spec: DatasetUploadSpec = Field(description="What to check and where to upload it.")
     status: DatasetUploadStatus | None = Field(

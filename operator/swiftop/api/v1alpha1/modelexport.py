@@ -6,14 +6,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from swiftop.api.v1alpha1.base import NAME_RULE, Column, CustomResource, Definition, Model, Reported
+from swiftop.api.v1alpha1.base import NAME_RULE, Column, Definition, Model, Reported
 from swiftop.api.v1alpha1.hub import AdapterSource, Hub, ModelSource, ModelType, Revision
 from swiftop.api.v1alpha1.publish import PushTarget, TargetStatus
 from swiftop.api.v1alpha1.refs import ClaimFile
 from swiftop.api.v1alpha1.rules import Rule, one_of
 from swiftop.api.v1alpha1.scalars import HubId, ObjectName
 from swiftop.api.v1alpha1.status import BatchStatus
-from swiftop.api.v1alpha1.workload import BatchSpec, Output, Resources
+from swiftop.api.v1alpha1.workload import BatchResource, BatchSpec, Output, Resources
 from swiftop.names import MODELEXPORT
 from swiftop.reasons import ConditionType
 
@@ -196,7 +196,7 @@ class ModelExportStatus(BatchStatus):
 _DISPLAY = ".status.display"
 
 
-class ModelExport(CustomResource):
+class ModelExport(BatchResource):
     """A checkpoint merged or converted into a model, verified, and published to hubs if asked."""
 
     DEFINITION: ClassVar = Definition(
@@ -223,7 +223,6 @@ class ModelExport(CustomResource):
     )
     RULES: ClassVar = (NAME_RULE,)
 
-    api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
     kind: Literal["ModelExport"] = "ModelExport"
     spec: ModelExportSpec = Field(description="What to export, how, and where to.")
     status: ModelExportStatus | None = Field(

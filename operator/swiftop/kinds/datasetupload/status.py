@@ -1,4 +1,4 @@
-"""What the status of an upload has beside what all bounded kinds have: rows, bad rows, commit, url."""
+"""What the status of an upload has beside what all kinds have that end: rows, bad rows, commit, url."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from swiftop.model.kind import Frame, Status
 from swiftop.model.verdict import Failed, Finished, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
 from swiftop.runner import causes
+from swiftop.runner.hub.causes import PUSH_INCOMPLETE
 from swiftop.swift.pages import page
 
 VOLATILE = frozenset({"rows", "progress", "display"})
@@ -99,7 +100,7 @@ def _aspects(frame: Frame[DatasetUpload, Observed], report: Report | None) -> As
             ConditionType.VERIFIED: pending,
         }
     checked = Aspect("True", Reason.CHECKED) if _checked(report) else as_before(before, ConditionType.CHECKED)
-    incomplete = failed is not None and failed.reason == "PushIncomplete"
+    incomplete = failed is not None and failed.reason == PUSH_INCOMPLETE.reason
     return {
         ConditionType.CHECKED: checked if checked.status == "True" else pending,
         ConditionType.UPLOADED: told("False", failed) if failed is not None else pending,

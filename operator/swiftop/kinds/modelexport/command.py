@@ -13,11 +13,6 @@ MODEL_DIR = "model"
 _PARTIAL_DIR = "model.partial"  # what is written to; renamed when it is complete and verified
 
 
-def result_dir(spec: ModelExportSpec, identity: Identity) -> str:
-    """Folder of the result in the pod."""
-    return join(output_dir(spec.output, identity), MODEL_DIR)
-
-
 def partial_dir(spec: ModelExportSpec, identity: Identity) -> str:
     """Folder of a result that is being made."""
     return join(output_dir(spec.output, identity), _PARTIAL_DIR)

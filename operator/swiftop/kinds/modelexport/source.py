@@ -17,6 +17,7 @@ from swiftop.model.facts import Cause
 from swiftop.model.kind import Object, Reference
 from swiftop.model.verdict import Blocked, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
+from swiftop.runner.protocol import ExportSettings
 from swiftop.swift import paths
 
 
@@ -48,7 +49,7 @@ class Subject:
 
 
 def pinned(source: Mapping[str, str]) -> Subject:
-    """The same, read back."""
+    """The same, read back from the status."""
     return Subject(
         claim_name=source.get("claimName", ""),
         path=source.get("path", ""),
@@ -58,6 +59,23 @@ def pinned(source: Mapping[str, str]) -> Subject:
         revision=source.get("revision", ""),
         type=source.get("type", ""),
         model_claim_name=source.get("modelClaimName", ""),
+    )
+
+
+def planned(settings: ExportSettings) -> Subject:
+    """The same, read back from the plan of a Job."""
+    claim, _, path = settings.source.removeprefix(f"{SOURCE_DIR}/").partition("/")
+    in_claims = f"{paths.CLAIM_MODELS_DIR}/"
+    on_claim = settings.model.startswith(in_claims)
+    return Subject(
+        claim_name=claim if settings.source else "",
+        path=path,
+        uid=settings.uid,
+        model=settings.model,
+        hub=settings.hub,
+        revision=settings.revision,
+        type=settings.type,
+        model_claim_name=settings.model.removeprefix(in_claims).partition("/")[0] if on_claim else "",
     )
 
 
@@ -151,7 +169,7 @@ def _of_run(wanted: RunCheckpoint, run: Object | None) -> Subject:
 
     What nobody knows yet stands in brackets, for ``swiftop preview`` alone: nothing is started without it.
     """
-    found = origin(run) or Origin(names.output_claim_name(wanted.name), f"{wanted.name}-<uid>", "")
+    found = origin(run) or Origin(names.output_claim_name(names.SFTRUN, wanted.name), f"{wanted.name}-<uid>", "")
     status = (run or {}).get("status") or {}
     steps = {"last": status.get("checkpoint"), "best": status.get("bestCheckpoint")}
     known = steps.get(wanted.checkpoint) if wanted.checkpoint in steps else {"step": wanted.checkpoint}

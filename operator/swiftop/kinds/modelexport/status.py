@@ -1,4 +1,4 @@
-"""What the status of an export has beside what all bounded kinds have: artifact, targets, progress of a step."""
+"""What the status of an export has beside what all kinds have that end: artifact, targets, progress of a step."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 from swiftop.api.v1alpha1.modelexport import ModelExport
 from swiftop.batch.kind import Own
 from swiftop.batch.observe import Observed
-from swiftop.kinds.modelexport.build import claim_name
+from swiftop.batch.status import output_status
 from swiftop.kinds.modelexport.command import MODEL_DIR
-from swiftop.kinds.modelexport.prepare import identity_of
 from swiftop.model.conditions import Aspect, as_before, by_type, told
 from swiftop.model.facts import Cause, Report
 from swiftop.model.kind import Frame, Status
@@ -20,7 +19,6 @@ from swiftop.reasons import ConditionType, Reason
 from swiftop.runner import causes
 from swiftop.runner.hub import causes as hub_causes
 from swiftop.swift.pages import page
-from swiftop.swift.paths import OUTPUT_DIR, output_dir
 
 VOLATILE = frozenset({"progress", "display"})
 
@@ -42,28 +40,16 @@ _UNVERIFIED = frozenset({causes.VERIFICATION_FAILED.reason, hub_causes.CONTENT_C
 def own(frame: Frame[ModelExport, Observed]) -> Own:
     """Members and conditions of an export."""
     export, report = frame.resource, frame.observed.report or {}
-    output = _output(export, frame) if export else frame.previous.get("output")
-    artifact = _artifact(report, output) or frame.previous.get("artifact")
+    artifact = _artifact(report, output_status(frame)) or frame.previous.get("artifact")
     targets = _published(export, report) or frame.previous.get("targets")
     progress = _progress(report, frame)
     members: Status = {
-        "output": output,
         "artifact": artifact,
         "targets": targets,
         "progress": progress,
         "display": _display(export, artifact, targets or (), progress, frame.previous),
     }
     return Own(members=members, aspects=_aspects(frame, report, artifact), reported=bool(progress))
-
-
-def _output(export: ModelExport, frame: Frame[ModelExport, Observed]) -> Status | None:
-    """Where the results lie, from the first attempt on; nowhere when they end with the pod."""
-    output = export.spec.output
-    if output.ephemeral or not (frame.observed.job or frame.previous.get("output")):
-        return None
-    claim = output.persistent_volume_claim
-    path = output_dir(output, identity_of(export)).removeprefix(f"{OUTPUT_DIR}/")
-    return {"claimName": claim.claim_name if claim else claim_name(export.metadata.name), "path": path}
 
 
 def _artifact(report: Report | Mapping[str, Any], output: Status | None) -> Status | None:
@@ -89,9 +75,9 @@ def _published(export: ModelExport | None, report: Mapping[str, Any]) -> list[St
         commit = report.get(f"commit{number}")
         if export is None or not commit:
             continue
-        told = {name: report.get(f"{name}{number}") for name in ("visibility", "commit", "files", "bytes")}
+        known = {name: report.get(f"{name}{number}") for name in ("visibility", "commit", "files", "bytes")}
         where = {"hub": target.hub, "repo": target.repo, "revision": target.revision}
-        members = {**where, **told, "url": page(target.hub, target.repo, export.spec.runtime.env, dataset=False)}
+        members = {**where, **known, "url": page(target.hub, target.repo, export.spec.runtime.env, dataset=False)}
         found.append({name: value for name, value in members.items() if value is not None})
     return found
 

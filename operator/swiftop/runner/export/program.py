@@ -15,21 +15,11 @@ from .. import causes, preflight
 from ..classify import EndedChild, Judged, classify_failure, shorten
 from ..hub.request import CHECK_TASK, CLIENT_TOKENS, MODEL, MODELSCOPE, PUSH_TASK, Push, Target
 from ..program import Context, Ended, Reached, Route, Step
-from ..protocol import (
-    EXPORTING,
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    POD_NAME,
-    POD_UID,
-    ExportSettings,
-    ExportTarget,
-    from_json,
-    to_json,
-)
+from ..protocol import EXPORTING, FAILED, FINISHED, INTERRUPTED, POD_NAME, POD_UID, ExportSettings, ExportTarget
 from ..quiet import Quiet
 from ..record import Unreadable
 from ..task import Task
+from ..typed_json import from_json, to_json
 from . import subject
 from .state import State
 

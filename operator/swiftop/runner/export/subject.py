@@ -11,6 +11,7 @@ from typing import Optional
 
 from .. import causes
 from ..classify import Judged
+from ..hub import causes as hub_causes
 from ..protocol import ExportSettings
 from ..record import Unreadable, uid_of
 from . import folder, weights
@@ -67,5 +68,5 @@ def _check_adapter(source: Path, settings: ExportSettings) -> Optional[Judged]:
         return Judged(causes.WEIGHTS_MISSING, folder.why_without_weights(source))
     if settings.merge and not settings.model and not base_of(source):
         text = f"{folder.ADAPTER_CONFIG} of {source} names no base model: set source.base"
-        return Judged(causes.MODEL_NOT_FOUND, text)
+        return Judged(hub_causes.MODEL_NOT_FOUND, text)
     return None

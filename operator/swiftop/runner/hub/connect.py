@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from .. import causes
-from ..protocol import from_json, to_json
 from ..task import Progress as TellTask
 from ..task import Refused, main
+from ..typed_json import from_json, to_json
 from . import causes as ends
 from .adapter import Hub
 from .failure import Failure

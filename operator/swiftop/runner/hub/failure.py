@@ -8,9 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable, Optional, TypeVar
 
-from .. import causes
 from ..ends import EndClass
-from . import causes as ends
+from . import causes
 from .request import Push
 
 AUTH, FORBIDDEN, ABSENT, EXISTS, CONFLICT = "auth", "forbidden", "absent", "exists", "conflict"
@@ -18,8 +17,8 @@ BUSY, UNREACHABLE, REFUSED = "busy", "unreachable", "refused"
 
 _CAUSES: dict[str, EndClass] = {
     AUTH: causes.HUB_AUTH_FAILED,
-    FORBIDDEN: ends.HUB_FORBIDDEN,
-    CONFLICT: ends.PUSH_CONFLICT,
+    FORBIDDEN: causes.HUB_FORBIDDEN,
+    CONFLICT: causes.PUSH_CONFLICT,
     BUSY: causes.HUB_UNREACHABLE,
     UNREACHABLE: causes.HUB_UNREACHABLE,
 }
@@ -45,7 +44,7 @@ class Failure(Exception):
     @property
     def cause(self) -> EndClass:
         """How the task ends by it."""
-        return _CAUSES.get(self.kind, ends.HUB_REFUSED)
+        return _CAUSES.get(self.kind, causes.HUB_REFUSED)
 
 
 def by_status(status: int, message: str, retry_after: Optional[str] = None) -> Failure:

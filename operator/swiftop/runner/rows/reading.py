@@ -1,7 +1,7 @@
 """The rows of a file one by one, however long the file: lines of JSON, or one JSON array.
 
 What cannot be read is a ``Bad`` in place of the row, and the reading goes on with the next line. Not so in an array:
-behind a syntax error nobody can tell where the next row begins, and ``Broken`` ends it.
+behind a syntax error nobody can tell where the next row begins, and ``Unreadable`` ends it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from .. import causes, preflight
 from ..cachelock import CacheLock
 from ..classify import EndedChild, Judged
 from ..program import Context, Ended, Reached, Route, Step, fill
-from ..protocol import FAILED, FINISHED, TRAINING, TrainSettings, from_json
+from ..protocol import FAILED, FINISHED, TRAINING, TrainSettings
+from ..typed_json import from_json
 from . import checkpoints, log, swanlab
 from .log import EVALUATING, PREPARING, SAVING, LineReader, Report, TrainingLog, end_last_line
 from .outcome import EndedTraining, judge

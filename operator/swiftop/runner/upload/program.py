@@ -20,20 +20,10 @@ from .. import causes, preflight
 from ..classify import EndedChild, Judged, classify_failure, shorten
 from ..hub.request import CHECK_TASK, CLIENT_TOKENS, DATASET, MODELSCOPE, PUSH_TASK, Push, Target
 from ..program import Context, Ended, Reached, Route, Step
-from ..protocol import (
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    UPLOADING,
-    BadRow,
-    Owner,
-    UploadSettings,
-    from_json,
-    read_bad_rows,
-    to_json,
-)
+from ..protocol import FAILED, FINISHED, INTERRUPTED, UPLOADING, BadRow, Owner, UploadSettings, read_bad_rows
 from ..quiet import Quiet
 from ..task import Task
+from ..typed_json import from_json, to_json
 
 PREPARING, CHECKING, PUSHING, DONE = range(4)
 TARGET, CHECK, PUSH = "target", "check", "upload"
@@ -183,7 +173,7 @@ def push_of(settings: UploadSettings, owner: Owner) -> Push:
         hub=settings.hub,
         repo=settings.repo,
         repo_type=DATASET,
-        token_env=CLIENT_TOKENS.get(settings.hub, ""),
+        token_env=settings.token_env,
         visibility=settings.visibility,
         revision=settings.revision,
         commit_message=settings.commit_message

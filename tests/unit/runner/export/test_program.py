@@ -12,10 +12,11 @@ from swiftop.runner.classify import EndedChild
 from swiftop.runner.export.program import Export
 from swiftop.runner.output import Output
 from swiftop.runner.program import Context, Step
-from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, Plan, to_json
+from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, Plan
 from swiftop.runner.record import Record
 from swiftop.runner.redact import Redactor
 from swiftop.runner.signals import Signals
+from swiftop.runner.typed_json import to_json
 
 READ, WRITE = "MODELSCOPE_API_TOKEN", "SWIFTOP_PUSH_TOKEN_0"
 TARGETS = (ExportTarget("modelscope", "me/a", WRITE),)

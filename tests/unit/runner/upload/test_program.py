@@ -14,12 +14,14 @@ import pytest
 
 from swiftop.runner import causes
 from swiftop.runner.classify import EndedChild
+from swiftop.runner.hub.causes import HUB_AUTH_FAILED
 from swiftop.runner.output import Output
 from swiftop.runner.program import Context, Ended, Step
-from swiftop.runner.protocol import UPLOADING, BadRow, Owner, Plan, UploadSettings, read, to_json
+from swiftop.runner.protocol import UPLOADING, BadRow, Owner, Plan, UploadSettings, read
 from swiftop.runner.record import Record
 from swiftop.runner.redact import Redactor
 from swiftop.runner.signals import Signals
+from swiftop.runner.typed_json import to_json
 from swiftop.runner.upload.program import Upload
 from tests.unit.runner.rows.files import SHAREGPT, line, written
 
@@ -34,7 +36,12 @@ class Bench:
     def __init__(self, directory: Path, source: Path, **settings: Any) -> None:
         self.source = source
         wanted = UploadSettings(
-            source=str(source), hub="modelscope", repo="me/chats", path="data/train.jsonl", **settings
+            source=str(source),
+            hub="modelscope",
+            repo="me/chats",
+            path="data/train.jsonl",
+            token_env="MODELSCOPE_API_TOKEN",
+            **settings,
         )
         plan = Plan(
             program="upload",
@@ -193,7 +200,7 @@ def test_what_the_hub_refuses_is_its_own_cause(tmp_path: Path) -> None:
     bench = Bench(tmp_path, written(tmp_path, GOOD))
     ended = bench.answer(next(bench.steps()), {"reason": "HubAuthFailed", "message": "no"}, "refused")
     assert ended is not None
-    assert (ended.outcome, ended.judged.cause, ended.judged.message) == ("failed", causes.HUB_AUTH_FAILED, "no")
+    assert (ended.outcome, ended.judged.cause, ended.judged.message) == ("failed", HUB_AUTH_FAILED, "no")
 
 
 def test_a_hub_that_is_away_may_come_back(tmp_path: Path) -> None:
