@@ -238,7 +238,9 @@ class Export:
         return f"{text}; its chat template differs from that of the training: {different}" if different else text
 
     def conclude(self, ended: Ended) -> None:
-        """Everything is in the report already."""
+        """Everything is in the report already. Half a model that nobody goes on with would keep a full volume full."""
+        if ended.outcome == FAILED and self._phase in (MERGING, VERIFYING):
+            shutil.rmtree(self._partial, ignore_errors=True)
 
     def report(self) -> dict[str, Any]:
         """Members of ``protocol.EXPORTING``."""
