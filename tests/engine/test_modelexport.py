@@ -174,3 +174,20 @@ async def test_a_second_attempt_is_made_of_what_the_first_was_though_the_run_is_
     assert second["command"] == first["command"]
     # The card of the first attempt is on the volume.
     assert {**second["settings"], "card": {}} == {**first["settings"], "card": {}}
+
+
+async def test_interruptions_without_end_speak_of_no_checkpoint(harness: Exports) -> None:
+    harness.cluster.put(export_of(source={"persistentVolumeClaim": {"claimName": "runs", "path": "checkpoint-2"}}))
+    for attempt in (1, 2, 3):
+        harness.cluster.now += 400
+        await harness.reconcile_export()
+        harness.export_pods.attempt(attempt)
+        harness.export_pods.start()
+        await harness.reconcile_export()
+        harness.export_pods.disrupt()
+        harness.export_pods.end(exit_code=75, message=termination("interrupted", "Interrupted"))
+        harness.export_pods.fail_job()
+        await harness.reconcile_export()
+    failure = harness.export["status"]["failure"]
+    assert failure["reason"] == "NoProgress"
+    assert "checkpoint" not in failure["message"] + failure["suggestion"]
