@@ -65,6 +65,7 @@ class Export:
         problem = preflight.check_output(self._context.directory, self._plan.min_free_bytes)
         if problem is not None:
             return Ended(FAILED, problem)
+        self._close_the_last_one()
         environ = self._context.environ
         record.begin(
             attempt=self._plan.attempt,
@@ -76,6 +77,13 @@ class Export:
             return Ended(FAILED, problem)
         self._state.begin(self._settings.card)
         return None
+
+    def _close_the_last_one(self) -> None:
+        """Write down for an execution that was killed that it ended, at the latest time that it left."""
+        record = self._context.record
+        times = [record.last_execution.get("start") or 0]
+        times += [path.stat().st_mtime for path in (self._partial, self._result) if path.exists()]
+        record.close(at=min(max(times), time.time()), step=None, kept_step=None)
 
     def _load_state(self) -> Optional[Judged]:
         try:

@@ -88,3 +88,13 @@ def test_what_another_export_has_there_stays(tmp_path: Path, name: str) -> None:
     assert ended.judged.cause is causes.OUTPUT_OCCUPIED
     program.conclude(ended)
     assert (tmp_path / "out" / name).exists()
+
+
+def test_an_execution_that_was_killed_is_told_by_the_next_one(tmp_path: Path) -> None:
+    """Its pod may be gone with the node, and nobody else knows of it."""
+    assert export(tmp_path).begin() is None
+    assert export(tmp_path).begin() is None
+    record = Record(tmp_path / "out", uid="uid-1")
+    killed, running = record.load()["executions"]
+    assert (killed["outcome"], killed["reason"], killed["end"] >= killed["start"]) == (INTERRUPTED, "Lost", True)
+    assert "outcome" not in running
