@@ -159,7 +159,8 @@ class Export:
         self._phase = VERIFYING
         artifact = str(self._partial)
         if self._settings.verify and self._complete_model:
-            request = {"artifact": artifact, "checkpoint": self._settings.source, "bake": self._settings.bake_template}
+            trained = self._settings.source or artifact  # of what came by its id, the merge has written args.json
+            request = {"artifact": artifact, "checkpoint": trained, "bake": self._settings.bake_template}
             yield self._started(Task("template", "export.template", {**request, **self._type()}))
             self._checked |= {name: self._result_of_task.get(name) for name in ("templateEqual", "difference")}
         if self._settings.verify:
