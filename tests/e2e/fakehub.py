@@ -48,16 +48,16 @@ class FakeHub:
         path = f"/api/v1/namespaces/{self.site.kubectl.namespace}/services/{self.name}:8000/proxy/{page}"
         self.site.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body).encode())
 
-    def faults(self, *faults: Mapping[str, Any]) -> None:
-        """What goes wrong next."""
-        self.tell("_faults", list(faults))
+    def hold(self, match: str, *others: Mapping[str, Any]) -> None:
+        """Keep such requests waiting until ``release``, also when a client asks again; and other faults."""
+        self.tell("_faults", [{"match": match, "times": -1, "delay": 3600.0}, *others])
 
     def holds(self) -> bool:
         """Whether it keeps a request waiting."""
         return bool(self.site.recorded(self.name, "_pending")["requests"])
 
     def release(self) -> None:
-        """Let the waiting request go on."""
+        """Let all requests go on."""
         self.tell("_release", {})
 
     def repositories(self, hub: str) -> dict[str, Any]:

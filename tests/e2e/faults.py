@@ -65,7 +65,7 @@ def killed(scene: Scene) -> Story:
     """Its container is killed while it merges, its next pod is evicted in the middle of the upload."""
     probe, hub = scene.probe("killed"), scene.hubs["hub-killed"]
     hub.send_elsewhere()
-    hub.faults({"match": UPLOAD["huggingface"], "delay": 600.0})
+    hub.hold(UPLOAD["huggingface"])
 
     def kill() -> None:
         scene.kill_container("killed")
@@ -84,7 +84,7 @@ def restarted(scene: Scene) -> Story:
     """The operator restarts while it merges, while it uploads and after the end; the answer to the commit is lost."""
     probe, hub = scene.probe("restarted"), scene.hubs["hub-restarted"]
     hub.send_elsewhere()
-    hub.faults({"match": UPLOAD["modelscope"], "delay": 600.0}, {"match": COMMIT, "drop_after": True})
+    hub.hold(UPLOAD["modelscope"], {"match": COMMIT, "drop_after": True})
 
     def forget() -> None:
         """The repository goes, the operator forgets all it knew, and the manifest is applied again."""
@@ -105,7 +105,7 @@ def restarted(scene: Scene) -> Story:
 def filled(scene: Scene) -> Story:
     """Its volume is full once it merges; when there is room again it is deleted and applied again."""
     hub = scene.hubs["hub-filled"]
-    hub.faults({"match": r"^GET /api/whoami", "delay": 600.0})
+    hub.hold(r"^GET /api/whoami")
 
     def fill() -> None:
         scene.volume.fill(leave_kib=128)
@@ -183,7 +183,7 @@ def published(scene: Scene) -> tuple[Story, ...]:
 def uploads(scene: Scene) -> tuple[Story, ...]:
     """A file with bad rows, refused and tolerated, and an upload whose pod is deleted in the middle."""
     hub = scene.hubs["hub-upload"]
-    hub.faults({"match": UPLOAD["modelscope"], "delay": 600.0})
+    hub.hold(UPLOAD["modelscope"])
     scene.site.kubectl.apply(objects.config_map("faults-rows", {"rows.jsonl": rows(ROWS - BAD_ROWS, BAD_ROWS)}))
     mixed = {"configMap": {"name": "faults-rows", "key": "rows.jsonl"}}
 
