@@ -68,5 +68,5 @@ def played(site: Site, operator: Kubectl) -> Iterator[Played]:
     """All at once, for several files of tests: each of them waits most of its time."""
     scene = Scene(site, operator)
     scene.prepare()
-    yield Played(scene, watch(site, faults.all_of(scene), seconds=900))
+    yield Played(scene, watch(site, faults.all_of(scene), scene.held, seconds=840))
     scene.close()

@@ -52,10 +52,6 @@ class FakeHub:
         """Keep such requests waiting until ``release``, also when a client asks again; and other faults."""
         self.tell("_faults", [{"match": match, "times": -1, "delay": 3600.0}, *others])
 
-    def holds(self) -> bool:
-        """Whether it keeps a request waiting."""
-        return bool(self.site.recorded(self.name, "_pending")["requests"])
-
     def release(self) -> None:
         """Let all requests go on."""
         self.tell("_release", {})

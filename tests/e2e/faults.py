@@ -56,7 +56,7 @@ def wanderer(scene: Scene) -> Story:
             reason("wanderer", "SourceReady", "SourcePending", lambda: kubectl.delete("sftrun", RUN)),
             reason("wanderer", "SourceReady", "SourceDeleted", lambda: run_anew(**fails)),
             reason("wanderer", "SourceReady", "SourceUnusable", run_anew),
-            when(probe.holds, lose_both),
+            when("wanderer", lose_both),
         ),
     )
 
@@ -77,7 +77,7 @@ def killed(scene: Scene) -> Story:
         hub.release()
 
     make = scene.probed("killed", "hub-killed", held=True, push=push("huggingface", KILLED))
-    return Story("killed", make, (when(probe.holds, kill), when(hub.holds, evict)), after=(RUN,))
+    return Story("killed", make, (when("killed", kill), when(hub.name, evict)), after=(RUN,))
 
 
 def restarted(scene: Scene) -> Story:
@@ -95,8 +95,8 @@ def restarted(scene: Scene) -> Story:
 
     make = scene.probed("restarted", "hub-restarted", held=True, push=push("modelscope", RESTARTED))
     acts = (
-        when(probe.holds, lambda: scene.restart_operator(probe.release)),
-        when(hub.holds, lambda: scene.restart_operator(hub.release)),
+        when("restarted", lambda: scene.restart_operator(probe.release)),
+        when(hub.name, lambda: scene.restart_operator(hub.release)),
         reason("restarted", ENDS_WELL, "Completed", forget),
     )
     return Story("restarted", make, acts, after=(RUN,))
@@ -118,7 +118,7 @@ def filled(scene: Scene) -> Story:
 
     make = scene.plain("filled", "hub-filled", output=on_claim("", SMALL_VOLUME), push=push("huggingface", FILLED))
     return Story(
-        "filled", make, (when(hub.holds, fill), reason("filled", ENDS_WELL, "DiskFull", apply_again)), after=(RUN,)
+        "filled", make, (when(hub.name, fill), reason("filled", ENDS_WELL, "DiskFull", apply_again)), after=(RUN,)
     )
 
 
@@ -203,7 +203,7 @@ def uploads(scene: Scene) -> tuple[Story, ...]:
     return (
         Story("bad", bad),
         Story("tolerated", tolerated),
-        Story("interrupted", interrupted, (when(hub.holds, delete),)),
+        Story("interrupted", interrupted, (when(hub.name, delete),)),
     )
 
 

@@ -16,6 +16,7 @@ from tests.e2e.objects import Object
 from tests.e2e.site import Site
 
 CONFIG_MAP = "probe"
+FOLDER = f"/{objects.RUNS}/probe"  # in the tool pod
 MERGE = "swift.cli.export"
 USERCUSTOMIZE = f"""
 import atexit, os, sys, time
@@ -46,7 +47,7 @@ class Probe:
     @property
     def folder(self) -> str:
         """In the tool pod."""
-        return f"/{objects.RUNS}/probe/{self.name}"
+        return f"{FOLDER}/{self.name}"
 
     def prepare(self, *, held: bool) -> None:
         """Make the folder, before the export starts."""
@@ -60,10 +61,6 @@ class Probe:
             container={"volumeMounts": [mount]},
             volumes=[{"name": CONFIG_MAP, "configMap": {"name": CONFIG_MAP}}],
         )
-
-    def holds(self) -> bool:
-        """Whether a merge has written its files and is kept from ending."""
-        return "held" in self.site.shell(f"ls {self.folder}").split()
 
     def release(self) -> None:
         """Let this merge and all that follow end."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.e2e import objects
 from tests.e2e.fakehub import FakeHub
 from tests.e2e.objects import on_claim
-from tests.e2e.probe import CONFIG_MAP, USERCUSTOMIZE, Probe, light, user_packages
+from tests.e2e.probe import CONFIG_MAP, FOLDER, USERCUSTOMIZE, Probe, light, user_packages
 from tests.e2e.site import HUB_TOKEN, Site, condition
 from tests.e2e.stories import Act, Now
 from tests.e2e.support import Kubectl, Object
@@ -24,6 +24,15 @@ SMALL_VOLUME, SMALL_MIB = "small", 560  # the runner asks for 512 MiB before it 
 NODE = "e2e-node"  # namespace and pod that see the processes of the node
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 HUBS = ("hub", "hub-killed", "hub-restarted", "hub-filled", "hub-upload")
+
+_HELD = f"""
+import glob, json, urllib.request
+held = [path.split("/")[-2] for path in glob.glob("{FOLDER}/*/held")]
+for hub in {json.dumps(HUBS[1:])}:
+    with urllib.request.urlopen("http://" + hub + ":8000/_pending", timeout=30) as answer:
+        held += [hub] * bool(json.load(answer)["requests"])
+print(json.dumps(held))
+"""
 
 
 @dataclass
@@ -109,6 +118,11 @@ class Scene:
     def _common(runtime: Object) -> Object:
         return {"runtime": runtime, "credentials": {"secretName": SECRET}, "output": OUTPUT, "verify": "Skip"}
 
+    def held(self) -> list[str]:
+        """Names of the exports whose merge is held, and of the hubs that keep a request waiting; asked at once."""
+        found: list[str] = json.loads(self.site.shell(f"python -c '{_HELD}'"))
+        return found
+
     # What is done to them
 
     def running(self, name: str) -> Object | None:
@@ -175,7 +189,7 @@ RUN = "comes-and-goes"
 def reason(name: str, type_: str, wanted: str, do: Callable[[], object]) -> Act:
     """Do it once the condition has this reason."""
 
-    def act(now: Now) -> bool:
+    def act(now: Now, _held: Collection[str]) -> bool:
         if condition(now.get(name, {}), type_).get("reason") != wanted:
             return False
         do()
@@ -184,11 +198,11 @@ def reason(name: str, type_: str, wanted: str, do: Callable[[], object]) -> Act:
     return act
 
 
-def when(ready: Callable[[], bool], do: Callable[[], object]) -> Act:
-    """Do it once this holds."""
+def when(held: str, do: Callable[[], object]) -> Act:
+    """Do it once this is held: the merge of an export by its name, or a request by the name of the hub."""
 
-    def act(_now: Now) -> bool:
-        if not ready():
+    def act(_now: Now, keeps: Collection[str]) -> bool:
+        if held not in keeps:
             return False
         do()
         return True

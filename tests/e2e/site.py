@@ -90,7 +90,8 @@ class Site:
         made["spec"]["containers"][0]["readinessProbe"] = {
             "tcpSocket": {"port": 8000},
             "periodSeconds": 1,
-            "timeoutSeconds": 10,  # of a busy machine
+            "timeoutSeconds": 10,
+            "failureThreshold": 30,  # on a busy machine it may be slow, and must not vanish from its Service
         }
         return [made, objects.service(name)]
 

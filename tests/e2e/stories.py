@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ KINDS = "sftruns,modelexports,datasetuploads"
 ENDS = ("True", "False")
 
 Now = Mapping[str, Object]  # all objects by their name, as they are
-Act = Callable[[Now], bool]  # tries to do something; whether it is done
+Act = Callable[[Now, Collection[str]], bool]  # tries to do something, knowing what is held; whether it is done
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Story:
 History = dict[str, list[Object]]  # every state in which each was seen, oldest first
 
 
-def watch(site: Site, stories: tuple[Story, ...], *, seconds: float) -> History:
-    """Apply all, and act on them until each has ended and nothing is left to do."""
+def watch(site: Site, stories: tuple[Story, ...], held: Callable[[], Collection[str]], *, seconds: float) -> History:
+    """Apply all, and act on them until each has ended and nothing is left to do. ``held`` is asked in each round."""
     history: History = {story.name: [] for story in stories}
     waiting = list(stories)
     acts = {story.name: list(story.acts) for story in stories}
@@ -44,8 +44,9 @@ def watch(site: Site, stories: tuple[Story, ...], *, seconds: float) -> History:
             found = now.get(name, {})
             if "status" in found and found not in states[-1:]:
                 states.append(found)
+        keeps = held()
         for name, left in acts.items():
-            if name in now and left and left[0](now):
+            if name in now and left and left[0](now, keeps):
                 del left[0]
         return not waiting and not any(acts.values()) and all(_ended(now, name) for name in history)
 

@@ -77,7 +77,7 @@ def test_a_container_that_is_killed_and_a_pod_that_is_evicted_while_it_uploads(p
     assert (status["attempts"], status["retries"]) == (2, 1)
     assert [one["cause"] for one in status["interruptions"]] == ["Evicted"]
     executions = played.scene.site.record(played.history["killed"][-1])["executions"]
-    assert [one["reason"] for one in executions] == [None, "Interrupted", "Completed"]
+    assert [one["reason"] for one in executions] == ["Lost", "Interrupted", "Completed"]
     assert (merges(played, "killed"), output(played, "killed")) == (2, DONE)
     hub = played.scene.hubs["hub-killed"]
     (target,) = status["targets"]
@@ -118,7 +118,7 @@ def test_a_full_volume_is_told_and_emptied_of_what_was_not_completed(played: Pla
     """With room again, the same manifest applied anew succeeds."""
     failed = next(state["status"] for state in played.history["filled"] if "failure" in state["status"])
     assert (failed["state"], failed["failure"]["reason"], failed["attempts"]) == ("Failed", "DiskFull", 1)
-    assert "No space left on device" in failed["failure"]["message"]
+    assert "No space left on device" in failed["failure"]["message"] + failed["failure"]["log"]
     assert "enlarge the output volume" in failed["failure"]["suggestion"]
     assert {path.rpartition("/")[2] for path in played.scene.left} == {"swiftop-export.json", "swiftop-run.json"}
     status = succeeded(played, "filled")
