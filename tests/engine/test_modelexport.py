@@ -214,3 +214,20 @@ async def test_no_path_and_no_address_rewrites_a_terminal(harness: Exports) -> N
     status = harness.export["status"]
     assert status["display"]["source"] == "data/abc"
     assert status["targets"][0]["url"] == "https://hub2J/models/me/a"
+
+
+async def test_interruptions_without_end_speak_of_no_checkpoint(harness: Exports) -> None:
+    harness.cluster.put(export_of(source={"persistentVolumeClaim": {"claimName": "runs", "path": "checkpoint-2"}}))
+    for attempt in (1, 2, 3):
+        harness.cluster.now += 400
+        await harness.reconcile_export()
+        harness.export_pods.attempt(attempt)
+        harness.export_pods.start()
+        await harness.reconcile_export()
+        harness.export_pods.disrupt()
+        harness.export_pods.end(exit_code=75, message=termination("interrupted", "Interrupted"))
+        harness.export_pods.fail_job()
+        await harness.reconcile_export()
+    failure = harness.export["status"]["failure"]
+    assert failure["reason"] == "NoProgress"
+    assert "checkpoint" not in failure["message"] + failure["suggestion"]

@@ -32,10 +32,9 @@ class Exports:
     def export(self, name: str, source: str, *, token: str = TOKEN, **settings: Any) -> Execution:
         """Start an export into a folder of its own."""
         folder = f"{WORK}/{name}"
-        chosen = ExportSettings(
-            **{"source": f"{WORK}/{source}", "model": MODEL, "partial": f"{folder}/model.partial", **settings}
-        )
-        command = ["python", "-m", "swift.cli.export", "--model", MODEL, "--adapters", chosen.source]
+        given = {"source": source and f"{WORK}/{source}", "model": MODEL, "partial": f"{folder}/model.partial"}
+        chosen = ExportSettings(**{**given, **settings})
+        command = ["python", "-m", "swift.cli.export", "--model", MODEL, "--adapters", chosen.source or chosen.adapter]
         command += ["--merge_lora", "true", "--output_dir", chosen.partial]
         command += ["--torch_dtype", chosen.dtype] if chosen.dtype else []
         return self.bench.start(
@@ -114,6 +113,14 @@ def test_the_adapter_itself(exports: Exports) -> None:
     files = exports.files("adapter-only")
     assert {"adapter_config.json", "adapter_model.safetensors"} <= files.keys()
     assert not {"optimizer.pt", "args.json", "trainer_state.json"} & files.keys()
+
+
+def test_the_template_is_compared_of_an_adapter_that_is_given_by_its_id(exports: Exports) -> None:
+    """Neither the name of the result's folder nor its config.json tells ms-swift what it is."""
+    code, told = exports.export("by-id", "", adapter=f"{WORK}/{ADAPTER}").end(180)
+    assert (code, told["reason"]) == (0, "Completed"), told
+    assert "ms-swift has no template" not in told["message"]
+    assert "templateEqual" in told["progress"]
 
 
 def test_a_full_checkpoint_is_converted(exports: Exports) -> None:

@@ -101,8 +101,10 @@ class Runner:
 
     def _broken(self, error: Exception) -> Judged:
         """Something that nobody foresaw. PID 1 must leave a message, and no process behind."""
-        if self._supervisor.child is None and isinstance(error, OSError):
-            return preflight.storage_failure(error, self._context.directory)
+        directory = self._context.directory
+        if isinstance(error, OSError) and (self._supervisor.child is None or preflight.is_full(error, directory)):
+            self._supervisor.abandon()
+            return preflight.storage_failure(error, directory)
         self._output.say(traceback.format_exc().rstrip())
         self._supervisor.abandon()
         return Judged(causes.UNKNOWN, f"the runner itself failed: {type(error).__name__}: {error}")

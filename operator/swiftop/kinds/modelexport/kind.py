@@ -23,6 +23,9 @@ _WORDS = Words(
     preparing="the container runs: the model is loaded",
     finished="the model is exported",
     kept="what was completed stays on the output",
+    headway="it was done",
+    steadier="run it where it is not taken away so soon (placement.priorityClassName, other nodes); then apply it with "
+    "a new name",
 )
 
 

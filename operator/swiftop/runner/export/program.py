@@ -59,6 +59,7 @@ class Export:
         problem = preflight.check_output(self._context.directory, self._plan.min_free_bytes)
         if problem is not None:
             return Ended(FAILED, problem)
+        self._close_the_last_one()
         environ = self._context.environ
         record.begin(
             attempt=self._plan.attempt,
@@ -70,6 +71,13 @@ class Export:
             return Ended(FAILED, problem)
         self._state.begin(self._settings.card)
         return None
+
+    def _close_the_last_one(self) -> None:
+        """Write down for an execution that was killed that it ended, at the latest time that it left."""
+        record = self._context.record
+        times = [record.last_execution.get("start") or 0]
+        times += [path.stat().st_mtime for path in (self._partial, self._result) if path.exists()]
+        record.close(at=min(max(times), time.time()), step=None, kept_step=None)
 
     def _load_state(self) -> Optional[Judged]:
         try:
@@ -146,7 +154,8 @@ class Export:
         self._phase = VERIFYING
         artifact = str(self._partial)
         if self._settings.verify and self._complete_model:
-            request = {"artifact": artifact, "checkpoint": self._settings.source, "bake": self._settings.bake_template}
+            trained = self._settings.source or artifact  # of what came by its id, the merge has written args.json
+            request = {"artifact": artifact, "checkpoint": trained, "bake": self._settings.bake_template}
             yield self._started(Task("template", "export.template", {**request, **self._type()}))
             self._checked |= {name: self._result_of_task.get(name) for name in ("templateEqual", "difference")}
         if self._settings.verify:
@@ -261,7 +270,9 @@ class Export:
         )
 
     def conclude(self, ended: Ended) -> None:
-        """Everything is in the report already."""
+        """Everything is in the report already. Half a model that nobody goes on with would keep a full volume full."""
+        if ended.outcome == FAILED and self._phase in (MERGING, VERIFYING):
+            shutil.rmtree(self._partial, ignore_errors=True)
 
     def report(self) -> dict[str, Any]:
         """Members of ``protocol.EXPORTING``."""
