@@ -10,6 +10,7 @@ from swiftop.kinds.datasetupload.prepare import Prepared
 from swiftop.model.verdict import Create
 from swiftop.runner.protocol import Owner, Plan, UploadSettings, to_json
 from swiftop.swift import paths, secrets
+from swiftop.swift.cache import cache_keys
 from swiftop.swift.secrets import SecretVar
 from swiftop.workload.job import attempt_job
 from swiftop.workload.pods import Pod
@@ -70,7 +71,7 @@ def secret_vars(spec: DatasetUploadSpec) -> tuple[SecretVar, ...]:
 
 def _plan(prepared: Prepared, attempt: int) -> Plan:
     upload, wanted = prepared.upload, secret_vars(prepared.spec)
-    meta = upload.metadata
+    meta, spec = upload.metadata, prepared.spec
     return Plan(
         program="upload",
         owner=Owner(kind=upload.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid),
@@ -80,7 +81,18 @@ def _plan(prepared: Prepared, attempt: int) -> Plan:
         settings=to_json(_settings(prepared.spec)),
         required_env=tuple(secret.name for secret in wanted if not secret.optional),
         secret_env=tuple(secret.name for secret in wanted),
+        cache_dir=paths.cache_dir(spec.cache) if spec.cache else None,
+        cache_keys=_cache_keys(spec) if spec.cache else (),
     )
+
+
+def _cache_keys(spec: DatasetUploadSpec) -> tuple[str, ...]:
+    """The tokenizer, which is some files of its model."""
+    tokenizer = spec.tokenizer
+    if tokenizer is None:
+        return ()
+    use_hf = ("true",) if (tokenizer.hub or spec.destination.hub) == "huggingface" else ()
+    return cache_keys({"model": (tokenizer.model,), "use_hf": use_hf}, part="tokenizer")
 
 
 def _settings(spec: DatasetUploadSpec) -> UploadSettings:

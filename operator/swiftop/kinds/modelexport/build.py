@@ -8,12 +8,13 @@ from swiftop import names
 from swiftop.api.v1alpha1.modelexport import ModelExportSpec
 from swiftop.api.v1alpha1.publish import PushTarget
 from swiftop.batch.origin import SOURCE_DIR
-from swiftop.kinds.modelexport.command import hub_adapter, partial_dir
+from swiftop.kinds.modelexport.command import hub_adapter, loaded, partial_dir
 from swiftop.kinds.modelexport.prepare import Prepared, identity_of
 from swiftop.kinds.modelexport.source import Subject
 from swiftop.model.verdict import Create
 from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, Plan, to_json
 from swiftop.swift import paths, secrets
+from swiftop.swift.cache import cache_keys
 from swiftop.swift.secrets import SecretVar
 from swiftop.workload.claim import output_claim
 from swiftop.workload.job import attempt_job
@@ -121,6 +122,8 @@ def _plan(prepared: Prepared, attempt: int) -> Plan:
         secret_env=tuple(secret.name for secret in wanted),
         gpus=spec.resources.gpus,
         gpu_resource=spec.resources.gpu_resource,
+        cache_dir=paths.cache_dir(spec.cache) if spec.cache else None,
+        cache_keys=cache_keys(loaded(spec, found)) if spec.cache else (),
         min_free_bytes=_MIN_FREE_BYTES,
     )
 

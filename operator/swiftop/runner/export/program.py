@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .. import causes, preflight
+from ..cachelock import Loading
 from ..classify import EndedChild, Judged, classify_failure
 from ..hub.request import CHECK_TASK, MODEL, PUSH_TASK, Push, Target
 from ..program import Context, Ended, Reached, Route, Step
@@ -51,6 +52,7 @@ class Export:
         self._state = State(context.directory)
         self._phase = PREPARING
         self._task: Optional[Task] = None
+        self._loading = Loading(context)
         self._checked: dict[str, Any] = {}  # of the result that is being made
 
     def begin(self) -> Optional[Ended]:
@@ -126,6 +128,8 @@ class Export:
         self._phase = MERGING
         shutil.rmtree(self._partial, ignore_errors=True)  # what a killed pod has left is never taken for done
         shutil.rmtree(self._result, ignore_errors=True)  # likewise: renamed, and not written down
+        if self._merges or not self._settings.source:  # all else lies on a volume
+            self._loading.begin()
         if self._merges:
             yield Step("merge", self._plan.command)
         else:
@@ -211,14 +215,20 @@ class Export:
         """Nothing is read off the output."""
 
     def check(self, now: float) -> Optional[str]:
-        """A step ends by itself."""
+        """A step ends by itself. Once something is written, all that it is made of is loaded."""
+        if self._loading.locked and self._writes():
+            self._loading.end(loaded=True)
         return None
+
+    def _writes(self) -> bool:
+        return self._partial.is_dir() and any(self._partial.iterdir())
 
     def stop(self) -> None:
         """What was not completed begins anew."""
 
     def judge(self, step: Step, end: EndedChild, evidence: str) -> Optional[Ended]:
         """A step that ended well is followed by the next one."""
+        self._loading.end(loaded=end.exit_code == 0)
         if end.forwarded:
             return Ended(INTERRUPTED, Judged(causes.INTERRUPTED, f"stopped on request in the step {step.name}"))
         if end.exit_code == 0 and end.signal is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .. import causes, preflight
+from ..cachelock import Loading
 from ..classify import EndedChild, Judged, classify_failure, shorten
 from ..hub.request import CHECK_TASK, DATASET, HUGGINGFACE, MODELSCOPE, PUSH_TASK, Push, Target
 from ..program import Context, Ended, Reached, Route, Step
@@ -51,6 +52,7 @@ class Upload:
         self._push = push_of(self._settings, context.plan.owner)
         self._phase = PREPARING
         self._task: Optional[Task] = None
+        self._loading = Loading(context)
         self._checked: dict[str, Any] = {}
         self._pushed: dict[str, Any] = {}
         self._bad_rows: tuple[BadRow, ...] = ()
@@ -64,6 +66,7 @@ class Upload:
     def steps(self) -> Iterator[Step]:
         """Whether the hub would take it, whether it is worth it, and the upload."""
         yield self._step(TARGET, CHECK_TASK, to_json(self._push))
+        self._loading.begin()
         self._phase, self._identity = CHECKING, _identity(self._source)
         yield self._step(CHECK, "rows.task", self._check_request())
         self._phase = PUSHING
@@ -89,7 +92,9 @@ class Upload:
         """Output tells nothing that the tasks do not tell."""
 
     def check(self, now: float) -> Optional[str]:
-        """Both steps are bounded by themselves."""
+        """Both steps are bounded by themselves. The tokenizer is loaded before the first row is read."""
+        if self._loading.locked and self._task is not None and self._task.progress:
+            self._loading.end(loaded=True)
         return None
 
     def stop(self) -> None:
@@ -98,6 +103,7 @@ class Upload:
     def judge(self, step: Step, end: EndedChild, evidence: str) -> Optional[Ended]:
         """A failed step ends it; after the last one the result is compared."""
         task = self._task
+        self._loading.end(loaded=end.exit_code == 0)
         if task is None or end.exit_code != 0 or end.forwarded or not task.result:
             return self._failed(step, end, evidence)
         if step.name == TARGET:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from swiftop.runner import causes
+from swiftop.runner.cachelock import CacheLock
 from swiftop.runner.classify import EndedChild
 from swiftop.runner.output import Output
 from swiftop.runner.program import Context, Ended, Step
@@ -43,6 +44,8 @@ class Bench:
             output_dir=str(directory / "work"),
             settings=json.loads(json.dumps(to_json(wanted))),
             required_env=("MODELSCOPE_API_TOKEN",),
+            cache_dir=str(directory / "cache"),
+            cache_keys=("tokenizer",) if settings.get("tokenizer") else (),
         )
         self.environ = {"MODELSCOPE_API_TOKEN": "secret", "PATH": os.environ["PATH"]}
         self.program = Upload(
@@ -239,3 +242,26 @@ def test_a_token_that_is_missing_is_told_before_anything_is_started(tmp_path: Pa
     ended = bench.program.begin()
     assert ended is not None
     assert ended.judged.cause is causes.SECRET_MISSING
+
+
+def test_others_may_load_the_tokenizer_once_rows_are_read(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, written(tmp_path, GOOD), tokenizer="me/base")
+    steps = bench.steps()
+    bench.answer(next(steps), {"account": "me"})
+    check = next(steps)
+    other = CacheLock(tmp_path / "cache", ("tokenizer",))
+    bench.program.check(0.0)
+    assert other.acquire(stop=lambda: True) is not None
+    Path(check.command[-1], "progress").write_text(json.dumps({"bytesDone": 1, "bytesTotal": 2}))
+    bench.program.check(1.0)
+    assert other.acquire(stop=lambda: True) is None
+
+
+def test_a_tokenizer_that_could_not_be_loaded_is_left_to_others(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, written(tmp_path, GOOD), tokenizer="me/base")
+    steps = bench.steps()
+    bench.answer(next(steps), {"account": "me"})
+    assert bench.end(next(steps), 1) is not None
+    first, second = (CacheLock(tmp_path / "cache", ("tokenizer",)) for _ in range(2))
+    assert first.acquire(stop=lambda: True) is None
+    assert second.acquire(stop=lambda: True) is not None
