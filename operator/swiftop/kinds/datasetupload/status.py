@@ -12,6 +12,7 @@ from swiftop.kinds.datasetupload.display import progress_text, rows_text
 from swiftop.model.conditions import Aspect, Aspects, as_before, by_type, told
 from swiftop.model.facts import Report
 from swiftop.model.kind import Frame, Status
+from swiftop.model.times import duration
 from swiftop.model.verdict import Failed, Finished, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
 from swiftop.runner import causes
@@ -65,7 +66,7 @@ def _progress(report: Report | None) -> Status | None:
     if not report or "phase" not in report:
         return None
     phase = int(report["phase"])
-    known = {name: report[name] for name in ("bytesDone", "bytesTotal") if name in report}
+    known = {name: report[name] for name in ("bytesDone", "bytesTotal", "etaSeconds") if name in report}
     return {"phase": PHASES[min(phase, len(PHASES) - 1)], **known}
 
 
@@ -78,6 +79,7 @@ def _display(
         "destination": f"{destination.hub}:{destination.repo}" if destination else known,
         "rows": rows_text(rows),
         "progress": progress_text(progress),
+        "eta": duration(progress["etaSeconds"]) if "etaSeconds" in progress else "",
     }
     return {name: text for name, text in found.items() if text}
 

@@ -14,13 +14,15 @@ from swiftop.kinds.modelexport.prepare import identity_of
 from swiftop.model.conditions import Aspect, as_before, by_type, told
 from swiftop.model.facts import Cause, Report
 from swiftop.model.kind import Frame, Status
-from swiftop.model.verdict import Blocked, Failed, Finished, Waiting
+from swiftop.model.times import duration
+from swiftop.model.verdict import Blocked, Failed, Finished, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
 from swiftop.swift.pages import page
 from swiftop.swift.paths import OUTPUT_DIR, output_dir
 
 VOLATILE = frozenset({"progress", "display"})
 
+_MEASURES = ("bytesDone", "bytesTotal", "etaSeconds")
 _PHASES = ("Preparing", "Merging", "Verifying", "Pushing", "Finished")
 _SOURCE = frozenset(
     {
@@ -94,11 +96,13 @@ def _published(export: ModelExport | None, report: Mapping[str, Any]) -> list[St
 def _progress(report: Mapping[str, Any], frame: Frame[ModelExport, Observed]) -> Status | None:
     phase = report.get("phase")
     if phase is None or not 0 <= int(phase) < len(_PHASES):
-        known: Status | None = frame.previous.get("progress")
-        return known
+        known = dict(frame.previous.get("progress") or {})
+        known.pop("etaSeconds", None)  # of a pod that is not heard any more
+        return known or None
     found: Status = {"phase": _PHASES[int(phase)]}
     if isinstance(frame.outlook, Waiting):
-        found |= {name: report[name] for name in ("bytesDone", "bytesTotal") if name in report}
+        told = _MEASURES if frame.outlook.phase is Phase.RUNNING else _MEASURES[:2]
+        found |= {name: report[name] for name in told if name in report}
     return found
 
 
@@ -164,7 +168,7 @@ def _display(
         }
     elif export and export.spec.dtype:
         texts["dtype"] = export.spec.dtype
-    texts["progress"] = _progress_text(progress or {})
+    texts |= _progress_texts(progress or {})
     return {name: text for name, text in texts.items() if text}
 
 
@@ -182,9 +186,11 @@ def _targets(export: ModelExport, done: int) -> str:
     return f"{names} ({done}/{len(export.spec.push)})" if names else ""
 
 
-def _progress_text(progress: Mapping[str, Any]) -> str:
+def _progress_texts(progress: Mapping[str, Any]) -> dict[str, str]:
     done, total, phase = progress.get("bytesDone"), progress.get("bytesTotal"), progress.get("phase", "")
-    return f"{phase} {done * 100 // total}%" if done is not None and total else str(phase)
+    text = f"{phase} {done * 100 // total}%" if done is not None and total else str(phase)
+    eta = progress.get("etaSeconds")
+    return {"progress": text, "eta": duration(eta) if eta is not None else ""}
 
 
 def size_text(size: int) -> str:

@@ -15,6 +15,7 @@ from .. import causes, preflight
 from ..cachelock import Loading
 from ..classify import EndedChild, Judged, classify_failure
 from ..hub.request import CHECK_TASK, MODEL, PUSH_TASK, Push, Target
+from ..pace import Pace
 from ..program import Context, Ended, Reached, Route, Step
 from ..protocol import (
     EXPORTING,
@@ -30,6 +31,7 @@ from ..protocol import (
 )
 from ..record import Unreadable
 from ..task import Task
+from .growth import Growth
 from .state import State
 
 MODEL_DIR = "model"
@@ -53,6 +55,8 @@ class Export:
         self._phase = PREPARING
         self._task: Optional[Task] = None
         self._loading = Loading(context)
+        self._growth: Optional[Growth] = None
+        self._pace = Pace()
         self._checked: dict[str, Any] = {}  # of the result that is being made
 
     def begin(self) -> Optional[Ended]:
@@ -131,7 +135,10 @@ class Export:
         if self._merges or not self._settings.source:  # all else lies on a volume
             self._loading.begin()
         if self._merges:
+            self._task = None
+            self._growth = Growth(self._partial, self._settings.model, self._settings.dtype, self._context.environ)
             yield Step("merge", self._plan.command)
+            self._growth = None
         else:
             request = {"checkpoint": self._folder, "output": str(self._partial), **self._common()}
             if not self._settings.model.startswith("/"):  # a folder of this pod means nothing to anybody else
@@ -218,6 +225,7 @@ class Export:
         """A step ends by itself. Once something is written, all that it is made of is loaded."""
         if self._loading.locked and self._writes():
             self._loading.end(loaded=True)
+        self._progress()
         return None
 
     def _writes(self) -> bool:
@@ -255,9 +263,15 @@ class Export:
         known = self._state.artifact
         artifact = {f"artifact{name.capitalize()}": known.get(name) for name in ("digest", "bytes", "dtype")}
         checked = {name: int(known[name]) for name in ("verified", "templateEqual") if known.get(name) is not None}
-        progress = self._task.progress if self._task is not None else {}
-        done = {name: progress.get(name) for name in ("bytesDone", "bytesTotal")}
-        return {"updated": round(time.time()), "phase": self._phase, **artifact, **checked, **done, **self._published()}
+        told = {**artifact, **checked, **self._progress(), **self._published()}
+        return {"updated": round(time.time()), "phase": self._phase, **told}
+
+    def _progress(self) -> dict[str, Any]:
+        """Of the running step. Asked for once a second, because it tells the time that is left by what it saw."""
+        task, growth = self._task, self._growth  # another thread may go on to the next step
+        if growth is not None:
+            return self._pace.of("merge", growth.progress())
+        return self._pace.of(task.name, task.progress) if task is not None else {}
 
     def _published(self) -> dict[str, Any]:
         told: dict[str, Any] = {}

@@ -19,6 +19,7 @@ from .. import causes, preflight
 from ..cachelock import Loading
 from ..classify import EndedChild, Judged, classify_failure, shorten
 from ..hub.request import CHECK_TASK, DATASET, HUGGINGFACE, MODELSCOPE, PUSH_TASK, Push, Target
+from ..pace import Pace
 from ..program import Context, Ended, Reached, Route, Step
 from ..protocol import (
     FAILED,
@@ -53,6 +54,7 @@ class Upload:
         self._phase = PREPARING
         self._task: Optional[Task] = None
         self._loading = Loading(context)
+        self._pace = Pace()
         self._checked: dict[str, Any] = {}
         self._pushed: dict[str, Any] = {}
         self._bad_rows: tuple[BadRow, ...] = ()
@@ -93,9 +95,15 @@ class Upload:
 
     def check(self, now: float) -> Optional[str]:
         """Both steps are bounded by themselves. The tokenizer is loaded before the first row is read."""
-        if self._loading.locked and self._task is not None and self._task.progress:
+        told = self._task.progress if self._task is not None else {}
+        if told:
             self._loading.end(loaded=True)
+        self._paced(told)
         return None
+
+    def _paced(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """Asked for once a second, because it tells the time that is left by what it saw."""
+        return self._pace.of(self._task.name, told) if self._task is not None and self._phase != DONE else {}
 
     def stop(self) -> None:
         """Nothing is kept."""
@@ -157,8 +165,7 @@ class Upload:
         return {
             "updated": int(time.time()),
             "phase": self._phase,
-            "bytesDone": told.get("bytesDone"),
-            "bytesTotal": told.get("bytesTotal"),
+            **self._paced(told),
             **(rows if isinstance(rows, dict) else {}),
             "commit": self._pushed.get("commit"),
             "visibility": self._pushed.get("visibility"),
