@@ -151,7 +151,9 @@ class Artifact(Reported):
     bytes: int | None = Field(default=None, description="Size of its files.")
     dtype: str | None = Field(default=None, description="Type of its weights.")
     template_equal: bool | None = Field(
-        default=None, description="Whether its chat template gives the same tokens as that of the training."
+        default=None,
+        description="Whether its chat template gives the same tokens as that of the training. Absent: not compared, or "
+        "ms-swift has no template to compare with.",
     )
 
 

@@ -164,7 +164,9 @@ class Export:
         if self._settings.verify and self._complete_model:
             request = {"artifact": artifact, "checkpoint": self._settings.source, "bake": self._settings.bake_template}
             yield self._started(Task("template", "export.template", {**request, **self._type()}))
-            self._checked |= {name: self._result_of_task.get(name) for name in ("templateEqual", "difference")}
+            self._checked |= {
+                name: self._result_of_task.get(name) for name in ("templateEqual", "difference", "unknown")
+            }
         if self._settings.verify:
             yield self._started(Task("verify", "export.verify", {"artifact": artifact, **self._made_of()}))
             self._checked["verified"] = True
@@ -251,9 +253,12 @@ class Export:
         return Ended(FINISHED, Judged(causes.COMPLETED, self._told()))
 
     def _told(self) -> str:
-        different = self._state.artifact.get("difference")
-        text = "the export is complete"
-        return f"{text}; its chat template differs from that of the training: {different}" if different else text
+        text, found = "the export is complete", self._state.artifact
+        if found.get("difference"):
+            return f"{text}; its chat template differs from that of the training: {found['difference']}"
+        if found.get("unknown"):
+            return f"{text}; whether its chat template is that of the training is not known: {found['unknown']}"
+        return text
 
     def conclude(self, ended: Ended) -> None:
         """Everything is in the report already."""
