@@ -127,6 +127,23 @@ async def test_it_waits_for_a_run_that_comes_later_and_ends_with_its_artifact(ha
     assert status["display"] == {"source": "tiny/last", "dtype": "float16", "size": "1.5 GB"}
 
 
+async def test_files_that_were_compared_by_their_size_alone_are_counted(harness: Exports) -> None:
+    await harness.train(step=20, maxSteps=20, checkpointStep=20)
+    harness.cluster.put(export_of(push=[{"hub": "modelscope", "repo": "me/tuned"}]))
+    await harness.reconcile_export()
+    harness.export_pods.start()
+    await harness.reconcile_export()
+    told = {**REPORT, "phase": 4, "commit0": "abc", "visibility0": "private", "files0": 9, "bytes0": 100, "bySize0": 2}
+    harness.export_pods.end(message=termination("finished", "Completed", progress=told))
+    harness.export_pods.complete_job()
+    await harness.reconcile_export()
+    (target,) = harness.export["status"]["targets"]
+    assert target["filesBySize"] == 2
+    assert by_type(harness.export["status"])["Pushed"]["message"] == (
+        "modelscope:me/tuned: 2 of 9 files were compared by their size alone, since the hub tells no digest of them"
+    )
+
+
 async def test_its_long_steps_are_followed_and_written_every_15_seconds_at_most(harness: Exports) -> None:
     await harness.train(step=20, maxSteps=20, checkpointStep=20)
     harness.cluster.put(export_of())

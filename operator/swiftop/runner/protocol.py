@@ -91,6 +91,7 @@ EXPORTING: tuple[Member, ...] = (
             ("visibility", "str", "Who may read the repository"),
             ("files", "int", "Files compared with the hub's listing"),
             ("bytes", "int", "Size of these files"),
+            ("bySize", "int", "Files compared by size alone, since the hub tells no digest of them"),
         )
     ),
 )
@@ -109,6 +110,7 @@ UPLOADING: tuple[Member, ...] = (
     Member("overLength", "int", "", "Rows of more tokens than the limit"),
     Member("commit", "str", "", "Id of the commit that has the file"),
     Member("visibility", "str", "", "Who may read the repository"),
+    Member("bySize", "int", "", "Files compared by size alone, since the hub tells no digest of them"),
 )
 PREVIOUS: tuple[Member, ...] = (
     Member("pod", "str", "", "UID of its pod"),

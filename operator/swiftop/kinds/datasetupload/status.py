@@ -90,7 +90,7 @@ def _aspects(frame: Frame[DatasetUpload, Observed], report: Report | None) -> As
         return {
             ConditionType.CHECKED: Aspect("True", Reason.CHECKED),
             ConditionType.UPLOADED: Aspect("True", Reason.UPLOADED),
-            ConditionType.VERIFIED: Aspect("True", Reason.VERIFIED),
+            ConditionType.VERIFIED: Aspect("True", Reason.VERIFIED, _how(report, before)),
         }
     failed = outlook.cause if isinstance(outlook, Failed) else None
     pending = Aspect("False", Reason.PENDING)
@@ -107,6 +107,13 @@ def _aspects(frame: Frame[DatasetUpload, Observed], report: Report | None) -> As
         ConditionType.UPLOADED: told("False", failed) if failed is not None else pending,
         ConditionType.VERIFIED: told("False", failed) if failed is not None and incomplete else pending,
     }
+
+
+def _how(report: Report | None, before: Mapping[str, Mapping[str, Any]]) -> str:
+    """How the file was verified, when not by its digest."""
+    if not report:
+        return as_before(before, ConditionType.VERIFIED).message
+    return "compared by its size alone, since the hub tells no digest of it" if report.get("bySize") else ""
 
 
 def _checked(report: Report | None) -> bool:

@@ -50,7 +50,7 @@ def own(frame: Frame[ModelExport, Observed]) -> Own:
         "progress": progress,
         "display": _display(export, artifact, targets or (), progress, frame.previous),
     }
-    return Own(members=members, aspects=_aspects(frame, report, artifact), reported=bool(progress))
+    return Own(members=members, aspects=_aspects(frame, report, artifact, targets or ()), reported=bool(progress))
 
 
 def _output(export: ModelExport, frame: Frame[ModelExport, Observed]) -> Status | None:
@@ -88,7 +88,13 @@ def _published(export: ModelExport | None, report: Mapping[str, Any]) -> list[St
             continue
         told = {name: report.get(f"{name}{number}") for name in ("visibility", "commit", "files", "bytes")}
         where = {"hub": target.hub, "repo": target.repo, "revision": target.revision}
-        members = {**where, **told, "url": page(target.hub, target.repo, export.spec.runtime.env, dataset=False)}
+        by_size = {"filesBySize": report.get(f"bySize{number}") or None}
+        members = {
+            **where,
+            **told,
+            **by_size,
+            "url": page(target.hub, target.repo, export.spec.runtime.env, dataset=False),
+        }
         found.append({name: value for name, value in members.items() if value is not None})
     return found
 
@@ -107,7 +113,10 @@ def _progress(report: Mapping[str, Any], frame: Frame[ModelExport, Observed]) ->
 
 
 def _aspects(
-    frame: Frame[ModelExport, Observed], report: Mapping[str, Any], artifact: Status | None
+    frame: Frame[ModelExport, Observed],
+    report: Mapping[str, Any],
+    artifact: Status | None,
+    targets: Sequence[Status],
 ) -> dict[str, Aspect]:
     outlook, before = frame.outlook, by_type(frame.previous)
     failed = outlook.cause if isinstance(outlook, Failed) else None
@@ -116,7 +125,7 @@ def _aspects(
         ConditionType.SOURCE_READY: _source_ready(frame, before),
         ConditionType.MERGED: merged,
         ConditionType.VERIFIED: _verified(frame, report, before, failed),
-        ConditionType.PUSHED: _pushed(frame, failed),
+        ConditionType.PUSHED: _pushed(frame, failed, targets),
     }
 
 
@@ -146,10 +155,18 @@ def _verified(
     return _not_yet(failed)
 
 
-def _pushed(frame: Frame[ModelExport, Observed], failed: Cause | None) -> Aspect:
+def _pushed(frame: Frame[ModelExport, Observed], failed: Cause | None, targets: Sequence[Status]) -> Aspect:
     if frame.resource is not None and not frame.resource.spec.push:
         return Aspect("False", Reason.NOTHING_TO_PUSH)
-    return Aspect("True", Reason.PUSHED) if isinstance(frame.outlook, Finished) else _not_yet(failed)
+    if not isinstance(frame.outlook, Finished):
+        return _not_yet(failed)
+    texts = [
+        f"{target['hub']}:{target['repo']}: {target['filesBySize']} of {target['files']} files were compared by their "
+        "size alone, since the hub tells no digest of them"
+        for target in targets
+        if target.get("filesBySize")
+    ]
+    return Aspect("True", Reason.PUSHED, "; ".join(texts))
 
 
 def _display(

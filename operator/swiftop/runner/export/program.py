@@ -282,7 +282,9 @@ class Export:
         told: dict[str, Any] = {}
         for number, target in enumerate(self._settings.targets):
             found = self._state.pushed.get(_name(target)) or {}
-            told.update((f"{name}{number}", found.get(name)) for name in ("commit", "visibility", "files", "bytes"))
+            told.update(
+                (f"{name}{number}", found.get(name)) for name in ("commit", "visibility", "files", "bytes", "bySize")
+            )
         return told
 
     def reached(self) -> Reached:

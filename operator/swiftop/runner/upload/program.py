@@ -169,6 +169,7 @@ class Upload:
             **(rows if isinstance(rows, dict) else {}),
             "commit": self._pushed.get("commit"),
             "visibility": self._pushed.get("visibility"),
+            "bySize": self._pushed.get("bySize") or None,
         }
 
     def reached(self) -> Reached:
