@@ -221,3 +221,17 @@ async def test_a_second_attempt_is_made_of_what_the_first_was_though_the_run_is_
     assert second["command"] == first["command"]
     # The card of the first attempt is on the volume.
     assert {**second["settings"], "card": {}} == {**first["settings"], "card": {}}
+
+
+async def test_who_exports_is_told_nothing_of_trainings(harness: Exports) -> None:
+    harness.cluster.put(export_of())
+    await harness.train(step=20, maxSteps=20, checkpointStep=20)
+    await harness.reconcile_export()
+    harness.export_pods.start()
+    await harness.reconcile_export()
+    harness.export_pods.end(exit_code=137, reason="OOMKilled")
+    harness.export_pods.fail_job()
+    await harness.reconcile_export()
+    failure = harness.export["status"]["failure"]
+    assert failure["reason"] == "HostOutOfMemory"
+    assert failure["suggestion"].startswith("Raise resources.memory: a merge holds the weights")

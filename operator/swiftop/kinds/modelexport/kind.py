@@ -22,6 +22,7 @@ from swiftop.workload.job import pinned_of, plan_of
 
 _WORDS = Words(
     thing="export",
+    program="export",
     working="the model is exported",
     preparing="the container runs: the model is loaded",
     finished="the model is exported",
