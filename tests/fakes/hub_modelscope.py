@@ -138,7 +138,7 @@ class ModelScope:
 
     def _digest(self, stored: Stored) -> str:
         wanted = {"all": True, "large": stored.large, "git": True, "none": False}[self.digests]
-        found: str = git_oid(stored.content) if self.digests == "git" and not stored.large else sha256(stored.content)
+        found: str = git_oid(stored.content) if self.digests == "git" and not stored.large else stored.digest
         return found if wanted else ""
 
 
