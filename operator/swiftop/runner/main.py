@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from . import causes, preflight, server, termination
+from .advice import suggestion
 from .classify import Judged, last_lines
 from .export.program import Export
 from .output import Output
@@ -124,8 +125,8 @@ class Runner:
             self._print_progress()
         self._leave_message(ended)
         self._output.say(f"swiftop: {ended.outcome} ({judged.cause.reason}): {judged.message}")
-        if judged.cause.suggestion:
-            self._output.say(f"swiftop: {judged.cause.suggestion}")
+        if advised := suggestion(judged.cause, self._plan.program):
+            self._output.say(f"swiftop: {advised}")
         return judged.cause.exit_code
 
     def _write_end(self, ended: Ended) -> None:
@@ -149,7 +150,7 @@ class Runner:
 
     def _leave_message(self, ended: Ended) -> None:
         log = "" if ended.outcome == FINISHED else last_lines(self._output.tail())
-        message = termination.termination_message(ended, log=log, progress=self._report())
+        message = termination.termination_message(ended, log=log, progress=self._report(), program=self._plan.program)
         termination.write(Path(self._plan.termination_log), message)
 
     def _report(self) -> dict[str, Any]:

@@ -80,6 +80,7 @@ EXPORTING: tuple[Member, ...] = (
     Member("phase", "int", "swiftop_export_phase", "0 preparing, 1 merging, 2 verifying, 3 pushing, 4 finished"),
     Member("bytesDone", "size", "swiftop_export_done_bytes", "Bytes of the step that are done"),
     Member("bytesTotal", "size", "swiftop_export_total_bytes", "Bytes of the step in all"),
+    Member("etaSeconds", "int", "swiftop_export_eta_seconds", "Expected seconds until the end of the step"),
     Member("artifactDigest", "str", "", "SHA-256 of the list of files of the result"),
     Member("artifactBytes", "size", "swiftop_export_artifact_bytes", "Size of the result"),
     Member("artifactDtype", "str", "", "Type of its weights"),
@@ -93,6 +94,7 @@ EXPORTING: tuple[Member, ...] = (
             ("visibility", "str", "Who may read the repository"),
             ("files", "int", "Files compared with the hub's listing"),
             ("bytes", "size", "Size of these files"),
+            ("bySize", "int", "Files compared by size alone, since the hub tells no digest of them"),
         )
     ),
 )
@@ -101,6 +103,7 @@ UPLOADING: tuple[Member, ...] = (
     Member("phase", "int", "swiftop_upload_phase", "0 preparing, 1 checking, 2 uploading, 3 finished"),
     Member("bytesDone", "size", "swiftop_upload_done_bytes", "Bytes of the step that are done"),
     Member("bytesTotal", "size", "swiftop_upload_total_bytes", "Bytes of the step in all"),
+    Member("etaSeconds", "int", "swiftop_upload_eta_seconds", "Expected seconds until the end of the step"),
     Member("total", "int", "swiftop_upload_rows", "Rows in the file, so far"),
     Member("bad", "int", "swiftop_upload_bad_rows", "Rows that cannot be trained on"),
     Member("duplicates", "int", "swiftop_upload_duplicate_rows", "Good rows that are the same as an earlier one"),
@@ -110,6 +113,7 @@ UPLOADING: tuple[Member, ...] = (
     Member("overLength", "int", "", "Rows of more tokens than the limit"),
     Member("commit", "str", "", "Id of the commit that has the file"),
     Member("visibility", "str", "", "Who may read the repository"),
+    Member("bySize", "int", "", "Files compared by size alone, since the hub tells no digest of them"),
 )
 PREVIOUS: tuple[Member, ...] = (
     Member("pod", "str", "", "UID of its pod"),

@@ -179,6 +179,7 @@ class UploadProgress(Reported):
     phase: str = Field(default="", description="Preparing, Checking, Uploading or Finished.")
     bytes_done: int | None = Field(default=None, description="Bytes of the step that are done.")
     bytes_total: int | None = Field(default=None, description="Bytes of the step in all.")
+    eta_seconds: int | None = Field(default=None, description="Expected seconds until the end of the step.")
 
 
 class UploadDisplay(Reported):
@@ -187,6 +188,7 @@ class UploadDisplay(Reported):
     destination: str | None = Field(default=None, description="Hub and repository.")
     rows: str | None = Field(default=None, description="Rows, and how many of them are bad.")
     progress: str | None = Field(default=None, description="Step, and how much of it is done.")
+    eta: str | None = Field(default=None, description="Time until the end of the step.")
 
 
 class DatasetUploadStatus(BatchStatus):
@@ -219,6 +221,7 @@ class DatasetUpload(BatchResource):
             Column("Rows", "string", f"{_DISPLAY}.rows"),
             Column("Destination", "string", f"{_DISPLAY}.destination"),
             Column("Progress", "string", f"{_DISPLAY}.progress"),
+            Column("ETA", "string", f"{_DISPLAY}.eta"),
             Column("Age", "date", ".metadata.creationTimestamp"),
             Column("Reason", "string", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
             Column("Duplicates", "integer", ".status.rows.duplicates", wide=True),

@@ -158,7 +158,9 @@ class Artifact(Reported):
     bytes: int | None = Field(default=None, description="Size of its files.")
     dtype: str | None = Field(default=None, description="Type of its weights.")
     template_equal: bool | None = Field(
-        default=None, description="Whether its chat template gives the same tokens as that of the training."
+        default=None,
+        description="Whether its chat template gives the same tokens as that of the training. Absent: not compared, or "
+        "ms-swift has no template to compare with.",
     )
 
 
@@ -168,6 +170,7 @@ class ExportProgress(Reported):
     phase: str = Field(default="", description="Preparing, Merging, Verifying, Pushing or Finished.")
     bytes_done: int | None = Field(default=None, description="Bytes of the step that are done.")
     bytes_total: int | None = Field(default=None, description="Bytes of the step in all.")
+    eta_seconds: int | None = Field(default=None, description="Expected seconds until the end of the step.")
 
 
 class ExportDisplay(Reported):
@@ -178,6 +181,7 @@ class ExportDisplay(Reported):
     targets: str | None = Field(default=None, description="Where it is pushed to, and how many are done.")
     size: str | None = Field(default=None, description="Size of the result.")
     progress: str | None = Field(default=None, description="Step, and how much of it is done.")
+    eta: str | None = Field(default=None, description="Time until the end of the step.")
 
 
 class ModelExportStatus(BatchStatus):
@@ -210,6 +214,7 @@ class ModelExport(BatchResource):
             Column("Size", "string", f"{_DISPLAY}.size"),
             Column("Age", "date", ".metadata.creationTimestamp"),
             Column("Progress", "string", f"{_DISPLAY}.progress", wide=True),
+            Column("ETA", "string", f"{_DISPLAY}.eta", wide=True),
             Column("Reason", "string", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
             Column("Digest", "string", ".status.artifact.digest", wide=True),
         ),

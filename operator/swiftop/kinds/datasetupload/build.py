@@ -7,6 +7,7 @@ from swiftop.kinds.datasetupload.prepare import Prepared
 from swiftop.runner.protocol import Plan, UploadSettings
 from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
+from swiftop.swift.cache import cache_keys
 from swiftop.swift.secrets import SecretVar
 from swiftop.workload.meta import plan_owner
 from swiftop.workload.pods import Pod
@@ -45,6 +46,7 @@ def secret_vars(spec: DatasetUploadSpec) -> tuple[SecretVar, ...]:
 
 
 def _plan(prepared: Prepared, attempt: int) -> Plan:
+    spec = prepared.spec
     return Plan(
         program="upload",
         owner=plan_owner(prepared.upload),
@@ -52,7 +54,18 @@ def _plan(prepared: Prepared, attempt: int) -> Plan:
         command=(),
         output_dir=_RECORD_DIR,
         settings=to_json(_settings(prepared.spec)),
+        cache_dir=paths.cache_dir(spec.cache) if spec.cache else None,
+        cache_keys=_cache_keys(spec) if spec.cache else (),
     )
+
+
+def _cache_keys(spec: DatasetUploadSpec) -> tuple[str, ...]:
+    """The tokenizer, which is some files of its model."""
+    tokenizer = spec.tokenizer
+    if tokenizer is None:
+        return ()
+    use_hf = ("true",) if (tokenizer.hub or spec.destination.hub) == "huggingface" else ()
+    return cache_keys({"model": (tokenizer.model,), "use_hf": use_hf}, part="tokenizer")
 
 
 def _settings(spec: DatasetUploadSpec) -> UploadSettings:

@@ -12,6 +12,7 @@ from swiftop.runner.protocol import UPLOADING
 
 _WORDS = Words(
     thing="upload",
+    program="upload",
     working="the file is checked and uploaded",
     preparing="the container runs: the hub is asked whether it takes the file",
     finished="the dataset is uploaded",

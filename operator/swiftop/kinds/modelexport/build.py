@@ -5,12 +5,13 @@ from __future__ import annotations
 from swiftop.api.v1alpha1.modelexport import ModelExportSpec
 from swiftop.api.v1alpha1.publish import PushTarget
 from swiftop.batch.origin import SOURCE_DIR
-from swiftop.kinds.modelexport.command import hub_adapter, partial_dir
+from swiftop.kinds.modelexport.command import hub_adapter, loaded, partial_dir
 from swiftop.kinds.modelexport.prepare import Prepared
 from swiftop.kinds.modelexport.source import Subject
 from swiftop.runner.protocol import ExportSettings, ExportTarget, Plan
 from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
+from swiftop.swift.cache import cache_keys
 from swiftop.swift.paths import identity_of
 from swiftop.swift.secrets import SecretVar
 from swiftop.workload.meta import plan_owner
@@ -85,6 +86,8 @@ def _plan(prepared: Prepared, attempt: int) -> Plan:
         swift_version=spec.runtime.swift_version,
         gpus=spec.resources.gpus,
         gpu_resource=spec.resources.gpu_resource,
+        cache_dir=paths.cache_dir(spec.cache) if spec.cache else None,
+        cache_keys=cache_keys(loaded(spec, found)) if spec.cache else (),
         min_free_bytes=_MIN_FREE_BYTES,
     )
 

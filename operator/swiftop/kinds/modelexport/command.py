@@ -43,6 +43,17 @@ def _flags(spec: ModelExportSpec, found: Subject, identity: Identity) -> Flags:
     return flags
 
 
+def loaded(spec: ModelExportSpec, found: Subject) -> Flags:
+    """What may be loaded from a hub, as flags: to merge the model too, else what is exported alone."""
+    exported = found.directory or hub_adapter(spec) or found.model
+    flags: Flags = {"model": (found.model, exported) if spec.merge else (exported,)}
+    if found.revision:
+        flags["model_revision"] = (found.revision,)
+    if found.hub == "huggingface":
+        flags["use_hf"] = ("true",)
+    return flags
+
+
 def hub_adapter(spec: ModelExportSpec) -> str:
     """Id of the adapter that is merged into a model of a hub; empty when there is none."""
     return next((adapter.id for adapter in spec.source.adapters if adapter.id), "") or ""

@@ -19,6 +19,7 @@ from swiftop.runner.typed_json import from_json
 
 _WORDS = Words(
     thing="export",
+    program="export",
     working="the model is exported",
     preparing="the container runs: the model is loaded",
     finished="the model is exported",

@@ -6,8 +6,6 @@ among them; the runner reads nothing back out of a command line.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 
 from swiftop import names
@@ -17,14 +15,12 @@ from swiftop.kinds.sftrun.command import Rendered
 from swiftop.runner.protocol import DEFAULT_LOGGING_STEPS, Plan, Source, TrainSettings, UploadedDataset
 from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths
+from swiftop.swift.cache import cache_keys
 from swiftop.swift.paths import identity_of
 from swiftop.workload.meta import plan_owner
 
 _MIN_FREE_BYTES = 512 * 1024 * 1024  # less than this on the output volume does not even hold a LoRA of a 7B model
 _TRUE = ("true", "1", "yes")
-_LOADED = ("model", "dataset", "val_dataset", "adapters")  # flags that may name a thing of a hub
-_SCOPE = ("use_hf", "model_revision")  # the same name may be another thing
-_REVISION = re.compile("@[^:]*")  # of a dataset, as in me/data@v1:subset
 
 Flags = Mapping[str, tuple[str, ...]]
 
@@ -91,17 +87,6 @@ def silent_evaluation(flags: Flags) -> bool:
     evaluates = any(name in flags for name in ("val_dataset", "cached_val_dataset"))
     evaluates = evaluates or _first(flags, "split_dataset_ratio").strip("0.") != ""
     return evaluates and (_true(flags, "streaming") or _true(flags, "disable_tqdm"))
-
-
-def cache_keys(flags: Flags) -> tuple[str, ...]:
-    """A short name for each thing that is loaded from a hub, sorted: all runs lock in the same order.
-
-    Two revisions of one dataset have the same: the hubs' clients keep them in one folder.
-    """
-    scope = "|".join(f"--{name}={','.join(flags.get(name, ()))}" for name in _SCOPE)
-    sources = {_REVISION.sub("", value.partition("#")[0]) for name in _LOADED for value in flags.get(name, ())}
-    remote = sorted(source for source in sources if source and not source.startswith(("/", ".")))
-    return tuple(hashlib.sha256(f"{source}|{scope}".encode()).hexdigest()[:16] for source in remote)
 
 
 def _first(flags: Flags, name: str) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .. import causes, preflight
+from ..cachelock import Loading
 from ..classify import EndedChild, Judged, classify_failure, shorten
 from ..hub.request import CHECK_TASK, CLIENT_TOKENS, MODEL, MODELSCOPE, PUSH_TASK, Push, Target
+from ..pace import Pace
 from ..program import Context, Ended, Reached, Route, Step
 from ..protocol import EXPORTING, FAILED, FINISHED, INTERRUPTED, POD_NAME, POD_UID, ExportSettings, ExportTarget
 from ..quiet import Quiet
@@ -21,6 +23,7 @@ from ..record import Unreadable
 from ..task import Task
 from ..typed_json import from_json, to_json
 from . import subject
+from .growth import Growth
 from .state import State
 
 MODEL_DIR = "model"
@@ -44,6 +47,9 @@ class Export:
         self._phase = PREPARING
         self._task: Optional[Task] = None
         self._quiet = Quiet()
+        self._loading = Loading(context)
+        self._growth: Optional[Growth] = None
+        self._pace = Pace()
         self._checked: dict[str, Any] = {}  # of the result that is being made
         self._folders: dict[str, str] = {}  # of what is named by an id
 
@@ -128,8 +134,13 @@ class Export:
         self._phase = MERGING
         _remove(self._partial)  # what a killed pod has left is never taken for done
         _remove(self._result)  # likewise: renamed, and not written down
+        if self._merges or not self._settings.source:  # all else lies on a volume
+            self._loading.begin()
         if self._merges:
+            self._task = None
+            self._growth = Growth(self._partial, self._settings.model, self._settings.dtype, self._context.environ)
             yield Step("merge", self._plan.command, without=self._hidden(self._read_tokens))
+            self._growth = None
         else:
             yield from self._fetch(self._folder)
             request = {"checkpoint": self._found(self._folder), "output": str(self._partial), **self._common()}
@@ -157,7 +168,9 @@ class Export:
             trained = self._settings.source or artifact  # of what came by its id, the merge has written args.json
             request = {"artifact": artifact, "checkpoint": trained, "bake": self._settings.bake_template}
             yield self._started(Task("template", "export.template", {**request, **self._type()}))
-            self._checked |= {name: self._result_of_task.get(name) for name in ("templateEqual", "difference")}
+            self._checked |= {
+                name: self._result_of_task.get(name) for name in ("templateEqual", "difference", "unknown")
+            }
         if self._settings.verify:
             yield from self._fetch(*((self._base, self._folder) if self._merges else (self._folder,)))
             yield self._started(Task("verify", "export.verify", {"artifact": artifact, **self._made_of()}))
@@ -239,14 +252,21 @@ class Export:
         self._quiet.hear()
 
     def check(self, now: float) -> Optional[str]:
-        """A task that says nothing any more does not end by itself."""
+        """A task that says nothing any more does not end by itself. Once something is written, all is loaded."""
+        if self._loading.locked and self._writes():
+            self._loading.end(loaded=True)
+        self._progress()
         return self._quiet.check(now)
+
+    def _writes(self) -> bool:
+        return self._partial.is_dir() and any(self._partial.iterdir())
 
     def stop(self) -> None:
         """What was not completed begins anew."""
 
     def judge(self, step: Step, end: EndedChild, evidence: str) -> Optional[Ended]:
         """A step that ended well is followed by the next one."""
+        self._loading.end(loaded=end.exit_code == 0)
         if end.forwarded:
             return Ended(INTERRUPTED, Judged(causes.INTERRUPTED, f"stopped on request in the step {step.name}"))
         if end.exit_code == 0 and end.signal is None:
@@ -263,11 +283,14 @@ class Export:
         return Ended(FINISHED, Judged(causes.COMPLETED, self._told()))
 
     def _told(self) -> str:
-        different = self._state.artifact.get("difference")
-        text = "the export is complete"
-        return (
-            shorten(f"{text}; its chat template differs from that of the training: {different}") if different else text
-        )
+        text, found = "the export is complete", self._state.artifact
+        if found.get("difference"):
+            return shorten(f"{text}; its chat template differs from that of the training: {found['difference']}")
+        if found.get("unknown"):
+            return shorten(
+                f"{text}; whether its chat template is that of the training is not known: {found['unknown']}"
+            )
+        return text
 
     def conclude(self, ended: Ended) -> None:
         """Everything is in the report already. Half a model that nobody goes on with would keep a full volume full."""
@@ -279,15 +302,23 @@ class Export:
         known = self._state.artifact
         artifact = {f"artifact{name.capitalize()}": known.get(name) for name in ("digest", "bytes", "dtype")}
         checked = {name: int(known[name]) for name in ("verified", "templateEqual") if known.get(name) is not None}
-        progress = self._task.progress if self._task is not None else {}
-        done = {name: progress.get(name) for name in ("bytesDone", "bytesTotal")}
-        return {"updated": round(time.time()), "phase": self._phase, **artifact, **checked, **done, **self._published()}
+        told = {**artifact, **checked, **self._progress(), **self._published()}
+        return {"updated": round(time.time()), "phase": self._phase, **told}
+
+    def _progress(self) -> dict[str, Any]:
+        """Of the running step. Asked for once a second, because it tells the time that is left by what it saw."""
+        task, growth = self._task, self._growth  # another thread may go on to the next step
+        if growth is not None:
+            return self._pace.of("merge", growth.progress())
+        return self._pace.of(task.name, task.progress) if task is not None else {}
 
     def _published(self) -> dict[str, Any]:
         told: dict[str, Any] = {}
         for number, target in enumerate(self._settings.targets):
             found = self._state.pushed.get(_name(target)) or {}
-            told.update((f"{name}{number}", found.get(name)) for name in ("commit", "visibility", "files", "bytes"))
+            told.update(
+                (f"{name}{number}", found.get(name)) for name in ("commit", "visibility", "files", "bytes", "bySize")
+            )
         return told
 
     def reached(self) -> Reached:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Union
+from typing import Optional, Union
 
 CHUNK = 4 << 20
 MARKERS = ".swiftop/"
@@ -49,7 +49,7 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file as the hub lists it: by the digest of its content, or by git's."""
+    """One file as the hub lists it: by the digest of its content, by git's, or by its size alone."""
 
     path: str
     size: int
@@ -63,6 +63,7 @@ class Difference:
 
     missing: tuple[LocalFile, ...]
     different: tuple[LocalFile, ...]
+    by_size: tuple[LocalFile, ...]  # as large as they should be, and the hub tells no digest
     foreign: tuple[str, ...]
 
     @property
@@ -140,16 +141,19 @@ def compare(local: Iterable[LocalFile], remote: Iterable[RemoteFile], below: str
     foreign = (path for path in there if path not in wanted and path.startswith(f"{below}/" if below else ""))
     return Difference(
         tuple(file for path, file in wanted.items() if path not in there),
-        tuple(file for path, file in wanted.items() if path in there and not same(file, there[path])),
+        tuple(file for path, file in wanted.items() if path in there and same(file, there[path]) is False),
+        tuple(file for path, file in wanted.items() if path in there and same(file, there[path]) is None),
         tuple(sorted(path for path in foreign if path not in HUB_FILES and not path.startswith(MARKERS))),
     )
 
 
-def same(local: LocalFile, remote: RemoteFile) -> bool:
-    """Whether the hub has this content; a listing without any digest proves nothing."""
+def same(local: LocalFile, remote: RemoteFile) -> Optional[bool]:
+    """Whether the hub has this content; None for a listing that has the right size, and no digest."""
     if remote.sha256:
         return remote.size == local.size and remote.sha256 == local.sha256
-    return remote.git_oid != "" and remote.git_oid == local.git_oid
+    if remote.git_oid:  # the size may be that of a pointer
+        return remote.git_oid == local.git_oid
+    return None if remote.size == local.size else False
 
 
 def batches(files: Iterable[LocalFile], *, most_files: int, most_inline: int, limit: int) -> list[list[LocalFile]]:

@@ -102,6 +102,10 @@ class HuggingFace:
         with self._failures():
             return Listing(str(info.sha or ""), tuple(_remote(file) for file in info.siblings or ()))
 
+    def content(self, file: RemoteFile, revision: str) -> bytes:
+        """Never asked for: this hub tells a digest of each file."""
+        raise Failure(REFUSED, f"the hub lists {file.path} without any digest")
+
     def upload(self, files: Sequence[LocalFile], told: Told) -> None:
         """Those that the hub has not and does not want in the commit. The branch is made of the main one."""
         made = [self._operation(file, told) for file in files]

@@ -71,6 +71,7 @@ class Pushed:
     committed: bool = True  # False: all was there already
     foreign: tuple[str, ...] = ()  # what else is there; at most MOST_FOREIGN names
     foreign_files: int = 0
+    by_size: int = 0  # files compared by their size alone, since the hub tells no digest of them
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .. import causes, preflight
+from ..cachelock import Loading
 from ..classify import EndedChild, Judged, classify_failure, shorten
 from ..hub.request import CHECK_TASK, CLIENT_TOKENS, DATASET, MODELSCOPE, PUSH_TASK, Push, Target
+from ..pace import Pace
 from ..program import Context, Ended, Reached, Route, Step
 from ..protocol import FAILED, FINISHED, INTERRUPTED, UPLOADING, BadRow, Owner, UploadSettings, read_bad_rows
 from ..quiet import Quiet
@@ -42,6 +44,8 @@ class Upload:
         self._push = push_of(self._settings, context.plan.owner)
         self._phase = PREPARING
         self._task: Optional[Task] = None
+        self._loading = Loading(context)
+        self._pace = Pace()
         self._checked: dict[str, Any] = {}
         self._pushed: dict[str, Any] = {}
         self._bad_rows: tuple[BadRow, ...] = ()
@@ -57,6 +61,7 @@ class Upload:
         """Whether the hub would take it, whether it is worth it, and the upload."""
         token = {self._push.target.token_env}
         yield self._step(TARGET, CHECK_TASK, to_json(self._push), token)
+        self._loading.begin()
         self._phase, self._identity = CHECKING, _identity(self._source)
         yield self._step(CHECK, "rows.task", self._check_request(), self._tokenizer_token)
         self._phase = PUSHING
@@ -90,8 +95,16 @@ class Upload:
         self._quiet.hear()
 
     def check(self, now: float) -> Optional[str]:
-        """A task that says nothing any more does not end by itself."""
+        """A task that says nothing does not end by itself. The tokenizer is loaded before the first row is read."""
+        told = self._task.progress if self._task is not None else {}
+        if told:
+            self._loading.end(loaded=True)
+        self._paced(told)
         return self._quiet.check(now)
+
+    def _paced(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """Asked for once a second, because it tells the time that is left by what it saw."""
+        return self._pace.of(self._task.name, told) if self._task is not None and self._phase != DONE else {}
 
     def stop(self) -> None:
         """Nothing is kept."""
@@ -99,6 +112,7 @@ class Upload:
     def judge(self, step: Step, end: EndedChild, evidence: str) -> Optional[Ended]:
         """A failed step ends it; after the last one the result is compared."""
         task = self._task
+        self._loading.end(loaded=end.exit_code == 0)
         if task is None or end.exit_code != 0 or end.forwarded or not task.result:
             return self._failed(step, end, evidence)
         if step.name == TARGET:
@@ -155,11 +169,11 @@ class Upload:
         return {
             "updated": int(time.time()),
             "phase": self._phase,
-            "bytesDone": told.get("bytesDone"),
-            "bytesTotal": told.get("bytesTotal"),
+            **self._paced(told),
             **(rows if isinstance(rows, dict) else {}),
             "commit": self._pushed.get("commit"),
             "visibility": self._pushed.get("visibility"),
+            "bySize": self._pushed.get("bySize") or None,
         }
 
     def reached(self) -> Reached:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from swiftop.runner import causes
+from swiftop.runner.cachelock import CacheLock
 from swiftop.runner.classify import EndedChild
 from swiftop.runner.hub.causes import HUB_AUTH_FAILED
 from swiftop.runner.output import Output
@@ -52,6 +53,8 @@ class Bench:
             settings=json.loads(json.dumps(to_json(wanted))),
             required_env=("MODELSCOPE_API_TOKEN",),
             secret_env=("MODELSCOPE_API_TOKEN", "HF_TOKEN"),
+            cache_dir=str(directory / "cache"),
+            cache_keys=("tokenizer",) if settings.get("tokenizer") else (),
         )
         self.environ = {"MODELSCOPE_API_TOKEN": "secret", "PATH": os.environ["PATH"]}
         self.program = Upload(
@@ -142,8 +145,7 @@ def test_a_good_file_is_checked_and_uploaded(tmp_path: Path) -> None:
     ended = bench.program.complete()
     assert (ended.outcome, ended.judged.cause) == ("finished", causes.COMPLETED)
     assert ended.judged.message == "2 rows are in me/chats as data/train.jsonl, commit abc123"
-    told = {"phase": 3, "commit": "abc123", "visibility": "private", "bytesDone": 5, "bytesTotal": 10}
-    assert bench.report == {**told, **counted}
+    assert bench.report == {"phase": 3, "commit": "abc123", "visibility": "private", **counted}
 
 
 def test_bad_rows_end_it_and_are_told(tmp_path: Path) -> None:
@@ -276,3 +278,26 @@ def test_a_step_that_says_nothing_any_more_is_told(tmp_path: Path) -> None:
     assert ended is not None
     assert (ended.outcome, ended.judged.cause.reason) == ("failed", "StepStalled")
     assert ended.judged.message == "the step target has said nothing for 60 minutes"
+
+
+def test_others_may_load_the_tokenizer_once_rows_are_read(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, written(tmp_path, GOOD), tokenizer="me/base")
+    steps = bench.steps()
+    bench.answer(next(steps), {"account": "me"})
+    check = next(steps)
+    other = CacheLock(tmp_path / "cache", ("tokenizer",))
+    bench.program.check(0.0)
+    assert other.acquire(stop=lambda: True) is not None
+    Path(check.command[-1], "progress").write_text(json.dumps({"bytesDone": 1, "bytesTotal": 2}))
+    bench.program.check(1.0)
+    assert other.acquire(stop=lambda: True) is None
+
+
+def test_a_tokenizer_that_could_not_be_loaded_is_left_to_others(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, written(tmp_path, GOOD), tokenizer="me/base")
+    steps = bench.steps()
+    bench.answer(next(steps), {"account": "me"})
+    assert bench.end(next(steps), 1) is not None
+    first, second = (CacheLock(tmp_path / "cache", ("tokenizer",)) for _ in range(2))
+    assert first.acquire(stop=lambda: True) is None
+    assert second.acquire(stop=lambda: True) is not None
