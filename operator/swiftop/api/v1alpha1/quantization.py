@@ -129,3 +129,8 @@ class ExportQuantization(Model):
     double_quant: Annotated[bool | None, Flag("bnb_4bit_use_double_quant")] = Field(
         default=None, description="Quantize the quantization constants of bnb too. Absent: true."
     )
+
+    @property
+    def words(self) -> str:
+        """As in a status: awq-int4, fp8."""
+        return self.method if self.bits is None else f"{self.method}-int{self.bits}"

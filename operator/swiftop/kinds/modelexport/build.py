@@ -7,13 +7,15 @@ from typing import Any
 from swiftop import names
 from swiftop.api.v1alpha1.modelexport import ModelExportSpec
 from swiftop.api.v1alpha1.publish import PushTarget
+from swiftop.api.v1alpha1.quantization import CalibrationSource
 from swiftop.batch.origin import SOURCE_DIR
-from swiftop.kinds.modelexport.command import hub_adapter, partial_dir
+from swiftop.kinds.modelexport.command import full_dir, hub_adapter, partial_dir, quantized_dir
 from swiftop.kinds.modelexport.prepare import Prepared, identity_of
 from swiftop.kinds.modelexport.source import Subject
 from swiftop.model.verdict import Create
-from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, Plan, to_json
+from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, Plan, Quantize, to_json
 from swiftop.swift import paths, secrets
+from swiftop.swift.paths import Identity
 from swiftop.swift.secrets import SecretVar
 from swiftop.workload.claim import output_claim
 from swiftop.workload.job import attempt_job
@@ -74,8 +76,10 @@ def _pod(prepared: Prepared, create: Create) -> Pod:
 
 def secret_vars(spec: ModelExportSpec, found: Subject) -> list[SecretVar]:
     """Tokens of the hubs that are read from, and those of the targets, without which nothing is started."""
-    remote = bool(found.model) and not found.model.startswith("/")
-    wanted = secrets.hub_tokens(spec.credentials, {found.hub or "modelscope"} if remote else set())
+    hub = found.hub or "modelscope"
+    read = {hub} if found.model and not found.model.startswith("/") else set[str]()
+    read |= {dataset.hub or hub for dataset in _calibration(spec) if dataset.id}
+    wanted = secrets.hub_tokens(spec.credentials, read)
     by_name = {secret.name: secret for secret in wanted}
     for number, target in enumerate(spec.push):
         own, name = target.token_secret, token_env(target, number)
@@ -106,6 +110,7 @@ def _plan(prepared: Prepared, attempt: int) -> Plan:
         dtype=spec.dtype or "",
         verify=spec.verify == "Auto",
         bake_template=spec.bake_template,
+        quantize=_quantize(prepared, identity),
         targets=tuple(_target(target, number) for number, target in enumerate(spec.push)),
         card=prepared.card,
     )
@@ -122,6 +127,21 @@ def _plan(prepared: Prepared, attempt: int) -> Plan:
         gpus=spec.resources.gpus,
         gpu_resource=spec.resources.gpu_resource,
         min_free_bytes=_MIN_FREE_BYTES,
+    )
+
+
+def _quantize(prepared: Prepared, identity: Identity) -> Quantize | None:
+    spec, wanted = prepared.spec, prepared.spec.quantization
+    if wanted is None:
+        return None
+    return Quantize(
+        command=prepared.quantize,
+        source=full_dir(spec, prepared.subject, identity),
+        partial=quantized_dir(spec, identity),
+        method=wanted.method,
+        bits=wanted.bits,
+        group_size=wanted.group_size,
+        data_type=wanted.quant_type or "",
     )
 
 
@@ -147,4 +167,10 @@ def _volumes(prepared: Prepared) -> Volumes:
         found.read_only_claim(source.claim_name, SOURCE_DIR)
     if source.model_claim_name:
         found.read_only_claim(source.model_claim_name, paths.CLAIM_MODELS_DIR)
+    for dataset in _calibration(spec):
+        found.dataset(dataset)
     return found
+
+
+def _calibration(spec: ModelExportSpec) -> tuple[CalibrationSource, ...]:
+    return spec.quantization.datasets if spec.quantization is not None else ()
