@@ -393,6 +393,7 @@ QUANTIZATION_UNSUPPORTED = EndClass(
     "every model, fp8 needs a GPU of compute capability 8.9 as H100 or L40S), or export it without quantization.",
     (
         r"Matrix dimensions .{0,80}must be divisible by block sizes",
+        r"size mismatch for [\w.]*weight_scale_inv",  # transformers 4.57 of a size that is 128 itself
         r"FP8 quantized models is only supported on GPUs with compute capability",
         r"^TypeError: [\w.-]+ isn't supported yet",
         r"not support quant_bits",

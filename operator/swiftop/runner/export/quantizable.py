@@ -22,7 +22,7 @@ _MODULES: Mapping[str, Sequence[Sequence[tuple[str, str]]]] = {
     "gptq": ((("optimum.gptq", "optimum"),), (("gptqmodel", "gptqmodel"), ("auto_gptq", "auto-gptq"))),
     "gptq_v2": ((("optimum.gptq", "optimum"),), (("gptqmodel", "gptqmodel"),)),
     "bnb": ((("bitsandbytes", "bitsandbytes"),), (("accelerate", "accelerate"),)),
-    "fp8": ((("accelerate", "accelerate"),),),
+    "fp8": ((("accelerate", "accelerate"),), (("triton", "triton"),)),
 }
 _FP8_CONFIG = "FineGrainedFP8Config"
 _FP8_CAPABILITY = (8, 9)
