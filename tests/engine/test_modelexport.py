@@ -126,6 +126,30 @@ async def test_it_waits_for_a_run_that_comes_later_and_ends_with_its_artifact(ha
     assert status["display"] == {"source": "tiny/last", "dtype": "float16", "size": "1.5 GB"}
 
 
+async def test_a_quantized_model_says_by_what_and_what_was_looked_at(harness: Exports) -> None:
+    harness.cluster.put(export_of(quantization={"method": "bnb", "bits": 4}))
+    await harness.train(step=20, maxSteps=20, checkpointStep=20)
+    await harness.reconcile_export()
+    assert harness.export["status"]["display"]["dtype"] == "bnb-int4"
+    harness.export_pods.start()
+    harness.export_pods.report({"updated": 1, "phase": 3, "merged": 1})
+    await harness.reconcile_export()
+    assert harness.told("Merged") == ("True", "Merged")
+    assert harness.export["status"]["progress"]["phase"] == "Quantizing"
+    told = {"artifactQuantization": "bnb-int4", "merged": 1, "tensors": 97, "compared": 27}
+    harness.export_pods.end(message=termination("finished", "Completed", progress={**REPORT, **told}))
+    harness.export_pods.complete_job()
+    await harness.reconcile_export()
+    status = harness.export["status"]
+    assert status["artifact"]["quantization"] == status["display"]["dtype"] == "bnb-int4"
+    verified = by_type(status)["Verified"]
+    assert (verified["status"], verified["message"]) == (
+        "True",
+        "config.json says bnb-int4, all 97 tensors can be read, 27 of them were compared with the verified model that "
+        "was quantized; how well it answers was not measured",
+    )
+
+
 async def test_a_run_that_failed_ends_the_wait_until_a_step_is_named(harness: Exports) -> None:
     harness.cluster.put(export_of())
     await harness.train("failed", "LossNaN", step=20, maxSteps=40, checkpointStep=20)

@@ -16,6 +16,7 @@ from tests.runner.trainer import ASSETS, FAKES, WORK
 
 PACKAGES = "user"  # a folder of packages beside those of the image
 QUANTIZING = 3
+SLOW = 400  # seconds: ms-swift is imported six times on the way
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def merges(execution: Execution) -> int:
 
 def test_a_merged_model_is_quantized_verified_again_and_put_in_place(exports: Exports) -> None:
     execution = quantize(exports, "quantized", ADAPTER)
-    code, told = execution.end(180)
+    code, told = execution.end(SLOW)
     assert (code, told["reason"]) == (0, "Completed"), told
     progress: dict[str, Any] = told["progress"]
     known = {name: progress[name] for name in ("phase", "artifactQuantization", "artifactDtype", "merged", "verified")}
@@ -72,29 +73,29 @@ def test_a_merged_model_is_quantized_verified_again_and_put_in_place(exports: Ex
 def test_after_a_kill_while_it_is_quantized_it_is_not_merged_again(exports: Exports) -> None:
     execution = quantize(exports, "killed", ADAPTER, fault="slow")
     wait_until(
-        lambda: exports.bench.local("killed", "model.quantized", "config.json").is_file(), seconds=150, what="files"
+        lambda: exports.bench.local("killed", "model.quantized", "config.json").is_file(), seconds=SLOW, what="files"
     )
     progress = execution.progress()
     assert (progress["phase"], progress["merged"]) == (QUANTIZING, 1)
     execution.kill()
     before = merges(execution)
-    code, told = (execution := quantize(exports, "killed", ADAPTER)).end(120)
+    code, told = (execution := quantize(exports, "killed", ADAPTER)).end(SLOW)
     assert (code, told["reason"]) == (0, "Completed"), told
     assert (before, merges(execution)) == (1, 0)
     assert told["progress"]["artifactQuantization"] == "fp8"
 
 
 def test_a_damaged_result_is_refused_and_the_merged_model_kept_for_the_next_attempt(exports: Exports) -> None:
-    code, told = quantize(exports, "damaged", ADAPTER, fault="dropped").end(180)
+    code, told = quantize(exports, "damaged", ADAPTER, fault="dropped").end(SLOW)
     assert (code, told["reason"]) == (9, "VerificationFailed"), told
     assert told["message"] == "the quantized model: tensor model.norm.weight is missing"
     assert not exports.bench.local("damaged", "model").exists()
-    code, told = (execution := quantize(exports, "damaged", ADAPTER)).end(120)
+    code, told = (execution := quantize(exports, "damaged", ADAPTER)).end(SLOW)
     assert (code, merges(execution)) == (0, 0), told
 
 
 def test_without_a_gpu_it_says_so(exports: Exports) -> None:
-    code, told = quantize(exports, "no-gpu", ADAPTER, fault="no-gpu").end(180)
+    code, told = quantize(exports, "no-gpu", ADAPTER, fault="no-gpu").end(SLOW)
     assert (code, told["reason"]) == (3, "GPUMissing"), told
 
 
@@ -106,5 +107,5 @@ def test_a_missing_package_is_told_before_the_merge(exports: Exports) -> None:
 
 
 def test_a_full_checkpoint_is_converted_and_quantized(exports: Exports) -> None:
-    code, told = quantize(exports, "full", FULL, fault="untold").end(180)
+    code, told = quantize(exports, "full", FULL, fault="untold").end(SLOW)
     assert (code, told["progress"].get("artifactQuantization")) == (0, "fp8"), told
