@@ -9,7 +9,8 @@ import pytest
 
 from swiftop import names
 from swiftop.model.conditions import by_type
-from swiftop.model.kind import Key
+from swiftop.model.kind import Key, Reading
+from swiftop.runner.protocol import EXPORTING, read
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun, termination
 
@@ -65,6 +66,10 @@ class Exports(Harness):
         else:
             self.kubernetes.fail_job()
         await self.settle()
+
+    def say(self, **document: Any) -> None:
+        """The pod of the export says how far it is."""
+        self._hear(Reading(read(EXPORTING, document)))
 
     @property
     def export(self) -> Object:
@@ -132,7 +137,7 @@ async def test_a_quantized_model_says_by_what_and_what_was_looked_at(harness: Ex
     await harness.reconcile_export()
     assert harness.export["status"]["display"]["dtype"] == "bnb-int4"
     harness.export_pods.start()
-    harness.export_pods.report({"updated": 1, "phase": 3, "merged": 1})
+    harness.say(phase=3, merged=1)
     await harness.reconcile_export()
     assert harness.told("Merged") == ("True", "Merged")
     assert harness.export["status"]["progress"]["phase"] == "Quantizing"

@@ -132,7 +132,7 @@ def test_a_quantized_model_says_so_to_the_hubs_and_to_people() -> None:
     text = card.render(card.read({**TOLD, **told, "tags": ["awq", "4-bit"]}))
     front = yaml.safe_load(text.split("---")[1])
     assert (front["base_model_relation"], front["tags"][-2:]) == ("quantized", ["awq", "4-bit"])
-    assert front["datasets"] == ["CodyWhy/mh-sharegpt-20250820"]  # what it learned from, not what it was calibrated with
+    assert front["datasets"] == ["CodyWhy/mh-sharegpt-20250820"]  # what it learned from
     assert "| calibration data | `me/chats` |  | modelscope |" in text
     assert "| quantization | `awq, 4 bits, groups of 128` |" in text
     assert "| type of the other weights | `bfloat16` |" in text
