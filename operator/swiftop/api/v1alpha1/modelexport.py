@@ -206,7 +206,7 @@ class ExportDisplay(Reported):
     """Ready-made texts for the columns of kubectl get. Not an API: read the other fields."""
 
     source: str | None = Field(default=None, description="What is exported.")
-    dtype: str | None = Field(default=None, description="Type of the weights.")
+    dtype: str | None = Field(default=None, description="Type of the weights, or what they are quantized by.")
     targets: str | None = Field(default=None, description="Where it is pushed to, and how many are done.")
     size: str | None = Field(default=None, description="Size of the result.")
     progress: str | None = Field(default=None, description="Step, and how much of it is done.")

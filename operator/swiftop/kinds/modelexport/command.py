@@ -69,7 +69,7 @@ def hub_adapter(spec: ModelExportSpec) -> str:
 
 
 def quantize_command(spec: ModelExportSpec, found: Subject, identity: Identity) -> tuple[str, ...]:
-    """Quantizes what was merged or converted. A command of its own: told both at once, ms-swift 3.12 only merges."""
+    """Quantizes what was merged or converted. A command of its own: told both at once, ms-swift 3.x only merges."""
     wanted = spec.quantization
     if wanted is None:
         return ()
