@@ -87,7 +87,7 @@ def test_after_a_kill_while_it_is_quantized_it_is_not_merged_again(exports: Expo
 
 def test_a_damaged_result_is_refused_and_the_merged_model_kept_for_the_next_attempt(exports: Exports) -> None:
     code, told = quantize(exports, "damaged", ADAPTER, fault="dropped").end(SLOW)
-    assert (code, told["reason"]) == (9, "VerificationFailed"), told
+    assert (code, told["reason"]) == (12, "VerificationFailed"), told
     assert told["message"] == "the quantized model: tensor model.norm.weight is missing"
     assert not exports.bench.local("damaged", "model").exists()
     code, told = (execution := quantize(exports, "damaged", ADAPTER)).end(SLOW)
