@@ -107,5 +107,5 @@ def test_a_missing_package_is_told_before_the_merge(exports: Exports) -> None:
 
 
 def test_a_full_checkpoint_is_converted_and_quantized(exports: Exports) -> None:
-    code, told = quantize(exports, "full", FULL, fault="untold").end(SLOW)
+    code, told = quantize(exports, "converted", FULL, fault="untold").end(SLOW)
     assert (code, told["progress"].get("artifactQuantization")) == (0, "fp8"), told
