@@ -67,6 +67,10 @@ class Exports(Harness):
             self.kubernetes.fail_job()
         await self.settle()
 
+    def say(self, **document: Any) -> None:
+        """The pod of the export says how far it is."""
+        self._hear(Reading(read(EXPORTING, document)))
+
     @property
     def export(self) -> Object:
         return self.cluster.find(names.MODELEXPORT, "merged")
@@ -133,7 +137,7 @@ async def test_files_that_were_compared_by_their_size_alone_are_counted(harness:
     await harness.reconcile_export()
     harness.export_pods.start()
     await harness.reconcile_export()
-    told = {**REPORT, "phase": 4, "commit0": "abc", "visibility0": "private", "files0": 9, "bytes0": 100, "bySize0": 2}
+    told = {**REPORT, "phase": 5, "commit0": "abc", "visibility0": "private", "files0": 9, "bytes0": 100, "bySize0": 2}
     harness.export_pods.end(message=termination("finished", "Completed", progress=told))
     harness.export_pods.complete_job()
     await harness.reconcile_export()
@@ -171,6 +175,30 @@ async def test_its_long_steps_are_followed_and_written_every_15_seconds_at_most(
     assert (progress, writes) == ({"phase": "Verifying", "bytesDone": 40, "bytesTotal": 100}, 1)
     assert "eta" not in display
     assert (await heard(100, phase=2, bytesDone=40, bytesTotal=100))[2] == 0
+
+
+async def test_a_quantized_model_says_by_what_and_what_was_looked_at(harness: Exports) -> None:
+    harness.cluster.put(export_of(quantization={"method": "bnb", "bits": 4}))
+    await harness.train(step=20, maxSteps=20, checkpointStep=20)
+    await harness.reconcile_export()
+    assert harness.export["status"]["display"]["dtype"] == "bnb-int4"
+    harness.export_pods.start()
+    harness.say(phase=3, merged=1)
+    await harness.reconcile_export()
+    assert harness.told("Merged") == ("True", "Merged")
+    assert harness.export["status"]["progress"]["phase"] == "Quantizing"
+    told = {"artifactQuantization": "bnb-int4", "merged": 1, "tensors": 97, "compared": 27}
+    harness.export_pods.end(message=termination("finished", "Completed", progress={**REPORT, **told}))
+    harness.export_pods.complete_job()
+    await harness.reconcile_export()
+    status = harness.export["status"]
+    assert status["artifact"]["quantization"] == status["display"]["dtype"] == "bnb-int4"
+    verified = by_type(status)["Verified"]
+    assert (verified["status"], verified["message"]) == (
+        "True",
+        "config.json says bnb-int4, all 97 tensors can be read, 27 of them were compared with the verified model that "
+        "was quantized; how well it answers was not measured",
+    )
 
 
 async def test_a_run_that_failed_ends_the_wait_until_a_step_is_named(harness: Exports) -> None:
@@ -242,7 +270,7 @@ async def test_what_is_not_any_more_what_was_verified_is_not_called_so(harness: 
     await harness.reconcile_export()
     harness.export_pods.start()
     await harness.reconcile_export()
-    harness.export_pods.end(exit_code=12, message=termination("failed", reason, progress={"phase": 3, **REPORT}))
+    harness.export_pods.end(exit_code=12, message=termination("failed", reason, progress={"phase": 4, **REPORT}))
     harness.export_pods.fail_job()
     await harness.reconcile_export()
     assert [harness.told(name) for name in ("Succeeded", "Verified", "Pushed")] == [("False", reason)] * 3
@@ -255,7 +283,7 @@ async def test_no_path_and_no_address_rewrites_a_terminal(harness: Exports) -> N
     harness.cluster.put(export_of(source=source, push=push, runtime={"image": "x/y:1", "env": env}))
     await harness.reconcile_export()
     harness.export_pods.start()
-    harness.export_pods.end(message=termination("finished", "Completed", progress={"phase": 4, "commit0": "abc123"}))
+    harness.export_pods.end(message=termination("finished", "Completed", progress={"phase": 5, "commit0": "abc123"}))
     harness.export_pods.complete_job()
     await harness.reconcile_export()
     status = harness.export["status"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +37,7 @@ class Exports:
         source: str = "",
         *,
         token: str = TOKEN,
+        packages: str = "",
         environ: Mapping[str, str] | None = None,
         plan: Mapping[str, Any] | None = None,
         **settings: Any,
@@ -56,6 +59,7 @@ class Exports:
             environ={
                 **dict.fromkeys(ENDPOINTS, self.hub.url),
                 **dict.fromkeys(TOKENS.values(), token),
+                "PYTHONUSERBASE": packages,
                 **(environ or {}),
             },
             secret_env=tuple(TOKENS.values()),
@@ -69,6 +73,13 @@ class Exports:
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
+    with trained_exports(tmp_path_factory) as (made, _assets):
+        yield made
+
+
+@contextmanager
+def trained_exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Exports, Path]]:
+    """Exports, and the folder that pods see as the assets."""
     assets = tmp_path_factory.mktemp("assets")
     make_assets(assets)
     bench = trainer(tmp_path_factory.mktemp("exports") / "work", assets)
@@ -79,7 +90,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
         code, told = bench.start(command, output_dir=folder).end(120)
         assert code == 0, told
     with fake_hub() as hub:
-        yield Exports(bench, hub)
+        yield Exports(bench, hub), assets
     bench.close()
 
 
@@ -94,7 +105,7 @@ def test_an_adapter_is_merged_verified_and_put_in_place(exports: Exports) -> Non
     assert set(files.values()) == {0o644}
     assert "args.json" not in files
     progress = told["progress"]
-    assert (progress["phase"], progress["artifactDtype"], progress["verified"]) == (4, "float16", 1)
+    assert (progress["phase"], progress["artifactDtype"], progress["verified"]) == (5, "float16", 1)
     assert len(progress["artifactDigest"]) == 64
     assert not exports.bench.local("merged", "model.partial").exists()
 
@@ -186,7 +197,7 @@ def test_after_a_kill_between_two_hubs_only_the_second_is_published_to(exports: 
     wanted: dict[str, Any] = {"verify": False, "targets": TARGETS}
     execution = exports.export("killed", ADAPTER, **wanted)
     wait_until(lambda: exports.hub.ask("/_pending")["requests"], seconds=120, what="the second push")
-    assert execution.progress()["phase"] == 3
+    assert execution.progress()["phase"] == 4
     execution.kill()
     exports.hub.ask("/_faults", [])
     exports.hub.ask("/_release", {})

@@ -121,12 +121,14 @@ DEEPSPEED_MISSING = EndClass(
 PACKAGE_MISSING = EndClass(
     "PackageMissing",
     EXIT_USER,
-    "Use an image that has the package, or leave out the field that needs it (training.liger, tuner.quantization, a "
-    "plugin among files).",
+    "Use an image that has the package, or leave out the field that needs it (training.liger, tuner.quantization, "
+    "quantization of an export, a plugin among files).",
     (
         r"^ModuleNotFoundError: No module named",
         r"requires liger_kernels",
         r"^ImportError: .{0,120}\brequires\b",
+        r"^ImportError: cannot import name",
+        r"^(importlib\.metadata\.)?PackageNotFoundError",
         r"^ImportError: A valid \w+ version .{0,40}is not available",
     ),
 )
@@ -298,6 +300,7 @@ GPU_MISSING = EndClass(
     "CUDA_VISIBLE_DEVICES in runtime.env, and resources.gpuResource.",
     (
         r"No CUDA GPUs are available",
+        r"No GPU (or XPU )?found\.",
         r"Found no NVIDIA driver",
         r"CUDA driver version is insufficient",
         r"no NVIDIA GPU detected",
@@ -332,6 +335,21 @@ WEIGHTS_MISSING = EndClass(
     EXIT_USER,
     "The checkpoint has no weights that can be exported: let training save consolidated safetensors (for DeepSpeed "
     "ZeRO-3 stage3_gather_16bit_weights_on_model_save: true), or export another checkpoint.",
+)
+QUANTIZATION_UNSUPPORTED = EndClass(
+    "QuantizationUnsupported",
+    EXIT_USER,
+    "The method cannot quantize this model, or not on this GPU: choose another quantization.method (bnb takes nearly "
+    "every model, fp8 needs a GPU of compute capability 8.9 as H100 or L40S), or export it without quantization.",
+    (
+        r"Matrix dimensions .{0,80}must be divisible by block sizes",
+        r"size mismatch for [\w.]*weight_scale_inv",  # transformers 4.57 of a size that is 128 itself
+        r"FP8 quantized models is only supported on GPUs with compute capability",
+        r"^TypeError: [\w.-]+ isn't supported yet",
+        r"not support quant_bits",
+        r"^NotImplementedError: .{0,120}quantiz",
+        r"already quantized",
+    ),
 )
 VERIFICATION_FAILED = EndClass(
     "VerificationFailed",
@@ -390,6 +408,7 @@ FAILURES = (
     STEP_STALLED,
     NO_PROGRESS,
     WEIGHTS_MISSING,
+    QUANTIZATION_UNSUPPORTED,
     VERIFICATION_FAILED,
     SOURCE_CHECKPOINT_MISSING,
     SOURCE_CHECKPOINT_UNFIT,

@@ -77,14 +77,23 @@ TRAINING: tuple[Member, ...] = (
 MOST_TARGETS = 4  # repositories that one export is pushed to
 EXPORTING: tuple[Member, ...] = (
     Member("updated", "int", "", "When this was reported, as Unix time"),
-    Member("phase", "int", "swiftop_export_phase", "0 preparing, 1 merging, 2 verifying, 3 pushing, 4 finished"),
+    Member(
+        "phase",
+        "int",
+        "swiftop_export_phase",
+        "0 preparing, 1 merging, 2 verifying, 3 quantizing, 4 pushing, 5 finished",
+    ),
     Member("bytesDone", "size", "swiftop_export_done_bytes", "Bytes of the step that are done"),
     Member("bytesTotal", "size", "swiftop_export_total_bytes", "Bytes of the step in all"),
     Member("etaSeconds", "int", "swiftop_export_eta_seconds", "Expected seconds until the end of the step"),
     Member("artifactDigest", "str", "", "SHA-256 of the list of files of the result"),
     Member("artifactBytes", "size", "swiftop_export_artifact_bytes", "Size of the result"),
     Member("artifactDtype", "str", "", "Type of its weights"),
+    Member("artifactQuantization", "str", "", "Method and bits of its quantization, as awq-int4"),
+    Member("merged", "int", "", "1 once the model is there that is quantized"),
     Member("verified", "int", "", "1 once the result was compared with what it was made of"),
+    Member("tensors", "int", "", "Tensors of the result that were read"),
+    Member("compared", "int", "", "How many of these were compared with what they were made of"),
     Member("templateEqual", "int", "", "1 when its chat template gives the tokens of the training, 0 when it does not"),
     *(
         Member(f"{name}{target}", type_, "", f"{text}, of target {target}")
@@ -271,6 +280,25 @@ class ExportTarget:
 
 
 @dataclass(frozen=True)
+class Quantize:
+    """How a model is quantized once it is complete and verified."""
+
+    command: tuple[str, ...]
+    source: str  # folder of the model until then, which the command reads
+    partial: str  # folder that the command writes to
+    method: str  # in ms-swift's words
+    bits: Optional[int] = None  # None: the method has but one
+    group_size: Optional[int] = None  # None: ms-swift's own
+    data_type: str = ""  # of 4 bit bnb: nf4 or fp4
+    token_env: tuple[str, ...] = ()  # variables of the tokens that the rows of data are read with
+
+    @property
+    def words(self) -> str:
+        """As in a report: awq-int4, fp8."""
+        return self.method if self.bits is None else f"{self.method}-int{self.bits}"
+
+
+@dataclass(frozen=True)
 class ExportSettings:
     """What the program ``export`` has to know. The plan's command merges the adapter into ``partial``."""
 
@@ -286,6 +314,7 @@ class ExportSettings:
     dtype: str = ""  # empty: that of the model
     verify: bool = True
     bake_template: bool = False
+    quantize: Optional[Quantize] = None  # None: the model stays as it is
     targets: tuple[ExportTarget, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)  # what is known of the result, for its README.md
 

@@ -22,7 +22,8 @@ from swiftop.swift import releases
 S = TypeVar("S", bound=WorkloadSpec)
 
 # Per GPU: what a 7B model needs to load, to feed one H100 and to keep a few dataloader workers. On the CPU: a trial.
-_CPUS_PER_GPU, _GIB_PER_GPU, _SHARED_GIB_PER_GPU = 8, 64, 8
+GIB_PER_GPU = 64
+_CPUS_PER_GPU, _SHARED_GIB_PER_GPU = 8, 8
 _CPU_RUN = {"cpu": "1", "memory": "4Gi"}
 
 
@@ -111,7 +112,7 @@ def _with_resources(resources: Resources) -> Resources:
     if gpus:
         default = {
             "cpu": str(_CPUS_PER_GPU * gpus),
-            "memory": f"{_GIB_PER_GPU * gpus}Gi",
+            "memory": f"{GIB_PER_GPU * gpus}Gi",
             "shared_memory": f"{_SHARED_GIB_PER_GPU * gpus}Gi",
         }
     absent = {name: value for name, value in default.items() if getattr(resources, name) is None}

@@ -11,6 +11,7 @@ from typing import Any
 
 from swiftop import names
 from swiftop.api.v1alpha1.base import CustomResource
+from swiftop.api.v1alpha1.hub import NamedDataset
 from swiftop.api.v1alpha1.refs import ConfigMapKey
 from swiftop.api.v1alpha1.workload import Cache, Output, WorkloadSpec, output_of
 from swiftop.swift import paths
@@ -73,6 +74,14 @@ class Volumes:
     def read_only_claim(self, claim_name: str, root: str) -> None:
         """A whole claim below ``root``, in a folder of its name."""
         self.mount(self.claim(claim_name), f"{root}/{claim_name}")
+
+    def dataset(self, source: NamedDataset) -> None:
+        """Where ``paths.dataset_path`` finds the rows; of a hub's dataset there is nothing to mount."""
+        if source.persistent_volume_claim is not None:
+            self.read_only_claim(source.persistent_volume_claim.claim_name, paths.CLAIM_DATASETS_DIR)
+        if source.config_map is not None:
+            name = self.config_map(source.config_map)
+            self.mount(name, f"{paths.CONFIG_MAP_DATASETS_DIR}/{source.config_map.name}")
 
     def claim(self, claim: str, role: str = "") -> str:
         """Volume of a claim, named by its first role."""

@@ -18,7 +18,9 @@ from swiftop.runner.protocol import PLAN_VARIABLE, TERMINATION_LOG
 
 LIBRARIES = {  # of the image, for tasks that run in a process of their own
     f"{PACKAGE}/export/convert.py": ("torch",),
+    f"{PACKAGE}/export/dequantize.py": ("torch",),
     f"{PACKAGE}/export/forward.py": ("peft", "torch", "transformers"),
+    f"{PACKAGE}/export/quantized.py": ("torch",),
     f"{PACKAGE}/export/template.py": ("transformers",),
     f"{PACKAGE}/export/tensors.py": ("safetensors", "torch"),
     f"{PACKAGE}/export/verify.py": ("torch", "transformers"),

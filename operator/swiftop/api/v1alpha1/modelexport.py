@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from swiftop.api.v1alpha1.base import NAME_RULE, Column, Definition, Model, Reported
 from swiftop.api.v1alpha1.hub import AdapterSource, Hub, ModelSource, ModelType, Revision
 from swiftop.api.v1alpha1.publish import PushTarget, TargetStatus
+from swiftop.api.v1alpha1.quantization import ON_GPU, ExportQuantization
 from swiftop.api.v1alpha1.refs import ClaimFile
 from swiftop.api.v1alpha1.rules import Rule, one_of
 from swiftop.api.v1alpha1.scalars import HubId, ObjectName
@@ -118,6 +119,32 @@ class ModelExportSpec(BatchSpec):
             holds=lambda s: not s.output.ephemeral or bool(s.push),
             field="output",
         ),
+        Rule(
+            cel="!has(self.quantization) || !has(self.merge) || self.merge",
+            message="an adapter by itself is not quantized: remove merge: false, or quantization",
+            holds=lambda s: s.quantization is None or s.merge,
+            field="quantization",
+        ),
+        Rule(
+            cel="!has(self.quantization) || !has(self.dtype) || self.dtype != 'float32'",
+            message="beside quantized weights the others have 16 bits: set dtype to float16 or bfloat16, or remove it",
+            holds=lambda s: s.quantization is None or s.dtype != "float32",
+            field="dtype",
+        ),
+        Rule(
+            cel="!has(self.quantization) || self.quantization.method != 'awq' || !has(self.dtype)"
+            " || self.dtype != 'bfloat16'",
+            message="awq computes in float16: set dtype: float16, or remove it",
+            holds=lambda s: s.quantization is None or s.quantization.method != "awq" or s.dtype != "bfloat16",
+            field="dtype",
+        ),
+        Rule(
+            cel=f"!has(self.quantization) || !(self.quantization.method in {list(ON_GPU)})"
+            " || has(self.resources) && self.resources.gpus > 0",
+            message="this method needs a GPU: set resources.gpus, or use method: bnb",
+            holds=lambda s: s.quantization is None or s.quantization.method not in ON_GPU or s.resources.gpus > 0,
+            field="quantization.method",
+        ),
     )
 
     source: ExportSource = Field(description="What is exported.")
@@ -126,7 +153,16 @@ class ModelExportSpec(BatchSpec):
         description="Merge the adapter into its model. false: the adapter itself is exported. Full-tuned checkpoints "
         "have nothing to merge and are converted.",
     )
-    dtype: DType | None = Field(default=None, description="Type of the weights. Absent: that of the model.")
+    dtype: DType | None = Field(
+        default=None,
+        description="Type of the weights; of a quantized model that of all others, and of what it computes with. "
+        "Absent: that of the model, float16 with awq and gptq.",
+    )
+    quantization: ExportQuantization | None = Field(
+        default=None,
+        description="Store the model with fewer bits per weight: it is merged and verified first, then quantized and "
+        "verified again. The volume has to hold both for a while.",
+    )
     output: Output = Field(description="Where the model goes: in the folder model of status.output.")
     push: tuple[PushTarget, ...] = Field(
         default=(), max_length=4, description="Repositories that the result is published to."
@@ -157,6 +193,9 @@ class Artifact(Reported):
     )
     bytes: int | None = Field(default=None, description="Size of its files.")
     dtype: str | None = Field(default=None, description="Type of its weights.")
+    quantization: str | None = Field(
+        default=None, description="Method and bits of its quantization, as awq-int4 or fp8. Absent: it has none."
+    )
     template_equal: bool | None = Field(
         default=None,
         description="Whether its chat template gives the same tokens as that of the training. Absent: not compared, or "
@@ -167,7 +206,7 @@ class Artifact(Reported):
 class ExportProgress(Reported):
     """How far the current step is."""
 
-    phase: str = Field(default="", description="Preparing, Merging, Verifying, Pushing or Finished.")
+    phase: str = Field(default="", description="Preparing, Merging, Verifying, Quantizing, Pushing or Finished.")
     bytes_done: int | None = Field(default=None, description="Bytes of the step that are done.")
     bytes_total: int | None = Field(default=None, description="Bytes of the step in all.")
     eta_seconds: int | None = Field(default=None, description="Expected seconds until the end of the step.")
@@ -177,7 +216,7 @@ class ExportDisplay(Reported):
     """Ready-made texts for the columns of kubectl get. Not an API: read the other fields."""
 
     source: str | None = Field(default=None, description="What is exported.")
-    dtype: str | None = Field(default=None, description="Type of the weights.")
+    dtype: str | None = Field(default=None, description="Type of the weights, or what they are quantized by.")
     targets: str | None = Field(default=None, description="Where it is pushed to, and how many are done.")
     size: str | None = Field(default=None, description="Size of the result.")
     progress: str | None = Field(default=None, description="Step, and how much of it is done.")

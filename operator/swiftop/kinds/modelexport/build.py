@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from swiftop.api.v1alpha1.modelexport import ModelExportSpec
 from swiftop.api.v1alpha1.publish import PushTarget
+from swiftop.api.v1alpha1.quantization import CalibrationSource
 from swiftop.batch.origin import SOURCE_DIR
-from swiftop.kinds.modelexport.command import hub_adapter, loaded, partial_dir
+from swiftop.kinds.modelexport.command import full_dir, hub_adapter, loaded, partial_dir, quantized_dir
 from swiftop.kinds.modelexport.prepare import Prepared
 from swiftop.kinds.modelexport.source import Subject
-from swiftop.runner.protocol import ExportSettings, ExportTarget, Plan
+from swiftop.runner.protocol import ExportSettings, ExportTarget, Plan, Quantize
 from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
 from swiftop.swift.cache import cache_keys
-from swiftop.swift.paths import identity_of
+from swiftop.swift.paths import Identity, identity_of
 from swiftop.swift.secrets import SecretVar
 from swiftop.workload.meta import plan_owner
 from swiftop.workload.pods import Pod
@@ -42,8 +43,10 @@ def pod(prepared: Prepared, attempt: int) -> Pod:
 
 def secret_vars(spec: ModelExportSpec, found: Subject) -> list[SecretVar]:
     """Tokens of the hubs that are read from, and those of the targets, without which nothing is started."""
-    remote = bool(found.model) and not found.model.startswith("/")
-    wanted = secrets.hub_tokens(spec.credentials, {found.hub or "modelscope"} if remote else set())
+    hub = found.hub or "modelscope"
+    read = {hub} if found.model and not found.model.startswith("/") else set[str]()
+    read |= _hubs_of_rows(spec, found)
+    wanted = secrets.hub_tokens(spec.credentials, read)
     by_name = {secret.name: secret for secret in wanted}
     for number, target in enumerate(spec.push):
         own, name = target.token_secret, token_env(target, number)
@@ -73,6 +76,7 @@ def _plan(prepared: Prepared, attempt: int) -> Plan:
         dtype=spec.dtype or "",
         verify=spec.verify == "Auto",
         bake_template=spec.bake_template,
+        quantize=_quantize(prepared, identity),
         targets=tuple(_target(target, number) for number, target in enumerate(spec.push)),
         card=prepared.card,
     )
@@ -89,6 +93,22 @@ def _plan(prepared: Prepared, attempt: int) -> Plan:
         cache_dir=paths.cache_dir(spec.cache) if spec.cache else None,
         cache_keys=cache_keys(loaded(spec, found)) if spec.cache else (),
         min_free_bytes=_MIN_FREE_BYTES,
+    )
+
+
+def _quantize(prepared: Prepared, identity: Identity) -> Quantize | None:
+    spec, wanted = prepared.spec, prepared.spec.quantization
+    if wanted is None:
+        return None
+    return Quantize(
+        command=prepared.quantize,
+        source=full_dir(spec, prepared.subject, identity),
+        partial=quantized_dir(spec, identity),
+        method=wanted.method,
+        bits=wanted.bits,
+        group_size=wanted.group_size,
+        data_type=wanted.quant_type or "",
+        token_env=tuple(sorted(secrets.TOKENS[hub] for hub in _hubs_of_rows(spec, prepared.subject))),
     )
 
 
@@ -111,4 +131,14 @@ def _volumes(prepared: Prepared) -> Volumes:
         found.read_only_claim(source.claim_name, SOURCE_DIR)
     if source.model_claim_name:
         found.read_only_claim(source.model_claim_name, paths.CLAIM_MODELS_DIR)
+    for dataset in _calibration(prepared.spec):
+        found.dataset(dataset)
     return found
+
+
+def _hubs_of_rows(spec: ModelExportSpec, found: Subject) -> set[str]:
+    return {dataset.hub or found.hub or "modelscope" for dataset in _calibration(spec) if dataset.id}
+
+
+def _calibration(spec: ModelExportSpec) -> tuple[CalibrationSource, ...]:
+    return spec.quantization.datasets if spec.quantization is not None else ()

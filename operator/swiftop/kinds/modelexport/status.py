@@ -24,7 +24,7 @@ from swiftop.swift.pages import page
 VOLATILE = frozenset({"progress", "display"})
 
 _MEASURES = ("bytesDone", "bytesTotal", "etaSeconds")
-_PHASES = ("Preparing", "Merging", "Verifying", "Pushing", "Finished")
+_PHASES = ("Preparing", "Merging", "Verifying", "Quantizing", "Pushing", "Finished")
 _SOURCE = frozenset(
     {
         Reason.SOURCE_MISSING,
@@ -65,6 +65,8 @@ def _artifact(report: Report | Mapping[str, Any], output: Status | None) -> Stat
         found["bytes"] = size
     if dtype := report.get("artifactDtype"):
         found["dtype"] = dtype
+    if quantization := report.get("artifactQuantization"):
+        found["quantization"] = quantization
     if (equal := report.get("templateEqual")) is not None:
         found["templateEqual"] = bool(equal)
     return found
@@ -107,7 +109,8 @@ def _aspects(
 ) -> dict[str, Aspect]:
     outlook, before = frame.outlook, by_type(frame.previous)
     failed = outlook.cause if isinstance(outlook, Failed) else None
-    merged = Aspect("True", Reason.MERGED) if artifact else _not_yet(failed)
+    there = artifact or report.get("merged") or before.get(ConditionType.MERGED, {}).get("status") == "True"
+    merged = Aspect("True", Reason.MERGED) if there else _not_yet(failed)
     return {
         ConditionType.SOURCE_READY: _source_ready(frame, before),
         ConditionType.MERGED: merged,
@@ -137,11 +140,26 @@ def _verified(
 ) -> Aspect:
     if failed is not None and failed.reason in _UNVERIFIED:
         return told("False", failed)
-    if report.get("verified") or before.get(ConditionType.VERIFIED, {}).get("status") == "True":
-        return Aspect("True", Reason.VERIFIED)
+    known = before.get(ConditionType.VERIFIED, {})
+    if report.get("verified"):
+        return Aspect("True", Reason.VERIFIED, _looked_at(report))
+    if known.get("status") == "True":
+        return Aspect("True", Reason.VERIFIED, known.get("message", ""))
     if frame.resource is not None and frame.resource.spec.verify == "Skip":
         return Aspect("False", Reason.VERIFICATION_SKIPPED)
     return _not_yet(failed)
+
+
+def _looked_at(report: Mapping[str, Any]) -> str:
+    """What was found of a quantized model; of any other the condition says it by itself."""
+    quantization = report.get("artifactQuantization")
+    if not quantization:
+        return ""
+    tensors, compared = report.get("tensors"), report.get("compared")
+    return (
+        f"config.json says {quantization}, all {tensors} tensors can be read, {compared} of them were compared with "
+        "the verified model that was quantized; how well it answers was not measured"
+    )
 
 
 def _pushed(frame: Frame[ModelExport, Observed], failed: Cause | None, targets: Sequence[Status]) -> Aspect:
@@ -169,13 +187,18 @@ def _display(
     texts = {"source": _source(export), "targets": _targets(export, len(targets))} if export else dict(known)
     if artifact:
         texts |= {
-            "dtype": artifact.get("dtype", ""),
+            "dtype": artifact.get("quantization") or artifact.get("dtype", ""),
             "size": size_text(artifact["bytes"]) if "bytes" in artifact else "",
         }
-    elif export and export.spec.dtype:
-        texts["dtype"] = export.spec.dtype
+    elif export and (wanted := _wanted_type(export)):
+        texts["dtype"] = wanted
     texts |= _progress_texts(progress or {})
     return {name: printable(text) for name, text in texts.items() if text}  # the path is of anybody's making
+
+
+def _wanted_type(export: ModelExport) -> str:
+    quantization = export.spec.quantization
+    return quantization.words if quantization else export.spec.dtype or ""
 
 
 def _source(export: ModelExport) -> str:

@@ -52,11 +52,7 @@ def _volumes(prepared: Prepared) -> Volumes:
         if model.persistent_volume_claim is not None:
             found.read_only_claim(model.persistent_volume_claim.claim_name, paths.CLAIM_MODELS_DIR)
     for dataset in (*spec.datasets, *spec.validation.datasets):
-        if dataset.persistent_volume_claim is not None:
-            found.read_only_claim(dataset.persistent_volume_claim.claim_name, paths.CLAIM_DATASETS_DIR)
-        if dataset.config_map is not None:
-            name = found.config_map(dataset.config_map)
-            found.mount(name, f"{paths.CONFIG_MAP_DATASETS_DIR}/{dataset.config_map.name}")
+        found.dataset(dataset)
     for file in spec.files:
         _file(found, file)
     if prepared.origin is not None and spec.checkpoints.source is not None:

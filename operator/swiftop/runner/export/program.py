@@ -1,4 +1,4 @@
-"""One export: merge or convert, verify, put in place; each step resumable, none done twice."""
+"""One export: merge or convert, verify, quantize, put in place; each step resumable, none done twice."""
 
 from __future__ import annotations
 
@@ -17,18 +17,32 @@ from ..classify import EndedChild, Judged, classify_failure, shorten
 from ..hub.request import CHECK_TASK, CLIENT_TOKENS, MODEL, MODELSCOPE, PUSH_TASK, Push, Target
 from ..pace import Pace
 from ..program import Context, Ended, Reached, Route, Step
-from ..protocol import EXPORTING, FAILED, FINISHED, INTERRUPTED, POD_NAME, POD_UID, ExportSettings, ExportTarget
+from ..protocol import (
+    EXPORTING,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    POD_NAME,
+    POD_UID,
+    ExportSettings,
+    ExportTarget,
+    Quantize,
+)
 from ..quiet import Quiet
 from ..record import Unreadable
-from ..task import Task
+from ..task import Refused, Task
 from ..typed_json import from_json, to_json
 from . import subject
 from .growth import Growth
+from .quantizable import check_plain
 from .state import State
 
 MODEL_DIR = "model"
-PREPARING, MERGING, VERIFYING, PUSHING, COMPLETED = range(5)
-_ADAPTER_CONFIG = "adapter_config.json"
+PREPARING, MERGING, VERIFYING, QUANTIZING, PUSHING, COMPLETED = range(6)
+_ADAPTER_CONFIG, _ARGUMENTS = "adapter_config.json", "args.json"
+_ARTIFACT = ("digest", "bytes", "dtype", "quantization")  # members of the state, told as artifactDigest and so on
+_CHECKED = ("verified", "templateEqual", "tensors", "compared")
+_ON_THE_CPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 
 class Export:
@@ -102,9 +116,8 @@ class Export:
             check = Task(f"check of {_name(target)}", CHECK_TASK, to_json(self._push(target)))
             yield self._started(check, {target.token_env})
         if not self._state.artifact:
-            yield from self._make()
-            yield from self._check()
-            self._put_in_place()
+            yield from self._quantized(quantize) if (quantize := self._settings.quantize) else self._plain()
+        self._discard()
         self._phase = PUSHING
         for target in targets:
             push = Task(f"push to {_name(target)}", PUSH_TASK, to_json(self._push(target)))
@@ -130,6 +143,48 @@ class Export:
             digest=str(self._state.artifact.get("digest") or ""),
         )
 
+    def _plain(self) -> Iterator[Step]:
+        yield from self._make()
+        yield from self._check(self._partial)
+        yield from self._finish(self._partial)
+        self._put_in_place(self._partial)
+
+    def _quantized(self, quantize: Quantize) -> Iterator[Step]:
+        """The model is kept until it is quantized: whoever comes after a killed pod need not merge it again."""
+        full, partial = Path(quantize.source), Path(quantize.partial)
+        known = self._settings.model if self._settings.model.startswith("/") else ""
+        request = {"method": quantize.method, "folder": known or self._settings.source}
+        yield self._started(Task("check of the quantization", "export.quantizable", request))
+        if not (self._state.full and full.is_dir()):
+            _remove(full)
+            yield from self._make()
+            yield from self._check(self._partial)
+            self._keep(full)
+        self._phase = QUANTIZING
+        _remove(partial)
+        _remove(self._result)
+        self._task = None
+        yield Step("quantize", quantize.command, without=self._hidden(quantize.token_env))
+        yield from self._check(partial, quantize)
+        yield from self._finish(partial)
+        self._checked["quantization"] = quantize.words
+        self._put_in_place(partial)
+
+    def _keep(self, full: Path) -> None:
+        """Of a converted checkpoint ms-swift needs to know what it was trained as, as it does of a merged one."""
+        arguments = Path(self._settings.source) / _ARGUMENTS
+        if self._settings.source and arguments.is_file() and not (self._partial / _ARGUMENTS).exists():
+            shutil.copyfile(arguments, self._partial / _ARGUMENTS)
+        full.parent.mkdir(exist_ok=True)
+        os.rename(self._partial, full)  # noqa: PTH104 - as in _put_in_place
+        self._state.keep(self._checked)
+        self._checked = {}
+
+    def _discard(self) -> None:
+        """What was only needed on the way."""
+        if self._settings.quantize is not None:
+            _remove(Path(self._settings.quantize.source).parent)
+
     def _make(self) -> Iterator[Step]:
         self._phase = MERGING
         _remove(self._partial)  # what a killed pod has left is never taken for done
@@ -139,7 +194,8 @@ class Export:
         if self._merges:
             self._task = None
             self._growth = Growth(self._partial, self._settings.model, self._settings.dtype, self._context.environ)
-            yield Step("merge", self._plan.command, without=self._hidden(self._read_tokens))
+            on_the_cpu = _ON_THE_CPU if self._settings.quantize else {}
+            yield Step("merge", self._plan.command, environ=on_the_cpu, without=self._hidden(self._read_tokens))
             self._growth = None
         else:
             yield from self._fetch(self._folder)
@@ -160,11 +216,10 @@ class Export:
         """What is exported, as a folder or by its id."""
         return self._settings.source or self._settings.adapter or self._settings.model
 
-    def _check(self) -> Iterator[Step]:
-        """The manifest comes last: nothing is written to the result after its files were hashed."""
+    def _check(self, folder: Path, quantize: Optional[Quantize] = None) -> Iterator[Step]:
         self._phase = VERIFYING
-        artifact = str(self._partial)
-        if self._settings.verify and self._complete_model:
+        artifact = str(folder)
+        if self._settings.verify and not (folder / _ADAPTER_CONFIG).is_file():  # an adapter has no chat template
             trained = self._settings.source or artifact  # of what came by its id, the merge has written args.json
             request = {"artifact": artifact, "checkpoint": trained, "bake": self._settings.bake_template}
             yield self._started(Task("template", "export.template", {**request, **self._type()}))
@@ -172,21 +227,27 @@ class Export:
                 name: self._result_of_task.get(name) for name in ("templateEqual", "difference", "unknown")
             }
         if self._settings.verify:
-            yield from self._fetch(*((self._base, self._folder) if self._merges else (self._folder,)))
-            yield self._started(Task("verify", "export.verify", {"artifact": artifact, **self._made_of()}))
+            yield from self._verify(artifact, quantize)
+            self._checked |= {name: self._result_of_task.get(name) for name in ("tensors", "compared")}
             self._checked["verified"] = True
-        yield self._started(Task("finish", "export.finish", {"artifact": artifact, "card": self._card()}))
+
+    def _verify(self, artifact: str, quantize: Optional[Quantize]) -> Iterator[Step]:
+        if quantize is not None:
+            wanted = {"artifact": artifact, **to_json(quantize)}
+            yield self._started(Task("verify the quantization", "export.quantized", wanted))
+            return
+        yield from self._fetch(*((self._base, self._folder) if self._merges else (self._folder,)))
+        yield self._started(Task("verify", "export.verify", {"artifact": artifact, **self._made_of()}))
+
+    def _finish(self, folder: Path) -> Iterator[Step]:
+        """The manifest comes last: nothing is written to the result after its files were hashed."""
+        yield self._started(Task("finish", "export.finish", {"artifact": str(folder), "card": self._card()}))
         self._checked |= {name: self._result_of_task.get(name) for name in ("digest", "bytes", "dtype")}
 
     def _card(self) -> Optional[dict[str, Any]]:
         """Nothing but what goes to a hub needs one."""
         known = self._state.card
         return dict(known) if known and self._settings.targets else None
-
-    @property
-    def _complete_model(self) -> bool:
-        """Whether the result is a model, with a chat template of its own, and not an adapter."""
-        return not (self._partial / _ADAPTER_CONFIG).is_file()
 
     def _common(self) -> dict[str, Any]:
         """The revision is that of the model: not of an adapter that is exported by itself."""
@@ -208,9 +269,9 @@ class Export:
         """The model that the adapter belongs to: as given, or as the adapter itself names it."""
         return self._settings.model or subject.base_of(Path(self._settings.source))
 
-    def _put_in_place(self) -> None:
+    def _put_in_place(self, folder: Path) -> None:
         """One rename: the folder of the result is complete or not there."""
-        os.rename(self._partial, self._result)  # noqa: PTH104 - fails where Path.replace would overwrite
+        os.rename(folder, self._result)  # noqa: PTH104 - fails where Path.replace would overwrite
         self._state.complete(self._checked)
 
     def _fetch(self, *names: str) -> Iterator[Step]:
@@ -270,12 +331,20 @@ class Export:
         if end.forwarded:
             return Ended(INTERRUPTED, Judged(causes.INTERRUPTED, f"stopped on request in the step {step.name}"))
         if end.exit_code == 0 and end.signal is None:
-            return None
+            return self._unfit() if self._phase == MERGING and self._settings.quantize else None
         if end.ended_by is not None:
             return Ended(FAILED, Judged(causes.STEP_STALLED, f"the step {step.name} {end.ended_by}"))
         told = self._task.refused if self._task is not None and step.name == self._task.name else None
         judged = told or classify_failure(end, evidence)
         return Ended(INTERRUPTED if judged.cause is causes.INTERRUPTED else FAILED, judged)
+
+    def _unfit(self) -> Optional[Ended]:
+        """A model that turns out to be quantized already: of one of a hub nobody has known before."""
+        try:
+            check_plain(self._partial)
+        except Refused as error:
+            return Ended(FAILED, error.judged)
+        return None
 
     def complete(self) -> Ended:
         """All steps have ended well."""
@@ -294,14 +363,17 @@ class Export:
 
     def conclude(self, ended: Ended) -> None:
         """Everything is in the report already. Half a model that nobody goes on with would keep a full volume full."""
-        if ended.outcome == FAILED and self._phase in (MERGING, VERIFYING):
-            shutil.rmtree(self._partial, ignore_errors=True)
+        if ended.outcome == FAILED and self._phase in (MERGING, VERIFYING, QUANTIZING):
+            _remove(self._partial)
+            if self._settings.quantize is not None:
+                _remove(Path(self._settings.quantize.partial))
 
     def report(self) -> dict[str, Any]:
         """Members of ``protocol.EXPORTING``."""
         known = self._state.artifact
-        artifact = {f"artifact{name.capitalize()}": known.get(name) for name in ("digest", "bytes", "dtype")}
-        checked = {name: int(known[name]) for name in ("verified", "templateEqual") if known.get(name) is not None}
+        artifact = {f"artifact{name.capitalize()}": known.get(name) for name in _ARTIFACT}
+        checked = {name: int(known[name]) for name in _CHECKED if known.get(name) is not None}
+        checked |= {"merged": 1} if self._state.full else {}
         told = {**artifact, **checked, **self._progress(), **self._published()}
         return {"updated": round(time.time()), "phase": self._phase, **told}
 

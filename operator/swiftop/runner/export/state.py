@@ -38,6 +38,12 @@ class State:
         return found
 
     @property
+    def full(self) -> Mapping[str, Any]:
+        """What is known of the model that is quantized, as :attr:`artifact`; empty until it is complete."""
+        found: Mapping[str, Any] = self.data.get("full") or {}
+        return found
+
+    @property
     def pushed(self) -> Mapping[str, Any]:
         """What was published, by ``hub:repo``."""
         found: Mapping[str, Any] = self.data.get("pushed") or {}
@@ -53,6 +59,10 @@ class State:
         """Keep what is known now, unless an earlier execution has."""
         if not self.card:
             self._write({"card": dict(card)})
+
+    def keep(self, full: Mapping[str, Any]) -> None:
+        """The model that is quantized lies in its folder."""
+        self._write({"full": dict(full)})
 
     def complete(self, artifact: Mapping[str, Any]) -> None:
         """The result lies under its own name."""

@@ -45,7 +45,7 @@ def _verify(request: Mapping[str, Any], progress: task.Progress, threads: int) -
     if not artifact.tensors:
         raise Differs(folder.why_without_weights(artifact.path))
     notes: list[str] = []
-    quantized = _check_folder(artifact.path, artifact.stem == weights.ADAPTER)
+    quantized = check_folder(artifact.path, adapter=artifact.stem == weights.ADAPTER)
     if quantized:
         notes.append("quantized: its weights are not compared")
     elif artifact.stem == weights.MODEL:
@@ -71,7 +71,7 @@ def _verify(request: Mapping[str, Any], progress: task.Progress, threads: int) -
     return result
 
 
-def _check_folder(path: Path, adapter: bool) -> bool:
+def check_folder(path: Path, *, adapter: bool) -> bool:
     """Configuration and tokenizer. Returns whether the model is quantized."""
     if adapter:
         folder.read_json(path / folder.ADAPTER_CONFIG)
