@@ -42,7 +42,7 @@ class Exports:
         folder, source = f"{WORK}/{name}", source and f"{WORK}/{source}"
         chosen = ExportSettings(
             **{
-                "source": source and f"{WORK}/{source}",
+                "source": source,
                 "model": MODEL,
                 "partial": f"{folder}/model.partial",
                 **settings,
