@@ -159,9 +159,11 @@ class Export:
         self._phase = VERIFYING
         artifact = str(self._partial)
         if self._settings.verify and self._complete_model:
-            trained = self._settings.source or artifact  # of what came by its id, the merge has written args.json
-            request = {"artifact": artifact, "checkpoint": trained, "bake": self._settings.bake_template}
-            yield self._started(Task("template", "export.template", {**request, **self._type()}))
+            settings = self._settings
+            trained = settings.source or artifact  # where the merge has put args.json of an adapter that came by its id
+            made_of = {"checkpoint": trained, "model": settings.model, **self._type()}
+            request = {"artifact": artifact, "bake": settings.bake_template, **made_of}
+            yield self._started(Task("template", "export.template", request))
             self._checked |= {name: self._result_of_task.get(name) for name in ("templateEqual", "difference")}
         if self._settings.verify:
             yield self._started(Task("verify", "export.verify", {"artifact": artifact, **self._made_of()}))

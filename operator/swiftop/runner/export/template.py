@@ -4,8 +4,9 @@ Engines other than ms-swift render a chat by the template in the model's folder.
 system prompt, the model answers worse, without any error.
 
 Request: ``{artifact, modelType?, template?, system?, agentTemplate?, enableThinking?, responsePrefix?, checkpoint?,
-bake?}``; what is not given is read from args.json of ``checkpoint``. With ``bake`` a chat_template.jinja that renders
-the same is written when the present one does not.
+model?, bake?}``; what is not given is read from args.json of ``checkpoint``, and at last the type of the model is told
+by the name of ``model``. With ``bake`` a chat_template.jinja that renders the same is written when the present one does
+not.
 Result: ``{templateEqual, difference, baked, template, notes}``.
 """
 
@@ -81,11 +82,18 @@ def _trained_with(request: Mapping[str, Any]) -> dict[str, Any]:
     return {ours: arguments[theirs] for ours, theirs in _ARGUMENTS.items() if arguments.get(theirs) is not None}
 
 
+def _type_by_name(model: str) -> Optional[str]:
+    """Type of a model in ms-swift's words, by the last part of its id or folder, which that of the result is not."""
+    known = importlib.import_module("swift.model").get_matched_model_meta(model) if model else None
+    return known.model_type if known is not None else None
+
+
 def _template(artifact: Path, asked: Mapping[str, Any]) -> Any:
     swift = importlib.import_module("swift")
     if not hasattr(swift, "get_processor"):
         raise ValueError("this check needs ms-swift 4 in the image")
-    processor = swift.get_processor(str(artifact), model_type=asked.get("modelType"))
+    type_ = asked.get("modelType") or _type_by_name(asked.get("model") or "")
+    processor = swift.get_processor(str(artifact), model_type=type_)
     return swift.get_template(
         processor,
         asked.get("system"),
