@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.apiserver.cases import KindCase, Patch
+from tests.apiserver.cases import Case, Patch
 
 MINIMAL: Patch = {
     "apiVersion": "swiftop.dev/v1alpha1",
@@ -12,7 +12,7 @@ MINIMAL: Patch = {
     "metadata": {"name": "minimal", "namespace": "default"},
     "spec": {"source": {"sftRunRef": {"name": "run"}}, "output": {"volume": {"size": "40Gi"}}},
 }
-_case = partial(KindCase, base=MINIMAL)
+_case = partial(Case, base=MINIMAL)
 _CLAIM = {"persistentVolumeClaim": {"claimName": "data", "path": "adapters/a"}, "sftRunRef": None}
 
 
@@ -20,7 +20,7 @@ def _push(**target: object) -> Patch:
     return {"push": [{"hub": "modelscope", "repo": "me/model", **target}]}
 
 
-REFUSED: tuple[KindCase, ...] = (
+REFUSED: tuple[Case, ...] = (
     _case("no source", {"source": {"sftRunRef": None}}, "spec.source", "exactly one of"),
     _case("two sources", {"source": {"id": "a/b"}}, "spec.source", "exactly one of"),
     _case("another checkpoint", {"source": {"sftRunRef": {"checkpoint": "new"}}}, "spec.source.sftRunRef.checkpoint"),
@@ -35,10 +35,12 @@ REFUSED: tuple[KindCase, ...] = (
     _case("internal on Hugging Face", _push(hub="huggingface", visibility="internal"), "spec.push[0].visibility",
           "private and public only"),
     _case("a repository without owner", _push(repo="model"), "spec.push[0].repo", "must be owner/name"),
+    _case("a repository twice", {"push": [{"hub": "modelscope", "repo": "me/model", "revision": revision}
+          for revision in ("v1", "v2")]}, "spec.push", "names a repository twice"),
     _case("an unknown field", {"mergeDtype": "float16"}, "spec.mergeDtype"),
 )  # fmt: skip
 
-ACCEPTED: tuple[KindCase, ...] = (
+ACCEPTED: tuple[Case, ...] = (
     _case("minimal", {}),
     _case("a step", {"source": {"sftRunRef": {"checkpoint": 508}}}),
     _case("a step in quotes", {"source": {"sftRunRef": {"checkpoint": "508"}}}),
@@ -46,5 +48,6 @@ ACCEPTED: tuple[KindCase, ...] = (
     _case("a claim", {"source": {**_CLAIM, "base": {"id": "Qwen/Qwen2.5-7B-Instruct"}}}),
     _case("a hub's model", {"source": {"sftRunRef": None, "id": "a/b", "adapters": [{"id": "c/d"}], "revision": "v1"}}),
     _case("nothing kept but on a hub", {"output": {"volume": None, "ephemeral": True}, **_push(visibility="internal")}),
+    _case("a name on both hubs", {"push": [{"hub": hub, "repo": "me/model"} for hub in ("modelscope", "huggingface")]}),
     _case("without a look", {"verify": "Skip", "bakeTemplate": True, "merge": True}),
 )

@@ -154,13 +154,13 @@ def _sibling(path: str, stored: Stored, details: bool) -> dict[str, Any]:
     if not details:
         return {"rfilename": path}
     content = stored.content
-    lfs = {"lfs": {"sha256": sha256(content), "size": len(content), "pointerSize": 130}} if stored.large else {}
+    lfs = {"lfs": {"sha256": stored.digest, "size": len(content), "pointerSize": 130}} if stored.large else {}
     return {"rfilename": path, "size": len(content), "blobId": git_oid(content), **lfs}
 
 
 def _entry(path: str, stored: Stored) -> dict[str, Any]:
     content = stored.content
-    lfs = {"lfs": {"oid": sha256(content), "size": len(content), "pointerSize": 130}} if stored.large else {}
+    lfs = {"lfs": {"oid": stored.digest, "size": len(content), "pointerSize": 130}} if stored.large else {}
     return {"type": "file", "path": path, "size": len(content), "oid": git_oid(content), **lfs}
 
 
@@ -171,7 +171,7 @@ def _file(repository: Repository, revision: str, path: str, request: Request) ->
     stored = commit.tree.get(path)
     if stored is None:
         return Reply(b"{}", 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit.id})
-    digest = sha256(stored.content) if stored.large else git_oid(stored.content)
+    digest = stored.digest if stored.large else git_oid(stored.content)
     headers = {"ETag": f'"{digest}"', "X-Repo-Commit": commit.id, "Content-Type": "application/octet-stream"}
     note = {"downloaded": f"{repository.id}/{path}"} if request.method == "GET" else None
     return Reply(stored.content, 200, headers, note)

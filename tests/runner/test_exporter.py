@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, to_json
+from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner
+from swiftop.runner.typed_json import to_json
 from swiftop.swift.secrets import TOKENS
 from tests.runner.harness import Bench, Execution, wait_until
 from tests.runner.hub.clients import TOKEN, FakeHub, fake_hub
@@ -29,7 +30,16 @@ class Exports:
     bench: Bench
     hub: FakeHub
 
-    def export(self, name: str, source: str, *, token: str = TOKEN, **settings: Any) -> Execution:
+    def export(
+        self,
+        name: str,
+        source: str = "",
+        *,
+        token: str = TOKEN,
+        environ: Mapping[str, str] | None = None,
+        plan: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Execution:
         """Start an export into a folder of its own."""
         folder = f"{WORK}/{name}"
         given = {"source": source and f"{WORK}/{source}", "model": MODEL, "partial": f"{folder}/model.partial"}
@@ -44,8 +54,13 @@ class Exports:
             output_dir=folder,
             settings=to_json(chosen),
             termination_log=f"{WORK}/termination-log",
-            environ={**dict.fromkeys(ENDPOINTS, self.hub.url), **dict.fromkeys(TOKENS.values(), token)},
+            environ={
+                **dict.fromkeys(ENDPOINTS, self.hub.url),
+                **dict.fromkeys(TOKENS.values(), token),
+                **(environ or {}),
+            },
             secret_env=tuple(TOKENS.values()),
+            **(plan or {}),
         )
 
     def files(self, name: str) -> dict[str, int]:
@@ -186,3 +201,17 @@ def test_after_a_kill_between_two_hubs_only_the_second_is_published_to(exports: 
     assert there["modelscope"]["alice/tuned"]["commits"] == before
     assert "model.safetensors" in there["huggingface"]["alice/tuned"]["files"]
     assert "swift.cli.export" not in execution.log
+
+
+def test_two_exports_of_one_cache_download_their_model_once(exports: Exports) -> None:
+    exports.hub.ask("/_reset", {})
+    assert exports.export("origin", ADAPTER, verify=False, targets=TARGETS[:1]).end(120)[0] == 0
+    cache = f"{WORK}/cache"
+    environ = {"MODELSCOPE_CACHE": f"{cache}/modelscope"}
+    plan = {"cache_dir": cache, "cache_keys": ("tuned",)}
+    wanted: dict[str, Any] = {"model": "alice/tuned", "verify": False, "environ": environ, "plan": plan}
+    runs = [exports.export(name, **wanted) for name in ("one", "other")]
+    assert [run.end(180)[0] for run in runs] == [0, 0]
+    assert exports.files("one").keys() == exports.files("other").keys() >= {"model.safetensors", "config.json"}
+    fetched = [entry["downloaded"] for entry in exports.hub.ask("/_recorded") if "downloaded" in entry]
+    assert fetched.count("alice/tuned/model.safetensors") == 1

@@ -36,7 +36,6 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "dora": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "o_proj"], "use_dora": True},
     "tiny-change": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "scale_of_b": 1e-5},
 }  # fmt: skip
-TASKS = ("convert", "finish", "template", "verify")
 
 
 def attempt(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,6 +192,9 @@ def tampered_cases() -> dict[str, Any]:
     verify("config", lambda path: (path / "config.json").write_text('{"model_type": "none"}'))
     verify("wrong-adapter", lambda path: None, adapters=[str(ROOT / "adapters" / "stabilized")])
     verify("wrong-type", lambda path: None, dtype="float16")
+    without = ROOT / "models" / "without-weights"
+    shutil.copytree(BASE, without, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True)
+    verify("nothing-compared", lambda path: None, base=str(without), forwardLimitBytes=0)
     verify("empty", lambda path: (path / "model.safetensors").unlink())
     return results
 
@@ -241,6 +243,10 @@ def full_cases() -> dict[str, Any]:
     change(changed / shard_of(changed, LAST), nudge)
     verify = {"artifact": str(changed), "dtype": "bfloat16", "checkpoint": str(source)}
     results["tampered"] = attempt("verify", verify)
+    linked = ROOT / "checkpoints" / "linked"
+    shutil.copytree(source, linked)
+    (linked / "special.json").symlink_to("/etc/passwd")
+    results["linked"] = attempt("convert", {"checkpoint": str(linked), "output": str(ROOT / "full" / "linked")})
     bare = checkpoint("deepspeed", deepspeed=True)
     results["deepspeed"] = attempt("convert", {"checkpoint": str(bare), "output": str(ROOT / "full" / "none")})
     return results

@@ -103,6 +103,7 @@ TAMPERED = {
     "wrong-adapter": " is not ",
     "wrong-type": " is BF16, not F16",
     "empty": "has no weights",
+    "nothing-compared": "nothing of it could be compared with the base",
 }
 
 
@@ -111,6 +112,12 @@ def test_a_tampered_model_fails_and_what_is_wrong_is_named(name: str) -> None:
     found = results()["tampered"][name]
     assert found.get("refused") == "VerificationFailed", found
     assert TAMPERED[name] in found["message"]
+
+
+def test_a_file_that_is_a_link_out_of_the_checkpoint_is_not_copied() -> None:
+    found = results()["full"]["linked"]
+    assert found.get("refused") == "WeightsMissing", found
+    assert "special.json leads out of" in found["message"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import Any
 
 from swiftop import names
 from swiftop.model.facts import Cause, Ended, PodFacts
-from swiftop.observe.report import outcome_of, printable, tail
+from swiftop.model.text import printable
+from swiftop.observe.report import outcome_of, tail
 from swiftop.reasons import Reason
 from swiftop.runner.protocol import Member
 

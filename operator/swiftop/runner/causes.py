@@ -17,7 +17,6 @@ from .ends import (
     EXIT_FINISHED,
     EXIT_HOST_MEMORY,
     EXIT_INTERRUPTED,
-    EXIT_NETWORK,
     EXIT_STALLED,
     EXIT_STORAGE,
     EXIT_TRACKER,
@@ -229,61 +228,6 @@ DATA_INVALID = EndClass(
     "Fix the rows that status.badRows names, and apply the upload with a new name; maxBadRows tolerates some rows that "
     "ms-swift would drop.",
 )
-MODEL_NOT_FOUND = EndClass(
-    "ModelNotFound",
-    EXIT_USER,
-    "Check model.id and model.hub, or the claim and path; a local model directory whose type is not clear needs "
-    "model.type.",
-    (
-        r"ValueError: path: '[^']+' not found",
-        r"Please set --model",
-        r"(NotExist|RepositoryNotFound)Error",
-        r"Multiple possible types found",
-        r"Please explicitly pass the model_type",
-        r"RevisionNotFoundError",
-        r"does not appear to have a file named",
-        r"no file named (pytorch_model|model\.safetensors|config\.json)",
-        r"HTTPError.{0,40}404",
-        r"(config|tokenizer)\.json.{0,120}No such file",
-    ),
-)
-HUB_AUTH_FAILED = EndClass(
-    "HubAuthFailed",
-    EXIT_NETWORK,
-    "Put a valid MODELSCOPE_API_TOKEN or HF_TOKEN into the credentials Secret, and accept the model's licence on its "
-    "page if it is gated.",
-    (
-        r"GatedRepoError",
-        r"modelscope[\w.]*\.(Authentication|PermissionDenied)Error",
-        r"NotLoginException",
-        r"LocalTokenNotFoundError",
-        r"HTTPError.{0,60}(401|403)",
-        r"(401|403) Client Error",
-        r"Invalid (user )?token",
-        r"Please specify a token by",
-    ),
-)
-HUB_UNREACHABLE = EndClass(
-    "HubUnreachable",
-    EXIT_NETWORK,
-    "The model hub does not answer: check DNS, proxy and NetworkPolicy, use a mirror (MODELSCOPE_ENDPOINT, HF_ENDPOINT "
-    "in runtime.env), or take model and dataset from a claim.",
-    (
-        r"(Network|RequestTimeout)Error: \[E\d+\]",
-        r"(httpx?|requests|urllib3|aiohttp)[\w.]*\.\w*"
-        r"(Connect|Timeout|Proxy|SSL|Protocol|NewConnection|MaxRetry|NameResolution|ReadError|Chunked)\w*",
-        r"LocalEntryNotFoundError",
-        r"OfflineModeIsEnabled",
-        r"Temporary failure in name resolution",
-        r"Name or service not known",
-        r"We couldn't connect to",
-        r"(429|5\d\d) (Client|Server) Error",
-        r"modelscope[\w.]*\.(Server|RateLimit)Error",
-        r"Connection (failed|reset by peer|refused).{0,200}(modelscope|huggingface|hf\.co)",
-        r"FileDownloadError",
-    ),
-    transient=True,
-)
 LOSS_NAN = EndClass(
     "LossNaN",
     EXIT_USER,
@@ -370,6 +314,12 @@ STALLED = EndClass(
     "lifecycle.stallSeconds when steps are just slow.",
     transient=True,
 )
+STEP_STALLED = EndClass(
+    "StepStalled",
+    EXIT_STALLED,
+    "Look at the last log lines: a chat template or code of the model may never end, and a volume or a hub may no "
+    "longer answer. Apply it with a new name once that is fixed.",
+)
 NO_PROGRESS = EndClass(
     "NoProgress",
     EXIT_STALLED,
@@ -427,22 +377,23 @@ FAILURES = (
     DATASET_EMPTY,
     DATASET_FORMAT,
     DATA_INVALID,
-    HUB_AUTH_FAILED,
-    MODEL_NOT_FOUND,
+    hub.HUB_AUTH_FAILED,
+    hub.MODEL_NOT_FOUND,
     GPU_MISSING,
-    HUB_UNREACHABLE,
+    hub.HUB_UNREACHABLE,
     LOSS_NAN,
     INVALID_ARGUMENTS,
     COLLECTIVE_FAILED,
     SECRET_MISSING,
     VERSION_MISMATCH,
     STALLED,
+    STEP_STALLED,
     NO_PROGRESS,
     WEIGHTS_MISSING,
     VERIFICATION_FAILED,
     SOURCE_CHECKPOINT_MISSING,
     SOURCE_CHECKPOINT_UNFIT,
-    *hub.FAILURES,
+    *hub.PUBLISHING,
     UNKNOWN,
 )
 BY_REASON = {cause.reason: cause for cause in (*FINISHED, INTERRUPTED, LOST, *FAILURES)}

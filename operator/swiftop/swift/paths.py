@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.api.v1alpha1.hub import AdapterSource, DatasetSource, ModelSource
 from swiftop.api.v1alpha1.refs import ClaimPath
 from swiftop.api.v1alpha1.workload import Cache, Output
@@ -31,6 +32,12 @@ class Identity:
     name: str
     uid: str
     namespace: str = "default"
+
+
+def identity_of(resource: CustomResource) -> Identity:
+    """Of an object of the API server."""
+    meta = resource.metadata
+    return Identity(meta.name, meta.uid, meta.namespace)
 
 
 def join(root: str, path: str) -> str:

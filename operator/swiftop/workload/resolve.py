@@ -13,8 +13,9 @@ from typing import TypeVar
 from swiftop import names
 from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.defaults import Defaults
-from swiftop.api.v1alpha1.workload import Output, Resources, WorkloadSpec
+from swiftop.api.v1alpha1.workload import Output, Resources, WorkloadSpec, output_of
 from swiftop.errors import Problem
+from swiftop.model.kind import World
 from swiftop.reasons import Reason
 from swiftop.swift import releases
 
@@ -61,10 +62,10 @@ def merged(spec: S, defaults: Defaults) -> S:
     version = runtime.swift_version or defaults.swift_version or releases.DEFAULT
     env = {item.name: item for item in (*defaults.env, *runtime.env)}
     image = runtime.image or image_of(defaults, version)
-    output = getattr(spec, "output", None)  # not every kind has one
+    output = output_of(spec)
     return spec.model_copy(
         update={
-            **({"output": _with_storage_class(output, defaults)} if isinstance(output, Output) else {}),
+            **({"output": _with_storage_class(output, defaults)} if output is not None else {}),
             "cache": spec.cache or defaults.cache,
             "placement": _filled(placement, defaults.placement),
             "credentials": _filled(spec.credentials, defaults.credentials),
@@ -74,6 +75,20 @@ def merged(spec: S, defaults: Defaults) -> S:
             ),
         }
     )
+
+
+def resolved(spec: S, world: World[Defaults]) -> S:
+    """``spec`` with the defaults in it, as an attempt is made of it.
+
+    What the first attempt was made with holds for all: neither an edit of the defaults nor an upgrade of the operator
+    changes an object at its resume.
+    """
+    found, pinned = merged(spec, world.defaults), world.pinned
+    if pinned is None:
+        return found
+    version = pinned.swift_version or found.runtime.swift_version
+    runtime = found.runtime.model_copy(update={"image": pinned.image, "swift_version": version})
+    return found.model_copy(update={"runtime": runtime})
 
 
 def _filled(own: Model, default: Model) -> Model:

@@ -6,14 +6,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from swiftop.api.v1alpha1.base import NAME_RULE, Column, CustomResource, Definition, Model, Reported
+from swiftop.api.v1alpha1.base import NAME_RULE, Column, Definition, Model, Reported
 from swiftop.api.v1alpha1.hub import AdapterSource, Hub, ModelSource, ModelType, Revision
 from swiftop.api.v1alpha1.publish import PushTarget, TargetStatus
 from swiftop.api.v1alpha1.refs import ClaimFile
 from swiftop.api.v1alpha1.rules import Rule, one_of
 from swiftop.api.v1alpha1.scalars import HubId, ObjectName
 from swiftop.api.v1alpha1.status import BatchStatus
-from swiftop.api.v1alpha1.workload import BatchSpec, Output, Resources
+from swiftop.api.v1alpha1.workload import BatchResource, BatchSpec, Output, Resources
 from swiftop.names import MODELEXPORT
 from swiftop.reasons import ConditionType
 
@@ -106,6 +106,13 @@ class ModelExportSpec(BatchSpec):
             field="resources.nodes",
         ),
         Rule(
+            cel="!has(self.push) || self.push.all(one, self.push.filter(other, other.hub == one.hub"
+            " && other.repo == one.repo).size() == 1)",
+            message="push names a repository twice: keep one, or use another ModelExport for another revision",
+            holds=lambda s: len({(target.hub, target.repo) for target in s.push}) == len(s.push),
+            field="push",
+        ),
+        Rule(
             cel="!(has(self.output.ephemeral) && self.output.ephemeral) || has(self.push) && size(self.push) > 0",
             message="the result would be lost with the pod: name a volume, or push",
             holds=lambda s: not s.output.ephemeral or bool(s.push),
@@ -151,7 +158,9 @@ class Artifact(Reported):
     bytes: int | None = Field(default=None, description="Size of its files.")
     dtype: str | None = Field(default=None, description="Type of its weights.")
     template_equal: bool | None = Field(
-        default=None, description="Whether its chat template gives the same tokens as that of the training."
+        default=None,
+        description="Whether its chat template gives the same tokens as that of the training. Absent: not compared, or "
+        "ms-swift has no template to compare with.",
     )
 
 
@@ -161,6 +170,7 @@ class ExportProgress(Reported):
     phase: str = Field(default="", description="Preparing, Merging, Verifying, Pushing or Finished.")
     bytes_done: int | None = Field(default=None, description="Bytes of the step that are done.")
     bytes_total: int | None = Field(default=None, description="Bytes of the step in all.")
+    eta_seconds: int | None = Field(default=None, description="Expected seconds until the end of the step.")
 
 
 class ExportDisplay(Reported):
@@ -171,6 +181,7 @@ class ExportDisplay(Reported):
     targets: str | None = Field(default=None, description="Where it is pushed to, and how many are done.")
     size: str | None = Field(default=None, description="Size of the result.")
     progress: str | None = Field(default=None, description="Step, and how much of it is done.")
+    eta: str | None = Field(default=None, description="Time until the end of the step.")
 
 
 class ModelExportStatus(BatchStatus):
@@ -189,7 +200,7 @@ class ModelExportStatus(BatchStatus):
 _DISPLAY = ".status.display"
 
 
-class ModelExport(CustomResource):
+class ModelExport(BatchResource):
     """A checkpoint merged or converted into a model, verified, and published to hubs if asked."""
 
     DEFINITION: ClassVar = Definition(
@@ -203,6 +214,7 @@ class ModelExport(CustomResource):
             Column("Size", "string", f"{_DISPLAY}.size"),
             Column("Age", "date", ".metadata.creationTimestamp"),
             Column("Progress", "string", f"{_DISPLAY}.progress", wide=True),
+            Column("ETA", "string", f"{_DISPLAY}.eta", wide=True),
             Column("Reason", "string", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
             Column("Digest", "string", ".status.artifact.digest", wide=True),
         ),
@@ -216,7 +228,6 @@ class ModelExport(CustomResource):
     )
     RULES: ClassVar = (NAME_RULE,)
 
-    api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
     kind: Literal["ModelExport"] = "ModelExport"
     spec: ModelExportSpec = Field(description="What to export, how, and where to.")
     status: ModelExportStatus | None = Field(

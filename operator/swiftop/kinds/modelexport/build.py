@@ -1,61 +1,29 @@
-"""Children of a ModelExport: its volume and the Job of an attempt."""
+"""The pod of a ModelExport."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from swiftop import names
 from swiftop.api.v1alpha1.modelexport import ModelExportSpec
 from swiftop.api.v1alpha1.publish import PushTarget
 from swiftop.batch.origin import SOURCE_DIR
-from swiftop.kinds.modelexport.command import hub_adapter, partial_dir
-from swiftop.kinds.modelexport.prepare import Prepared, identity_of
+from swiftop.kinds.modelexport.command import hub_adapter, loaded, partial_dir
+from swiftop.kinds.modelexport.prepare import Prepared
 from swiftop.kinds.modelexport.source import Subject
-from swiftop.model.verdict import Create
-from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, Plan, to_json
+from swiftop.runner.protocol import ExportSettings, ExportTarget, Plan
+from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
+from swiftop.swift.cache import cache_keys
+from swiftop.swift.paths import identity_of
 from swiftop.swift.secrets import SecretVar
-from swiftop.workload.claim import output_claim
-from swiftop.workload.job import attempt_job
+from swiftop.workload.meta import plan_owner
 from swiftop.workload.pods import Pod
 from swiftop.workload.volumes import Volumes
 
-Object = dict[str, Any]
-
-SHORT = "mexp"
 _GRACE_SECONDS = 30  # nothing is saved at a stop: a step that was not completed begins anew
 _MIN_FREE_BYTES = 512 * 1024 * 1024
 
 
-def job_name(export: str, attempt: int) -> str:
-    """Job of one attempt."""
-    return names.child_name(SHORT, export, attempt)
-
-
-def claim_name(export: str) -> str:
-    """PersistentVolumeClaim that swiftop makes for ``output.volume``."""
-    return names.child_name(SHORT, export, "output")
-
-
-def build(prepared: Prepared, create: Create) -> list[Object]:
-    """Children in the order in which they are made, the Job last."""
-    export, spec = prepared.export, prepared.spec
-    name = export.metadata.name
-    children = []
-    if spec.output.volume is not None:
-        children.append(output_claim(export, spec.output.volume, name=claim_name(name)))
-    job = attempt_job(
-        _pod(prepared, create),
-        create,
-        name=job_name(name, create.attempt),
-        lifecycle=spec.lifecycle,
-        digest=prepared.digest,
-        replace_pods=True,
-    )
-    return [*children, job]
-
-
-def _pod(prepared: Prepared, create: Create) -> Pod:
+def pod(prepared: Prepared, attempt: int) -> Pod:
+    """The pod of one attempt."""
     spec = prepared.spec
     env = dict(paths.cache_env(spec.cache))
     if not spec.resources.gpus:
@@ -63,8 +31,8 @@ def _pod(prepared: Prepared, create: Create) -> Pod:
     return Pod(
         owner=prepared.export,
         spec=spec,
-        attempt=create.attempt,
-        plan=_plan(prepared, create.attempt),
+        attempt=attempt,
+        plan=_plan(prepared, attempt),
         volumes=_volumes(prepared),
         env=env,
         secrets=tuple(secret_vars(spec, prepared.subject)),
@@ -91,7 +59,6 @@ def token_env(target: PushTarget, number: int) -> str:
 
 def _plan(prepared: Prepared, attempt: int) -> Plan:
     export, spec, found = prepared.export, prepared.spec, prepared.subject
-    meta, wanted = export.metadata, secret_vars(spec, prepared.subject)
     identity = identity_of(export)
     settings = ExportSettings(
         source=found.directory,
@@ -111,16 +78,16 @@ def _plan(prepared: Prepared, attempt: int) -> Plan:
     )
     return Plan(
         program="export",
-        owner=Owner(kind=export.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid),
+        owner=plan_owner(export),
         attempt=attempt,
         command=prepared.command,
         output_dir=paths.output_dir(spec.output, identity),
         settings=to_json(settings),
         swift_version=spec.runtime.swift_version,
-        required_env=tuple(secret.name for secret in wanted if not secret.optional),
-        secret_env=tuple(secret.name for secret in wanted),
         gpus=spec.resources.gpus,
         gpu_resource=spec.resources.gpu_resource,
+        cache_dir=paths.cache_dir(spec.cache) if spec.cache else None,
+        cache_keys=cache_keys(loaded(spec, found)) if spec.cache else (),
         min_free_bytes=_MIN_FREE_BYTES,
     )
 
@@ -138,11 +105,8 @@ def _target(target: PushTarget, number: int) -> ExportTarget:
 
 
 def _volumes(prepared: Prepared) -> Volumes:
-    spec, source, found = prepared.spec, prepared.subject, Volumes()
-    found.runner(prepared.runner_config_map)
-    found.shared_memory(spec.resources.shared_memory)
-    found.output(spec.output, claim_name=claim_name(prepared.export.metadata.name))
-    found.cache(spec.cache)
+    source = prepared.subject
+    found = Volumes(prepared.export, prepared.spec, runner_config_map=prepared.runner_config_map)
     if source.claim_name:
         found.read_only_claim(source.claim_name, SOURCE_DIR)
     if source.model_claim_name:

@@ -13,11 +13,6 @@ MODEL_DIR = "model"
 _PARTIAL_DIR = "model.partial"  # what is written to; renamed when it is complete and verified
 
 
-def result_dir(spec: ModelExportSpec, identity: Identity) -> str:
-    """Folder of the result in the pod."""
-    return join(output_dir(spec.output, identity), MODEL_DIR)
-
-
 def partial_dir(spec: ModelExportSpec, identity: Identity) -> str:
     """Folder of a result that is being made."""
     return join(output_dir(spec.output, identity), _PARTIAL_DIR)
@@ -45,6 +40,17 @@ def _flags(spec: ModelExportSpec, found: Subject, identity: Identity) -> Flags:
     if spec.dtype is not None:
         flags["torch_dtype"] = (spec.dtype,)
     flags["output_dir"] = (partial_dir(spec, identity),)
+    return flags
+
+
+def loaded(spec: ModelExportSpec, found: Subject) -> Flags:
+    """What may be loaded from a hub, as flags: to merge the model too, else what is exported alone."""
+    exported = found.directory or hub_adapter(spec) or found.model
+    flags: Flags = {"model": (found.model, exported) if spec.merge else (exported,)}
+    if found.revision:
+        flags["model_revision"] = (found.revision,)
+    if found.hub == "huggingface":
+        flags["use_hf"] = ("true",)
     return flags
 
 

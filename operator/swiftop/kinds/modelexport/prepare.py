@@ -16,9 +16,9 @@ from swiftop.kinds.modelexport.command import merge_command
 from swiftop.kinds.modelexport.memory import memory_gib
 from swiftop.kinds.modelexport.source import Subject
 from swiftop.model.kind import World
-from swiftop.swift.paths import Identity
+from swiftop.swift.paths import identity_of
 from swiftop.swift.releases import table
-from swiftop.workload.resolve import digest_of, image_missing, merged
+from swiftop.workload.resolve import digest_of, image_missing, resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +34,9 @@ class Prepared:
     digest: str
 
 
-def identity_of(export: ModelExport) -> Identity:
-    """What its output directory is derived from."""
-    return Identity(export.metadata.name, export.metadata.uid, export.metadata.namespace)
-
-
 def prepare(export: ModelExport, world: World[Defaults]) -> Prepared:
     """Merge, check and render; raises ``Invalid`` with all mistakes at once."""
-    spec, found = _merged(export, world), list(problems(export))
+    spec, found = resolved(export.spec, world), list(problems(export))
     try:
         known = table(spec.runtime.swift_version or "")
     except Invalid as error:
@@ -62,20 +57,6 @@ def prepare(export: ModelExport, world: World[Defaults]) -> Prepared:
         runner_config_map=world.runner_config_map,
         digest=digest_of(spec),
     )
-
-
-def digest(export: ModelExport, world: World[Defaults]) -> str:
-    """Digest of what an export would be prepared to."""
-    return digest_of(_merged(export, world))
-
-
-def _merged(export: ModelExport, world: World[Defaults]) -> ModelExportSpec:
-    """What the first attempt was made with holds for all."""
-    spec = merged(export.spec, world.defaults)
-    if world.pinned is None:
-        return spec
-    pinned = {"image": world.pinned.image, "swift_version": world.pinned.swift_version}
-    return spec.model_copy(update={"runtime": spec.runtime.model_copy(update=pinned)})
 
 
 def _with_memory(export: ModelExport, spec: ModelExportSpec, found: Subject) -> ModelExportSpec:

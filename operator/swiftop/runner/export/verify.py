@@ -164,6 +164,7 @@ def _merged(artifact: Reader, expected: Merged, notes: list[str], progress: task
             notes.append(f"no forward pass: {needed / weights.GIB:.1f} GiB are needed, {free / weights.GIB:.1f} free")
         if tied := _changed_tie(artifact, expected):
             raise Differs(tied)
+        _check_compared(expected)
         return result
     progress({"phase": "VerifyingForward"})
     paths = [adapter.reader.path for adapter in expected.adapters]
@@ -172,10 +173,17 @@ def _merged(artifact: Reader, expected: Merged, notes: list[str], progress: task
         compared = forward.compare(artifact.path, expected.base.path, paths, dtype)
     except forward.CannotRun as error:
         notes.append(f"no forward pass: {error}")
+        _check_compared(expected)
         return result
     except Differs as error:
         raise Differs("; ".join(filter(None, (str(error), _changed_tie(artifact, expected))))) from error
     return {**result, "method": "forward", "forward": asdict(compared)}
+
+
+def _check_compared(expected: Merged) -> None:
+    """Without a forward pass, tensors are all that a result could be called verified by."""
+    if not expected.compared:
+        raise Differs(f"nothing of it could be compared with the base: {expected.base.path} has no such safetensors")
 
 
 def _changed_tie(artifact: Reader, expected: Merged) -> Optional[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.modelexport import ModelExport
 from swiftop.errors import Invalid
 from swiftop.kinds.modelexport.kind import KIND
-from swiftop.model.kind import Object, Reference, World
+from swiftop.model.kind import Object, Pinned, Reference, World
 from swiftop.model.verdict import Create
 from tests.support.objects import SAMPLES, UID
 
@@ -90,7 +91,13 @@ def test_what_a_job_was_made_with_is_read_back_from_it(name: str) -> None:
         defaults=Defaults(image="registry.example/trainer:4.6"), runner_config_map="r", references={RUN: TRAINED}
     )
     prepared = KIND.prepare(CASES[name], world)
-    assert KIND.pinned(KIND.build(prepared, Create(1))[-1]) == KIND.pins(prepared)
+    assert KIND.pinned(KIND.build(prepared, Create(1))[-1]) == Pinned(
+        image="registry.example/trainer:4.6",
+        swift_version="4.6",
+        command=shlex.join(prepared.command),
+        digest=prepared.digest,
+        source=prepared.subject.recorded(),
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,100 +1,125 @@
-"""The program of an export, step by step: how what it leaves on its volume depends on how a step ends."""
+"""The program of an export, step by step: what each is asked for, and which tokens it sees."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from swiftop.runner import causes
 from swiftop.runner.classify import EndedChild
 from swiftop.runner.export.program import Export
 from swiftop.runner.output import Output
-from swiftop.runner.program import Context, Ended
-from swiftop.runner.protocol import FAILED, INTERRUPTED, ExportSettings, Owner, Plan, to_json
+from swiftop.runner.program import Context, Step
+from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, Plan
 from swiftop.runner.record import Record
 from swiftop.runner.redact import Redactor
 from swiftop.runner.signals import Signals
+from swiftop.runner.typed_json import to_json
 
-OWNER = Owner("ModelExport", "team", "merged", "uid-1")
-FULL = "Traceback (most recent call last):\nOSError: [Errno 28] No space left on device\n"
+READ, WRITE = "MODELSCOPE_API_TOKEN", "SWIFTOP_PUSH_TOKEN_0"
+TARGETS = (ExportTarget("modelscope", "me/a", WRITE),)
+DIGEST = "d" * 64
 
 
-def export(directory: Path) -> Export:
-    """One that merges an adapter."""
-    source, output = directory / "checkpoint-2", directory / "out"
-    source.mkdir(exist_ok=True)
-    (source / "adapter_config.json").write_text("{}")
-    settings = ExportSettings(source=str(source), model="/models/tiny", partial=str(output / "model.partial"))
-    plan = Plan(
-        program="export",
-        owner=OWNER,
-        attempt=1,
-        command=("python", "-m", "swift.cli.export"),
-        output_dir=str(output),
-        settings=json.loads(json.dumps(to_json(settings))),
-    )
-    record = Record(output, uid="uid-1")
-    return Export(
-        Context(
-            plan=plan,
-            environ=dict(os.environ),
-            rank=0,
-            output=Output(Redactor(())),
-            signals=Signals(),
-            record=record,
+class Bench:
+    """One execution, driven by hand; its tasks are played."""
+
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        self.directory = directory
+        wanted = ExportSettings(
+            **{"source": "", "model": "me/base", "partial": str(directory / "model.partial"), **settings}
         )
-    )
+        plan = Plan(
+            program="export",
+            owner=Owner("ModelExport", "team", "merged", "uid-1"),
+            attempt=1,
+            command=("swift", "export"),
+            output_dir=str(directory),
+            settings=json.loads(json.dumps(to_json(wanted))),
+            secret_env=(READ, WRITE),
+        )
+        environ = {READ: "read", WRITE: "write"}
+        record = Record(directory, uid="uid-1")
+        self.program = Export(
+            Context(plan=plan, environ=environ, rank=0, output=Output(Redactor(())), signals=Signals(), record=record)
+        )
+
+    def run(self, answers: dict[str, dict[str, Any]]) -> list[Step]:
+        done = []
+        for step in self.program.steps():
+            done.append(step)
+            if step.name in ("merge", "convert"):
+                (self.directory / "model.partial").mkdir()
+            if step.name != "merge":
+                Path(step.command[-1], "result").write_text(json.dumps(answers.get(step.name, {})))
+            assert self.program.judge(step, EndedChild(exit_code=0), "") is None
+        return done
 
 
-def ended_merge(directory: Path, end: EndedChild, evidence: str = "") -> Ended | None:
-    """Begin, merge half of it, and end."""
-    program = export(directory)
-    assert program.begin() is None
-    step = next(program.steps())
-    partial = directory / "out" / "model.partial"
-    partial.mkdir()
-    (partial / "model.safetensors").write_bytes(b"half")
-    ended = program.judge(step, end, evidence)
-    if ended is not None:
-        program.conclude(ended)
-    return ended
+def request(step: Step) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(step.command[-1], "request").read_text())
+    return found
 
 
-def test_half_a_model_does_not_keep_a_full_volume_full(tmp_path: Path) -> None:
-    ended = ended_merge(tmp_path, EndedChild(exit_code=1), FULL)
+def sees(step: Step) -> set[str]:
+    return {READ, WRITE} - step.without
+
+
+@pytest.mark.parametrize("adapter", ["", "me/lora"])
+def test_code_of_a_model_runs_without_any_token_and_what_is_published_is_what_was_verified(
+    tmp_path: Path, adapter: str
+) -> None:
+    folders = {"folders": {"me/base": "/cache/base", "me/lora": "/cache/lora"}}
+    bench = Bench(tmp_path, adapter=adapter, targets=TARGETS)
+    steps = bench.run({"fetch": folders, "finish": {"digest": DIGEST, "bytes": 1, "dtype": "float16"}})
+    made = ["merge", "template", "fetch"] if adapter else ["fetch", "convert", "template"]
+    names = ["check of modelscope:me/a", *made, "verify", "finish", "push to modelscope:me/a"]
+    assert [step.name for step in steps] == names
+    by_name = {step.name: step for step in steps}
+    reading = {"fetch", "merge"} & by_name.keys()
+    writing = {name for name in names if name.endswith("me/a")}
+    for step in steps:
+        assert sees(step) == ({READ} if step.name in reading else {WRITE} if step.name in writing else set()), step.name
+    verified = request(by_name["verify"])
+    if adapter:
+        assert (verified["base"], verified["adapters"]) == ("/cache/base", ["/cache/lora"])
+    else:
+        assert request(by_name["convert"])["checkpoint"] == verified["checkpoint"] == "/cache/base"
+    assert request(by_name["push to modelscope:me/a"])["digest"] == DIGEST
+
+
+def test_from_volumes_no_token_is_read_with(tmp_path: Path) -> None:
+    for name in ("source", "base"):
+        (tmp_path / name).mkdir()
+    bench = Bench(tmp_path, source=str(tmp_path / "source"), model=str(tmp_path / "base"))
+    steps = bench.run({})
+    assert [(step.name, sees(step)) for step in steps] == [
+        ("convert", set()), ("template", set()), ("verify", set()), ("finish", set()),
+    ]  # fmt: skip
+
+
+def test_a_link_in_the_place_of_the_result_is_removed(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "kept").write_text("")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "model.partial").symlink_to(other)
+    (out / "model").symlink_to(other)
+    Bench(out, verify=False).run({})
+    assert (out / "model").is_dir()
+    assert not (out / "model").is_symlink()
+    assert (other / "kept").exists()
+
+
+def test_a_step_that_says_nothing_any_more_is_told(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    step = next(iter(bench.program.steps()))
+    assert bench.program.check(0) is None
+    end = EndedChild(exit_code=None, signal=9, ended_by=bench.program.check(3600))
+    ended = bench.program.judge(step, end, "")
     assert ended is not None
-    assert (ended.outcome, ended.judged.cause) == (FAILED, causes.DISK_FULL)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["swiftop-export.json", "swiftop-run.json"]
-
-
-def test_a_stop_leaves_it_to_the_next_execution(tmp_path: Path) -> None:
-    """The grace period is short."""
-    ended = ended_merge(tmp_path, EndedChild(exit_code=None, signal=15, forwarded=True))
-    assert ended is not None
-    assert ended.outcome == INTERRUPTED
-    assert (tmp_path / "out" / "model.partial").exists()
-
-
-@pytest.mark.parametrize("name", ["model", "model.partial"])
-def test_what_another_export_has_there_stays(tmp_path: Path, name: str) -> None:
-    (tmp_path / "out" / name).mkdir(parents=True)
-    (tmp_path / "out" / "swiftop-run.json").write_text('{"uid": "uid-2", "epoch": 1, "executions": []}')
-    program = export(tmp_path)
-    ended = program.begin()
-    assert ended is not None
-    assert ended.judged.cause is causes.OUTPUT_OCCUPIED
-    program.conclude(ended)
-    assert (tmp_path / "out" / name).exists()
-
-
-def test_an_execution_that_was_killed_is_told_by_the_next_one(tmp_path: Path) -> None:
-    """Its pod may be gone with the node, and nobody else knows of it."""
-    assert export(tmp_path).begin() is None
-    assert export(tmp_path).begin() is None
-    record = Record(tmp_path / "out", uid="uid-1")
-    killed, running = record.load()["executions"]
-    assert (killed["outcome"], killed["reason"], killed["end"] >= killed["start"]) == (INTERRUPTED, "Lost", True)
-    assert "outcome" not in running
+    assert (ended.outcome, ended.judged.cause.reason) == ("failed", "StepStalled")
+    assert ended.judged.message == "the step fetch has said nothing for 60 minutes"
