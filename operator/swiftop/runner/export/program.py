@@ -218,11 +218,12 @@ class Export:
 
     def _check(self, folder: Path, quantize: Optional[Quantize] = None) -> Iterator[Step]:
         self._phase = VERIFYING
-        artifact = str(folder)
-        if self._settings.verify and not (folder / _ADAPTER_CONFIG).is_file():  # an adapter has no chat template
-            trained = self._settings.source or artifact  # of what came by its id, the merge has written args.json
-            request = {"artifact": artifact, "checkpoint": trained, "bake": self._settings.bake_template}
-            yield self._started(Task("template", "export.template", {**request, **self._type()}))
+        artifact, settings = str(folder), self._settings
+        if settings.verify and not (folder / _ADAPTER_CONFIG).is_file():  # an adapter has no chat template
+            trained = settings.source or artifact  # where the merge has put args.json of an adapter that came by its id
+            made_of = {"checkpoint": trained, "model": settings.model, **self._type()}
+            request = {"artifact": artifact, "bake": settings.bake_template, **made_of}
+            yield self._started(Task("template", "export.template", request))
             self._checked |= {
                 name: self._result_of_task.get(name) for name in ("templateEqual", "difference", "unknown")
             }

@@ -4,8 +4,9 @@ Engines other than ms-swift render a chat by the template in the model's folder.
 system prompt, the model answers worse, without any error.
 
 Request: ``{artifact, modelType?, template?, system?, agentTemplate?, enableThinking?, responsePrefix?, checkpoint?,
-bake?}``; what is not given is read from args.json of ``checkpoint``. With ``bake`` a chat_template.jinja that renders
-the same is written when the present one does not.
+model?, bake?}``; what is not given is read from args.json of ``checkpoint``, and at last the type of the model is told
+by the name of ``model``. With ``bake`` a chat_template.jinja that renders the same is written when the present one does
+not.
 Result: ``{templateEqual, difference, unknown, baked, template, notes}``; ``templateEqual`` is null when nothing can be
 said, and ``unknown`` tells why.
 """
@@ -28,6 +29,7 @@ from .probes import PROBES, Probe, difference, in_swift_words
 
 FILE = "chat_template.jinja"
 _LONGEST = 1 << 20
+_BY_NAME = ("swift.model", "swift.llm.model.register")  # where models are known by name, in ms-swift 4 and 3
 # Members of a request, and what ms-swift calls them in args.json.
 _ARGUMENTS = {
     "modelType": "model_type",
@@ -88,6 +90,17 @@ def _trained_with(request: Mapping[str, Any]) -> dict[str, Any]:
     return {ours: arguments[theirs] for ours, theirs in _ARGUMENTS.items() if arguments.get(theirs) is not None}
 
 
+def _type_by_name(model: str) -> Optional[str]:
+    """Type of a model in ms-swift's words, by the last part of its id or folder, which that of the result is not."""
+    for module in _BY_NAME:
+        try:
+            known = importlib.import_module(module).get_matched_model_meta(model)
+        except (ImportError, AttributeError):
+            continue
+        return known.model_type if known is not None else None
+    return None
+
+
 def _template(artifact: Path, asked: Mapping[str, Any]) -> Any:
     """ms-swift's template, as the training had it."""
     options = {
@@ -96,7 +109,8 @@ def _template(artifact: Path, asked: Mapping[str, Any]) -> Any:
         "enable_thinking": asked.get("enableThinking"),
         "response_prefix": asked.get("responsePrefix"),
     }
-    swift, model_type, kind = importlib.import_module("swift"), asked.get("modelType"), asked.get("template")
+    swift, kind = importlib.import_module("swift"), asked.get("template")
+    model_type = asked.get("modelType") or _type_by_name(asked.get("model") or "")
     if hasattr(swift, "get_processor"):
         processor = swift.get_processor(str(artifact), model_type=model_type)
         return swift.get_template(processor, asked.get("system"), template_type=kind, **options)
