@@ -5,8 +5,8 @@ system prompt, the model answers worse, without any error.
 
 Request: ``{artifact, modelType?, template?, system?, agentTemplate?, enableThinking?, responsePrefix?, checkpoint?,
 model?, bake?}``; what is not given is read from args.json of ``checkpoint``, and at last type and template are those
-that ms-swift knows by the name of ``model``. With ``bake`` a chat_template.jinja that renders the same is written when the present one does
-not.
+that ms-swift knows by the name of ``model``. With ``bake`` a chat_template.jinja that renders the same is written when
+the present one does not.
 Result: ``{templateEqual, difference, unknown, baked, template, notes}``; ``templateEqual`` is null when nothing can be
 said, and ``unknown`` tells why.
 """
