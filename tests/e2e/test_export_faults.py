@@ -166,7 +166,7 @@ def test_a_model_and_an_adapter_of_a_hub_are_merged_by_their_ids(played: Played,
     assert f"{faults.ADAPTER}/adapter_model.safetensors" in read
     assert status["display"]["source"] == faults.BASE
     summary = condition(played.history["by-id"][-1], "Succeeded")["message"]
-    assert "the chat template '<|im_start|>user" in summary  # it was compared: the tiny model's has no default system
+    assert "the chat template '<|im_start|>user" in summary  # the tiny model's has no default system prompt
 
 
 @pytest.mark.cluster

@@ -4,9 +4,9 @@ Engines other than ms-swift render a chat by the template in the model's folder.
 system prompt, the model answers worse, without any error.
 
 Request: ``{artifact, modelType?, template?, system?, agentTemplate?, enableThinking?, responsePrefix?, checkpoint?,
-model?, bake?}``; what is not given is read from args.json of ``checkpoint``, and at last the type of the model is told
-by the name of ``model``. With ``bake`` a chat_template.jinja that renders the same is written when the present one does
-not.
+model?, bake?}``; what is not given is read from args.json of ``checkpoint``, and at last type and template are those
+that ms-swift knows by the name of ``model``. With ``bake`` a chat_template.jinja that renders the same is written when
+the present one does not.
 Result: ``{templateEqual, difference, unknown, baked, template, notes}``; ``templateEqual`` is null when nothing can be
 said, and ``unknown`` tells why.
 """
@@ -45,7 +45,8 @@ def work(request: Mapping[str, Any], progress: task.Progress) -> Mapping[str, An
     """Compare, and bake where it is wanted."""
     progress({"phase": "CheckingTemplate"})
     artifact = Path(request["artifact"])
-    asked = {**_trained_with(request), **{key: value for key, value in request.items() if value is not None}}
+    known = {**_known_by_name(request.get("model")), **_trained_with(request)}
+    asked = {**known, **{key: value for key, value in request.items() if value is not None}}
     try:
         template = _template(artifact, asked)
         rendered = {probe.name: _ours(template, probe) for probe in PROBES}
@@ -90,15 +91,15 @@ def _trained_with(request: Mapping[str, Any]) -> dict[str, Any]:
     return {ours: arguments[theirs] for ours, theirs in _ARGUMENTS.items() if arguments.get(theirs) is not None}
 
 
-def _type_by_name(model: str) -> Optional[str]:
-    """Type of a model in ms-swift's words, by the last part of its id or folder, which that of the result is not."""
-    for module in _BY_NAME:
+def _known_by_name(model: Optional[str]) -> dict[str, Any]:
+    """Type and template by the last part of a model's id or folder: that of the result tells ms-swift nothing."""
+    for module in _BY_NAME if model else ():
         try:
             known = importlib.import_module(module).get_matched_model_meta(model)
         except (ImportError, AttributeError):
             continue
-        return known.model_type if known is not None else None
-    return None
+        return {"modelType": known.model_type, "template": known.template} if known is not None else {}
+    return {}
 
 
 def _template(artifact: Path, asked: Mapping[str, Any]) -> Any:
@@ -110,7 +111,7 @@ def _template(artifact: Path, asked: Mapping[str, Any]) -> Any:
         "response_prefix": asked.get("responsePrefix"),
     }
     swift, kind = importlib.import_module("swift"), asked.get("template")
-    model_type = asked.get("modelType") or _type_by_name(asked.get("model") or "")
+    model_type = asked.get("modelType")
     if hasattr(swift, "get_processor"):
         processor = swift.get_processor(str(artifact), model_type=model_type)
         return swift.get_template(processor, asked.get("system"), template_type=kind, **options)
