@@ -95,10 +95,13 @@ def _copy_rest(source: Path, output: Path, dtype: str, base_name: str) -> None:
         target = output / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(weights.within(source, name), target)
-    if adapter and base_name:
+    if adapter:
         config = folder.read_json(source / folder.ADAPTER_CONFIG)
-        _write_json(output / folder.ADAPTER_CONFIG, {**config, "base_model_name_or_path": base_name})
-    elif not adapter:
+        known = base_name or str(config.get("base_model_name_or_path") or "")
+        if known.startswith("/"):  # a folder of this pod means nothing to anybody else
+            known = known.rstrip("/").rpartition("/")[2]
+        _write_json(output / folder.ADAPTER_CONFIG, {**config, "base_model_name_or_path": known})
+    else:
         config = folder.read_json(source / folder.CONFIG)
         _write_json(output / folder.CONFIG, folder.with_type(config, dtype))
 

@@ -46,11 +46,11 @@ def _verify(request: Mapping[str, Any], progress: task.Progress, threads: int) -
         raise Differs(folder.why_without_weights(artifact.path))
     notes: list[str] = []
     quantized = check_folder(artifact.path, adapter=artifact.stem == weights.ADAPTER)
-    if quantized:
-        notes.append("quantized: its weights are not compared")
-    elif artifact.stem == weights.MODEL:
+    if quantized and request.get("base"):  # or nothing of it would be compared
+        raise Differs("config.json says that it is quantized, and a merge is in full precision")
+    if artifact.stem == weights.MODEL and not quantized:
         _check_complete(artifact, notes)
-    expected = None if quantized else _expected(request, artifact)
+    expected = _expected(request, artifact)
     code = _check_types(request, artifact, expected, quantized)
     meter = Meter(progress, "Verifying", _bytes(artifact))
     for tensor, value in each(artifact):
