@@ -44,6 +44,7 @@ class Two:
         adapter = self.bench.local("adapter")
         adapter.mkdir(exist_ok=True)
         (adapter / "adapter_config.json").write_text("{}")
+        (adapter / "adapter_model.safetensors").touch()
         folder = self.bench.inside(name)
         partial = str(Path(folder, "model.partial"))
         settings = ExportSettings(str(adapter), "me/base", partial, verify=False)

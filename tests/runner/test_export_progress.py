@@ -29,6 +29,7 @@ def test_the_merge_tells_its_bytes_and_the_time_that_is_left(bench: Bench) -> No
         write_header(file, [Tensor("w", "F32", (10, 10), "model.safetensors")])
         file.write(bytes(400))
     bench.local("adapter", "adapter_config.json").write_text("{}")
+    bench.local("adapter", "adapter_model.safetensors").touch()
     folder = bench.inside("out")
     settings = ExportSettings(
         bench.inside("adapter"), bench.inside("base"), str(Path(folder, "model.partial")), verify=False
