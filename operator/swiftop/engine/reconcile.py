@@ -20,9 +20,9 @@ does the I/O between: it gathers (`gather`), acts (`act`) and publishes (`publis
 - I12 no secret value appears in any object, event, log, metric, argument or status: none is ever read.
 - I16 every surprise becomes a condition of the object that caused it.
 
-The store may lag behind the cluster, so nothing final is concluded from it alone: before an attempt is started the
-object is read live, a missing Job is looked up live before the object is failed for it, and so are pods that ended with
-the Job.
+The store may lag behind the cluster, so nothing final is concluded from it alone: before an attempt is started, or what
+serves is changed, the object and what it refers to are read live; a missing Job is looked up live before the object is
+failed for it, and so are pods that ended with the Job; a child that may change is read live before it is applied.
 """
 
 from __future__ import annotations
