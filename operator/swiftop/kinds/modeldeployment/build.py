@@ -21,6 +21,8 @@ from swiftop.workload.volumes import Volumes
 Object = dict[str, Any]
 
 KEY_ENV = "SWIFTOP_API_KEY"
+# It tells its makers of each start otherwise, and keeps a cache where nothing can be written.
+_ENGINE_ENV = {"vllm": {"VLLM_NO_USAGE_STATS": "1", "VLLM_CACHE_ROOT": f"{paths.WORK_DIR}/vllm"}}
 _MARGIN_SECONDS = 45  # of the grace period, above what the guard is given for its own end after the last answer
 
 
@@ -50,7 +52,7 @@ def objects(prepared: Prepared) -> list[Object]:
 
 def _pod(prepared: Prepared) -> Pod:
     spec = prepared.spec
-    env = dict(paths.cache_env(spec.cache))
+    env = {**paths.cache_env(spec.cache), **_ENGINE_ENV.get(spec.engine, {})}
     if not spec.resources.gpus:
         env["CUDA_VISIBLE_DEVICES"] = ""  # a GPU that the node shows to every container is not this pod's
         env["OMP_NUM_THREADS"] = str(threads(spec.resources.cpu or "1", 1))
