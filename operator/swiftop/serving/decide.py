@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from swiftop.model.facts import Cause
+from swiftop.model.facts import Cause, DeploymentFacts
 from swiftop.model.verdict import Apply, Blocked, Phase, Serving, Verdict, Waiting
 from swiftop.reasons import Reason
 from swiftop.serving.observe import Observed, Replica
-from swiftop.serving.trouble import trouble_of
+from swiftop.serving.trouble import Trouble, trouble_of
 
 _EVENTS_SECONDS = 10.0  # Events are not watched
 _LOADING = Cause(Reason.LOADING, "the model is downloaded and loaded")
@@ -51,73 +51,77 @@ class Situation:
 
 def decide(s: Situation) -> Verdict:
     """What to do and what to say."""
-    deployment = s.observed.deployment
-    if s.unreadable is not None or s.sources is None:
+    made, sources = s.observed.deployment, s.sources
+    if s.unreadable is not None or sources is None:
         unreadable = s.unreadable or Blocked(Cause(Reason.INVALID_SPEC, "the spec cannot be read"), stalled=True)
-        return Verdict(_hindered(s, unreadable) if deployment else unreadable)
-    if s.sources.missing is not None:
-        return Verdict(_hindered(s, s.sources.missing) if deployment else s.sources.missing)
-    if deployment is None or deployment.deleting:
-        return Verdict(Waiting(Phase.PENDING, _created()), (Apply(s.sources.revision, live=True),))
-    apply = Apply(s.sources.revision, live=deployment.digest != s.sources.revision)
-    outlook = replace(serving(s.observed), told=s.sources.told)
+        return Verdict(_hindered(made, s, unreadable) if made else unreadable)
+    if sources.missing is not None:
+        return Verdict(_hindered(made, s, sources.missing) if made else sources.missing)
+    if made is None or made.deleting:
+        return Verdict(Waiting(Phase.PENDING, _created()), (Apply(sources.revision, live=True),))
+    apply = Apply(sources.revision, live=made.digest != sources.revision)
+    outlook = replace(serving(made, s.observed), told=sources.told)
     return Verdict(outlook, (apply,), poll=None if outlook.rollout is None else _EVENTS_SECONDS)
+
+
+def _hindered(made: DeploymentFacts, s: Situation, by: Waiting | Blocked) -> Serving:
+    """What serves goes on; what the spec asks for now cannot be made."""
+    blocked, told = isinstance(by, Blocked), s.sources.told if s.sources else None
+    stalled = isinstance(by, Blocked) and by.stalled
+    return replace(serving(made, s.observed), rollout=by.cause, failing=blocked, stalled=stalled, told=told)
 
 
 def _created() -> Cause:
     return Cause(Reason.DEPLOYMENT_CREATED, "the Deployment is created, its pods not yet")
 
 
-def serving(observed: Observed) -> Serving:
+def serving(deployment: DeploymentFacts, observed: Observed) -> Serving:
     """What is said of replicas."""
-    deployment = observed.deployment
-    assert deployment is not None  # noqa: S101 - for the type checker
-    wanted, answering = deployment.wanted, len(observed.answering)
-    trouble = trouble_of(observed)
-    complete = _complete(observed)
-    rollout = None if complete else (trouble.cause if trouble else _on_its_way(observed))
-    if deployment.overdue and not complete:
-        assert rollout is not None  # noqa: S101 - for the type checker
-        advice = rollout.suggestion or "look at the pods: kubectl describe pods, kubectl logs"
-        rollout = replace(rollout, message=f"no headway for too long: {rollout.message}", suggestion=advice)
-        if trouble is None:
-            rollout = replace(rollout, reason=Reason.ROLLOUT_OVERDUE)
-    if answering:
-        ready = Cause(Reason.ANSWERING, f"{answering} of {wanted} replicas answer")
-    elif not wanted:
-        ready = Cause(Reason.SCALED_TO_ZERO, "no replica is asked for", "raise spec.replicas")
-    else:
-        ready = rollout or Cause(Reason.NOT_ANSWERING, "no replica answers")
-    lasting = trouble is not None and trouble.lasting
+    answering, trouble = len(observed.answering), trouble_of(observed)
+    rollout = _rollout(deployment, observed, trouble)
+    lasting, dead = trouble is not None and trouble.lasting, trouble is not None and trouble.dead
     return Serving(
         ready=answering > 0,
-        cause=ready,
+        cause=_readiness(deployment, answering, rollout),
         rollout=rollout,
-        failing=not complete and (lasting or deployment.overdue),
-        stalled=not complete and (deployment.overdue or (trouble is not None and trouble.dead)),
+        failing=rollout is not None and (lasting or deployment.overdue),
+        stalled=rollout is not None and (dead or deployment.overdue),
     )
 
 
-def _complete(observed: Observed) -> bool:
-    """Whether all replicas are of the newest revision, and answer."""
-    deployment = observed.deployment
-    assert deployment is not None  # noqa: S101 - for the type checker
+def _readiness(deployment: DeploymentFacts, answering: int, rollout: Cause | None) -> Cause:
+    if answering:
+        return Cause(Reason.ANSWERING, f"{answering} of {deployment.wanted} replicas answer")
+    if not deployment.wanted:
+        return Cause(Reason.SCALED_TO_ZERO, "no replica is asked for", "raise spec.replicas")
+    return rollout or Cause(Reason.NOT_ANSWERING, "no replica answers")
+
+
+def _rollout(deployment: DeploymentFacts, observed: Observed, trouble: Trouble | None) -> Cause | None:
+    """Why not all replicas are of the newest revision, and answer; None when they are."""
     answering = sum(replica.answers for replica in observed.newest)
-    return deployment.seen and not observed.older and answering == len(observed.newest) == deployment.wanted
+    if deployment.seen and not observed.older and answering == len(observed.newest) == deployment.wanted:
+        return None
+    cause = trouble.cause if trouble else _on_its_way(deployment, observed)
+    if not deployment.overdue:
+        return cause
+    return Cause(
+        cause.reason if trouble else Reason.ROLLOUT_OVERDUE,
+        f"no headway for too long: {cause.message}",
+        cause.suggestion or "look at the pods: kubectl describe pods, kubectl logs",
+    )
 
 
-def _on_its_way(observed: Observed) -> Cause:
+def _on_its_way(deployment: DeploymentFacts, observed: Observed) -> Cause:
     """What the first of the newest pods that does not answer is about to do."""
-    deployment = observed.deployment
-    assert deployment is not None  # noqa: S101 - for the type checker
     if deployment.wanted and not observed.replicas:
         return _created()
     late = [replica for replica in observed.newest if not replica.answers]
-    if not late:
-        answering = len(observed.newest)
-        what = "of the newest revision" if observed.older else "there"
-        return Cause(Reason.ROLLING_OUT, f"{answering} of {deployment.wanted} replicas are {what} and answer")
-    return _of_late(late[0])
+    if late:
+        return _of_late(late[0])
+    what = "of the newest revision" if observed.older else "there"
+    text = f"{len(observed.newest)} of {deployment.wanted} replicas are {what} and answer"
+    return Cause(Reason.ROLLING_OUT, text)
 
 
 def _of_late(replica: Replica) -> Cause:
@@ -126,10 +130,3 @@ def _of_late(replica: Replica) -> Cause:
     if not replica.pod.running_since:
         return Cause(Reason.STARTING, "pulling the image, mounting the volumes")
     return _PHASES.get((replica.report or {}).get("phase"), _LOADING)
-
-
-def _hindered(s: Situation, by: Waiting | Blocked) -> Serving:
-    """What serves goes on; what the spec asks for now cannot be made."""
-    stalled = isinstance(by, Blocked) and by.stalled
-    told = s.sources.told if s.sources else None
-    return replace(serving(s.observed), rollout=by.cause, failing=isinstance(by, Blocked), stalled=stalled, told=told)

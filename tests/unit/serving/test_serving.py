@@ -73,14 +73,15 @@ LOADING = Replica(pod(), {"phase": 1})
     ],
 )  # fmt: skip
 def test_what_is_said(seen: Observed, ready: bool, reason: str, failing: bool, stalled: bool) -> None:
-    found = serving(seen)
+    assert seen.deployment is not None
+    found = serving(seen.deployment, seen)
     assert (found.ready, found.rollout.reason if found.rollout else "", found.failing, found.stalled) == (
         ready, reason, failing, stalled,
     )  # fmt: skip
 
 
 def test_the_worst_of_several_is_told() -> None:
-    found = serving(observed(LOADING, Replica(died("LossNaN", restarts=5)), wanted=2))
+    found = serving(deployment(wanted=2), observed(LOADING, Replica(died("LossNaN", restarts=5)), wanted=2))
     assert found.rollout is not None
     assert found.rollout.reason == "LossNaN"
     assert "(restarted 5 times)" in found.rollout.message

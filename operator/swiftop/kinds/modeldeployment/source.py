@@ -55,23 +55,21 @@ class Found:
 class Wanted:
     """A reference of the spec."""
 
-    field: str  # in the user's spelling
-    run: RunCheckpoint | None = None
-    export: ExportReference | None = None
+    to: RunCheckpoint | ExportReference
+    field: str = ""  # in the user's spelling
     adapter: bool = False
 
     @property
     def ref(self) -> str:
         """What it names, as one word."""
-        if self.run is not None:
-            return f"SFTRun/{self.run.name}/{self.run.checkpoint}"
-        return f"ModelExport/{self.export.name if self.export else ''}"
+        if isinstance(self.to, RunCheckpoint):
+            return f"{names.SFTRUN.kind}/{self.to.name}/{self.to.checkpoint}"
+        return f"{names.MODELEXPORT.kind}/{self.to.name}"
 
     def reference(self, namespace: str) -> Reference:
         """The object."""
-        if self.run is not None:
-            return Reference(names.SFTRUN, namespace, self.run.name)
-        return Reference(names.MODELEXPORT, namespace, self.export.name if self.export else "")
+        resource = names.SFTRUN if isinstance(self.to, RunCheckpoint) else names.MODELEXPORT
+        return Reference(resource, namespace, self.to.name)
 
 
 Resolved = Found | Waiting | Blocked
@@ -85,9 +83,8 @@ def wanted_of(deployment: ModelDeployment) -> tuple[Wanted, ...]:
 
 def reference_of(source: ServedModel | ServedAdapter) -> str:
     """What a model or an adapter refers to; empty when it names its files itself."""
-    if source.sft_run_ref is None and source.export_ref is None:
-        return ""
-    return Wanted(field="", run=source.sft_run_ref, export=source.export_ref).ref
+    to = source.sft_run_ref or source.export_ref
+    return Wanted(to=to).ref if to is not None else ""
 
 
 def _wanted(deployment: ModelDeployment) -> Iterator[Wanted]:
@@ -96,9 +93,9 @@ def _wanted(deployment: ModelDeployment) -> Iterator[Wanted]:
     sources += [(f"adapters[{number}]", True, adapter) for number, adapter in enumerate(spec.adapters)]
     for field, adapter, source in sources:
         if source.sft_run_ref is not None:
-            yield Wanted(field=f"{field}.sftRunRef", run=source.sft_run_ref, adapter=adapter)
+            yield Wanted(to=source.sft_run_ref, field=f"{field}.sftRunRef", adapter=adapter)
         elif source.export_ref is not None:
-            yield Wanted(field=f"{field}.exportRef", export=source.export_ref, adapter=adapter)
+            yield Wanted(to=source.export_ref, field=f"{field}.exportRef", adapter=adapter)
 
 
 def pinned_by(status: Mapping[str, Any], made_with: str) -> dict[str, Found]:
@@ -132,7 +129,8 @@ def resolve(wanted: Wanted, other: Object | None, pinned: Found | None, *, follo
     """Where a result lies. What is served already goes on, whatever becomes of the object that it came from."""
     if pinned is not None and not follow:
         return pinned
-    now = _of_run(wanted, other, known) if wanted.run is not None else _of_export(wanted, other, known)
+    run = wanted.to if isinstance(wanted.to, RunCheckpoint) else None
+    now = _of_run(wanted, run, other, known) if run else _of_export(wanted, wanted.to.name, other, known)
     if pinned is not None and not isinstance(now, Found):
         return pinned
     if pinned is not None and isinstance(now, Found) and now.identity == pinned.identity:
@@ -142,12 +140,10 @@ def resolve(wanted: Wanted, other: Object | None, pinned: Found | None, *, follo
 
 def presumed(wanted: Wanted, other: Object | None) -> Found:
     """Where a result will lie, for a preview: nothing is made of it. What nobody knows yet stands in brackets."""
-    if wanted.run is not None:
-        where = located(wanted.run, other)
-        return Found(ref=wanted.ref, uid=where.uid, claim_name=where.claim_name, path=where.path)
-    name = wanted.export.name if wanted.export else ""
-    claim = names.output_claim_name(names.MODELEXPORT, name)
-    return Found(ref=wanted.ref, uid="", claim_name=claim, path=f"{name}-<uid>/model")
+    if isinstance(wanted.to, RunCheckpoint):
+        return _located(wanted, wanted.to, other)
+    claim = names.output_claim_name(names.MODELEXPORT, wanted.to.name)
+    return Found(ref=wanted.ref, uid="", claim_name=claim, path=f"{wanted.to.name}-<uid>/model")
 
 
 def told(wanted: Wanted, other: Object | None, pinned: Found | None) -> Cause | None:
@@ -163,16 +159,14 @@ def told(wanted: Wanted, other: Object | None, pinned: Found | None) -> Cause | 
     return None
 
 
-def _of_run(wanted: Wanted, run: Object | None, known: str) -> Resolved:
-    checkpoint = wanted.run
-    assert checkpoint is not None  # noqa: S101 - for the type checker
+def _of_run(wanted: Wanted, checkpoint: RunCheckpoint, run: Object | None, known: str) -> Resolved:
     instead = wanted.field.replace("sftRunRef", "persistentVolumeClaim")
     reader = Reader(thing="deployment", field=wanted.field, instead=instead, known=known)
-    if (missing := awaited(checkpoint, run, reader)) is not None or run is None:
-        return missing or unusable(f"SFTRun {checkpoint.name} does not exist", "create it")
-    spec = run.get("spec") or {}
+    if (missing := awaited(checkpoint, run, reader)) is not None:
+        return missing
+    spec = (run or {}).get("spec") or {}
     if "model" not in spec:  # the store keeps but a part of what is over
-        return _located(wanted, run)
+        return _located(wanted, checkpoint, run)
     tuner = spec.get("tuner") or {}
     whole = tuner.get("type", "lora") == "full"
     if whole and wanted.adapter:
@@ -182,17 +176,15 @@ def _of_run(wanted: Wanted, run: Object | None, known: str) -> Resolved:
         text = f"SFTRun {checkpoint.name} trained an adapter, not a whole model"
         return unusable(text, "name it in spec.adapters, or merge it with a ModelExport and name that")
     rank = (tuner.get("rank") or _DEFAULT_RANK) if tuner.get("type", "lora") == "lora" else None
-    return replace(_located(wanted, run), type=spec["model"].get("type") or "", rank=rank)
+    return replace(_located(wanted, checkpoint, run), type=spec["model"].get("type") or "", rank=rank)
 
 
-def _located(wanted: Wanted, run: Object) -> Found:
-    assert wanted.run is not None  # noqa: S101 - for the type checker
-    where = located(wanted.run, run)
+def _located(wanted: Wanted, checkpoint: RunCheckpoint, run: Object | None) -> Found:
+    where = located(checkpoint, run)
     return Found(ref=wanted.ref, uid=where.uid, claim_name=where.claim_name, path=where.path)
 
 
-def _of_export(wanted: Wanted, export: Object | None, known: str) -> Resolved:
-    name = wanted.export.name if wanted.export else ""
+def _of_export(wanted: Wanted, name: str, export: Object | None, known: str) -> Resolved:
     if export is None:
         return _absent(wanted, name, known)
     if (unfit := _unfit(wanted, name, export)) is not None:
