@@ -341,6 +341,7 @@ async def test_a_new_revision_that_fails_leaves_the_old_one_serving(harness: Ser
     assert (status, reason) == ("False", "HostOutOfMemory")
     assert "(restarted 4 times)" in message
     assert harness.told("Stalled")[:2] == ("True", "HostOutOfMemory")
+    assert harness.cluster.posted[-1][:2] == ("Warning", "HostOutOfMemory")  # though it is as Ready as before
     await harness.edit(dtype="bfloat16")
     await harness.start()
     assert harness.told("Progressing")[:2] == ("True", "RolledOut")

@@ -109,7 +109,7 @@ class Actor:
 
     async def _applied(self, child: Object, uid: str, known: Object | None) -> Object:
         """The child as it is wanted: as the store has it, or as the API server has it after the apply."""
-        if known is not None and not terminating(known) and in_line(known, child):
+        if known is not None and in_line(known, child):
             return known
         meta = child["metadata"]
         known = await self._cluster.get(names.RESOURCES[child["kind"]], meta["namespace"], meta["name"])
@@ -234,8 +234,9 @@ def _version(child: Object) -> tuple[str, ...]:
 
 
 def _own(children: Sequence[Object], uid: str) -> dict[str, Object]:
-    """By name, those that this very object controls."""
-    return {child["metadata"]["name"]: child for child in children if owner_uid(child) == uid}
+    """By name, those that this very object controls and that stay."""
+    stay = [child for child in children if owner_uid(child) == uid and not terminating(child)]
+    return {child["metadata"]["name"]: child for child in stay}
 
 
 def _guarded(function: Any, *args: Any) -> Any:

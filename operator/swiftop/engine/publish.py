@@ -82,16 +82,19 @@ def acknowledged(status: Mapping[str, Any], generation: int) -> Status:
 def event_of(previous: Mapping[str, Any], new: Mapping[str, Any], *, summary: str) -> tuple[str, str, str] | None:
     """Kubernetes Event (type, reason, message) of a change of state; None when the change is not worth one.
 
-    ``summary`` is the type of the condition that says how the object stands.
+    ``summary`` is the type of the condition that says how the object stands. What only a person can help is worth one
+    even where the object stands as before, as what goes on serving while its new revision fails.
     """
-    known, last = by_type(new)[summary], by_type(previous).get(summary, {})
-    stalled = by_type(new)[ConditionType.STALLED]
-    alarming = stalled["status"] == "True" or (known["reason"] in _WARNINGS and not _over(known))
-    if new["state"] == previous.get("state") and not (alarming and last.get("reason") != known["reason"]):
+    now, before = by_type(new), by_type(previous)
+    known, stalled = now[summary], now[ConditionType.STALLED]
+    told = stalled if stalled["status"] == "True" else known
+    alarming = told is stalled or (known["reason"] in _WARNINGS and not _over(known))
+    last = before.get(told["type"], {})
+    if new["state"] == previous.get("state") and not (alarming and last.get("reason") != told["reason"]):
         return None
     if new["state"] == State.PREPARING and known["reason"] == Reason.RUNNING:
         return "Normal", Reason.STARTING, known["message"]
-    return "Warning" if alarming else "Normal", known["reason"], known["message"] or str(new["state"])
+    return "Warning" if alarming else "Normal", told["reason"], told["message"] or str(new["state"])
 
 
 def _over(summary: Mapping[str, Any]) -> bool:
