@@ -249,3 +249,12 @@ def test_what_cannot_be_suspended_is_told(
     assert called(monkeypatch, "suspend", "demo") == 1
     assert capsys.readouterr().err == error
     assert fake.edits == []
+
+
+def test_what_serves_is_scaled_and_not_suspended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called(monkeypatch, "suspend", "chat", "--kind", "mdep") == 1
+    assert capsys.readouterr().err == (
+        "error: --kind: a ModelDeployment cannot be suspended (use kubectl scale modeldeployments/chat --replicas=0)\n"
+    )
