@@ -42,6 +42,10 @@ class Resource:
 SFTRUN = Resource(API_VERSION, "SFTRun", "sftruns")
 MODELEXPORT = Resource(API_VERSION, "ModelExport", "modelexports", "mexp")
 DATASETUPLOAD = Resource(API_VERSION, "DatasetUpload", "datasetuploads", "dsup")
+MODELDEPLOYMENT = Resource(API_VERSION, "ModelDeployment", "modeldeployments", "mdep")
+DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments")
+PDB = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+HPA = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 JOB = Resource("batch/v1", "Job", "jobs")
 POD = Resource("v1", "Pod", "pods")
 SERVICE = Resource("v1", "Service", "services")
@@ -51,7 +55,10 @@ EVENT = Resource("v1", "Event", "events")
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 RESOURCES = {
     resource.kind: resource
-    for resource in (SFTRUN, MODELEXPORT, DATASETUPLOAD, JOB, POD, SERVICE, CONFIG_MAP, PVC, EVENT, LEASE)
+    for resource in (
+        *(SFTRUN, MODELEXPORT, DATASETUPLOAD, MODELDEPLOYMENT),
+        *(JOB, POD, DEPLOYMENT, SERVICE, PDB, HPA, CONFIG_MAP, PVC, EVENT, LEASE),
+    )
 }
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -59,12 +66,14 @@ LABEL_KIND = f"{GROUP}/kind"
 LABEL_NAME = f"{GROUP}/name"
 LABEL_UID = f"{GROUP}/uid"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_REVISION = f"{GROUP}/revision"  # of a pod that serves: the digest of what its Deployment was made from
 # Of a Job: what it was made from, and what the attempts before it had come to.
 ANNOTATION_GENERATION = f"{GROUP}/generation"  # of the spec
 ANNOTATION_DIGEST = f"{GROUP}/spec-digest"  # of the spec with the platform's defaults
 ANNOTATION_RETRIES = f"{GROUP}/retries"
 ANNOTATION_RETRY_OF = f"{GROUP}/retry-of"  # UID of a pod
 ANNOTATION_GPU_SECONDS = f"{GROUP}/gpu-seconds-before"
+ANNOTATION_RESOLVED = f"{GROUP}/resolved"  # of a Deployment: what its pods stay with
 ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"  # the Job controller's: rank of a pod
 MANAGED_BY = "swiftop"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
@@ -91,6 +100,11 @@ def output_claim_name(owner: Resource, name: str) -> str:
 def service_name(owner: Resource, name: str) -> str:
     """Headless Service through which the ranks of one object find each other."""
     return _child_name(owner, name, "ranks")
+
+
+def server_name(owner: Resource, name: str) -> str:
+    """Deployment of what serves, its budget and its autoscaler; the Service has the object's own name."""
+    return f"{name}-{owner.infix}"
 
 
 def _child_name(owner: Resource, name: str, part: str) -> str:

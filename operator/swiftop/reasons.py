@@ -24,6 +24,10 @@ class ConditionType(StrEnum):
     PUSHED = "Pushed"
     CHECKED = "Checked"
     UPLOADED = "Uploaded"
+    READY = "Ready"
+    PROGRESSING = "Progressing"
+    MODEL_READY = "ModelReady"
+    ADAPTERS_LOADED = "AdaptersLoaded"
 
 
 class Reason(StrEnum):
@@ -72,6 +76,19 @@ class Reason(StrEnum):
     STOPPING = "Stopping"
     SUSPENDED = "Suspended"
     NOT_SUSPENDED = "NotSuspended"
+    # what serves
+    DEPLOYMENT_CREATED = "DeploymentCreated"
+    LOADING = "Loading"
+    ANSWERING = "Answering"
+    NOT_ANSWERING = "NotAnswering"
+    DRAINING = "Draining"
+    SCALED_TO_ZERO = "ScaledToZero"
+    ROLLING_OUT = "RollingOut"
+    ROLLED_OUT = "RolledOut"
+    ROLLOUT_OVERDUE = "RolloutOverdue"
+    NO_ADAPTERS = "NoAdapters"
+    ADAPTER_NOT_LOADED = "AdapterNotLoaded"
+    ADAPTERS_LOADED = "AdaptersLoaded"
     # the end
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     PENDING_DEADLINE_EXCEEDED = "PendingDeadlineExceeded"
@@ -99,6 +116,51 @@ class Reason(StrEnum):
     FAILED = "Failed"
 
 
+INVALID = frozenset(
+    {
+        Reason.INVALID_SPEC,
+        Reason.UNKNOWN_FLAG,
+        Reason.UNSUPPORTED_VERSION,
+        Reason.INVALID_DEFAULTS,
+        Reason.IMAGE_MISSING,
+    }
+)
+"""Reasons of an object that nothing can be made of as it is written."""
+
+DEPENDENCIES = frozenset(
+    {
+        Reason.NAME_CONFLICT,
+        Reason.CONFIG_MAP_MISSING,
+        Reason.SECRET_MISSING,
+        Reason.SECRET_KEY_MISSING,
+        Reason.CLAIM_MISSING,
+        Reason.SOURCE_MISSING,
+        Reason.SOURCE_PENDING,
+        Reason.SOURCE_UNUSABLE,
+        Reason.SOURCE_DELETED,
+        Reason.SOURCE_FAILED,
+        Reason.NO_BEST_CHECKPOINT,
+        Reason.VOLUME_PENDING,
+        Reason.VOLUME_MOUNT_FAILED,
+        Reason.IMAGE_PULL_FAILED,
+    }
+)
+"""Reasons of an object that waits for something besides a node."""
+
+
+SOURCE = frozenset(
+    {
+        Reason.SOURCE_MISSING,
+        Reason.SOURCE_PENDING,
+        Reason.SOURCE_UNUSABLE,
+        Reason.SOURCE_DELETED,
+        Reason.SOURCE_FAILED,
+        Reason.NO_BEST_CHECKPOINT,
+    }
+)
+"""Reasons of an object that waits for another one's results."""
+
+
 class State(StrEnum):
     """The printed word in ``kubectl get``. Derived from conditions; nothing is decided by it."""
 
@@ -110,3 +172,5 @@ class State(StrEnum):
     SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+    READY = "Ready"
+    NOT_READY = "NotReady"

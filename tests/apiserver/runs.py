@@ -1,4 +1,4 @@
-"""A run for tests of the operator against an API server."""
+"""A run and a deployment for tests of the operator against an API server."""
 
 from __future__ import annotations
 
@@ -23,4 +23,15 @@ def run_of(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
             "placement": {"nodeSelector": {"swiftop.dev/no-such-node": "true"}},
             **spec,
         },
+    }
+
+
+def served(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
+    """What serves, likewise."""
+    shared = {member: run_of("", "")["spec"][member] for member in ("resources", "runtime", "placement")}
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": "ModelDeployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"model": {"id": "Qwen/Qwen2.5-0.5B-Instruct"}, "engine": "transformers", **shared, **spec},
     }

@@ -50,7 +50,10 @@ class Operator:
             async for page in self.cluster.pages(resource, self.namespace, selector=selector):
                 relist.page(page.items, version=page.version)
             relist.end()
-        return await self.engine.reconcile(Key("SFTRun", self.namespace, name))
+        return await self.engine.reconcile(self.key(name))
+
+    def key(self, name: str) -> Key:
+        return Key("SFTRun", self.namespace, name)
 
     async def change(self, name: str, **spec: Any) -> None:
         """Edit the spec of a run, as a user does; None removes a member."""

@@ -1,4 +1,4 @@
-"""The CRDs of exports and uploads on a real API server: what `kubectl apply` refuses and accepts, as Python does."""
+"""The CRDs of exports, uploads and deployments on a real API server: refused and accepted is what Python does."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.apiserver import export_cases, upload_cases
+from tests.apiserver import deployment_cases, export_cases, upload_cases
 from tests.apiserver.cases import Case
 from tests.cluster.fixture import KubectlError
 
 pytestmark = pytest.mark.cluster
+
+REFUSED = [*upload_cases.REFUSED, *export_cases.REFUSED, *deployment_cases.REFUSED]
+ACCEPTED = [*upload_cases.ACCEPTED, *export_cases.ACCEPTED, *deployment_cases.ACCEPTED]
 
 START = "2026-01-01T00:00:00Z"
 
@@ -25,7 +28,7 @@ def create(cluster: Any, namespace: str, obj: dict[str, Any], *options: str) -> 
     return answer
 
 
-@pytest.mark.parametrize("case", [*upload_cases.REFUSED, *export_cases.REFUSED], ids=str)
+@pytest.mark.parametrize("case", REFUSED, ids=str)
 def test_refused(case: Case, cluster: Any, kubeconfig: Path) -> None:
     with pytest.raises(KubectlError) as caught:
         create(cluster, "default", case.object(), "--dry-run=server")
@@ -33,7 +36,7 @@ def test_refused(case: Case, cluster: Any, kubeconfig: Path) -> None:
     assert case.message in str(caught.value)
 
 
-@pytest.mark.parametrize("case", [*upload_cases.ACCEPTED, *export_cases.ACCEPTED], ids=str)
+@pytest.mark.parametrize("case", ACCEPTED, ids=str)
 def test_accepted(case: Case, cluster: Any, kubeconfig: Path) -> None:
     assert "created" in create(cluster, "default", case.object(), "--dry-run=server")
 
@@ -69,3 +72,12 @@ def test_an_export_is_printed_by_its_short_name(cluster: Any, namespace: str) ->
     cluster.kubectl(*patch, json.dumps({"status": {"startTime": START}}), "--subresource=status")
     with pytest.raises(KubectlError, match="is fixed since the first container has started"):
         cluster.kubectl(*patch, json.dumps({"spec": {"dtype": "float16"}}))
+
+
+def test_a_deployment_is_printed_and_scaled(cluster: Any, namespace: str) -> None:
+    create(cluster, namespace, deployment_cases.MINIMAL)
+    printed = cluster.kubectl("get", "mdep", "-n", namespace).split("\n")[0].split()
+    assert printed == ["NAME", "READY", "REPLICAS", "ENGINE", "MODEL", "URL", "TOKENS/S", "AGE"]
+    cluster.kubectl("scale", "modeldeployment/minimal", "-n", namespace, "--replicas=3")
+    spec = json.loads(cluster.kubectl("get", "mdep", "minimal", "-n", namespace, "-o", "json"))["spec"]
+    assert spec["replicas"] == 3

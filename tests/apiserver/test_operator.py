@@ -26,7 +26,7 @@ from tests.apiserver import export_cases, upload_cases
 from tests.apiserver.gate import Gate
 from tests.apiserver.process import OperatorProcess, eventually
 from tests.apiserver.proxy import Proxy
-from tests.apiserver.runs import run_of
+from tests.apiserver.runs import run_of, served
 
 pytestmark = pytest.mark.cluster
 
@@ -370,6 +370,16 @@ async def everything(cluster: Any, k8s: Cluster, namespace: str) -> None:
         shared = {member: run_of("", "")["spec"][member] for member in ("runtime", "placement")}
         spec = {**minimal["spec"], **claim, **shared}
         await k8s.create({**minimal, "metadata": {"name": "other", "namespace": namespace}, "spec": spec})
+    # What serves, with a budget and an autoscaler that are asked for no longer.
+    scaled = {"autoscaling": {"min": 2, "max": 3, "target": 4}, "replicas": 2}
+    await k8s.create(served("chat", namespace, **scaled))
+
+    async def autoscaler() -> dict[str, Any] | None:
+        return await k8s.get(names.HPA, namespace, "chat-mdep")
+
+    assert await eventually(autoscaler, within=20) is not None
+    less = {"spec": {"autoscaling": None, "replicas": 1}}
+    cluster.kubectl("patch", "mdep/chat", "-n", namespace, "--type=merge", "-p", json.dumps(less))
     # A Job's name is taken by somebody else's, and a Job's pod is refused.
     template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}
     meta = {"name": "c-1", "namespace": namespace}

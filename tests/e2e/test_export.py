@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -78,7 +79,10 @@ def test_a_merged_model_lies_complete_and_readable_where_the_status_says(
     listed = dict(line.split() for line in site.shell(f"cd {folder} && stat -c '%n %a' *").splitlines())
     assert {"config.json", "model.safetensors", "tokenizer_config.json"} <= listed.keys()
     assert listed["model.safetensors"] == "644"
-    assert "args.json" not in listed
+    # Of the training's arguments what a prompt is made by, and nothing of its files.
+    arguments = json.loads(site.shell(f"cat {folder}/args.json"))
+    assert {"template", "swift_version"} <= arguments.keys()
+    assert not arguments.keys() & {"dataset", "output_dir", "model"}
     assert sorted(site.shell(f"ls {folder}/..").split()) == ["model", "swiftop-export.json", "swiftop-run.json"]
     assert [condition(exports["merged"], name)["status"] for name in ("SourceReady", "Merged", "Verified")] == [
         "True"

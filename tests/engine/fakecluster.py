@@ -45,6 +45,7 @@ class FakeCluster:
     warned: list[Object] = field(default_factory=list)  # Events of other components
     fault: Callable[[str, str], Fault | None] = lambda _verb, _kind: None
     wrote: Callable[[str, Object], None] = lambda _verb, _obj: None
+    applied: dict[Place, Object] = field(default_factory=dict)  # what the manager applied last
     _version: int = 100
     _uids: int = 0
 
@@ -94,10 +95,14 @@ class FakeCluster:
         kind = names.RESOURCES[obj["kind"]]
 
         def act() -> Object:
-            known = self.objects.get(_place(obj))
+            known, uid = self.objects.get(_place(obj)), obj["metadata"].get("uid")
+            if uid is not None and (known is None or known["metadata"]["uid"] != uid):
+                raise Conflict(f"{obj['metadata']['name']} has another UID")
+            before = self.applied.get(_place(obj), {}) if known else {}
+            self.applied[_place(obj)] = copy.deepcopy(obj)
             if known is None:
                 return self._born(obj)
-            merged = _merge(known, obj)
+            merged = _merge(_without(known, before, obj), obj)
             if "ownerReferences" not in obj["metadata"] and kind is names.PVC:
                 merged["metadata"].pop("ownerReferences", None)  # what the manager applied before and no longer does
             return self._changed(merged)
@@ -237,6 +242,14 @@ def _merge(known: Any, wanted: Any) -> Any:
     if isinstance(known, dict) and isinstance(wanted, dict):
         return {**known, **{key: _merge(known.get(key), value) for key, value in wanted.items()}}
     return copy.deepcopy(wanted)
+
+
+def _without(known: Any, before: Any, wanted: Any) -> Any:
+    """What is applied no longer goes, of mappings at least."""
+    if not (isinstance(known, dict) and isinstance(before, dict) and isinstance(wanted, dict)):
+        return known
+    gone = before.keys() - wanted.keys() - {"uid"}
+    return {key: _without(value, before.get(key), wanted.get(key)) for key, value in known.items() if key not in gone}
 
 
 def _place(obj: Object) -> Place:

@@ -288,13 +288,13 @@ async def test_any_disturbance_converges_to_the_undisturbed_end(script: Script) 
     @given(between=st.lists(_between, min_size=len(script.steps), max_size=len(script.steps)))
     def disturbed(between: list[list[Any]]) -> None:
         chaos = Chaos(script)
-        _finish(chaos.run_to_the_end(between))
+        finish(chaos.run_to_the_end(between))
         assert outcome(chaos) == outcome(expected)
 
     disturbed()
 
 
-def _finish(work: Any) -> None:
+def finish(work: Any) -> None:
     """Run a coroutine that never waits: everything in memory answers at once."""
     try:
         work.send(None)

@@ -95,6 +95,7 @@ def merged_cases() -> dict[str, Any]:
                 "mode": mode,
                 "finish": finished,
                 "left": sorted(path.name for path in output.iterdir()),
+                "arguments": json.loads((output / "args.json").read_text()),
                 "forward": attempt("verify", request),
                 "sampled": attempt("verify", {**request, "forwardLimitBytes": 0}),
             }

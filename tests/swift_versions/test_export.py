@@ -82,9 +82,12 @@ def test_chosen_tensors_agree_with_the_forward_pass(name: str) -> None:
 def test_files_of_a_merged_model_are_made_readable_and_its_machine_forgotten() -> None:
     found = results()["merged"]["plain-bfloat16"]
     assert found["mode"] == "0o600"  # what ms-swift leaves
-    assert found["finish"]["removed"] == ["args.json"]
+    assert found["finish"]["removed"] == []
+    # What is left of it is what a prompt is made by; it stays on the volume and is no part of what is published.
+    assert found["arguments"] == {"model_type": "qwen2", "template": "qwen2_5", "system": "Answer in rhymes."}
     assert found["finish"]["dtype"] == "bfloat16"
-    assert found["left"] == [file["path"] for file in found["finish"]["files"]] == [
+    published = [file["path"] for file in found["finish"]["files"]]
+    assert [name for name in found["left"] if name != "args.json"] == published == [
         "README.md", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors",
         "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
@@ -136,7 +139,7 @@ def test_a_full_tuned_checkpoint_is_converted_and_every_tensor_compared(name: st
     shards = [name for name in found["files"] if name.startswith("model-")]
     assert len(shards) == converted["shards"] > 1
     assert [name for name in found["files"] if name not in shards] == [
-        "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors.index.json",
+        "args.json", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors.index.json",
         "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
 
@@ -156,6 +159,7 @@ def test_deepspeeds_own_shards_are_refused_with_what_to_do() -> None:
 
 def test_an_adapter_is_published_without_what_belongs_to_the_training() -> None:
     found = results()["adapter"]
-    assert found["files"] == ["adapter_config.json", "adapter_model.safetensors"]
+    # The last step leaves of args.json what a prompt is made by, or nothing, and it is never published.
+    assert found["files"] == ["adapter_config.json", "adapter_model.safetensors", "args.json"]
     assert (found["base"], found["baseByPath"]) == ("Qwen/Qwen2.5-0.5B-Instruct", tiny_model.MODEL_NAME)
     assert (found["verify"]["method"], found["verify"]["compared"]) == ("equal", found["convert"]["tensors"])

@@ -9,8 +9,8 @@ from swiftop.batch.observe import Observed
 from swiftop.model.conditions import Aspect, as_before, told
 from swiftop.model.facts import Cause
 from swiftop.model.verdict import Blocked, Failed, Finished, Outlook, Phase, Suspended, Waiting
+from swiftop.reasons import DEPENDENCIES, INVALID, Reason
 from swiftop.reasons import ConditionType as Type
-from swiftop.reasons import Reason
 
 COMMON = (
     Type.SUCCEEDED,
@@ -23,37 +23,6 @@ COMMON = (
     Type.SUSPENDED,
 )
 """Condition types of every kind that ends, in printed order; a kind's own follow."""
-
-INVALID = frozenset(
-    {
-        Reason.INVALID_SPEC,
-        Reason.UNKNOWN_FLAG,
-        Reason.UNSUPPORTED_VERSION,
-        Reason.INVALID_DEFAULTS,
-        Reason.IMAGE_MISSING,
-    }
-)
-"""Reasons of a run that cannot be started as it is written."""
-
-DEPENDENCIES = frozenset(
-    {
-        Reason.NAME_CONFLICT,
-        Reason.CONFIG_MAP_MISSING,
-        Reason.SECRET_MISSING,
-        Reason.SECRET_KEY_MISSING,
-        Reason.CLAIM_MISSING,
-        Reason.SOURCE_MISSING,
-        Reason.SOURCE_PENDING,
-        Reason.SOURCE_UNUSABLE,
-        Reason.SOURCE_DELETED,
-        Reason.SOURCE_FAILED,
-        Reason.NO_BEST_CHECKPOINT,
-        Reason.VOLUME_PENDING,
-        Reason.VOLUME_MOUNT_FAILED,
-        Reason.IMAGE_PULL_FAILED,
-    }
-)
-"""Reasons of a run that waits for something besides a node."""
 
 _Before = Mapping[str, Mapping[str, Any]]
 

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from swiftop.batch.ending import cause_of, in_order, is_interruption, pod_cause
+from swiftop.batch.ending import cause_of, in_order, is_interruption
 from swiftop.batch.observe import Observed
 from swiftop.model.facts import Cause, JobFacts, PodFacts, Report
 from swiftop.model.times import seconds_of, text_of
+from swiftop.observe.ending import pod_cause
 from swiftop.reasons import Reason
 from swiftop.runner import causes
 from swiftop.runner.protocol import Previous

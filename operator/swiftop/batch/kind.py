@@ -96,8 +96,16 @@ class BatchKind(Generic[R, P]):
         return self.model.DEFINITION.resource
 
     @property
+    def summary(self) -> str:
+        return self.model.DEFINITION.summary
+
+    @property
     def children(self) -> tuple[Resource, ...]:
         return (names.JOB, names.POD, names.PVC)
+
+    @property
+    def applied(self) -> tuple[Resource, ...]:
+        return ()
 
     def parse(self, obj: Object) -> R:
         return self.model.from_object(obj)
@@ -144,6 +152,9 @@ class BatchKind(Generic[R, P]):
         pod, spec = self.pod(prepared, create.attempt), prepared.spec
         job = attempt_job(pod, create, lifecycle=spec.lifecycle, digest=prepared.digest)
         return [*beside(pod.owner, spec), job]
+
+    def objects(self, prepared: P) -> list[Object]:
+        return self.build(prepared, Create(1))[:-1]
 
     def pinned(self, job: Object) -> Pinned | None:
         plan = plan_of(job)

@@ -33,12 +33,12 @@ EXIT_INVALID = 2
 
 
 def preview(
-    file: Annotated[Path, typer.Option("--file", "-f", help="File with an SFTRun; - reads standard input.")],
+    file: Annotated[Path, typer.Option("--file", "-f", help="File with objects of swiftop's; - reads standard input.")],
     swift_version: Annotated[
         str | None, typer.Option(help="Render for this ms-swift version instead of the run's own.")
     ] = None,
 ) -> None:
-    """Print the training command, then the objects as YAML. Needs no cluster; exits 2 on an invalid file."""
+    """Print the command of ms-swift, then the objects as YAML. Needs no cluster; exits 2 on an invalid file."""
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
         found = list(previews(text, swift_version=swift_version))

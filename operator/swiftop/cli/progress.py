@@ -26,13 +26,19 @@ Object = dict[str, Any]
 Model = type[CustomResource]
 
 _POLL = 1.0
-_COLOURS: dict[str, str] = {State.SUCCEEDED: "green", State.FAILED: "red", State.RUNNING: "cyan"}
+_COLOURS: dict[str, str] = {
+    State.SUCCEEDED: "green",
+    State.READY: "green",
+    State.FAILED: "red",
+    State.NOT_READY: "red",
+    State.RUNNING: "cyan",
+}
 _LIVE = ("Progress", "ETA")  # of interest here, even where kubectl get shows them by -o wide alone
-_TOLD_APART = ("Status", "State", "Age", "Reason")  # columns whose content stands elsewhere
+_TOLD_APART = ("Status", "State", "Age", "Reason", "Ready")  # columns whose content stands elsewhere
 
 
 def show(name: str, *, kind: str, namespace: str | None, follow: bool) -> int:
-    """Show the object until it has ended; exit code 1 when it failed."""
+    """Show the object until it has ended, or answers; exit code 1 when it failed."""
     model, console = model_of(kind), Console()
     if console.is_terminal:
         with Live(console=console, refresh_per_second=4) as live:
@@ -62,22 +68,34 @@ async def _watch(name: str, model: Model, namespace: str | None, follow: bool, u
             if obj is None:
                 raise NotFound(f"no {resource.kind} {name} in namespace {namespace or cluster.namespace}")
             update(obj)
-            if not follow or succeeded(obj) != "Unknown":
-                return 1 if succeeded(obj) == "False" else 0
+            if not follow or settled(obj, model):
+                return 1 if failed(obj, model) else 0
             await asyncio.sleep(_POLL)
     finally:
         await cluster.close()
 
 
-def succeeded(obj: Object) -> str:
-    """Status of the summary condition: Unknown while the object is active."""
-    return str(_summary(obj).get("status", "Unknown"))
+def settled(obj: Object, model: Model) -> bool:
+    """Whether there is nothing more to wait for. What serves may always come to answer."""
+    status = _summary(obj, model).get("status", "Unknown")
+    return status == "True" or (status == "False" and _ends(model))
+
+
+def failed(obj: Object, model: Model) -> bool:
+    """Whether it has ended badly, or does not answer."""
+    return bool(_summary(obj, model).get("status") == "False")
+
+
+def _ends(model: Model) -> bool:
+    return model.DEFINITION.summary == ConditionType.SUCCEEDED
 
 
 def one_line(obj: Object, model: Model) -> str:
     """The object as one line of text."""
     shown = (f"{_within_a_line(name)} {value}" for name, value in columns(obj, model, wide=False))
-    return ", ".join(part for part in (f"{obj['metadata']['name']}: {_state(obj)}", *shown, _explanation(obj)) if part)
+    return ", ".join(
+        part for part in (f"{obj['metadata']['name']}: {_state(obj)}", *shown, _explanation(obj, model)) if part
+    )
 
 
 def view(obj: Object, model: Model) -> RenderableType:
@@ -94,7 +112,7 @@ def view(obj: Object, model: Model) -> RenderableType:
     for name, value in columns(obj, model, wide=True):
         facts.add_row(Text(name, style="dim"), Text(str(value)))
     lines.append(facts)
-    if explanation := _explanation(obj):
+    if explanation := _explanation(obj, model):
         lines.append(Text(explanation, style=colour))
     return Group(*lines)
 
@@ -119,12 +137,12 @@ def _state(obj: Object) -> str:
     return str((obj.get("status") or {}).get("state") or State.PENDING)
 
 
-def _explanation(obj: Object) -> str:
+def _explanation(obj: Object, model: Model) -> str:
     """Why the object is where it is and what to do: the summary's message."""
-    summary = _summary(obj)
+    summary = _summary(obj, model)
     reason = f"{summary.get('reason')}: " if summary.get("status") == "False" else ""
     return f"{reason}{summary.get('message', '')}"
 
 
-def _summary(obj: Object) -> Object:
-    return by_type(obj.get("status") or {}).get(ConditionType.SUCCEEDED, {})
+def _summary(obj: Object, model: Model) -> Object:
+    return by_type(obj.get("status") or {}).get(model.DEFINITION.summary, {})

@@ -22,7 +22,8 @@ async def _change(name: str, *, model: type[CustomResource], namespace: str | No
     resource = model.DEFINITION.resource
     what = f"{resource.kind} {name}"
     if not isinstance(KINDS[resource.kind], BatchKind):
-        raise Invalid((Problem("--kind", f"a {resource.kind} cannot be suspended"),))
+        instead = f"use kubectl scale {resource.plural}/{name} --replicas=0" if model.DEFINITION.scale else ""
+        raise Invalid((Problem("--kind", f"a {resource.kind} cannot be suspended", instead),))
     cluster = await Cluster.connect()
     try:
         place = namespace or cluster.namespace

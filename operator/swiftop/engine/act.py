@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from swiftop import names
-from swiftop.engine.adoption import adopted_claim, as_wanted, name_conflict, owned, terminating
+from swiftop.engine.adoption import adopted_claim, as_wanted, in_line, name_conflict, owned, terminating
 from swiftop.engine.blocked import BLOCKING, BlockedError, mistake
 from swiftop.engine.gather import Gatherer, Subject
 from swiftop.engine.ports import Cluster
 from swiftop.errors import AlreadyExists, Conflict, SwiftopError
 from swiftop.model.kind import Key, Kind, Object, Pinned, Seen
-from swiftop.model.verdict import Create, Delete, Ensure
+from swiftop.model.verdict import Apply, Create, Delete, Ensure
+from swiftop.names import Resource
 from swiftop.observe.jobs import job_facts, owner_uid
 from swiftop.runner import bundle
 from swiftop.workload.runner import runner_config_map
@@ -46,10 +49,12 @@ class Actor:
         self._runner_name = names.runner_config_map_name(bundle.digest())
         self._with_runner: set[str] = set()  # namespaces that are known to have the runner
         self._checked: dict[Key, _Checked] = {}
+        self._agreed: dict[Key, Hashable] = {}  # what the children were last brought into line with
 
     def forget(self, key: Key) -> None:
         """The object is gone or over."""
         self._checked.pop(key, None)
+        self._agreed.pop(key, None)
 
     async def create(self, subject: Subject, create: Create) -> Created:
         """Make the children of an attempt, the Job last."""
@@ -73,6 +78,49 @@ class Actor:
         if ensure.repair:
             await self._repair(subject)
         return await self._replace(subject) if ensure.replace else None
+
+    async def apply(self, subject: Subject, apply: Apply) -> Mapping[Resource, Sequence[Object]]:
+        """Bring all children into line, and remove those that are no longer wanted. Returns them; empty for no news.
+
+        What was found in line once is not rendered again while neither spec nor sources nor children change.
+        """
+        kind, uid, state = subject.kind, subject.obj["metadata"]["uid"], _state_of(subject, apply)
+        if self._agreed.get(subject.key) == state:
+            return {}
+        prepared = _guarded(kind.prepare, subject.resource, await self._gather.world(subject))
+        wanted = _guarded(kind.objects, prepared)
+        await self._ensure_runner(subject.key.namespace)
+        known = {resource: _own(subject.seen.children.get(resource, ()), uid) for resource in kind.applied}
+        news = False
+        for child in wanted:
+            siblings, name = known[names.RESOURCES[child["kind"]]], child["metadata"]["name"]
+            found = await self._applied(child, uid, siblings.get(name))
+            news = news or found is not siblings.get(name)
+            siblings[name] = found
+        kept = {(child["kind"], child["metadata"]["name"]) for child in wanted}
+        for resource, children in known.items():
+            for name in [name for name in children if (resource.kind, name) not in kept]:
+                news = True
+                await self.delete(subject.key, Delete(resource, name, children.pop(name)["metadata"]["uid"]))
+        if not news:
+            self._agreed[subject.key] = state
+            return {}
+        return {resource: tuple(children.values()) for resource, children in known.items()}
+
+    async def _applied(self, child: Object, uid: str, known: Object | None) -> Object:
+        """The child as it is wanted: as the store has it, or as the API server has it after the apply."""
+        if known is not None and in_line(known, child):
+            return known
+        meta = child["metadata"]
+        known = await self._cluster.get(names.RESOURCES[child["kind"]], meta["namespace"], meta["name"])
+        if known is None:
+            return await self._cluster.apply(child)
+        if terminating(known) or owner_uid(known) != uid or not owned(known, child, uid):
+            raise name_conflict(known)
+        if in_line(known, child):
+            return known
+        # With its UID: another object that has taken its name meanwhile is not overwritten.
+        return await self._cluster.apply({**child, "metadata": {**meta, "uid": known["metadata"]["uid"]}})
 
     async def delete(self, key: Key, delete: Delete) -> None:
         """Delete one child, its own children first."""
@@ -105,8 +153,7 @@ class Actor:
             self._with_runner.discard(namespace)
             await self._ensure_runner(namespace)
         prepared = _guarded(subject.kind.prepare, subject.resource, await self._gather.world(subject))
-        *others, _job = _guarded(subject.kind.build, prepared, Create(1))
-        for child in others:
+        for child in _guarded(subject.kind.objects, prepared):
             await self._ensure_child(child, subject.obj["metadata"]["uid"])
 
     async def _replace(self, subject: Subject) -> Create | None:
@@ -167,6 +214,29 @@ class Actor:
             if known is None or known.get("binaryData") != config_map["binaryData"]:
                 raise name_conflict(known or config_map) from None
         self._with_runner.add(namespace)
+
+
+def _state_of(subject: Subject, apply: Apply) -> Hashable:
+    """All that an apply depends on. Of children what somebody else may change: a status is none of it."""
+    versions = tuple(
+        (resource.kind, child["metadata"]["name"], child["metadata"]["uid"], *_version(child))
+        for resource in subject.kind.applied
+        for child in subject.seen.children.get(resource, ())
+    )
+    return subject.obj["metadata"]["uid"], subject.obj["metadata"]["generation"], apply.key, versions
+
+
+def _version(child: Object) -> tuple[str, ...]:
+    """Not the resource version, which each report of a status changes."""
+    meta = child["metadata"]
+    parts = (meta.get("labels"), meta.get("annotations"), meta.get("deletionTimestamp"), child.get("spec"))
+    return tuple(json.dumps(part, sort_keys=True) for part in parts)
+
+
+def _own(children: Sequence[Object], uid: str) -> dict[str, Object]:
+    """By name, those that this very object controls and that stay."""
+    stay = [child for child in children if owner_uid(child) == uid and not terminating(child)]
+    return {child["metadata"]["name"]: child for child in stay}
 
 
 def _guarded(function: Any, *args: Any) -> Any:

@@ -62,6 +62,23 @@ def as_wanted(known: Object, child: Object) -> bool:
     return _contains(known, child) and _owners(known) == _owners(child)
 
 
+def in_line(known: Object, child: Object) -> bool:
+    """Whether a child that may change is as it is wanted.
+
+    The API server fills in defaults, and other controllers add what is theirs: what was not asked for does not count. A
+    template of pods is compared by the digest of what it was made from alone: an operator of another version makes
+    another one of the same, and its upgrade must not restart what serves.
+    """
+    spec = {member: value for member, value in child["spec"].items() if member != "template"}
+    # What is watched has the label of the selector; the store leaves it out.
+    labels = {key: value for key, value in child["metadata"]["labels"].items() if key != names.LABEL_MANAGED_BY}
+    annotations = child["metadata"].get("annotations") or {}
+    compared = {key: value for key, value in annotations.items() if key != names.ANNOTATION_RESOLVED}
+    meta = {"labels": labels, "annotations": compared}
+    told = {"annotations": {}, **known["metadata"]}
+    return _contains({**known, "metadata": told}, {"metadata": meta, "spec": spec}) and _owners(known) == _owners(child)
+
+
 def _owners(obj: Object) -> list[str]:
     return [reference["uid"] for reference in obj["metadata"].get("ownerReferences") or ()]
 
@@ -69,4 +86,6 @@ def _owners(obj: Object) -> list[str]:
 def _contains(known: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         return isinstance(known, Mapping) and all(key in known and _contains(known[key], wanted[key]) for key in wanted)
+    if isinstance(wanted, list) and isinstance(known, list) and len(known) == len(wanted):
+        return all(map(_contains, known, wanted))
     return bool(known == wanted)

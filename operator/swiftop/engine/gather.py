@@ -101,6 +101,8 @@ class Gatherer:
             runner_config_map=self._runner_config_map,
             references=subject.references,
             pinned=_pinned(subject.obj.get("status") or {}),
+            previous=subject.obj.get("status") or {},
+            children=subject.seen.children,
         )
 
     async def defaults_version(self, namespace: str) -> tuple[str, ...]:

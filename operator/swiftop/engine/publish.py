@@ -6,11 +6,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from swiftop.batch.conditions import DEPENDENCIES
 from swiftop.model.conditions import acknowledged as acknowledged_conditions
 from swiftop.model.conditions import by_type
 from swiftop.model.kind import Status
-from swiftop.reasons import ConditionType, Reason, State
+from swiftop.reasons import DEPENDENCIES, ConditionType, Reason, State
 
 PROGRESS_SECONDS = 15.0
 """Progress of one object is written at most this often, and a message that is put in other words."""
@@ -80,14 +79,23 @@ def acknowledged(status: Mapping[str, Any], generation: int) -> Status:
     return {**status, "observedGeneration": generation, "conditions": listed}
 
 
-def event_of(previous: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """Kubernetes Event (type, reason, message) of a change of state; None when the change is not worth one."""
-    summary = by_type(new)[ConditionType.SUCCEEDED]
-    stalled = by_type(new)[ConditionType.STALLED]["status"] == "True"
-    last = by_type(previous).get(ConditionType.SUCCEEDED, {})
-    alarming = stalled or (summary["reason"] in _WARNINGS and summary["status"] == "Unknown")
-    if new["state"] == previous.get("state") and not (alarming and last.get("reason") != summary["reason"]):
+def event_of(previous: Mapping[str, Any], new: Mapping[str, Any], *, summary: str) -> tuple[str, str, str] | None:
+    """Kubernetes Event (type, reason, message) of a change of state; None when the change is not worth one.
+
+    ``summary`` is the type of the condition that says how the object stands. What only a person can help is worth one
+    even where the object stands as before, as what goes on serving while its new revision fails.
+    """
+    now, before = by_type(new), by_type(previous)
+    known, stalled = now[summary], now[ConditionType.STALLED]
+    told = stalled if stalled["status"] == "True" else known
+    alarming = told is stalled or (known["reason"] in _WARNINGS and not _over(known))
+    last = before.get(told["type"], {})
+    if new["state"] == previous.get("state") and not (alarming and last.get("reason") != told["reason"]):
         return None
-    if new["state"] == State.PREPARING and summary["reason"] == Reason.RUNNING:
-        return "Normal", Reason.STARTING, summary["message"]
-    return "Warning" if alarming else "Normal", summary["reason"], summary["message"] or str(new["state"])
+    if new["state"] == State.PREPARING and known["reason"] == Reason.RUNNING:
+        return "Normal", Reason.STARTING, known["message"]
+    return "Warning" if alarming else "Normal", told["reason"], told["message"] or str(new["state"])
+
+
+def _over(summary: Mapping[str, Any]) -> bool:
+    return bool(summary["type"] == ConditionType.SUCCEEDED and summary["status"] != "Unknown")

@@ -20,9 +20,9 @@ does the I/O between: it gathers (`gather`), acts (`act`) and publishes (`publis
 - I12 no secret value appears in any object, event, log, metric, argument or status: none is ever read.
 - I16 every surprise becomes a condition of the object that caused it.
 
-The store may lag behind the cluster, so nothing final is concluded from it alone: before an attempt is started the
-object is read live, a missing Job is looked up live before the object is failed for it, and so are pods that ended with
-the Job.
+The store may lag behind the cluster, so nothing final is concluded from it alone: before an attempt is started, or what
+serves is changed, the object and what it refers to are read live; a missing Job is looked up live before the object is
+failed for it, and so are pods that ended with the Job; a child that may change is read live before it is applied.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ from swiftop.kinds.registry import KINDS
 from swiftop.model.conditions import by_type, told
 from swiftop.model.kind import Facts, Frame, Key, Kind, Object, Pinned
 from swiftop.model.verdict import (
+    Action,
+    Apply,
     Blocked,
     Create,
     Delete,
@@ -54,6 +56,7 @@ from swiftop.model.verdict import (
     Finished,
     Outlook,
     Phase,
+    Serving,
     Verdict,
     Waiting,
     patience,
@@ -197,7 +200,7 @@ class Reconciler:
             now=seen.now,
         )
         verdict = kind.decide(facts)
-        if any(isinstance(action, Create) for action in verdict.actions) and not live:
+        if not live and any(_is_live(action) for action in verdict.actions):
             fresh = await self._cluster.get(kind.resource, key.namespace, key.name)
             return None if fresh is None or terminating(fresh) else await self._reconcile(kind, key, fresh, live=True)
         done = await self._act(subject, observed, verdict)
@@ -227,6 +230,8 @@ class Reconciler:
                             done = replace(done, following=replacement, requeue_after=0.0)
                     case Delete():
                         await self._actor.delete(subject.key, action)
+                    case Apply() if subject.resource is not None:
+                        done = await self._apply(subject, action, done)
             except BLOCKING as error:
                 done = _hindered(done, explained(error), action)
             except Transient as error:
@@ -243,6 +248,13 @@ class Reconciler:
         pause = done.requeue_after if new else 1.0
         observed = kind.observe(after, subject.resource)
         return replace(done, observed=observed, pinned=pinned, requeue_after=pause)
+
+    async def _apply(self, subject: Subject, apply: Apply, done: _Done) -> _Done:
+        changed = await self._actor.apply(subject, apply)
+        if not changed:
+            return done
+        after = replace(subject.seen, children={**subject.seen.children, **changed})
+        return replace(done, observed=subject.kind.observe(after, subject.resource))
 
     async def _lost_pins(self, subject: Subject) -> Pinned | None:
         """The status write after the start of an attempt may have been lost. The store keeps no pod templates."""
@@ -279,7 +291,7 @@ class Reconciler:
             answer = await self._cluster.patch_status(obj, patch, obj["metadata"]["resourceVersion"])
             memory.written = now
             _check_stored(patch, answer.get("status") or {})
-            if event := event_of(previous, new):
+            if event := event_of(previous, new, summary=kind.summary):
                 await self._cluster.event(obj, *event)
         if isinstance(done.outlook, Finished | Failed):
             return 0.0  # what is left to do with its children comes after its end is written
@@ -349,10 +361,18 @@ def _read(kind: Kind, obj: Object) -> tuple[Any, Explanation | None]:
         return None, mistake(error)
 
 
-def _hindered(done: _Done, explanation: Explanation, action: Create | Ensure | Delete) -> _Done:
+def _is_live(action: Action) -> bool:
+    """Whether the object is read live before this is done: what is made by it cannot be unmade."""
+    return isinstance(action, Create) or (isinstance(action, Apply) and action.live)
+
+
+def _hindered(done: _Done, explanation: Explanation, action: Action) -> _Done:
     """What hinders an action is said in place of what the object waits for, but not of work that goes on."""
     outlook, found = done.outlook, explanation.outlook
     said: Outlook = found
+    if isinstance(outlook, Serving):  # what answers goes on
+        said = replace(outlook, rollout=found.cause, failing=True, stalled=found.stalled)
+        return replace(done, outlook=said, poll=explanation.requeue_after)
     if isinstance(outlook, Waiting) and outlook.phase is Phase.RUNNING:
         log.warning("a child cannot be repaired: %s", found.cause.message)
         return done

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from swiftop import names
 from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.kinds.datasetupload.kind import KIND as DATASETUPLOAD
+from swiftop.kinds.modeldeployment.kind import KIND as MODELDEPLOYMENT
 from swiftop.kinds.modelexport.kind import KIND as MODELEXPORT
 from swiftop.kinds.sftrun.kind import KIND as SFTRUN
 from swiftop.model.kind import Kind
 from swiftop.names import Resource
 
-_ALL = (SFTRUN, MODELEXPORT, DATASETUPLOAD)
+_ALL = (SFTRUN, MODELEXPORT, DATASETUPLOAD, MODELDEPLOYMENT)
 
 MODELS: tuple[type[CustomResource], ...] = tuple(kind.model for kind in _ALL)
 """Models of all kinds, for the CRDs."""

@@ -65,6 +65,26 @@ class JobFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentFacts:
+    """What serves, as its controller sees it."""
+
+    name: str
+    uid: str
+    owner_uid: str
+    digest: str = ""  # of what it was made from; the same as the revision of its newest pods
+    resolved: str = ""  # JSON of what its pods stay with
+    deleting: bool = False
+    seen: bool = False  # its controller has worked on this generation
+    wanted: int = 0
+    replicas: int = 0
+    updated: int = 0
+    ready: int = 0
+    available: int = 0
+    refused: str = ""  # why the API server does not take its pods
+    overdue: bool = False  # it made no headway for progressDeadlineSeconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """How the main container of a pod ended."""
 
@@ -84,6 +104,7 @@ class PodFacts:
     uid: str
     index: int
     created: str
+    revision: str = ""  # of a pod that serves
     phase: str
     deleting: str = ""  # when it should be gone, its grace period included; empty unless it is being deleted
     reason: str = ""  # of the pod's status: Evicted, NodeLost, ...
@@ -96,7 +117,10 @@ class PodFacts:
     unschedulable: Cause | None = None
     waiting: Cause | None = None  # why a container does not start
     running_since: str = ""
+    ready: bool = False  # it has passed its readiness probe
+    restarts: int = 0  # of the main container, in a pod that restarts it
     ended: Ended | None = None
+    before: Ended | None = None  # how the main container ended before it was restarted
 
     @property
     def over(self) -> bool:

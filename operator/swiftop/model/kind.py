@@ -109,6 +109,8 @@ class World(Generic[D]):
     runner_config_map: str
     references: Mapping[Reference, Object | None] = field(default_factory=dict)
     pinned: Pinned | None = None
+    previous: Mapping[str, Any] = field(default_factory=dict)  # the last status
+    children: Mapping[Resource, Sequence[Object]] = field(default_factory=dict)  # as the store has them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +150,18 @@ class Kind(Protocol):
     def resource(self) -> Resource: ...
 
     @property
+    def summary(self) -> str:
+        """Type of the condition that says in one word how an object stands."""
+        ...
+
+    @property
     def children(self) -> tuple[Resource, ...]:
         """Child resources that are watched, by label."""
+        ...
+
+    @property
+    def applied(self) -> tuple[Resource, ...]:
+        """Those of them that are brought into line as a whole, and deleted when they are no longer wanted."""
         ...
 
     @property
@@ -190,12 +202,17 @@ class Kind(Protocol):
         """Children in the order in which they are made, the Job last."""
         ...
 
+    def objects(self, prepared: Any) -> list[Object]:
+        """Children that may change, in the order in which they are made: all but the Jobs of attempts."""
+        ...
+
     def digest(self, resource: Any, world: World[Any]) -> str:
         """``prepare(...).digest``, at a fraction of the cost."""
         ...
 
     def pinned(self, job: Object) -> Pinned | None:
-        """What a Job is made with; None for one whose template is not at hand."""
+        """What the children are made with, read back from the one with the pods' template; None where that is not at
+        hand."""
         ...
 
     def project(self, frame: Frame[Any, Any]) -> Status:

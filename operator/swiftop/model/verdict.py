@@ -56,7 +56,19 @@ class Delete:
     uid: str
 
 
-Action = Create | Ensure | Delete
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Bring all children into line with the spec by server-side apply, and delete those that are no longer wanted.
+
+    ``key`` stands for what besides spec and children decides what they are; ``live``: it has changed, and is read from
+    the cluster before anything is made of it.
+    """
+
+    key: str = ""
+    live: bool = False
+
+
+Action = Create | Ensure | Delete | Apply
 
 
 # What to say
@@ -102,7 +114,23 @@ class Failed:
     cause: Cause
 
 
-Outlook = Waiting | Blocked | Suspended | Finished | Failed
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Something that never ends. ``ready``: it answers now; ``cause`` says why, or why not.
+
+    ``rollout`` says why it is not yet, or no longer, as the spec asks for; ``failing``: it will not get there by
+    itself, and what answered goes on answering. None once all of it is as asked for.
+    """
+
+    ready: bool
+    cause: Cause
+    rollout: Cause | None = None
+    failing: bool = False
+    stalled: bool = False
+    told: Cause | None = None  # of a source that is used as it was found
+
+
+Outlook = Waiting | Blocked | Suspended | Finished | Failed | Serving
 
 
 @dataclass(frozen=True, slots=True)

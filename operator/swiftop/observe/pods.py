@@ -37,13 +37,15 @@ def pod_facts(pod: dict[str, Any], *, gpu_resource: str, members: tuple[Member, 
     scheduling = conditions.get("PodScheduled", {})
     disruption = conditions.get("DisruptionTarget", {})
     disrupted = disruption.get("status") == "True"
-    state = _container_state(status)
+    container = _container(status)
+    state = container.get("state") or {}
     scheduled = scheduling.get("status") == "True" or bool(spec.get("nodeName"))
     return PodFacts(
         name=meta["name"],
         uid=meta.get("uid", ""),
         index=index_of(meta),
         created=meta.get("creationTimestamp", ""),
+        revision=(meta.get("labels") or {}).get(names.LABEL_REVISION, ""),
         phase=status.get("phase", "Pending"),
         deleting=meta.get("deletionTimestamp") or "",
         reason=status.get("reason", ""),
@@ -56,7 +58,10 @@ def pod_facts(pod: dict[str, Any], *, gpu_resource: str, members: tuple[Member, 
         unschedulable=None if scheduled else _unschedulable(scheduling, gpu_resource),
         waiting=_waiting(state.get("waiting")) or _init_waiting(meta["name"], status),
         running_since=(state.get("running") or {}).get("startedAt") or "",
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        restarts=container.get("restartCount") or 0,
         ended=_ended(state.get("terminated"), members),
+        before=_ended((container.get("lastState") or {}).get("terminated"), members),
     )
 
 
@@ -66,10 +71,9 @@ def index_of(meta: Mapping[str, Any]) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0  # anybody can write it
 
 
-def _container_state(status: dict[str, Any]) -> dict[str, Any]:
+def _container(status: dict[str, Any]) -> dict[str, Any]:
     containers = status.get("containerStatuses") or ()
-    found = next((c for c in containers if c.get("name") == names.CONTAINER), None)
-    return (found.get("state") or {}) if found else {}
+    return next((c for c in containers if c.get("name") == names.CONTAINER), {})
 
 
 def _ended(terminated: dict[str, Any] | None, members: tuple[Member, ...]) -> Ended | None:

@@ -23,17 +23,19 @@ _SPEC: dict[names.Resource, tuple[str, ...]] = {
     names.JOB: ("activeDeadlineSeconds", "ttlSecondsAfterFinished"),
     names.POD: ("nodeName", "hostNetwork"),
     names.PVC: (),
+    # Of a Deployment all but the template: it is compared by the digest of what it was made from.
+    names.DEPLOYMENT: ("replicas", "selector", "strategy", "progressDeadlineSeconds", "revisionHistoryLimit"),
 }
 _ANNOTATIONS = (
     names.ANNOTATION_GENERATION, names.ANNOTATION_DIGEST, names.ANNOTATION_RETRIES, names.ANNOTATION_RETRY_OF,
-    names.ANNOTATION_GPU_SECONDS, names.ANNOTATION_INDEX,
+    names.ANNOTATION_GPU_SECONDS, names.ANNOTATION_RESOLVED, names.ANNOTATION_INDEX,
 )  # fmt: skip
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # kubectl's copy of the whole object
 
 _IDENTITY = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp", "labels", "ownerReferences")
 _OWNER_IDENTITY = (*_IDENTITY[:-1], "generation", "creationTimestamp")
 _CHILD = (*_OWNER_IDENTITY, "ownerReferences", "annotations")
-_LABELS = (names.LABEL_KIND, names.LABEL_NAME, names.LABEL_UID, names.LABEL_ATTEMPT)  # that a child is found by
+_LABELS = (names.LABEL_KIND, names.LABEL_NAME, names.LABEL_UID, names.LABEL_ATTEMPT, names.LABEL_REVISION)
 # Of the status of an object that is over: its end (of the conditions the summary), and what others use of it.
 _RESULTS = (
     "observedGeneration", "state", "startTime", "completionTime", "attempts",

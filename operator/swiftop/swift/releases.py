@@ -35,11 +35,12 @@ class Release:
     # Hugging Face hub is refused even where it would work.
     packing_attention: tuple[str, ...]
     tuner_flag: Literal["train_type", "tuner_type"]  # no release knows the other's word
+    transformers_engine: Literal["pt", "transformers"]  # its word for --infer_backend
     # Whether sft goes on training what --adapters names; 3.7 takes it for inference only and says nothing.
     trains_adapters: bool = True
     # Whether the prefix MS:: of a dataset counts beside --use_hf: load_dataset of 3.x takes it for "not said".
     mixes_hubs: bool = True
-    programs: tuple[Program, ...] = ("sft", "export")  # those that there is a flag table of
+    programs: tuple[Program, ...] = ("sft", "export", "deploy")  # those that there is a flag table of
     # A public trainer image. ModelScope's own end before 4.6, whose image each platform builds from images/trainer: a
     # name that nobody publishes could be taken by anybody.
     image: str | None = None
@@ -55,6 +56,7 @@ RELEASES: Mapping[str, Release] = {
             transformers=">=4.33,<4.56",
             packing_attention=_FLASH,
             tuner_flag="train_type",
+            transformers_engine="pt",
             trains_adapters=False,
             mixes_hubs=False,
             image=f"{_MODELSCOPE}:ubuntu22.04-cuda12.6.3-py311-torch2.7.1-vllm0.10.0-modelscope1.28.2-swift3.7.2",
@@ -66,6 +68,7 @@ RELEASES: Mapping[str, Release] = {
             transformers=">=4.33,<4.58",
             packing_attention=_FLASH,
             tuner_flag="train_type",
+            transformers_engine="pt",
             mixes_hubs=False,
             image=f"{_MODELSCOPE}:ubuntu22.04-cuda12.8.1-py311-torch2.9.0-vllm0.13.0-modelscope1.33.0-swift3.12.5",
         ),
@@ -76,6 +79,7 @@ RELEASES: Mapping[str, Release] = {
             transformers=">=4.33,<5.20.0",
             packing_attention=(*_FLASH, "flash_attention_4"),
             tuner_flag="tuner_type",
+            transformers_engine="transformers",
         ),
     )
 }

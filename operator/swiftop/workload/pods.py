@@ -36,21 +36,24 @@ class Pod:
 
     owner: CustomResource
     spec: WorkloadSpec
-    attempt: int
+    attempt: int = 0  # 0: it serves, and is restarted in place
+    labels: Mapping[str, str] = field(default_factory=dict)
     plan: Plan  # without the names of secrets: they are put in here
     volumes: Volumes
     env: Mapping[str, str] = field(default_factory=dict)  # without secrets
     secrets: tuple[SecretVar, ...] = ()
     grace_seconds: int  # between SIGTERM and SIGKILL
     replaceable: bool = True  # another one in the same Job may go on with its work
+    ports: Mapping[str, int] = field(default_factory=dict)  # besides that of its progress
+    probes: Mapping[str, Object] = field(default_factory=dict)
 
 
 def pod_template(pod: Pod) -> Object:
-    """Template of a Job's pods. The plan comes last: it names secrets of the patch."""
+    """Template of the pods of a Job or a Deployment. The plan comes last: it names secrets of the patch."""
     template = {
-        "metadata": {"labels": {**child_labels(pod.owner), names.LABEL_ATTEMPT: str(pod.attempt), **_LABELS}},
+        "metadata": {"labels": {**child_labels(pod.owner), **_attempt(pod), **pod.labels, **_LABELS}},
         "spec": {
-            "restartPolicy": "Never",
+            "restartPolicy": "Never" if pod.attempt else "Always",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": pod.grace_seconds,
@@ -74,6 +77,10 @@ def _subdomain(pod: Pod) -> Object:
     if pod.spec.resources.nodes == 1:
         return {}
     return {"subdomain": names.service_name(pod.owner.DEFINITION.resource, pod.owner.metadata.name)}
+
+
+def _attempt(pod: Pod) -> dict[str, str]:
+    return {names.LABEL_ATTEMPT: str(pod.attempt)} if pod.attempt else {}
 
 
 def _pod_security(spec: WorkloadSpec) -> Object:
@@ -112,7 +119,10 @@ def _container(pod: Pod) -> Object:
         "command": ["python", paths.RUNNER],
         "workingDir": paths.WORK_DIR,
         "env": _env(pod),
-        "ports": [{"name": names.PROGRESS_PORT_NAME, "containerPort": names.PROGRESS_PORT, "protocol": "TCP"}],
+        "ports": [
+            {"name": name, "containerPort": port, "protocol": "TCP"}
+            for name, port in {**pod.ports, names.PROGRESS_PORT_NAME: names.PROGRESS_PORT}.items()
+        ],
         "resources": _resources(pod.spec),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -123,6 +133,7 @@ def _container(pod: Pod) -> Object:
         # When the runner could not write it (killed together with its child), the end of its log takes its place.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": pod.volumes.mounts,
+        **pod.probes,
     }
     if runtime.image_pull_policy:
         container["imagePullPolicy"] = runtime.image_pull_policy

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from swiftop.batch.ending import After, after, cause_of, finished_well, in_order, is_interruption, pod_cause
+from swiftop.batch.ending import After, after, cause_of, finished_well, in_order, is_interruption
 from swiftop.batch.observe import Observed
 from swiftop.model.facts import Cause, Outcome, PodFacts
+from swiftop.observe.ending import pod_cause
 from swiftop.reasons import Reason
 from swiftop.runner import causes
 from swiftop.runner.causes import BY_REASON

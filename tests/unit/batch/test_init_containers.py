@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from swiftop.batch.ending import After, after, pod_cause
+from swiftop.batch.ending import After, after
+from swiftop.observe.ending import pod_cause
 from swiftop.observe.pods import pod_facts
 
 

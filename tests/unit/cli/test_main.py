@@ -14,11 +14,12 @@ from rich.console import Console
 
 from swiftop import names
 from swiftop.api.v1alpha1.base import CustomResource
+from swiftop.api.v1alpha1.modeldeployment import ModelDeployment
 from swiftop.api.v1alpha1.modelexport import ModelExport
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.cli import main
 from swiftop.cli.lookup import model_of
-from swiftop.cli.progress import one_line, succeeded, view
+from swiftop.cli.progress import failed, one_line, settled, view
 from swiftop.errors import Invalid, Transient
 from swiftop.kinds.registry import MODELS
 
@@ -77,7 +78,7 @@ def test_a_running_run() -> None:
         assert re.search(rf"^{name} +{re.escape(value)} *$", text, re.M), text
     assert "\u2501" in text  # the bar
     assert "Age" not in text
-    assert succeeded(RUNNING) == "Unknown"
+    assert not settled(RUNNING, SFTRun)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_a_running_run() -> None:
 def test_why_it_is_so_and_what_to_do_is_told(run: dict[str, Any], line: str) -> None:
     assert one_line(run, SFTRun) == line
     assert line.partition(", ")[2] in picture(run)
-    assert succeeded(run) == ("False" if run is FAILED else "Unknown")
+    assert settled(run, SFTRun) is failed(run, SFTRun) is (run is FAILED)
 
 
 def test_an_export_is_as_live_though_its_columns_are_wide() -> None:
@@ -110,7 +111,22 @@ def test_a_run_that_nobody_has_seen_yet() -> None:
     run = {"metadata": {"name": "demo"}}
     assert one_line(run, SFTRun) == "demo: Pending"
     assert "Pending" in picture(run)
-    assert succeeded(run) == "Unknown"
+    assert not settled(run, SFTRun)
+
+
+def test_what_serves_is_followed_until_it_answers() -> None:
+    ready = {"type": "Ready", "status": "False", "reason": "Loading", "message": "the model is loaded"}
+    display = {"replicas": "0/1", "model": "a/b"}
+    status = {"state": "Preparing", "conditions": [ready], "display": display, "url": "http://x"}
+    served = {"metadata": {"name": "chat"}, "spec": {"engine": "vllm"}, "status": status}
+    assert one_line(served, ModelDeployment) == (
+        "chat: Preparing, replicas 0/1, engine vllm, model a/b, URL http://x, Loading: the model is loaded"
+    )
+    assert not settled(served, ModelDeployment)
+    assert failed(served, ModelDeployment)
+    ready["status"] = "True"
+    assert settled(served, ModelDeployment)
+    assert not failed(served, ModelDeployment)
 
 
 @pytest.mark.parametrize("word", ["sftrun", "SFTRun", "sftruns", "sft"])
@@ -233,3 +249,12 @@ def test_what_cannot_be_suspended_is_told(
     assert called(monkeypatch, "suspend", "demo") == 1
     assert capsys.readouterr().err == error
     assert fake.edits == []
+
+
+def test_what_serves_is_scaled_and_not_suspended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert called(monkeypatch, "suspend", "chat", "--kind", "mdep") == 1
+    assert capsys.readouterr().err == (
+        "error: --kind: a ModelDeployment cannot be suspended (use kubectl scale modeldeployments/chat --replicas=0)\n"
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swiftop import names
-from swiftop.engine.adoption import adopted_claim, as_wanted, name_conflict, owned, terminating
+from swiftop.engine.adoption import adopted_claim, as_wanted, in_line, name_conflict, owned, terminating
 from swiftop.model.facts import Cause
 from swiftop.model.kind import Object
 from swiftop.model.verdict import Blocked
@@ -111,3 +111,45 @@ def test_a_name_that_is_in_use(meta: Object, text: str, advice: str, stalled: bo
     assert found.outlook == Blocked(Cause("NameConflict", text, advice), stalled=stalled)
     assert found.requeue_after == seconds
     assert terminating(known) is ("deletionTimestamp" in meta)
+
+
+def service() -> Object:
+    """One that is asked for, and may change."""
+    labels = {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_NAME: "a"}
+    owners = [{"uid": "o", "controller": True, "kind": "ModelDeployment", "name": "a"}]
+    meta = {"name": "a", "labels": labels, "annotations": {"x": "1"}, "ownerReferences": owners}
+    return {"kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 80}], "selector": {"a": "b"}}}
+
+
+def test_what_the_server_and_others_add_is_in_line() -> None:
+    known = copy.deepcopy(service())
+    known["metadata"] |= {"uid": "u", "annotations": {"x": "1", "theirs": "2"}}
+    del known["metadata"]["labels"][names.LABEL_MANAGED_BY]  # as the store keeps it
+    known["metadata"]["ownerReferences"] = [{"uid": "o", "controller": True}]  # likewise
+    known["spec"] |= {"clusterIP": "10.0.0.1", "ports": [{"port": 80, "protocol": "TCP", "nodePort": 30000}]}
+    assert in_line(known, service())
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("spec", {"ports": [{"port": 81}], "selector": {"a": "b"}}),
+        ("spec", {"ports": [{"port": 80}, {"port": 81}], "selector": {"a": "b"}}),
+        ("spec", {"ports": [{"port": 80}], "selector": {"a": "c"}}),
+        ("spec", {"ports": [{"port": 80}]}),
+        ("metadata", {**service()["metadata"], "annotations": {"x": "2"}}),
+        ("metadata", {**service()["metadata"], "labels": {}}),
+        ("metadata", {**service()["metadata"], "ownerReferences": []}),
+    ],
+)
+def test_what_was_asked_for_and_differs_is_not(member: str, value: Any) -> None:
+    assert not in_line({**service(), member: value}, service())
+
+
+def test_a_template_is_compared_by_what_it_was_made_from() -> None:
+    meta = service()["metadata"]
+    one = {"kind": "Deployment", "metadata": {**meta, "annotations": {names.ANNOTATION_DIGEST: "1"}}}
+    made = {**one, "spec": {"replicas": 1, "template": {"spec": "as an older version makes it"}}}
+    assert in_line(made, {**one, "spec": {"replicas": 1, "template": {"spec": "as this one does"}}})
+    other = {**meta, "annotations": {names.ANNOTATION_DIGEST: "2"}}
+    assert not in_line(made, {**made, "metadata": other})

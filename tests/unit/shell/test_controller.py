@@ -52,7 +52,7 @@ def test_a_child_queues_its_owner() -> None:
     assert key_of(names.POD, obj(names.POD, "alien")) is None
 
 
-@pytest.mark.parametrize("kind", ["Nonsense", "Pod", "ModelDeployment"])
+@pytest.mark.parametrize("kind", ["Nonsense", "Pod", "Deployment"])
 def test_labels_of_a_kind_that_nobody_owns_queue_nothing(kind: str) -> None:
     """Anybody can write them, and a kind may have been ours in another version."""
 

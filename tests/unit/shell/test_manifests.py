@@ -10,10 +10,13 @@ import pytest
 import yaml
 
 from swiftop import names
-from swiftop.kinds.registry import KINDS, WATCHED
+from swiftop.kinds.registry import KINDS, MODELS, WATCHED
+from swiftop.runner.protocol import SERVE_PORT
 from swiftop.shell.config import Config
 from swiftop.shell.metrics import Metrics
 from tests.support.objects import TWO_NODES, children_of, run_of
+from tests.unit.kinds.modeldeployment.deployments import children_of as served_children
+from tests.unit.kinds.modeldeployment.deployments import minimal
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 
@@ -101,6 +104,14 @@ def test_the_network_policy_lets_the_operator_reach_the_runners() -> None:
     assert "ports" not in from_nodes  # torchrun and NCCL choose theirs
 
 
+def test_clients_are_let_in_to_what_serves() -> None:
+    policy = manifest("samples/networkpolicy-serving.yaml")["spec"]
+    pod = served_children(minimal())[-1]["spec"]["template"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    (ingress,) = policy["ingress"]
+    assert [port["port"] for port in ingress["ports"]] == [SERVE_PORT]
+
+
 def test_pods_and_probes_find_the_operator_s_page() -> None:
     deployment, service = manifest("base/deployment.yaml")["spec"], manifest("base/service.yaml")["spec"]
     (container,) = deployment["template"]["spec"]["containers"]
@@ -128,13 +139,18 @@ def test_the_operator_may_watch_what_it_watches(resource: names.Resource) -> Non
     assert granted.get(f"{resource.group}/{resource.plural}", set()) >= {"list", "watch"}
 
 
-def test_nothing_but_jobs_is_deleted() -> None:
+def test_nothing_is_deleted_that_holds_results_or_serves() -> None:
     granted = rights("base/rbac.yaml", "swiftop")
-    assert [resource for resource, verbs in granted.items() if {"delete", "deletecollection"} & verbs] == ["batch/jobs"]
+    deleted = [resource for resource, verbs in granted.items() if {"delete", "deletecollection"} & verbs]
+    assert deleted == ["batch/jobs", "policy/poddisruptionbudgets", "autoscaling/horizontalpodautoscalers"]
 
 
 def test_people_may_read_and_write_each_kind_but_no_status() -> None:
     reading = {"get", "list", "watch"}
-    assert rights("base/user-roles.yaml", "swiftop-viewer") == of_kinds({"": reading, "/status": reading})
+    scaled = [model.DEFINITION.resource for model in MODELS if model.DEFINITION.scale]
+    scales = [f"{resource.group}/{resource.plural}/scale" for resource in scaled]
+    shown = {**of_kinds({"": reading, "/status": reading}), **dict.fromkeys(scales, reading)}
+    assert rights("base/user-roles.yaml", "swiftop-viewer") == shown
     writing = {"create", "update", "patch", "delete", "deletecollection"}
-    assert rights("base/user-roles.yaml", "swiftop-editor") == of_kinds({"": writing})
+    written = {**of_kinds({"": writing}), **{scale: {"update", "patch"} for scale in scales}}
+    assert rights("base/user-roles.yaml", "swiftop-editor") == written

@@ -274,6 +274,36 @@ SLIM_POD: Object = {
 }
 
 
+def test_of_a_deployment_all_is_kept_that_is_compared_but_the_template() -> None:
+    labels = {names.LABEL_KIND: "ModelDeployment", names.LABEL_NAME: "a", "theirs": "x"}
+    annotations = {names.ANNOTATION_DIGEST: "d", names.ANNOTATION_RESOLVED: "{}", "theirs": "x"}
+    meta = {"namespace": "ns", "name": "a-mdep", "uid": "d", "resourceVersion": "5", "generation": 2}
+    spec = {"replicas": 2, "strategy": {}, "selector": {}}
+    status = {"readyReplicas": 1}
+    store = Store()
+    store.observe(
+        names.DEPLOYMENT,
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {**meta, "labels": labels, "annotations": annotations, "managedFields": [1]},
+            "spec": {**spec, "template": {"spec": {"containers": []}}, "paused": False},
+            "status": status,
+        },
+    )
+    assert store.get(names.DEPLOYMENT, "ns", "a-mdep") == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            **meta,
+            "labels": {key: value for key, value in labels.items() if key != "theirs"},
+            "annotations": {key: value for key, value in annotations.items() if key != "theirs"},
+        },
+        "spec": spec,
+        "status": status,
+    }
+
+
 def test_of_an_object_that_is_over_its_identity_and_its_results_are_kept() -> None:
     store = Store()
     store.observe(names.SFTRUN, sftrun(version=7))

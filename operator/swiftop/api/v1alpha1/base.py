@@ -74,6 +74,15 @@ class Column:
     wide: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Paths of the scale subresource, as ``kubectl scale`` and autoscalers read it."""
+
+    wanted: str
+    running: str
+    selector: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
     """What a CustomResourceDefinition says besides the schema."""
@@ -82,6 +91,8 @@ class Definition:
     short: str
     columns: tuple[Column, ...]
     conditions: tuple[str, ...]  # types that the kind has besides the common ones, in printed order
+    summary: str = "Succeeded"  # the condition that says in one word how it stands
+    scale: Scale | None = None
     changeable: tuple[str, ...] | None = None
     """Members of the spec that may still change once ``status.startTime`` is set; None: all of them."""
 

@@ -76,21 +76,19 @@ NO_SECRET = Rule(
 )
 
 
-def not_owned(field_of: Mapping[str, str]) -> Rule:
+def not_owned(field_of: Mapping[str, str], within: str = "extraArgs") -> Rule:
     """Rule against flags with a field of their own (or swiftop's, when ""): given twice, the later one would win."""
     table = "{" + ", ".join(f"'{flag}': '{field_of[flag]}'" for flag in sorted(field_of)) + "}"
 
     def text(name: str) -> str:
         field = field_of[name]
-        return (
-            f"extraArgs.{name}: use spec.{field} instead" if field else f"extraArgs.{name}: set by swiftop, remove it"
-        )
+        return f"{within}.{name}: use spec.{field} instead" if field else f"{within}.{name}: set by swiftop, remove it"
 
     return Rule(
         cel=f"!(self.name in {table})",
-        message="this flag is set by a field of the spec or by swiftop itself: remove it from extraArgs",
-        message_cel=f"{table}[self.name] == '' ? 'extraArgs.' + self.name + ': set by swiftop, remove it' : "
-        f"'extraArgs.' + self.name + ': use spec.' + {table}[self.name] + ' instead'",
+        message=f"this flag is set by a field of the spec or by swiftop itself: remove it from {within}",
+        message_cel=f"{table}[self.name] == '' ? '{within}.' + self.name + ': set by swiftop, remove it' : "
+        f"'{within}.' + self.name + ': use spec.' + {table}[self.name] + ' instead'",
         holds=lambda arg: arg.name not in field_of,
         describe=lambda arg: text(arg.name),
         field="name",

@@ -13,6 +13,7 @@ from swiftop.api.v1alpha1.rules import Rule, one_of
 from swiftop.api.v1alpha1.scalars import HubId
 
 Hub = Literal["modelscope", "huggingface"]
+DType = Literal["float16", "bfloat16", "float32"]
 ModelType = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Revision = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 Subset = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^:/#\s]+$")]

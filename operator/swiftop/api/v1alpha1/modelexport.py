@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from swiftop.api.v1alpha1.base import NAME_RULE, Column, Definition, Model, Reported
-from swiftop.api.v1alpha1.hub import AdapterSource, Hub, ModelSource, ModelType, Revision
+from swiftop.api.v1alpha1.hub import AdapterSource, DType, Hub, ModelSource, ModelType, Revision
 from swiftop.api.v1alpha1.publish import PushTarget, TargetStatus
 from swiftop.api.v1alpha1.quantization import ON_GPU, ExportQuantization
-from swiftop.api.v1alpha1.refs import ClaimFile
+from swiftop.api.v1alpha1.refs import ClaimFile, RunCheckpoint
 from swiftop.api.v1alpha1.rules import Rule, one_of
-from swiftop.api.v1alpha1.scalars import HubId, ObjectName
+from swiftop.api.v1alpha1.scalars import HubId
 from swiftop.api.v1alpha1.status import BatchStatus
 from swiftop.api.v1alpha1.workload import BatchResource, BatchSpec, Output, Resources
 from swiftop.names import MODELEXPORT
 from swiftop.reasons import ConditionType
-
-DType = Literal["float16", "bfloat16", "float32"]
-
-# A step is written without quotes, so integers pass too.
-CheckpointName = Annotated[
-    str,
-    Field(
-        max_length=16,
-        pattern=r"^(last|best|[1-9][0-9]{0,8})$",
-        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 1, "maximum": 999_999_999},
-    ),
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
-]
-
-
-class RunCheckpoint(Model):
-    """A checkpoint of an SFTRun in the same namespace."""
-
-    name: ObjectName = Field(description="Name of the SFTRun. It may be created later, and need not have ended yet.")
-    checkpoint: CheckpointName = Field(
-        default="last",
-        description="last (the newest complete one, once the run has ended), best (by its evaluation), or a step.",
-    )
 
 
 class ExportSource(Model):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.scalars import DataKey, DnsSubdomain, ObjectName, RelativePath
@@ -49,3 +51,31 @@ class UploadReference(Model):
     """A DatasetUpload in the same namespace."""
 
     name: ObjectName = Field(description="Name of the DatasetUpload. It may be created later, and need not have ended.")
+
+
+# A step is written without quotes, so integers pass too.
+CheckpointName = Annotated[
+    str,
+    Field(
+        max_length=16,
+        pattern=r"^(last|best|[1-9][0-9]{0,8})$",
+        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 1, "maximum": 999_999_999},
+    ),
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+]
+
+
+class RunCheckpoint(Model):
+    """A checkpoint of an SFTRun in the same namespace."""
+
+    name: ObjectName = Field(description="Name of the SFTRun. It may be created later, and need not have ended yet.")
+    checkpoint: CheckpointName = Field(
+        default="last",
+        description="last (the newest complete one, once the run has ended), best (by its evaluation), or a step.",
+    )
+
+
+class ExportReference(Model):
+    """A ModelExport in the same namespace."""
+
+    name: ObjectName = Field(description="Name of the ModelExport. It may be created later, and need not have ended.")

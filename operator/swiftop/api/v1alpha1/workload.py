@@ -350,3 +350,9 @@ class BatchResource(CustomResource):
     """Base of the kinds that end."""
 
     spec: BatchSpec
+
+
+class ServingResource(CustomResource):
+    """Base of the kinds that serve."""
+
+    spec: WorkloadSpec

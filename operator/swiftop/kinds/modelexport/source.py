@@ -10,13 +10,14 @@ from pydantic import ValidationError
 
 from swiftop import names
 from swiftop.api.v1alpha1.hub import ModelSource
-from swiftop.api.v1alpha1.modelexport import ModelExport, RunCheckpoint
-from swiftop.batch.origin import SOURCE_DIR, Origin, at_rest, origin, unusable
+from swiftop.api.v1alpha1.modelexport import ModelExport
+from swiftop.api.v1alpha1.refs import RunCheckpoint
+from swiftop.batch.checkpoint import Reader, awaited, located
+from swiftop.batch.origin import SOURCE_DIR
 from swiftop.model.conditions import by_type
-from swiftop.model.facts import Cause
 from swiftop.model.kind import Object, Reference
-from swiftop.model.verdict import Blocked, Phase, Waiting
-from swiftop.reasons import ConditionType, Reason
+from swiftop.model.verdict import Blocked, Waiting
+from swiftop.reasons import ConditionType
 from swiftop.runner.protocol import ExportSettings
 from swiftop.swift import paths
 
@@ -90,62 +91,11 @@ def readiness(export: ModelExport, run: Object | None, previous: Mapping[str, An
     wanted = export.spec.source.sft_run_ref
     if wanted is None:
         return None
-    name = wanted.name
-    if run is None:
-        return _absent(export, name, previous)
-    if ((run.get("spec") or {}).get("output") or {}).get("ephemeral"):
-        return unusable(f"the output of SFTRun {name} is ephemeral: it ends with its pod", "name another run")
-    status = run.get("status") or {}
-    if not _kept(wanted, status) and not at_rest(status):
-        awaited = f"checkpoint of step {wanted.checkpoint}" if wanted.checkpoint.isdecimal() else "end"
-        text = f"SFTRun {name} has not come to its {awaited}"
-        return Waiting(Phase.PENDING, Cause(Reason.SOURCE_PENDING, text, "wait; the export then starts by itself"))
-    return _unfit(wanted, status)
-
-
-def _absent(export: ModelExport, name: str, previous: Mapping[str, Any]) -> Blocked:
-    """What the last status says of another name, before an edit, is not said of this one."""
-    known = by_type(previous).get(ConditionType.SOURCE_READY, {})
-    of_this_spec = known.get("observedGeneration") == export.metadata.generation
-    if of_this_spec and known.get("reason") in (Reason.SOURCE_PENDING, Reason.SOURCE_DELETED):
-        text = f"SFTRun {name} was deleted before this export could start"
-        advice = "create it again, or name its checkpoint by source.persistentVolumeClaim"
-        return Blocked(Cause(Reason.SOURCE_DELETED, text, advice), stalled=True)
-    text = f"SFTRun {name} does not exist, and source.sftRunRef names it"
-    return Blocked(Cause(Reason.SOURCE_MISSING, text, "create it, or fix the name in the spec"), stalled=False)
-
-
-def _kept(wanted: RunCheckpoint, status: Mapping[str, Any]) -> bool:
-    """Whether a step that is named is there before the run ends. It stays only if the run keeps so many."""
-    newest = (status.get("checkpoint") or {}).get("step")
-    return wanted.checkpoint.isdecimal() and newest is not None and int(wanted.checkpoint) <= newest
-
-
-def _unfit(wanted: RunCheckpoint, status: Mapping[str, Any]) -> Blocked | None:
-    name, newest = wanted.name, (status.get("checkpoint") or {}).get("step")
-    if not status.get("output"):
-        return unusable(f"the output of SFTRun {name} is not on a volume that outlives it", "name another run")
-    if newest is None:
-        return unusable(f"SFTRun {name} has no complete checkpoint", "name another run")
-    if _kept(wanted, status):
-        return None
-    if wanted.checkpoint.isdecimal():
-        text = f"SFTRun {name} has no checkpoint of step {wanted.checkpoint}, its newest is {newest}"
-        return unusable(text, f"use a step up to {newest} that it saved, or last")
-    return _without_step(wanted, status)
-
-
-def _without_step(wanted: RunCheckpoint, status: Mapping[str, Any]) -> Blocked | None:
-    """Of a run that failed nobody knows whether its last checkpoint is a good one: a person says so by its step."""
-    name, newest = wanted.name, (status.get("checkpoint") or {}).get("step")
-    if by_type(status).get(ConditionType.SUCCEEDED, {}).get("status") == "False":
-        text = f"SFTRun {name} has failed"
-        advice = f"name the step that you want in source.sftRunRef.checkpoint: its newest is {newest}"
-        return Blocked(Cause(Reason.SOURCE_FAILED, text, advice), stalled=True)
-    if wanted.checkpoint == "best" and not (status.get("bestCheckpoint") or {}).get("step"):
-        text = f"SFTRun {name} has no best checkpoint: it was trained without validation"
-        return Blocked(Cause(Reason.NO_BEST_CHECKPOINT, text, "use checkpoint: last"), stalled=True)
-    return None
+    # What the last status says of another name, before an edit, is not said of this one.
+    said = by_type(previous).get(ConditionType.SOURCE_READY, {})
+    known = said.get("reason", "") if said.get("observedGeneration") == export.metadata.generation else ""
+    where = {"field": "source.sftRunRef", "instead": "source.persistentVolumeClaim"}
+    return awaited(wanted, run, Reader(thing="export", known=known, **where))
 
 
 def subject(export: ModelExport, run: Object | None) -> Subject:
@@ -165,20 +115,13 @@ def subject(export: ModelExport, run: Object | None) -> Subject:
 
 
 def _of_run(wanted: RunCheckpoint, run: Object | None) -> Subject:
-    """The run is read live for an attempt; of one that is over the store does not know the model.
-
-    What nobody knows yet stands in brackets, for ``swiftop preview`` alone: nothing is started without it.
-    """
-    found = origin(run) or Origin(names.output_claim_name(names.SFTRUN, wanted.name), f"{wanted.name}-<uid>", "")
-    status = (run or {}).get("status") or {}
-    steps = {"last": status.get("checkpoint"), "best": status.get("bestCheckpoint")}
-    known = steps.get(wanted.checkpoint) if wanted.checkpoint in steps else {"step": wanted.checkpoint}
-    path = paths.join(found.path, f"checkpoint-{(known or {}).get('step') or f'<{wanted.checkpoint}>'}")
+    """The run is read live for an attempt; of one that is over the store does not know the model."""
+    found = located(wanted, run)
     try:
         model = ModelSource.model_validate(((run or {}).get("spec") or {}).get("model"))
     except ValidationError:
         model = None
-    return Subject(claim_name=found.claim_name, path=path, uid=found.uid, **_model(model, None))
+    return Subject(claim_name=found.claim_name, path=found.path, uid=found.uid, **_model(model, None))
 
 
 def _model(model: ModelSource | None, type_: str | None) -> dict[str, str]:

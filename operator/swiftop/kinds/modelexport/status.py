@@ -16,7 +16,7 @@ from swiftop.model.kind import Frame, Status
 from swiftop.model.text import printable
 from swiftop.model.times import duration
 from swiftop.model.verdict import Blocked, Failed, Finished, Phase, Waiting
-from swiftop.reasons import ConditionType, Reason
+from swiftop.reasons import SOURCE, ConditionType, Reason
 from swiftop.runner import causes
 from swiftop.runner.hub import causes as hub_causes
 from swiftop.swift.pages import page
@@ -25,16 +25,6 @@ VOLATILE = frozenset({"progress", "display"})
 
 _MEASURES = ("bytesDone", "bytesTotal", "etaSeconds")
 _PHASES = ("Preparing", "Merging", "Verifying", "Quantizing", "Pushing", "Finished")
-_SOURCE = frozenset(
-    {
-        Reason.SOURCE_MISSING,
-        Reason.SOURCE_PENDING,
-        Reason.SOURCE_UNUSABLE,
-        Reason.SOURCE_DELETED,
-        Reason.SOURCE_FAILED,
-        Reason.NO_BEST_CHECKPOINT,
-    }
-)
 _UNVERIFIED = frozenset({causes.VERIFICATION_FAILED.reason, hub_causes.CONTENT_CHANGED.reason})
 """The result is not, or no longer, what was verified."""
 
@@ -125,7 +115,7 @@ def _not_yet(failed: Cause | None) -> Aspect:
 
 def _source_ready(frame: Frame[ModelExport, Observed], before: Mapping[str, Mapping[str, Any]]) -> Aspect:
     outlook = frame.outlook
-    if isinstance(outlook, Waiting | Blocked) and outlook.cause.reason in _SOURCE:
+    if isinstance(outlook, Waiting | Blocked) and outlook.cause.reason in SOURCE:
         return told("False", outlook.cause)
     if frame.observed.job is not None:
         return Aspect("True", Reason.READY)

@@ -95,6 +95,8 @@ def _copy_rest(source: Path, output: Path, dtype: str, base_name: str) -> None:
         target = output / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(weights.within(source, name), target)
+    if (source / folder.ARGUMENTS).is_file():  # of which the last step leaves what a prompt is made by
+        shutil.copyfile(weights.within(source, folder.ARGUMENTS), output / folder.ARGUMENTS)
     if adapter:
         config = folder.read_json(source / folder.ADAPTER_CONFIG)
         known = base_name or str(config.get("base_model_name_or_path") or "")

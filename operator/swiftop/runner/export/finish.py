@@ -1,7 +1,8 @@
 """Task: the last touch on a folder that is to be kept or published, and its manifest.
 
-What belongs to the machine or to an interrupted writer goes (args.json, hidden files), every file becomes readable for
-other users (ms-swift leaves weights as 0600), a model card is written where none is, and each file is hashed.
+What belongs to the machine or to an interrupted writer goes (hidden files, and most of args.json), every file becomes
+readable for other users (ms-swift leaves weights as 0600), a model card is written where none is, and each file is
+hashed.
 
 Request: ``{artifact, card?}``. Result: ``{files: [{path, size, sha256}], bytes, dtype, digest, removed, card}``. The
 digest is that of the output of ``sha256sum`` over all files, sorted by path, so that anybody can make it again.
@@ -10,6 +11,7 @@ digest is that of the output of ``sha256sum`` over all files, sorted by path, so
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -24,6 +26,11 @@ from . import card, folder, weights
 from .meter import Meter
 
 _BLOCK = 1 << 22
+# Members of args.json that ms-swift reads back for inference, and that name nothing of the machine or of the data.
+_PROMPT = (
+    *("swift_version", "model_type", "template", "system", "agent_template", "use_chat_template", "response_prefix"),
+    *("truncation_strategy", "norm_bbox", "task_type", "num_labels", "problem_type"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,12 +68,30 @@ def clean(artifact: Path) -> list[str]:
     removed = []
     for path in sorted(artifact.rglob("*")):
         if any(fnmatchcase(path.name, pattern) for pattern in EXCLUDED) and os.path.lexists(path):
+            if path == artifact / folder.ARGUMENTS and _reduced(path):
+                continue
             removed.append(path.relative_to(artifact).as_posix())
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
     return removed
+
+
+def _reduced(arguments: Path) -> bool:
+    """Leave of args.json what a prompt is made by; False when there is nothing.
+
+    With it ms-swift encodes a prompt as in the training. Without it, it would have to guess by the folder's name.
+    """
+    try:
+        known = {} if arguments.is_symlink() else folder.read_json(arguments)
+    except weights.Damaged:
+        return False
+    told = {name: known[name] for name in _PROMPT if known.get(name) is not None}
+    if not told.keys() - {"swift_version"}:
+        return False
+    arguments.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return True
 
 
 def make_readable(artifact: Path) -> None:
@@ -77,8 +102,9 @@ def make_readable(artifact: Path) -> None:
 
 
 def manifest(artifact: Path, progress: task.Progress) -> list[File]:
-    """All files, sorted by path."""
-    paths = sorted((path.relative_to(artifact).as_posix(), path) for path in artifact.rglob("*") if path.is_file())
+    """All files, sorted by path. What is left of args.json is for this volume and is never published: it is no part."""
+    files = [path for path in artifact.rglob("*") if path.is_file() and path != artifact / folder.ARGUMENTS]
+    paths = sorted((path.relative_to(artifact).as_posix(), path) for path in files)
     meter = Meter(progress, "Hashing", sum(path.stat().st_size for _, path in paths))
     return [_hashed(name, path, meter) for name, path in paths]
 

@@ -131,8 +131,8 @@ def test_a_bad_name() -> None:
     ("text", "words"),
     [
         ("a: [", "error: -: line 1: is not valid YAML"),
-        ("", "there is no SFTRun or ModelExport or DatasetUpload in this file"),
-        ("kind: Pod", "there is no SFTRun or ModelExport or DatasetUpload in this file"),
+        ("", "there is no SFTRun or ModelExport or DatasetUpload or ModelDeployment in this file"),
+        ("kind: Pod", "there is no SFTRun or ModelExport or DatasetUpload or ModelDeployment in this file"),
         ("kind: SFTRun\nmetadata: 5", "metadata"),
         ("kind: SFTRun", "spec: required value is missing"),
     ],

@@ -54,6 +54,29 @@ def test_an_artifact_is_cleaned_and_its_files_can_be_read_by_all(tmp_path: Path)
     assert told[-1] == {"phase": "Hashing", "bytesDone": result["bytes"], "bytesTotal": result["bytes"]}
 
 
+def test_of_the_arguments_what_a_prompt_is_made_by_stays(tmp_path: Path) -> None:
+    path = artifact(tmp_path / "model")
+    prompt = {"swift_version": "4.6.0", "model_type": "qwen2", "template": "qwen2_5", "system": "Be brief."}
+    machine = {
+        "model": "/models/base/model",
+        "dataset": ["/data/secret.jsonl"],
+        "output_dir": "/x",
+        "agent_template": None,
+    }
+    (path / "args.json").write_text(json.dumps({**prompt, **machine}))
+    result, _ = finished(path)
+    assert result["removed"] == [".cache", ".tmpa1b2"]
+    assert json.loads((path / "args.json").read_text()) == prompt
+    assert "args.json" not in [file["path"] for file in result["files"]]  # as with what is published
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"swift_version": "4.6.0", "model": "/x"}'])
+def test_arguments_that_tell_nothing_of_a_prompt_go(tmp_path: Path, text: str) -> None:
+    path = artifact(tmp_path / "model")
+    (path / "args.json").write_text(text)
+    assert "args.json" in finished(path)[0]["removed"]
+
+
 def test_the_manifest_names_every_file_and_is_what_sha256sum_says(tmp_path: Path) -> None:
     path = artifact(tmp_path / "model")
     result, _ = finished(path)

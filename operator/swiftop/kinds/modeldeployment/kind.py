@@ -1,0 +1,30 @@
+"""ModelDeployment as a kind that serves."""
+
+from __future__ import annotations
+
+from swiftop.api.v1alpha1.modeldeployment import ModelDeployment
+from swiftop.kinds.modeldeployment import prepare, status
+from swiftop.kinds.modeldeployment.build import objects
+from swiftop.kinds.modeldeployment.prepare import Prepared
+from swiftop.kinds.modeldeployment.source import wanted_of
+from swiftop.model.kind import Reference
+from swiftop.runner.protocol import SERVING
+from swiftop.serving.kind import ServingKind
+
+
+def _references(deployment: ModelDeployment) -> tuple[Reference, ...]:
+    namespace = deployment.metadata.namespace
+    return tuple(dict.fromkeys(wanted.reference(namespace) for wanted in wanted_of(deployment)))
+
+
+KIND: ServingKind[ModelDeployment, Prepared] = ServingKind(
+    model=ModelDeployment,
+    members=SERVING,
+    volatile=status.VOLATILE,
+    references_of=_references,
+    sources=prepare.sources,
+    prepare_with=prepare.prepare,
+    objects_of=objects,
+    own=status.own,
+    warnings_of=prepare.warnings,
+)

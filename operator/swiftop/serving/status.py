@@ -1,0 +1,77 @@
+"""The members of a status that all kinds have that serve; a kind adds its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from swiftop.model.conditions import Aspects, by_type, written
+from swiftop.model.kind import Frame, Status
+from swiftop.model.times import text_of
+from swiftop.model.verdict import Outlook, Serving
+from swiftop.reasons import Reason, State
+from swiftop.serving.conditions import COMMON, aspects_of
+from swiftop.serving.observe import Observed, Replica
+
+
+def status_of(frame: Frame[Any, Observed], *, types: Sequence[str], aspects: Aspects, warning: str) -> Status:
+    """Common members; ``aspects`` are those of the kind's own conditions ``types``."""
+    observed, deployment = frame.observed, frame.observed.deployment
+    before, generation = by_type(frame.previous), frame.obj["metadata"]["generation"]
+    revision = deployment.digest if deployment else ""
+    common = aspects_of(frame.outlook, before=before, revision=revision, warning=warning)
+    return {
+        "conditions": written(
+            {**common, **aspects}, (*COMMON, *types), before=before, generation=generation, now=text_of(frame.now)
+        ),
+        "state": str(_state(frame.outlook, observed)),
+        "observedGeneration": generation,
+        "replicas": deployment.replicas if deployment else 0,
+        "readyReplicas": len(observed.answering),
+        "firstTokenSeconds": _rounded(max(_told(observed.answering, "firstTokenSeconds"), default=None)),
+        "tokensPerSecond": _rounded(_sum(_told(observed.answering, "tokensPerSecond"))),
+        "serving": _serving(observed),
+    }
+
+
+def _serving(observed: Observed) -> Status | None:
+    if not observed.answering:
+        return None
+    newest = observed.deployment.digest if observed.deployment else ""
+    answering = [replica.pod.revision for replica in observed.answering]
+    found: Status = {"revision": newest if newest in answering and not observed.older else answering[0]}
+    if found["revision"] != newest:
+        found["nextRevision"] = newest
+    if told := _told(observed.answering, "inFlight"):
+        found["inFlight"] = int(sum(told))
+    return found
+
+
+def _told(replicas: Sequence[Replica], member: str) -> list[float]:
+    """What replicas say of a number."""
+    said = [(replica.report or {}).get(member) for replica in replicas]
+    return [value for value in said if isinstance(value, int | float)]
+
+
+def _sum(numbers: Sequence[float]) -> float | None:
+    return sum(numbers) if numbers else None
+
+
+def _rounded(number: float | None) -> float | None:
+    """To three digits: what changes in the fourth is not worth a write."""
+    return None if number is None else float(f"{number:.3g}")
+
+
+def _state(outlook: Outlook, observed: Observed) -> State:
+    if not isinstance(outlook, Serving):
+        return State.PENDING
+    if outlook.ready:
+        return State.READY
+    if not any(replica.pod.scheduled for replica in observed.replicas):
+        return State.PENDING
+    return State.PREPARING if outlook.cause.reason in (Reason.LOADING, Reason.STARTING) else State.NOT_READY
+
+
+def pruned(status: Mapping[str, Any]) -> Status:
+    """``status`` without what is not there: absent members are left out, not null."""
+    return {name: value for name, value in status.items() if value not in (None, {}, "", [])}

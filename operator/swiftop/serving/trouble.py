@@ -1,0 +1,68 @@
+"""Why a replica does not answer, by the same diagnosis as that of a pod that works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from swiftop.model.facts import Cause, PodFacts, Report
+from swiftop.observe.ending import pod_cause
+from swiftop.observe.events import refusal
+from swiftop.reasons import DEPENDENCIES, Reason
+from swiftop.serving.observe import Observed, Replica
+
+# Somebody has to make or fix what is missing; a volume is mostly made a moment later.
+_LACKING = (DEPENDENCIES | {Reason.CONTAINER_CONFIG_ERROR, Reason.INIT_CONTAINER_FAILED}) - {Reason.VOLUME_PENDING}
+_CRASHES = 3  # restarts after which it will not come to life by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """``lasting``: somebody has to do something. ``dead``: nothing that is waited for will help."""
+
+    cause: Cause
+    lasting: bool = False
+    dead: bool = False
+
+
+def trouble_of(observed: Observed) -> Trouble | None:
+    """What keeps the newest revision from answering in all replicas; None when nothing does, or it is on its way."""
+    found = [trouble for replica in observed.newest if (trouble := _of_replica(replica, observed)) is not None]
+    refused = observed.deployment.refused if observed.deployment else ""
+    if refused:
+        found.append(Trouble(refusal(refused)))
+    return max(found, key=lambda trouble: (trouble.dead, trouble.lasting), default=None)
+
+
+def _of_replica(replica: Replica, observed: Observed) -> Trouble | None:
+    """None for one that answers, or is on its way without a hitch."""
+    pod, report = replica.pod, replica.report or {}
+    loaded_since = bool(pod.running_since) and report.get("phase", 0) in (2, 3, 4)
+    crash = None if loaded_since or not pod.scheduled else _crash(pod)
+    if pod.ready:
+        return None
+    if crash is not None:
+        return Trouble(crash, lasting=True, dead=pod.restarts >= _CRASHES)
+    if pod.running_since:
+        return _bad_adapter(report)
+    cause = pod.waiting or observed.obstacle if pod.scheduled else pod.unschedulable
+    return Trouble(cause, lasting=cause.reason in _LACKING) if cause else None
+
+
+def _bad_adapter(report: Report) -> Trouble | None:
+    name = report.get("badAdapter")
+    if not name:
+        return None
+    text = f"adapter {name} does not load ({report.get('badAdapterWhy') or 'see the log of the pod'})"
+    advice = "check what it was trained on and its files, and fix or remove it in spec.adapters"
+    return Trouble(Cause(Reason.ADAPTER_NOT_LOADED, text, advice), lasting=True)
+
+
+def _crash(pod: PodFacts) -> Cause | None:
+    """How the container ended, while it waits to be started again or is not loaded again yet."""
+    if pod.before is None and pod.ended is None:
+        return None
+    cause = pod_cause(replace(pod, ended=pod.ended or pod.before))
+    if cause is None:
+        return None
+    times = f" (restarted {pod.restarts} times)" if pod.restarts > 1 else ""
+    return replace(cause, message=cause.message + times)

@@ -1,0 +1,139 @@
+"""What serves: a Deployment, its Service, a budget for disruptions and, when asked for, an autoscaler."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from swiftop import names
+from swiftop.api.v1alpha1.base import CustomResource
+from swiftop.model.kind import Pinned
+from swiftop.names import Resource
+from swiftop.runner.protocol import SERVE_PORT
+from swiftop.workload.job import plan_of
+from swiftop.workload.meta import child_labels, name_labels, owner_references
+from swiftop.workload.pods import Pod, pod_template
+
+Object = dict[str, Any]
+
+PORT_NAME = "openai"
+_PROBE_SECONDS = 5
+_LIVENESS_FAILURES = 6
+IN_FLIGHT = "swiftop_serve_in_flight"
+"""Metric of the pods' own pages that an autoscaler aims at."""
+
+
+def probes(*, load_seconds: int) -> dict[str, Object]:
+    """Startup waits as long as loading may take; liveness fails on what only a restart heals, readiness on anything.
+
+    What no restart heals, as an adapter that does not load, keeps a pod out of the Service and lets it tell why.
+    """
+    return {
+        "startupProbe": _probe("/health", failures=-(-load_seconds // _PROBE_SECONDS), timeout=5),
+        "readinessProbe": _probe("/ready", failures=2, timeout=10),
+        "livenessProbe": _probe("/health", failures=_LIVENESS_FAILURES, timeout=5),
+    }
+
+
+def _probe(path: str, *, failures: int, timeout: int) -> Object:
+    return {
+        "httpGet": {"path": path, "port": PORT_NAME},
+        "periodSeconds": _PROBE_SECONDS,
+        "timeoutSeconds": timeout,
+        "failureThreshold": failures,
+    }
+
+
+def selector(owner: CustomResource) -> dict[str, str]:
+    """Labels of all pods of one object, whatever their revision."""
+    return {**name_labels(owner), names.LABEL_UID: owner.metadata.uid}
+
+
+def deployment(
+    pod: Pod, *, name: str, replicas: int, digest: str, resolved: Mapping[str, Any], load_seconds: int
+) -> Object:
+    """A new revision takes over pod by pod: no old one goes before a new one answers.
+
+    ``resolved`` is what the pods stay with until ``digest`` changes: an upgrade of the operator or an edit of the
+    platform's defaults restarts nothing.
+    """
+    spec: Object = {
+        "replicas": replicas,
+        "revisionHistoryLimit": 2,
+        # The deadline of the startup probe, and what the image and the volumes take before it begins.
+        "progressDeadlineSeconds": load_seconds + 600,
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "selector": {"matchLabels": selector(pod.owner)},
+        "template": pod_template(pod),
+    }
+    annotations = {
+        names.ANNOTATION_DIGEST: digest,
+        names.ANNOTATION_RESOLVED: json.dumps(resolved, ensure_ascii=False, sort_keys=True, separators=(",", ":")),
+    }
+    return _object(names.DEPLOYMENT, pod.owner, name, spec, annotations)
+
+
+def service(
+    owner: CustomResource, *, name: str, type_: str, port: int, annotations: Mapping[str, str] | None = None
+) -> Object:
+    """The address of all replicas that are ready."""
+    spec: Object = {
+        "type": type_,
+        "selector": selector(owner),
+        "ports": [{"name": PORT_NAME, "port": port, "targetPort": PORT_NAME, "protocol": "TCP"}],
+    }
+    return _object(names.SERVICE, owner, name, spec, annotations or {})
+
+
+def disruption_budget(owner: CustomResource, *, name: str) -> Object:
+    """A drained node takes one replica at a time. Of pods that do not answer any may go, else they block the drain."""
+    spec: Object = {
+        "maxUnavailable": 1,
+        "selector": {"matchLabels": selector(owner)},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    }
+    return _object(names.PDB, owner, name, spec, {})
+
+
+def autoscaler(owner: CustomResource, *, name: str, target: str, low: int, high: int, in_flight: int) -> Object:
+    """By requests in flight per pod, which the cluster's adapter for custom metrics reads off their pages."""
+    metric = {"metric": {"name": IN_FLIGHT}, "target": {"type": "AverageValue", "averageValue": str(in_flight)}}
+    spec: Object = {
+        "scaleTargetRef": {"apiVersion": names.DEPLOYMENT.api_version, "kind": names.DEPLOYMENT.kind, "name": target},
+        "minReplicas": low,
+        "maxReplicas": high,
+        "metrics": [{"type": "Pods", "pods": metric}],
+    }
+    return _object(names.HPA, owner, name, spec, {})
+
+
+def pinned_of(made: Mapping[str, Any]) -> Pinned | None:
+    """What a Deployment was made with; None for one whose template is not at hand."""
+    plan = plan_of(made)
+    if plan is None:
+        return None
+    containers = made["spec"]["template"]["spec"]["containers"]
+    main = next(container for container in containers if container["name"] == names.CONTAINER)
+    digest = made["metadata"]["annotations"][names.ANNOTATION_DIGEST]
+    return Pinned(main.get("image", ""), plan.swift_version or "", shlex.join(plan.command), digest)
+
+
+def serve_ports() -> dict[str, int]:
+    """Port of the guard, by its name."""
+    return {PORT_NAME: SERVE_PORT}
+
+
+def _object(
+    resource: Resource, owner: CustomResource, name: str, spec: Object, annotations: Mapping[str, str]
+) -> Object:
+    metadata: Object = {
+        "name": name,
+        "namespace": owner.metadata.namespace,
+        "labels": child_labels(owner),
+        "ownerReferences": owner_references(owner),
+    }
+    if annotations:
+        metadata["annotations"] = dict(annotations)
+    return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}

@@ -1,0 +1,85 @@
+"""ModelDeployments that are refused or accepted, as patches to the smallest valid one: one table for both guards."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.apiserver.cases import Case, Patch
+
+MINIMAL: Patch = {
+    "apiVersion": "swiftop.dev/v1alpha1",
+    "kind": "ModelDeployment",
+    "metadata": {"name": "minimal", "namespace": "default"},
+    "spec": {"model": {"id": "a/b"}, "engine": "transformers", "resources": {"gpus": 0}},
+}
+_case = partial(Case, base=MINIMAL)
+_ADAPTER: Patch = {"name": "tuned", "sftRunRef": {"name": "run"}}
+_GPU: Patch = {"resources": {"gpus": 1}}
+
+
+def _adapter(**members: object) -> Patch:
+    return {"adapters": [{**_ADAPTER, **members}]}
+
+
+def _arg(name: str, **value: object) -> Patch:
+    return {"engineArgs": [{"name": name, **(value or {"value": "1"})}]}
+
+
+REFUSED: tuple[Case, ...] = (
+    _case("no model", {"model": {"id": None}}, "spec.model", "exactly one of"),
+    _case("two models", {"model": {"exportRef": {"name": "a"}}}, "spec.model", "exactly one of"),
+    _case("a revision of an export", {"model": {"id": None, "exportRef": {"name": "a"}, "revision": "v1"}},
+          "spec.model.revision", "belongs to a model by id"),
+    _case("no engine", {"engine": None}, "spec.engine"),
+    _case("another engine", {"engine": "tgi"}, "spec.engine"),
+    _case("an adapter without source", _adapter(sftRunRef=None), "spec.adapters[0]", "exactly one of"),
+    _case("an adapter of two sources", _adapter(id="a/b"), "spec.adapters[0]", "exactly one of"),
+    _case("an adapter with a sign of ms-swift's own", _adapter(name="a=b"), "spec.adapters[0].name", "write letters"),
+    _case("an adapter of the object's name", _adapter(name="minimal"), "spec.adapters", "has the name of the model"),
+    _case("an adapter of the model's name", {**_adapter(name="base"), "servedModelName": "base"}, "spec.adapters",
+          "has the name of the model"),
+    _case("adapters with sglang", {**_adapter(), **_GPU, "engine": "sglang"}, "spec.adapters", "Merge the adapter"),
+    _case("adapters with lmdeploy", {**_adapter(), **_GPU, "engine": "lmdeploy"}, "spec.adapters",
+          "Merge the adapter"),
+    _case("lmdeploy without a GPU", {"engine": "lmdeploy"}, "spec.engine", "run on GPUs only"),
+    _case("parallel transformers", {**_GPU, "tensorParallelSize": 1}, "spec.tensorParallelSize", "by itself"),
+    _case("more parallel than GPUs", {**_GPU, "engine": "vllm", "tensorParallelSize": 2}, "spec.tensorParallelSize",
+          "at most resources.gpus"),
+    _case("memory of no GPU", {"engine": "vllm", "gpuMemoryUtilization": "0.9"}, "spec.gpuMemoryUtilization",
+          "reserve GPU memory"),
+    _case("all of the memory", {**_GPU, "engine": "vllm", "gpuMemoryUtilization": "1.0"},
+          "spec.gpuMemoryUtilization", "below 1"),
+    _case("two nodes", {"resources": {"gpus": 0, "nodes": 2}}, "spec.resources.nodes", "on one node"),
+    _case("two processes", {"resources": {"gpus": 2, "processesPerNode": 2}}, "spec.resources.processesPerNode",
+          "is one server"),
+    _case("a key as a flag", _arg("api_key"), "spec.engineArgs[0].name", "must not be a flag"),
+    _case("a flag of a field", _arg("vllm_max_model_len"), "spec.engineArgs[0].name",
+          "engineArgs.vllm_max_model_len: use spec.maxModelLength instead"),
+    _case("a flag of swiftop's", _arg("merge_lora"), "spec.engineArgs[0].name", "set by swiftop, remove it"),
+    _case("a port", _arg("port"), "spec.engineArgs[0].name", "use spec.service instead"),
+    _case("fewer than none", {"replicas": -1}, "spec.replicas"),
+    _case("at most fewer than at least", {"autoscaling": {"min": 3, "max": 2, "target": 4}}, "spec.autoscaling.min",
+          "at most max"),
+    _case("no end of loading", {"timeouts": {"loadSeconds": 0}}, "spec.timeouts.loadSeconds"),
+    _case("port 0", {"service": {"port": 0}}, "spec.service.port"),
+    _case("a field that does nothing yet", {"server": "Native"}, "spec.server"),
+    _case("a gate", {"rollout": {"gate": {"prompts": []}}}, "spec.rollout.gate"),
+)  # fmt: skip
+
+ACCEPTED: tuple[Case, ...] = (
+    _case("minimal", {}),
+    _case("adapters with transformers", {"adapters": [_ADAPTER, {"name": "b", "exportRef": {"name": "e"}}]}),
+    _case("adapters with vllm", {**_adapter(rank=64), **_GPU, "engine": "vllm"}),
+    _case("vllm on the CPU", {"engine": "vllm"}),
+    _case("merged with lmdeploy", {**_GPU, "engine": "lmdeploy", "model": {"id": None, "exportRef": {"name": "a"}}}),
+    _case("a checkpoint", {"model": {"id": None, "sftRunRef": {"name": "a", "checkpoint": 508}}}),
+    _case("a folder", {"model": {"id": None, "persistentVolumeClaim": {"claimName": "m"}, "type": "qwen2_5"}}),
+    _case("all of it", {
+        **_adapter(), "resources": {"gpus": 4}, "engine": "vllm", "servedModelName": "Qwen/Qwen2.5:7b",
+        "system": "Be brief.", "template": "qwen2_5", "maxModelLength": 4096, "tensorParallelSize": 4,
+        "gpuMemoryUtilization": "0.9", "dtype": "bfloat16", "replicas": 0,
+        "autoscaling": {"max": 4, "target": 8}, "apiKey": {"name": "keys", "key": "k"},
+        "service": {"type": "NodePort", "port": 80, "annotations": {"a.b/c": "d"}}, "rollout": {"follow": False},
+        "timeouts": {"answerSeconds": 30}, **_arg("vllm_max_num_seqs"),
+    }),
+)  # fmt: skip

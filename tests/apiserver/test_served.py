@@ -1,0 +1,113 @@
+"""What serves, on a real API server: server-side apply, defaults and the Deployment controller are the real ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swiftop import names
+from swiftop.model.conditions import by_type
+from swiftop.model.kind import Key
+from swiftop.shell.cluster import Cluster
+from tests.apiserver.cases import merged
+from tests.apiserver.runs import served
+from tests.apiserver.test_children import Operator
+from tests.unit.kinds.modeldeployment.deployments import children_of
+from tests.unit.kinds.modeldeployment.test_children_of_deployment import CASES
+
+pytestmark = pytest.mark.cluster
+
+CHILDREN = {
+    names.SERVICE: "chat",
+    names.PDB: "chat-mdep",
+    names.HPA: "chat-mdep",
+    names.DEPLOYMENT: "chat-mdep",
+}
+
+
+class Served(Operator):
+    """An operator whose deployment is ``chat``."""
+
+    def key(self, name: str) -> Key:
+        return Key("ModelDeployment", self.namespace, name)
+
+    async def generations(self) -> dict[str, Any]:
+        """Of each child what changes by a write of ours alone."""
+        found = {kind.kind: await self.cluster.get(kind, self.namespace, name) for kind, name in CHILDREN.items()}
+        return {
+            kind: (child["metadata"]["uid"], child["metadata"].get("generation"), child["spec"])
+            for kind, child in found.items()
+            if child
+        }
+
+    async def edit(self, **spec: Any) -> None:
+        known = await self.find(names.MODELDEPLOYMENT, "chat")
+        await self.cluster.replace(merged(known, {"spec": spec}))
+        await self.look("chat")
+
+
+@pytest.fixture
+def operator(k8s: Cluster, namespace: str) -> Served:
+    return Served(k8s, namespace)
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_the_api_server_takes_every_child_as_it_is_built(k8s: Cluster, namespace: str, case: str) -> None:
+    for child in children_of(CASES[case]):
+        child["metadata"]["namespace"] = namespace
+        taken = await k8s.apply(child)
+        assert taken["metadata"]["name"] == child["metadata"]["name"]
+
+
+async def test_a_second_look_writes_nothing_though_the_server_filled_in_defaults(operator: Served) -> None:
+    scaling = {"min": 2, "max": 3, "target": 4}
+    await operator.cluster.create(served("chat", operator.namespace, autoscaling=scaling))
+    await operator.look("chat")
+    before = await operator.generations()
+    assert before.keys() == {kind.kind for kind in CHILDREN}
+    applied: list[str] = []
+    apply = operator.cluster.apply
+
+    async def counted(obj: dict[str, Any]) -> dict[str, Any]:
+        applied.append(obj["kind"])
+        return await apply(obj)
+
+    operator.cluster.apply = counted  # type: ignore[method-assign]
+    again = Served(operator.cluster, operator.namespace)  # another process, which remembers nothing
+    for engine in (operator, again, again):
+        await engine.look("chat")
+    assert applied == []
+    assert await operator.generations() == before
+
+
+async def test_an_edit_is_a_new_generation_of_what_it_changes_and_of_nothing_else(operator: Served) -> None:
+    await operator.cluster.create(served("chat", operator.namespace, replicas=2))
+    await operator.look("chat")
+    before = await operator.generations()
+    await operator.edit(system="Be brief.")
+    after = await operator.generations()
+    assert {kind for kind in before if before[kind][2] != after[kind][2]} == {"Deployment"}
+    await operator.edit(replicas=1)
+    assert (await operator.generations()).keys() == {"Service", "Deployment"}
+
+
+async def test_what_a_person_changes_is_put_right(operator: Served) -> None:
+    await operator.cluster.create(served("chat", operator.namespace))
+    await operator.look("chat")
+    deployment = await operator.find(names.DEPLOYMENT, "chat-mdep")
+    await operator.cluster.replace(merged(deployment, {"spec": {"replicas": 4}}))
+    await operator.look("chat")
+    assert (await operator.find(names.DEPLOYMENT, "chat-mdep"))["spec"]["replicas"] == 1
+
+
+async def test_a_foreign_service_is_left_alone(operator: Served) -> None:
+    port = {"name": "http", "port": 80, "protocol": "TCP"}
+    foreign = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "chat", "namespace": operator.namespace}}
+    await operator.cluster.create({**foreign, "spec": {"selector": {"app": "theirs"}, "ports": [port]}})
+    await operator.cluster.create(served("chat", operator.namespace))
+    await operator.look("chat")
+    status = (await operator.find(names.MODELDEPLOYMENT, "chat"))["status"]
+    assert by_type(status)["Stalled"]["reason"] == "NameConflict"
+    assert (await operator.find(names.SERVICE, "chat"))["spec"]["selector"] == {"app": "theirs"}
+    assert await operator.cluster.get(names.DEPLOYMENT, operator.namespace, "chat-mdep") is None

@@ -1,0 +1,53 @@
+"""`swiftop preview` of a deployment: with what it refers to in the same file, and without."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from swiftop.cli.preview import previews
+from swiftop.errors import Invalid
+from tests.support.objects import SAMPLES
+
+
+def sample(name: str) -> str:
+    return (SAMPLES / f"{name}.yaml").read_text("utf-8")
+
+
+def test_the_sample() -> None:
+    ((text, warnings),) = previews(sample("modeldeployment"))
+    command, *documents = text.split("---\n")
+    assert command == (
+        "python -m swift.cli.deploy --model Qwen/Qwen2.5-7B-Instruct --adapters "
+        "'mh-sft-7b=/swiftop/source/mh-sft-7b-lora-output/mh-sft-7b-lora-<uid>/checkpoint-<last>' "
+        "--infer_backend vllm --served_model_name qwen2-5-7b --vllm_max_model_len 4096\n"
+    )
+    assert [yaml.safe_load(document)["kind"] for document in documents] == ["Service", "Deployment"]
+    assert [warning.reason for warning in warnings] == ["ImageMissing"]
+
+
+def test_beside_the_export_that_it_serves() -> None:
+    found = list(previews(sample("modelexport") + "---\n" + sample("modeldeployment-merged")))
+    deployment = next(text for text, _ in found if "swift.cli.deploy" in text)
+    assert "--model '/swiftop/source/mh-sft-7b-mexp-output/mh-sft-7b-<uid>/model'" in deployment.splitlines()[0]
+    kinds = [document["kind"] for document in yaml.safe_load_all(deployment.partition("---")[2])]
+    assert kinds == ["Service", "PodDisruptionBudget", "Deployment"]
+
+
+def test_for_another_release() -> None:
+    ((text, _),) = previews(sample("modeldeployment-tiny"), swift_version="3.7")
+    assert "--infer_backend pt " in text.splitlines()[0]
+
+
+def test_an_open_door_is_warned_of() -> None:
+    spec = yaml.safe_load(sample("modeldeployment-tiny"))
+    spec["spec"]["service"] = {"type": "LoadBalancer"}
+    ((_, warnings),) = previews(yaml.safe_dump(spec))
+    assert "spec.apiKey" in [warning.path for warning in warnings]
+
+
+def test_what_is_wrong_is_told_with_its_place() -> None:
+    spec = yaml.safe_load(sample("modeldeployment-merged"))
+    spec["spec"]["engineArgs"] = [{"name": "lmdeploy_tpp", "value": "1"}]
+    with pytest.raises(Invalid, match=r"spec.engineArgs\[0\].name: .* has no flag --lmdeploy_tpp .did you mean"):
+        list(previews(yaml.safe_dump(spec)))
