@@ -26,6 +26,7 @@ from .ends import (
     EndClass,
 )
 from .hub import causes as hub
+from .serve import causes as serve
 
 MAX_STEPS = EndClass("MaxSteps", EXIT_FINISHED)
 MAX_EPOCHS = EndClass("MaxEpochs", EXIT_FINISHED)
@@ -408,7 +409,7 @@ UNKNOWN = EndClass(
     vague=True,
 )
 
-FINISHED = (MAX_STEPS, MAX_EPOCHS, EARLY_STOPPED, COMPLETED)
+FINISHED = (MAX_STEPS, MAX_EPOCHS, EARLY_STOPPED, COMPLETED, serve.DRAINED)
 FAILURES = (
     CUDA_OUT_OF_MEMORY,
     SHARED_MEMORY_EXHAUSTED,
@@ -443,6 +444,7 @@ FAILURES = (
     SOURCE_CHECKPOINT_MISSING,
     SOURCE_CHECKPOINT_UNFIT,
     *hub.FAILURES,
+    *serve.FAILURES,
     UNKNOWN,
 )
 BY_REASON = {cause.reason: cause for cause in (*FINISHED, INTERRUPTED, LOST, *FAILURES)}

@@ -20,6 +20,7 @@ POD_UID, POD_NAME = "SWIFTOP_POD_UID", "SWIFTOP_POD_NAME"  # by the downward API
 NODE_RANK, MASTER_ADDR = "$(NODE_RANK)", "$(MASTER_ADDR)"  # words of a command that only the pod can fill in
 
 PORT = 8080
+SERVE_PORT = 8000  # of a model that is served: /v1/..., /ready, /health, /metrics
 PROGRESS_PATH, METRICS_PATH = "/progress", "/metrics"
 PROGRESS_PREFIX = "swiftop-progress "  # of a line in the pod's log: the same document, for those who cannot reach it
 REPORT_VERSION = 1
@@ -107,6 +108,22 @@ UPLOADING: tuple[Member, ...] = (
     Member("overLength", "int", "", "Rows of more tokens than the limit"),
     Member("commit", "str", "", "Id of the commit that has the file"),
     Member("visibility", "str", "", "Who may read the repository"),
+)
+SERVING: tuple[Member, ...] = (
+    Member("updated", "int", "", "When this was reported, as Unix time"),
+    Member("phase", "int", "swiftop_serve_phase", "0 preparing, 1 loading, 2 ready, 3 not ready, 4 draining"),
+    Member("names", "int", "swiftop_serve_names", "Names that are to be served"),
+    Member("answering", "int", "swiftop_serve_names_answering", "Names that answer with the right weights"),
+    Member("requests", "int", "", "Requests so far"),
+    Member("failedRequests", "int", "", "Requests that ended in an error of the server"),
+    Member("inFlight", "int", "", "Requests that are being answered or wait"),
+    Member("queued", "int", "", "Requests that wait for the engine"),
+    Member("tokens", "int", "", "Tokens generated so far"),
+    Member("tokensPerSecond", "float", "swiftop_serve_tokens_per_second", "Tokens generated, of late"),
+    Member("firstTokenSeconds", "float", "swiftop_serve_first_token_seconds", "Median wait for a first token, of late"),
+    Member("loadSeconds", "float", "swiftop_serve_load_seconds", "From the start until the model was loaded"),
+    Member("badAdapter", "str", "", "First adapter that is not served"),
+    Member("badAdapterWhy", "str", "", "Why: Missing, LoadFailed, AnswersAsBase, AnswersAsAnother, Failing"),
 )
 PREVIOUS: tuple[Member, ...] = (
     Member("pod", "str", "", "UID of its pod"),
@@ -301,6 +318,34 @@ class UploadSettings:
     tokenizer: str = ""  # id of a model; empty: tokens are not counted
     tokenizer_hub: str = ""
     max_length: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class ServedAdapter:
+    """An adapter that is served beside its model, under a name of its own."""
+
+    name: str
+    path: str  # folder in the pod, or hub id
+    rank: Optional[int] = None  # None: as its own configuration says
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """What the program ``serve`` has to know. The plan's command is ms-swift's deploy without port, host and key."""
+
+    engine: str
+    server: str
+    name: str  # that the model itself is served under
+    model: str  # hub id or folder
+    adapters: tuple[ServedAdapter, ...] = ()
+    model_revision: str = ""
+    hub: str = ""
+    port: int = SERVE_PORT
+    key_env: str = ""  # name of the variable with the API key; empty: everybody may ask
+    drain_seconds: float = 5.0  # that requests are still taken after SIGTERM, until all have learned of it
+    answer_seconds: float = 300.0  # longest answer that is waited for after that
+    stall_seconds: float = 120.0  # requests in flight without a token: the engine hangs
+    load_seconds: float = 1800.0
 
 
 @dataclass(frozen=True)
