@@ -32,11 +32,12 @@ from .record import Record, Superseded
 from .redact import Redactor
 from .signals import Signals, Stopped
 from .supervise import CannotStart, Supervisor
+from .serve.program import Serve
 from .train.program import Train
 from .upload.program import Upload
 
 Programs = Mapping[str, Callable[[Context], Program]]
-PROGRAMS: Programs = {"train": Train, "export": Export, "upload": Upload}
+PROGRAMS: Programs = {"train": Train, "export": Export, "upload": Upload, "serve": Serve}
 UNSET = (PLAN_VARIABLE, "PAI_TRAINING_JOB_ID")  # the second would make ms-swift write no logging.jsonl
 
 

@@ -1,0 +1,215 @@
+"""The app that the guard serves: routes, key and names, and requests on their way to the backend and back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Callable, Optional
+
+from . import answers, errors, metrics, requests
+from .backend import Answer, Backend
+from .board import FAILED, LEFT, OK, REFUSED, Board, Call
+from .errors import Problem
+from .http import EVENTS, ClientLeft, Exchange, Receive, Reply, Send, error_reply, json_reply
+from .readiness import Readiness
+
+ASKED = (requests.CHAT, requests.COMPLETIONS, requests.EMBEDDINGS)
+_NO_BUFFER = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+
+
+class App:
+    """An ASGI app."""
+
+    def __init__(
+        self, backend: Backend, board: Board, readiness: Readiness, *, key: str = "", embeds: bool = False
+    ) -> None:
+        self._backend = backend
+        self._board = board
+        self._readiness = readiness
+        self._key = key.encode()
+        self._embeds = embeds
+        self._created = int(time.time())
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._pages: Mapping[str, Callable[[], Reply]] = {
+            "/ready": self._ready,
+            "/health": self._health,
+            "/metrics": self._metrics,
+            "/v1/models": self._models,
+        }
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(scope, receive, send, closing=lambda: self._readiness.draining)
+        try:
+            reply = await self._answer(exchange)
+        except Problem as problem:
+            reply = error_reply(problem)
+        except ClientLeft:
+            return
+        if reply is not None:
+            await exchange.reply(reply)
+
+    async def _answer(self, exchange: Exchange) -> Optional[Reply]:
+        """The reply, None when it was sent already."""
+        path = exchange.path
+        if path.startswith("/v1/") and self._key and not hmac.compare_digest(exchange.bearer, self._key):
+            raise Problem(401, "the API key is missing or wrong", code="invalid_api_key")
+        if path in ASKED:
+            if exchange.method != "POST":
+                raise Problem(405, f"{path} is asked with POST")
+            await self._generate(exchange)
+            return None
+        page = self._pages.get(path)
+        if page is None and path.startswith("/v1/models/"):
+            return json_reply(self._model(self._known(path[len("/v1/models/") :])))
+        if page is None:
+            raise Problem(404, f"there is no {path}", code="unknown_url")
+        if exchange.method not in ("GET", "HEAD"):
+            raise Problem(405, f"{path} is asked with GET")
+        return page()
+
+    def _ready(self) -> Reply:
+        return json_reply(self._readiness.told(), 200 if self._readiness.ready else 503)
+
+    def _health(self) -> Reply:
+        """Of the process: it is healthy while it loads nothing and nothing has failed, ready or not."""
+        return json_reply({"healthy": self._readiness.healthy}, 200 if self._readiness.healthy else 503)
+
+    def _metrics(self) -> Reply:
+        text = metrics.exposition(self._board, ready=self._readiness.ready)
+        return Reply(200, text.encode(), metrics.CONTENT_TYPE.encode())
+
+    def _models(self) -> Reply:
+        return json_reply({"object": "list", "data": [self._model(name) for name in self._board.tallies]})
+
+    def _model(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": self._created, "owned_by": "swiftop"}
+
+    def _known(self, name: str) -> str:
+        if name not in self._board.tallies:
+            raise Problem(404, f"the model {name!r} does not exist", code="model_not_found", param="model")
+        return name
+
+    async def _generate(self, exchange: Exchange) -> None:
+        asked = requests.parse(await exchange.body())
+        name = self._known(requests.model_of(asked))
+        if exchange.path == requests.EMBEDDINGS and not self._embeds:
+            raise Problem(400, f"{name} is no embedding model", param="model")
+        why = self._readiness.why_not_served(name)
+        if why is not None:
+            raise Problem(503, why, code="not_ready", param="model")
+        call = self._board.begin(name)
+        outcome = FAILED
+        try:
+            sending = json.dumps(requests.repair(exchange.path, asked), ensure_ascii=False).encode()
+            outcome = await self._until_left(exchange, call, self._relay(exchange, call, asked, sending))
+        except Problem as problem:
+            outcome = FAILED if problem.status >= 500 else REFUSED
+            raise
+        finally:
+            self._board.end(call, outcome)
+
+    async def _until_left(self, exchange: Exchange, call: Call, relay: Any) -> str:
+        """Relay the answer; when the client leaves, generation stops."""
+        work, left = asyncio.ensure_future(relay), asyncio.ensure_future(exchange.left())
+        stopped = asyncio.ensure_future(self._readiness.broken.wait())
+        try:
+            await asyncio.wait({work, left, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and stopped.done() and not left.done():
+                return await self._give_up(exchange)
+            if not work.done():
+                return LEFT
+            return str(await work)
+        finally:
+            call.gone.set()
+            for task in (work, left, stopped):
+                task.cancel()
+            await asyncio.gather(work, left, stopped, return_exceptions=True)
+
+    async def _give_up(self, exchange: Exchange) -> str:
+        problem = Problem(503, self._readiness.failure, code="engine_failed")
+        if not exchange.begun:
+            raise problem
+        await exchange.write(answers.event(problem.body), more=False)
+        return FAILED
+
+    async def _relay(self, exchange: Exchange, call: Call, asked: Mapping[str, Any], sending: bytes) -> str:
+        try:
+            async with self._backend.ask(call, exchange.path, sending) as answer:
+                if answer.status != 200:
+                    raise await self._problem(answer, call)
+                if requests.wants_stream(asked) and exchange.path != requests.EMBEDDINGS:
+                    return await self._relay_stream(exchange, call, asked, answer)
+                whole = json.loads(b"".join([chunk async for chunk in answer.chunks]))
+        except Problem:
+            raise
+        except Exception as error:
+            raise self._judged(call.error or error) from error
+        call.beat()
+        _count(call, whole.get("usage"))
+        done = answers.repair(whole, name=call.name, tools=requests.wants_tools(asked))
+        await exchange.reply(json_reply(done))
+        return OK
+
+    async def _problem(self, answer: Answer, call: Call) -> Problem:
+        body = b"".join([chunk async for chunk in answer.chunks])
+        if call.error is not None:
+            return self._judged(call.error)
+        with contextlib.suppress(ValueError):
+            return errors.problem_in(answer.status, json.loads(body))
+        return errors.problem_in(answer.status, None)
+
+    def _judged(self, error: BaseException) -> Problem:
+        if errors.is_dead(error):
+            self._readiness.engine_died(str(error))
+        return errors.problem_of(error)
+
+    async def _relay_stream(self, exchange: Exchange, call: Call, asked: Mapping[str, Any], answer: Answer) -> str:
+        """The head is sent with the first event: what fails before is an error with a status."""
+        stream = answers.Stream(
+            name=call.name, tools=requests.wants_tools(asked), usage=requests.wants_usage(asked)
+        )
+        try:
+            async for piece in _pieces(answer, call, stream):
+                if not exchange.begun:
+                    await exchange.begin(200, EVENTS, _NO_BUFFER)
+                await exchange.write(piece)
+        except Exception as error:
+            problem = self._judged(call.error or error)
+            if not exchange.begun:
+                raise problem from error
+            await exchange.write(answers.event(problem.body), more=False)
+            return FAILED
+        finally:
+            _count(call, stream.usage)
+        if not exchange.begun:
+            raise Problem(500, "the engine has made no answer")
+        await exchange.write(answers.DONE, more=False)
+        return OK
+
+
+async def _pieces(answer: Answer, call: Call, stream: answers.Stream) -> AsyncIterator[bytes]:
+    """What is sent, an event of ms-swift's at a time."""
+    events = answers.Events()
+    async for chunk in answer.chunks:
+        call.beat()
+        said = [shown for event in events.feed(chunk) for shown in stream.feed(event)]
+        if call.error is not None:  # what looks like the end is none
+            raise call.error
+        if said:
+            yield b"".join(map(answers.event, said))
+    if rest := stream.end():
+        yield b"".join(map(answers.event, rest))
+
+
+def _count(call: Call, usage: Any) -> None:
+    """Where the engine has not told its tokens one by one, the answer does."""
+    found = usage if isinstance(usage, Mapping) else {}
+    call.prompt_tokens = int(found.get("prompt_tokens") or 0)
+    call.tokens = call.tokens or int(found.get("completion_tokens") or 0)
