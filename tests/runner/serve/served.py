@@ -77,6 +77,10 @@ class Served:
         found: dict[str, Any] = self.client.get("/ready").json()
         return found
 
+    def not_answering(self) -> dict[str, str]:
+        """Names, and why."""
+        return {name: said for name, said in self.told()["names"].items() if said != "answering"}
+
     def metric(self, line: str) -> float:
         """Value of a line of ``/metrics``, 0 where there is none."""
         text = self.client.get("/metrics").text
@@ -135,9 +139,10 @@ def start(bench: Bench, *adapters: ServedAdapter, key: bool = False, **settings:
     words = ["--model", model, "--infer_backend", "transformers", "--served_model_name", BASE]
     words += ["--torch_dtype", "float32", "--external_plugins", f"{ASSETS}/plugin.py"]
     words += ["--adapters", *(f"{item.name}={item.path}" for item in adapters)] if adapters else []
+    usual: dict[str, Any] = {"key_env": KEY_ENV if key else "", "drain_seconds": 1.0}
     chosen = ServeSettings(
         engine="transformers", server="Swift", name=BASE, model=model, adapters=adapters, port=port,
-        key_env=KEY_ENV if key else "", **{"drain_seconds": 1.0, **settings},
+        **{**usual, **settings},
     )  # fmt: skip
     execution = bench.start(
         ["python", "-m", "swift.cli.deploy", *words],
