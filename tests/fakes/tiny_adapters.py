@@ -1,7 +1,8 @@
 """LoRA adapters of the tiny model, good and bad, without a training: ``tiny_adapters.py --model DIR --out DIR``.
 
 ``ada`` and ``bob`` change what the model says, each in its own way; ``nothing`` changes nothing, as an adapter that was
-never trained; ``cut`` is half a file; ``other`` was made for a wider model.
+never trained; ``cut`` is half a file; ``other`` was made for a
+wider model, and ``deep`` for one of more layers.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def write(model: Path, out: Path) -> None:
     config = Qwen2Config.from_pretrained(model)
     config.hidden_size, config.intermediate_size = 128, 256
     save("other", Qwen2ForCausalLM(config), 0.3, 9)
+    config = Qwen2Config.from_pretrained(model)
+    config.num_hidden_layers, config.layer_types = 4, None
+    save("deep", Qwen2ForCausalLM(config), 2.0, 10)
     shutil.copytree(out / "ada", out / "cut", dirs_exist_ok=True)
     weights = out / "cut" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])

@@ -30,9 +30,9 @@ from .protocol import (
 )
 from .record import Record, Superseded
 from .redact import Redactor
+from .serve.program import Serve
 from .signals import Signals, Stopped
 from .supervise import CannotStart, Supervisor
-from .serve.program import Serve
 from .train.program import Train
 from .upload.program import Upload
 

@@ -123,7 +123,7 @@ SERVING: tuple[Member, ...] = (
     Member("firstTokenSeconds", "float", "swiftop_serve_first_token_seconds", "Median wait for a first token, of late"),
     Member("loadSeconds", "float", "swiftop_serve_load_seconds", "From the start until the model was loaded"),
     Member("badAdapter", "str", "", "First adapter that is not served"),
-    Member("badAdapterWhy", "str", "", "Why: Missing, LoadFailed, AnswersAsBase, AnswersAsAnother, Failing"),
+    Member("badAdapterWhy", "str", "", "Why, in a word: LoadFailed, AnswersAsBase, ..."),
 )
 PREVIOUS: tuple[Member, ...] = (
     Member("pod", "str", "", "UID of its pod"),

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -99,7 +100,7 @@ def test_a_single_stop_word(server: Served) -> None:
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_wrong_request_is_400_with_a_reason(
-    server: Served, asked: dict[str, object], status: int, code: str | None, stream: bool
+    server: Served, asked: dict[str, Any], status: int, code: str | None, stream: bool
 ) -> None:
     answer = server.chat(stream=stream, **asked)
     assert answer.status_code == status, answer.text
@@ -231,7 +232,7 @@ def test_metrics_count_by_name(server: Served) -> None:
 
 
 def test_pid_1_tells_what_the_guard_told(server: Served) -> None:
-    progress = wait_until(lambda: server.execution.progress(), what="progress")
+    progress = wait_until(server.execution.progress, what="progress")
     assert (progress["phase"], progress["names"], progress["answering"]) == (2, 3, 3)
     assert progress["requests"] > 0
     assert progress["loadSeconds"] > 0

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.runner.harness import Bench, descendants, free_port, wait_until
@@ -131,8 +132,7 @@ def test_a_key_that_is_missing_is_told(volume: Bench) -> None:
 
 
 def _is_guard(pid: int) -> bool:
-    with open(f"/proc/{pid}/cmdline", "rb") as file:
-        return b".serve.guard" in file.read()
+    return b".serve.guard" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _refused(port: int) -> bool:

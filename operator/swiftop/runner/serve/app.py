@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Callable, Optional
@@ -33,7 +34,6 @@ class App:
         self._key = key.encode()
         self._embeds = embeds
         self._created = int(time.time())
-        self._stopping: set[asyncio.Task[None]] = set()
         self._pages: Mapping[str, Callable[[], Reply]] = {
             "/ready": self._ready,
             "/health": self._health,
@@ -121,11 +121,9 @@ class App:
         stopped = asyncio.ensure_future(self._readiness.broken.wait())
         try:
             await asyncio.wait({work, left, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done() and stopped.done() and not left.done():
-                return await self._give_up(exchange)
-            if not work.done():
-                return LEFT
-            return str(await work)
+            if work.done() or exchange.ended:  # to the server, the end of an answer is a client that leaves
+                return str(await work)
+            return LEFT if left.done() else await self._give_up(exchange)
         finally:
             call.gone.set()
             for task in (work, left, stopped):
@@ -168,13 +166,14 @@ class App:
     def _judged(self, error: BaseException) -> Problem:
         if errors.is_dead(error):
             self._readiness.engine_died(str(error))
-        return errors.problem_of(error)
+        problem = errors.problem_of(error)
+        if problem.status >= 500:
+            sys.stderr.write(f"swiftop: a request failed: {problem.message}\n")
+        return problem
 
     async def _relay_stream(self, exchange: Exchange, call: Call, asked: Mapping[str, Any], answer: Answer) -> str:
         """The head is sent with the first event: what fails before is an error with a status."""
-        stream = answers.Stream(
-            name=call.name, tools=requests.wants_tools(asked), usage=requests.wants_usage(asked)
-        )
+        stream = answers.Stream(name=call.name, tools=requests.wants_tools(asked), usage=requests.wants_usage(asked))
         try:
             async for piece in _pieces(answer, call, stream):
                 if not exchange.begun:

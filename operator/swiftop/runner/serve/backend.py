@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Optional, Protocol
 
+from ..protocol import ServedAdapter
 from .board import CURRENT, Call
 
 Message = MutableMapping[str, Any]
@@ -22,6 +23,16 @@ class Answer:
     chunks: AsyncIterator[bytes]
 
 
+class Engine(Protocol):
+    """What is known of the engine in this process."""
+
+    def dead(self) -> Optional[str]:
+        """As in ``Backend``."""
+
+    def misfit(self, adapter: ServedAdapter) -> Optional[str]:
+        """As in ``Backend``."""
+
+
 class Backend(Protocol):
     """Takes requests in ms-swift's words."""
 
@@ -31,13 +42,17 @@ class Backend(Protocol):
     def dead(self) -> Optional[str]:
         """Why the engine cannot answer any more; None while it can."""
 
+    def misfit(self, adapter: ServedAdapter) -> Optional[str]:
+        """What of a loaded adapter does not belong to the model; None where all does, or the engine sees to it."""
+
 
 class InProcess:
     """An ASGI app."""
 
-    def __init__(self, app: Any, dead: Callable[[], Optional[str]]) -> None:
+    def __init__(self, app: Any, engine: Engine) -> None:
         self._app = app
-        self.dead = dead
+        self.dead = engine.dead
+        self.misfit = engine.misfit
 
     @contextlib.asynccontextmanager
     async def ask(self, call: Call, path: str, body: bytes) -> AsyncIterator[Answer]:

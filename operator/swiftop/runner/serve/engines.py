@@ -6,25 +6,30 @@ engine only its answer 400.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Callable, Optional
 
+import peft
 import torch
 import transformers
 
+from ..protocol import ServedAdapter
+from .adapters import WEIGHTS
+from .backend import Engine
 from .board import CURRENT, Call
 
 _CALL = "_swiftop_call"
-
-Dead = Callable[[], Optional[str]]
+_LORA = ".lora_"
 
 
 class Left(RuntimeError):
     """The client has left before its turn came."""
 
 
-def attach(deploy: Any) -> Dead:
-    """Follow the engine of ms-swift's app; returns what tells whether it is dead."""
+def attach(deploy: Any) -> Engine:
+    """Follow the engine of ms-swift's app."""
     # Paths in the text of a turn would be opened: the server's files are nobody's business.
     deploy.template._replace_image_tags = lambda inputs: None
     engine = deploy.infer_engine
@@ -32,8 +37,20 @@ def attach(deploy: Any) -> Dead:
     in_thread = kind in ("TransformersEngine", "PtEngine")
     _remember_errors(engine, in_thread=in_thread)
     if in_thread:
-        return _follow_transformers(deploy, engine)
-    return _follow_vllm(engine) if kind == "VllmEngine" else lambda: None
+        return Transformers(deploy, engine)
+    return Vllm(engine.engine) if kind == "VllmEngine" else Other()
+
+
+class Other:
+    """An engine that nothing is known of: its answers are its signs of life."""
+
+    def dead(self) -> Optional[str]:
+        """As in ``Backend``."""
+        return None
+
+    def misfit(self, adapter: ServedAdapter) -> Optional[str]:
+        """As in ``Backend``."""
+        return None
 
 
 def _remember_errors(engine: Any, *, in_thread: bool) -> None:
@@ -79,23 +96,29 @@ class _Beat(transformers.StoppingCriteria):  # type: ignore[misc]
         return torch.full((input_ids.shape[0],), self.call.gone.is_set(), dtype=torch.bool, device=input_ids.device)
 
 
-def _follow_transformers(deploy: Any, engine: Any) -> Dead:
-    engine.max_batch_size = 1  # a batch fails as a whole, and with named adapters always
-    template = deploy.template
-    prepare, generate = template.prepare_generate_kwargs, template.generate
+class Transformers:
+    """One request at a time, in a thread of its own; a stream in one more."""
 
-    def prepare_generate_kwargs(kwargs: Any, **others: Any) -> Any:
+    def __init__(self, deploy: Any, engine: Any) -> None:
+        engine.max_batch_size = 1  # a batch fails as a whole, and with named adapters always
+        self._engine = engine
+        self._template = deploy.template
+        self._prepare, self._generate = self._template.prepare_generate_kwargs, self._template.generate
+        self._template.prepare_generate_kwargs = self._with_beat
+        self._template.generate = self._generate_or_tell
+
+    def _with_beat(self, kwargs: Any, **others: Any) -> Any:
         call = _taken(kwargs["generation_config"])
-        prepared = prepare(kwargs, **others)
+        prepared = self._prepare(kwargs, **others)
         if call is not None:
             criteria = [*(prepared.get("stopping_criteria") or ()), _Beat(call)]
             prepared["stopping_criteria"] = transformers.StoppingCriteriaList(criteria)
         return prepared
 
-    def generate_or_tell(model: Any, *words: Any, **kwargs: Any) -> Any:
+    def _generate_or_tell(self, model: Any, *words: Any, **kwargs: Any) -> Any:
         """A stream is generated in a thread of its own, whose failure would leave the engine waiting for ever."""
         try:
-            return generate(model, *words, **kwargs)
+            return self._generate(model, *words, **kwargs)
         except Exception as error:
             streamer = kwargs.get("streamer")
             if streamer is None:
@@ -106,14 +129,32 @@ def _follow_transformers(deploy: Any, engine: Any) -> Dead:
             streamer.end()
             return None
 
-    template.prepare_generate_kwargs = prepare_generate_kwargs
-    template.generate = generate_or_tell
-
-    def dead() -> Optional[str]:
-        thread = getattr(engine, "_task_thread", None)
+    def dead(self) -> Optional[str]:
+        """As in ``Backend``."""
+        thread = getattr(self._engine, "_task_thread", None)
         return "the engine's thread has ended" if thread is not None and not thread.is_alive() else None
 
-    return dead
+    def misfit(self, adapter: ServedAdapter) -> Optional[str]:
+        """PEFT leaves out what has no place, and starts anew what is missing, both without an error."""
+        given = tensor_names(adapter.path)
+        if not given:
+            return None
+        state = peft.get_peft_model_state_dict(
+            self._engine.model, adapter_name=adapter.name, save_embedding_layers=False
+        )
+        taken = {name for name in state if _LORA in name}
+        odd = sorted(given - taken) or sorted(taken - given)
+        return f"{odd[0]} is in one of them only, and {len(odd) - 1} more" if odd else None
+
+
+def tensor_names(folder: str) -> set[str]:
+    """Of the LoRA matrices in an adapter's file; none where they cannot be told."""
+    try:
+        with Path(folder, WEIGHTS[0]).open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    except (OSError, ValueError):
+        return set()
+    return {name for name in header if _LORA in name}
 
 
 def _taken(config: Any) -> Optional[Call]:
@@ -122,22 +163,23 @@ def _taken(config: Any) -> Optional[Call]:
     return found
 
 
-def _follow_vllm(engine: Any) -> Dead:
-    inner = engine.engine
-    original = inner.generate
+class Vllm(Other):
+    """vLLM's own engine, in processes of its own. It refuses an adapter of another model by itself."""
 
-    async def generate(*words: Any, **others: Any) -> AsyncIterator[Any]:
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._generate = inner.generate
+        inner.generate = self._with_beat
+
+    async def _with_beat(self, *words: Any, **others: Any) -> AsyncIterator[Any]:
         call, made = CURRENT.get(), 0
-        async for result in original(*words, **others):
+        async for result in self._generate(*words, **others):
             count = sum(len(output.token_ids) for output in result.outputs)
             if call is not None:
                 call.beat(max(count - made, 0))
             made = max(count, made)
             yield result
 
-    inner.generate = generate
-
-    def dead() -> Optional[str]:
-        return "vLLM's engine process has ended" if getattr(inner, "errored", False) else None
-
-    return dead
+    def dead(self) -> Optional[str]:
+        """As in ``Backend``."""
+        return "vLLM's engine process has ended" if getattr(self._inner, "errored", False) else None

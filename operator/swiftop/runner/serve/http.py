@@ -53,7 +53,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._closing = closing
-        self.begun = False
+        self.begun = self.ended = False
 
     @property
     def bearer(self) -> bytes:
@@ -85,8 +85,10 @@ class Exchange:
 
     async def reply(self, reply: Reply) -> None:
         """Send a whole answer."""
-        await self.begin(reply.status, reply.content_type, (*reply.headers, (b"content-length", b"%d" % len(reply.body))))
-        await self._send({"type": "http.response.body", "body": reply.body})
+        await self.begin(
+            reply.status, reply.content_type, (*reply.headers, (b"content-length", b"%d" % len(reply.body)))
+        )
+        await self.write(reply.body, more=False)
 
     async def begin(self, status: int, content_type: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         """Send the head of an answer. A connection that is kept would lead the client here again."""
@@ -96,4 +98,5 @@ class Exchange:
 
     async def write(self, piece: bytes, *, more: bool = True) -> None:
         """Send the next piece of it."""
+        self.ended = not more
         await self._send({"type": "http.response.body", "body": piece, "more_body": more})

@@ -12,7 +12,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 def exposition(board: Board, *, ready: bool) -> str:
     """Prometheus text format."""
-    lines = _head("ready", "gauge", "Whether every name answers with the right weights") + [f"{PREFIX}ready {ready:d}"]
+    lines = [*_head("ready", "gauge", "Whether every name answers rightly"), f"{PREFIX}ready {ready:d}"]
     lines += _head("requests_total", "counter", "Requests that are over, by how they ended")
     for name, tally in board.tallies.items():
         lines += [
@@ -53,5 +53,7 @@ def _head(metric: str, kind: str, text: str) -> list[str]:
 
 
 def _labels(**labels: str) -> str:
-    escaped = {key: value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for key, value in labels.items()}
+    escaped = {
+        key: value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for key, value in labels.items()
+    }
     return "{" + ",".join(f'{key}="{value}"' for key, value in escaped.items()) + "}"

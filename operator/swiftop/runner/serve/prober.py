@@ -17,7 +17,7 @@ from .backend import Backend
 from .board import OK, Board
 from .causes import ADAPTER_INVALID, ENGINE_DEAD
 from .identity import Fingerprint
-from .readiness import AS_ANOTHER, AS_BASE, FAILING, LOAD_FAILED, Readiness
+from .readiness import AS_ANOTHER, AS_BASE, FAILING, LOAD_FAILED, MISFIT, Readiness
 
 
 class Prober:
@@ -64,13 +64,17 @@ class Prober:
 
     async def _of_adapter(self, adapter: ServedAdapter) -> Optional[Fingerprint]:
         try:
-            return await self._fingerprint(adapter.name)
+            found = await self._fingerprint(adapter.name)
         except Exception as error:
             if errors.is_dead(error):
                 raise
             text = f"the adapter cannot be loaded: {type(error).__name__}: {error}"
             self._readiness.refuse(adapter.name, LOAD_FAILED, text)
             return None
+        misfit = self._backend.misfit(adapter)
+        if misfit is not None:
+            self._readiness.refuse(adapter.name, MISFIT, f"the adapter was made for another model: {misfit}")
+        return found if misfit is None else None
 
     def _compare(self, found: Mapping[str, Optional[Fingerprint]], base: Fingerprint, *, noise: float) -> None:
         done: list[tuple[ServedAdapter, Fingerprint]] = []
@@ -96,10 +100,11 @@ class Prober:
             try:
                 await self._ask(name, identity.PROBES[0])
             except Exception as error:
-                self._failed(name, f"{type(error).__name__}: {error}", dead=errors.is_dead(error) or first)
+                dead = errors.is_dead(error) or errors.is_dead(first)
+                self._failed(name, f"{type(error).__name__}: {error}", dead=dead)
 
-    def _failed(self, name: str, text: str, *, dead: object) -> None:
-        if name == self._base or dead is True:
+    def _failed(self, name: str, text: str, *, dead: bool) -> None:
+        if name == self._base or dead:
             self._readiness.engine_died(text)
         else:
             self._readiness.refuse(name, FAILING, f"it does not answer any more: {text}")

@@ -10,7 +10,8 @@ from ..classify import shorten
 from ..ends import EndClass
 from .causes import ENGINE_DEAD
 
-LOAD_FAILED, AS_BASE, AS_ANOTHER, FAILING = "LoadFailed", "AnswersAsBase", "AnswersAsAnother", "Failing"
+LOAD_FAILED, MISFIT, FAILING = "LoadFailed", "OtherModel", "Failing"
+AS_BASE, AS_ANOTHER = "AnswersAsBase", "AnswersAsAnother"
 
 
 class Readiness:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from . import turns
 from .errors import Problem
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
@@ -64,18 +65,11 @@ def repair(path: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(done.get("stop"), str):
         done["stop"] = [done["stop"]]
     if path == CHAT and isinstance(done.get("messages"), list):
-        done["messages"] = [_message(message) for message in done["messages"]]
+        done["messages"] = turns.of(done["messages"])
     for name in ("prompt", "input"):
         if isinstance(done.get(name), list):
             done[name] = _single(name, done[name])
     return done
-
-
-def _message(message: Any) -> Any:
-    """A turn without text, as one that called a tool, has no content at all in OpenAI's form."""
-    if not isinstance(message, Mapping):
-        raise Problem(400, "each message has to be an object", param="messages")
-    return {**message, "content": ""} if message.get("content") is None else dict(message)
 
 
 def _single(name: str, texts: list[Any]) -> str:

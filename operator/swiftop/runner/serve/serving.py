@@ -28,7 +28,7 @@ KEEP_ALIVE_SECONDS = 75  # above a load balancer's 60: it must not choose a conn
 LAST_SECONDS = 5.0  # for the errors of answers that took too long
 
 
-class _Server(uvicorn.Server):
+class _Server(uvicorn.Server):  # type: ignore[misc]
     """Signals are the guard's."""
 
     @contextlib.contextmanager
@@ -90,7 +90,8 @@ class Serving:
     ) -> None:
         served, watched = running
         waits = [asyncio.ensure_future(event.wait()) for event in (stop, readiness.broken)]
-        await asyncio.wait([*running, *waits], return_when=asyncio.FIRST_COMPLETED)
+        everything: list[asyncio.Future[Any]] = [*running, *waits]
+        await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
         for ended in (served, watched):
             if ended.done():
                 ended.result()  # what nobody foresaw
