@@ -16,15 +16,8 @@ from tests.runner.serve.served import BASE, Served, adapter, bench, start
 def server(tmp_path_factory: pytest.TempPathFactory, served_assets: Path) -> Iterator[Served]:
     """One good adapter among bad ones, and a second name of the good one."""
     made = bench(tmp_path_factory.mktemp("adapters") / "work", served_assets)
-    names = [
-        adapter("nothing"),
-        adapter("cut"),
-        adapter("ada"),
-        adapter("other"),
-        adapter("deep"),
-        adapter("again", "ada"),
-    ]
-    running = start(made, *names)
+    names = [adapter(name) for name in ("nothing", "cut", "ada", "other", "deep")]
+    running = start(made, *names, adapter("again", "ada"))
     running.wait_for_state("serving")
     wait_until(lambda: "again" not in str(running.not_answering()), seconds=120, what="the check of all names")
     yield running

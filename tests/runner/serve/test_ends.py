@@ -81,14 +81,6 @@ def test_a_port_that_is_taken_is_told_and_no_other_one_is_used(volume: Bench) ->
     assert (code, told["reason"]) == (3, "PortTaken"), told
 
 
-def test_a_connection_of_the_container_before_does_not_move_the_port(volume: Bench) -> None:
-    port = free_port()
-    _leave_in_time_wait(port)
-    server = start(volume, port=port)
-    server.wait_until_ready()
-    assert server.text()
-
-
 def test_an_engine_that_hangs_is_told_by_readiness_and_ends_the_process(volume: Bench) -> None:
     server = start(volume, stall_seconds=4.0, drain_seconds=3.0)
     server.wait_until_ready()
@@ -117,9 +109,12 @@ def test_an_idle_engine_that_dies_is_found(volume: Bench) -> None:
     assert "illegal memory access" in told["message"]
 
 
-def test_a_guard_that_is_killed_is_told(volume: Bench) -> None:
-    server = start(volume)
+def test_a_connection_that_still_closes_does_not_move_the_port_and_a_killed_guard_is_told(volume: Bench) -> None:
+    port = free_port()
+    _leave_in_time_wait(port)
+    server = start(volume, port=port)
     server.wait_until_ready()
+    assert server.chat().status_code == 200
     (guard,) = [pid for pid in descendants(server.execution.runner_pid) if _is_guard(pid)]
     os.kill(guard, signal.SIGKILL)
     code, told = server.execution.end(30)

@@ -139,9 +139,12 @@ class Transformers:
         given = tensor_names(adapter.path)
         if not given:
             return None
-        state = peft.get_peft_model_state_dict(
-            self._engine.model, adapter_name=adapter.name, save_embedding_layers=False
-        )
+        try:
+            state = peft.get_peft_model_state_dict(
+                self._engine.model, adapter_name=adapter.name, save_embedding_layers=False
+            )
+        except Exception:  # a tuner of another kind: it cannot be told
+            return None
         taken = {name for name in state if _LORA in name}
         odd = sorted(given - taken) or sorted(taken - given)
         return f"{odd[0]} is in one of them only, and {len(odd) - 1} more" if odd else None
