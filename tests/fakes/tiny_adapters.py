@@ -35,8 +35,7 @@ def write(model: Path, out: Path) -> None:
     config = Qwen2Config.from_pretrained(model)
     config.hidden_size, config.intermediate_size = 128, 256
     save("other", Qwen2ForCausalLM(config), 0.3, 9)
-    config = Qwen2Config.from_pretrained(model)
-    config.num_hidden_layers, config.layer_types = 4, None
+    config = Qwen2Config.from_pretrained(model, num_hidden_layers=4, layer_types=["full_attention"] * 4)
     save("deep", Qwen2ForCausalLM(config), 2.0, 10)
     shutil.copytree(out / "ada", out / "cut", dirs_exist_ok=True)
     weights = out / "cut" / "adapter_model.safetensors"
