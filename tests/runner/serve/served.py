@@ -15,7 +15,7 @@ import httpx
 
 from swiftop.runner.protocol import Owner, ServedAdapter, ServeSettings, to_json
 from tests.runner.harness import Bench, Execution, free_port, wait_until
-from tests.runner.trainer import ASSETS, ENVIRON, FAKES, MODEL, WORK, enter, make_assets, trainer
+from tests.runner.trainer import ASSETS, ENVIRON, FAKES, MODEL, enter, make_assets, trainer
 
 OWNER = Owner("ModelDeployment", "ns", "chat", "uid-3")
 KEY_ENV, KEY = "SERVE_API_KEY", "sk-very-secret-5f1d"
@@ -132,11 +132,13 @@ def events(response: httpx.Response) -> list[Any]:
     return [text if text == "[DONE]" else json.loads(text) for text in found]
 
 
-def start(bench: Bench, *adapters: ServedAdapter, key: bool = False, **settings: Any) -> Served:
+def start(
+    bench: Bench, *adapters: ServedAdapter, key: bool = False, backend: str = "transformers", **settings: Any
+) -> Served:
     """Start a server; it is not waited for."""
     port = settings.pop("port", None) or free_port()
     model = settings.pop("model", MODEL)
-    words = ["--model", model, "--infer_backend", "transformers", "--served_model_name", BASE]
+    words = ["--model", model, "--infer_backend", backend, "--served_model_name", BASE]
     words += ["--torch_dtype", "float32", "--external_plugins", f"{ASSETS}/plugin.py"]
     words += ["--adapters", *(f"{item.name}={item.path}" for item in adapters)] if adapters else []
     usual: dict[str, Any] = {"key_env": KEY_ENV if key else "", "drain_seconds": 1.0}
@@ -145,12 +147,10 @@ def start(bench: Bench, *adapters: ServedAdapter, key: bool = False, **settings:
         **{**usual, **settings},
     )  # fmt: skip
     execution = bench.start(
-        ["python", "-m", "swift.cli.deploy", *words],
+        [bench.python, "-m", "swift.cli.deploy", *words],
         program="serve",
         owner=OWNER,
-        output_dir=f"{WORK}/out",
         settings=to_json(chosen),
-        termination_log=f"{WORK}/termination-log",
         environ={KEY_ENV: KEY} if key else {},
         secret_env=(KEY_ENV,) if key else (),
     )

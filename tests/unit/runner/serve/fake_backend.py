@@ -18,6 +18,15 @@ from swiftop.runner.serve.readiness import Readiness
 NAMES = ("base", "ada")
 
 
+async def until(condition: Callable[[], Any]) -> None:
+    """Let the loop run on until it is true."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it has not come to that")
+
+
 class FakeBackend:
     """``reply`` makes each answer: status and pieces; an exception among the pieces is raised."""
 

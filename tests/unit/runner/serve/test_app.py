@@ -11,7 +11,7 @@ import pytest
 from swiftop.runner.serve import answers
 from swiftop.runner.serve.board import FAILED, LEFT, OK, REFUSED
 from swiftop.runner.serve.http import MAX_BODY
-from tests.unit.runner.serve.fake_backend import Client, Response
+from tests.unit.runner.serve.fake_backend import Client, Response, until
 
 CHAT = "/v1/chat/completions"
 
@@ -94,8 +94,7 @@ async def test_a_client_that_leaves_gives_the_answer_up(stream: bool) -> None:
     client.backend.reply = lambda asked: (200, [piece("a"), never])
     body = json.dumps({"model": "base", "messages": [], "stream": stream}).encode()
     asking = asyncio.ensure_future(client.send(CHAT, body, leave=leave))
-    while not client.backend.asked:
-        await asyncio.sleep(0)
+    await until(lambda: client.backend.asked)
     (call,) = client.board.calls
     leave.set()
     await asyncio.wait_for(asking, 5)
@@ -108,8 +107,7 @@ async def test_an_engine_that_fails_ends_all_answers(begun: bool) -> None:
     client.backend.reply = lambda asked: (200, [piece("a"), never] if begun else [never])
     body = json.dumps({"model": "base", "messages": [], "stream": True}).encode()
     asking = asyncio.ensure_future(client.send(CHAT, body, response=response))
-    while not (response.pieces if begun else client.backend.asked):
-        await asyncio.sleep(0)
+    await until(lambda: response.pieces if begun else client.backend.asked)
     client.readiness.engine_died("it is dead")
     await asyncio.wait_for(asking, 5)
     assert (response.status, response.ended) == (200 if begun else 503, True)

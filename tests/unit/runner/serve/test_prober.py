@@ -16,7 +16,7 @@ from swiftop.runner.serve.board import Board
 from swiftop.runner.serve.prober import Prober
 from swiftop.runner.serve.readiness import Readiness
 from swiftop.runner.serve.watch import DRAINING, LOADING, NOT_READY, READY, Watch
-from tests.unit.runner.serve.fake_backend import FakeBackend
+from tests.unit.runner.serve.fake_backend import FakeBackend, until
 from tests.unit.runner.serve.test_board import Clock
 
 BASE = -1.0
@@ -136,8 +136,7 @@ async def started(*adapters: ServedAdapter) -> Pod:
     pod = Pod(*adapters)
     pod.weights.update(ada=[-2.0], bob=[-3.0])
     running = asyncio.ensure_future(pod.watch.run())
-    while not pod.readiness.ready:
-        await asyncio.sleep(0)
+    await until(lambda: pod.readiness.ready)
     running.cancel()
     await settled(pod)
     pod.backend.asked.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ def test_a_model_has_to_be_named(asked: dict[str, Any]) -> None:
 
 
 def call(number: int) -> dict[str, Any]:
-    function = {"name": f"f{number}", "arguments": '{"x": %d}' % number}
+    function = {"name": f"f{number}", "arguments": json.dumps({"x": number})}
     return {"id": f"c{number}", "type": "function", "function": function}
 
 
