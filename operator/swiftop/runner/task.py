@@ -7,6 +7,7 @@ of them holds a secret: tokens are in the environment.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -48,7 +49,8 @@ class Task:
         """The process that does it."""
         (self.directory / "request").write_text(json.dumps(self.request), encoding="utf-8")
         command = (sys.executable, "-m", f"{_PACKAGE}.{self.module}", str(self.directory))
-        return Step(self.name, command, environ={"PYTHONPATH": str(_ROOT), **(environ or {})})
+        path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # the pod's own goes on
+        return Step(self.name, command, environ={"PYTHONPATH": path, **(environ or {})})
 
     @property
     def progress(self) -> dict[str, Any]:

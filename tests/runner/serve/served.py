@@ -98,6 +98,16 @@ class Served:
             for path in paths:
                 path.unlink(missing_ok=True)
 
+    def run_inside(self, program: str, *words: str) -> dict[str, Any]:
+        """What a program beside this file prints, with the image's libraries."""
+        self.bench.local(program).write_bytes(Path(__file__).with_name(program).read_bytes())
+        command = [*self.bench.prefix, self.bench.python, self.bench.inside(program), *words]
+        environ = {**self.bench.environ, KEY_ENV: KEY}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
     def wait_for_state(self, state: str, seconds: float = START_SECONDS) -> dict[str, Any]:
         """Until ``/ready`` tells it."""
 
@@ -133,7 +143,12 @@ def events(response: httpx.Response) -> list[Any]:
 
 
 def start(
-    bench: Bench, *adapters: ServedAdapter, key: bool = False, backend: str = "transformers", **settings: Any
+    bench: Bench,
+    *adapters: ServedAdapter,
+    key: bool = False,
+    backend: str = "transformers",
+    engine: str = "transformers",
+    **settings: Any,
 ) -> Served:
     """Start a server; it is not waited for."""
     port = settings.pop("port", None) or free_port()
@@ -143,7 +158,7 @@ def start(
     words += ["--adapters", *(f"{item.name}={item.path}" for item in adapters)] if adapters else []
     usual: dict[str, Any] = {"key_env": KEY_ENV if key else "", "drain_seconds": 1.0}
     chosen = ServeSettings(
-        engine="transformers", server="Swift", name=BASE, model=model, adapters=adapters, port=port,
+        engine=engine, server="Swift", name=BASE, model=model, adapters=adapters, port=port,
         **{**usual, **settings},
     )  # fmt: skip
     execution = bench.start(

@@ -231,6 +231,23 @@ def test_metrics_count_by_name(server: Served) -> None:
     assert counted == [1, usage["completion_tokens"], usage["prompt_tokens"], 1]
 
 
+def test_openai_s_own_client_understands_it(server: Served) -> None:
+    told = server.run_inside("openai_client.py", f"http://127.0.0.1:{server.port}")
+    text = server.text("ada", max_tokens=12)
+    assert told == {
+        "models": [BASE, "ada", "bob"],
+        "model": "ada",
+        "text": text,
+        "streamed": text,
+        "usage": True,
+        "helped": ["assistant", text],
+        "wrong key": "AuthenticationError invalid_api_key",
+        "unknown": "NotFoundError model_not_found",
+        "too long": "BadRequestError context_length_exceeded",
+        "too long in a stream": "BadRequestError context_length_exceeded",
+    }
+
+
 def test_pid_1_tells_what_the_guard_told(server: Served) -> None:
     progress = wait_until(server.execution.progress, what="progress")
     assert (progress["phase"], progress["names"], progress["answering"]) == (2, 3, 3)

@@ -109,7 +109,7 @@ def test_a_text_completion_in_a_stream() -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_events_come_in_pieces_of_any_size(size: int) -> None:
-    sent = [{"a": "ü"}, {"b": 2}]
+    sent: list[dict[str, Any]] = [{"a": "ü"}, {"b": 2}]
     data = b"".join(map(answers.event, sent)) + answers.DONE
     events = Events()
     assert [found for at in range(0, len(data), size) for found in events.feed(data[at : at + size])] == sent
