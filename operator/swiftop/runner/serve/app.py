@@ -152,6 +152,7 @@ class App:
         call.beat()
         _count(call, whole.get("usage"))
         done = answers.repair(whole, name=call.name, tools=requests.wants_tools(asked))
+        call.sending = True
         await exchange.reply(json_reply(done))
         return OK
 
@@ -178,7 +179,10 @@ class App:
             async for piece in _pieces(answer, call, stream):
                 if not exchange.begun:
                     await exchange.begin(200, EVENTS, _NO_BUFFER)
+                call.sending = True
                 await exchange.write(piece)
+                call.sending = False
+                call.beat()
         except Exception as error:
             problem = self._judged(call.error or error)
             if not exchange.begun:

@@ -35,6 +35,7 @@ class Call:
         self.last_token: Optional[float] = None
         self.tokens = 0
         self.prompt_tokens = 0
+        self.sending = False  # waits for its client to read, not for the engine
         self.gone = threading.Event()  # nobody waits for the answer any more
         self.error: Optional[BaseException] = None  # of the engine, whatever ms-swift made of it
         self._clock = clock
@@ -85,7 +86,7 @@ class Board:
         self._clock = clock
         self.tallies = {name: Tally() for name in names}
         self.calls: set[Call] = set()
-        self._changed = clock()  # when a request was last taken or ended
+        self._changed = clock()  # when a request ended, or the first one came
         self._last_token = clock()
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._rate: deque[tuple[float, int]] = deque([(clock(), 0)])
@@ -93,7 +94,7 @@ class Board:
     def begin(self, name: str, *, probe: bool = False) -> Call:
         """A request is taken."""
         now = self._clock()
-        if not self.calls:
+        if all(call.sending for call in self.calls):
             self._changed = now
         call = Call(name, now=now, clock=self._clock, probe=probe)
         self.calls.add(call)
@@ -122,8 +123,9 @@ class Board:
 
     @property
     def silent_seconds(self) -> float:
-        """How long there have been requests in flight, with neither a token nor an end of any of them."""
-        return self._clock() - max(self.last_token, self._changed) if self.calls else 0.0
+        """How long requests have waited for the engine, with neither a token nor an end of any of them."""
+        waiting = any(not call.sending for call in self.calls)
+        return self._clock() - max(self.last_token, self._changed) if waiting else 0.0
 
     def clients(self, name: Optional[str] = None) -> list[Call]:
         """Requests of clients in flight, of that name."""

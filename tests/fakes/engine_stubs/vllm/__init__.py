@@ -22,10 +22,10 @@ class EngineArgs:
 
     def __init__(
         self, *, model: str = "", dtype: str = "", enable_lora: bool = False, max_loras: int = 1,
-        max_lora_rank: int = 16, enable_expert_parallel: bool = False, enable_sleep_mode: bool = False, disable_cascade_attn: bool = False,
-        load_format: str = "", mm_processor_cache_gb: float = 4, speculative_config: Any = None,
-        logprobs_mode: Any = None, quantization: Any = None, limit_mm_per_prompt: Any = None, runner: str = "auto",
-        data_parallel_size: int = 1, **others: Any,
+        max_lora_rank: int = 16, enable_expert_parallel: bool = False, enable_sleep_mode: bool = False,
+        disable_cascade_attn: bool = False, load_format: str = "", mm_processor_cache_gb: float = 4,
+        speculative_config: Any = None, logprobs_mode: Any = None, quantization: Any = None,
+        limit_mm_per_prompt: Any = None, runner: str = "auto", data_parallel_size: int = 1, **others: Any,
     ) -> None:  # fmt: skip
         self.given = {"enable_lora": enable_lora, "max_loras": max_loras, "max_lora_rank": max_lora_rank}
         vars(self).update(others)

@@ -48,6 +48,17 @@ def test_silence_is_no_token_and_no_end_while_there_are_requests(board: Board, c
     assert clock.now - board.last_token == 55
 
 
+def test_a_client_that_does_not_read_is_no_silence_of_the_engine(board: Board, clock: Clock) -> None:
+    call = board.begin("base")
+    call.sending = True
+    clock.now += 100
+    assert board.silent_seconds == 0
+    board.begin("ada")
+    assert board.silent_seconds == 0
+    clock.now += 9
+    assert board.silent_seconds == 9
+
+
 def test_requests_wait_until_the_engine_takes_them_up(board: Board) -> None:
     first, second = board.begin("base"), board.begin("ada")
     assert board.queued() == 2
