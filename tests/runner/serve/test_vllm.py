@@ -34,7 +34,6 @@ def test_tokens_are_counted_while_they_are_made(server: Served) -> None:
     before = server.metric("swiftop_serve_tokens_total")
     with server.demanding(slow="0.2"), server.stream(max_tokens=20) as response:
         wait_until(lambda: server.metric("swiftop_serve_tokens_total") - before >= 3, what="tokens")
-        assert server.metric("swiftop_serve_in_flight") == 1
         found = events(response)
     assert found[-1] == "[DONE]"
     assert server.metric("swiftop_serve_tokens_total") - before == 20

@@ -207,6 +207,8 @@ async def _pieces(answer: Answer, call: Call, stream: answers.Stream) -> AsyncIt
             raise call.error
         if said:
             yield b"".join(map(answers.event, said))
+    if call.error is not None:
+        raise call.error
     if rest := stream.end():
         yield b"".join(map(answers.event, rest))
 

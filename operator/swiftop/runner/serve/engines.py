@@ -7,7 +7,7 @@ engine only its answer 400.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -62,11 +62,14 @@ def _remember_errors(engine: Any, *, in_thread: bool) -> None:
         if call is not None and in_thread:
             others["pre_infer_hook"] = _hook(call, others.get("pre_infer_hook"))
         try:
-            return await original(request, config, **others)
+            answer = await original(request, config, **others)
         except Exception as error:
             if call is not None:
                 call.error = call.error or error
             raise
+        if call is not None and call.error is not None:
+            raise call.error
+        return answer
 
     engine.infer_async = infer_async
 
@@ -82,6 +85,7 @@ def _hook(call: Call, inner: Optional[Callable[[Any], Any]]) -> Callable[[Any], 
         setattr(kwargs["generation_config"], _CALL, call)
         return kwargs
 
+    setattr(begun, _CALL, call)
     return begun
 
 
@@ -104,8 +108,22 @@ class Transformers:
         self._engine = engine
         self._template = deploy.template
         self._prepare, self._generate = self._template.prepare_generate_kwargs, self._template.generate
+        self._infer = engine._infer
         self._template.prepare_generate_kwargs = self._with_beat
         self._template.generate = self._generate_or_tell
+        engine._infer = self._infer_or_tell
+
+    def _infer_or_tell(self, **kwargs: Any) -> Any:
+        """What fails is told by the call: in 3.x an exception ends the engine's only thread, and nobody hears of it."""
+        call: Optional[Call] = getattr(kwargs.get("pre_infer_hook"), _CALL, None)
+        try:
+            found = self._infer(**kwargs)
+        except Exception as error:
+            if call is None:
+                raise
+            call.error = error
+            return iter(()) if kwargs["request_config"].stream else [None] * len(kwargs["infer_requests"])
+        return _told(found, call) if call is not None and isinstance(found, Iterator) else found
 
     def _with_beat(self, kwargs: Any, **others: Any) -> Any:
         call = _taken(kwargs["generation_config"])
@@ -148,6 +166,14 @@ class Transformers:
         taken = {name for name in state if _LORA in name}
         odd = sorted(given - taken) or sorted(taken - given)
         return f"{odd[0]} is in one of them only, and {len(odd) - 1} more" if odd else None
+
+
+def _told(results: Iterator[Any], call: Call) -> Iterator[Any]:
+    """The results of a stream; a failure ends them, and the call has it."""
+    try:
+        yield from results
+    except Exception as error:
+        call.error = call.error or error
 
 
 def tensor_names(folder: str) -> set[str]:
