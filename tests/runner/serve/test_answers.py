@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.runner.harness import wait_until
+from tests.runner.harness import descendants, wait_until
 from tests.runner.serve.served import (
     BASE,
     HELLO,
@@ -64,7 +64,9 @@ def test_without_the_key_nothing_is_told(server: Served, header: dict[str, str])
 
 def test_the_key_is_in_no_log_and_no_command_line(server: Served) -> None:
     assert KEY not in server.execution.log
-    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    processes = descendants(server.execution.process.pid)
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in processes]
+    assert any(b".serve.guard" in command for command in commands)
     assert not any(KEY.encode() in command for command in commands)
 
 
@@ -232,20 +234,27 @@ def test_metrics_count_by_name(server: Served) -> None:
 
 
 def test_openai_s_own_client_understands_it(server: Served) -> None:
-    told = server.run_inside("openai_client.py", f"http://127.0.0.1:{server.port}")
-    text = server.text("ada", max_tokens=12)
+    text = "apple river"
+    with server.demanding(say=text):
+        told = server.run_inside("openai_client.py", f"http://127.0.0.1:{server.port}", "chat")
     assert told == {
         "models": [BASE, "ada", "bob"],
         "model": "ada",
         "text": text,
         "streamed": text,
         "usage": True,
-        "helped": ["assistant", text],
+        "helped": ["assistant", text, "stop"],
         "wrong key": "AuthenticationError invalid_api_key",
         "unknown": "NotFoundError model_not_found",
         "too long": "BadRequestError context_length_exceeded",
         "too long in a stream": "BadRequestError context_length_exceeded",
     }
+
+
+def test_openai_s_own_client_understands_a_call(server: Served) -> None:
+    with server.demanding(say=CALL):
+        told = server.run_inside("openai_client.py", f"http://127.0.0.1:{server.port}", "tools")
+    assert told == {"name": "weather", "arguments": {"city": "Paris"}, "reason": "tool_calls"}
 
 
 def test_pid_1_tells_what_the_guard_told(server: Served) -> None:
