@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
-from . import answers, errors, metrics, requests
-from .backend import Answer, Backend
+from . import answers, errors, metrics, relay, requests
+from .backend import Backend
 from .board import FAILED, LEFT, OK, REFUSED, Board, Call
 from .errors import Problem
-from .http import EVENTS, ClientLeft, Exchange, Receive, Reply, Send, error_reply, json_reply
+from .http import ClientLeft, Exchange, Receive, Reply, Send, error_reply, json_reply
 from .readiness import Readiness
 
 ASKED = (requests.CHAT, requests.COMPLETIONS, requests.EMBEDDINGS)
-_NO_BUFFER = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
 class App:
@@ -115,9 +113,9 @@ class App:
         finally:
             self._board.end(call, outcome)
 
-    async def _until_left(self, exchange: Exchange, call: Call, relay: Any) -> str:
+    async def _until_left(self, exchange: Exchange, call: Call, answering: Any) -> str:
         """Relay the answer; when the client leaves, generation stops."""
-        work, left = asyncio.ensure_future(relay), asyncio.ensure_future(exchange.left())
+        work, left = asyncio.ensure_future(answering), asyncio.ensure_future(exchange.left())
         stopped = asyncio.ensure_future(self._readiness.broken.wait())
         try:
             await asyncio.wait({work, left, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -138,31 +136,20 @@ class App:
         return FAILED
 
     async def _relay(self, exchange: Exchange, call: Call, asked: Mapping[str, Any], sending: bytes) -> str:
+        streams = requests.wants_stream(asked) and exchange.path != requests.EMBEDDINGS
+        taker = relay.Streamed(exchange, call, asked) if streams else relay.Replied(exchange, call, asked)
         try:
-            async with self._backend.ask(call, exchange.path, sending) as answer:
-                if answer.status != 200:
-                    raise await self._problem(answer, call)
-                if requests.wants_stream(asked) and exchange.path != requests.EMBEDDINGS:
-                    return await self._relay_stream(exchange, call, asked, answer)
-                whole = json.loads(b"".join([chunk async for chunk in answer.chunks]))
-        except Problem:
-            raise
+            await self._backend.ask(call, exchange.path, sending, taker)
+            if call.error is not None:
+                raise call.error
+            await taker.end()
         except Exception as error:
-            raise self._judged(call.error or error) from error
-        call.beat()
-        _count(call, whole.get("usage"))
-        done = answers.repair(whole, name=call.name, tools=requests.wants_tools(asked))
-        call.sending = True
-        await exchange.reply(json_reply(done))
+            problem = self._judged(call.error or error)
+            if not exchange.begun:
+                raise problem from error
+            await exchange.write(answers.event(problem.body), more=False)
+            return FAILED
         return OK
-
-    async def _problem(self, answer: Answer, call: Call) -> Problem:
-        body = b"".join([chunk async for chunk in answer.chunks])
-        if call.error is not None:
-            return self._judged(call.error)
-        with contextlib.suppress(ValueError):
-            return errors.problem_in(answer.status, json.loads(body))
-        return errors.problem_in(answer.status, None)
 
     def _judged(self, error: BaseException) -> Problem:
         if errors.is_dead(error):
@@ -171,50 +158,3 @@ class App:
         if problem.status >= 500:
             sys.stderr.write(f"swiftop: a request failed: {problem.message}\n")
         return problem
-
-    async def _relay_stream(self, exchange: Exchange, call: Call, asked: Mapping[str, Any], answer: Answer) -> str:
-        """The head is sent with the first event: what fails before is an error with a status."""
-        stream = answers.Stream(name=call.name, tools=requests.wants_tools(asked), usage=requests.wants_usage(asked))
-        try:
-            async for piece in _pieces(answer, call, stream):
-                if not exchange.begun:
-                    await exchange.begin(200, EVENTS, _NO_BUFFER)
-                call.sending = True
-                await exchange.write(piece)
-                call.sending = False
-                call.beat()
-        except Exception as error:
-            problem = self._judged(call.error or error)
-            if not exchange.begun:
-                raise problem from error
-            await exchange.write(answers.event(problem.body), more=False)
-            return FAILED
-        finally:
-            _count(call, stream.usage)
-        if not exchange.begun:
-            raise Problem(500, "the engine has made no answer")
-        await exchange.write(answers.DONE, more=False)
-        return OK
-
-
-async def _pieces(answer: Answer, call: Call, stream: answers.Stream) -> AsyncIterator[bytes]:
-    """What is sent, an event of ms-swift's at a time."""
-    events = answers.Events()
-    async for chunk in answer.chunks:
-        call.beat()
-        said = [shown for event in events.feed(chunk) for shown in stream.feed(event)]
-        if call.error is not None:  # what looks like the end is none
-            raise call.error
-        if said:
-            yield b"".join(map(answers.event, said))
-    if call.error is not None:
-        raise call.error
-    if rest := stream.end():
-        yield b"".join(map(answers.event, rest))
-
-
-def _count(call: Call, usage: Any) -> None:
-    """Where the engine has not told its tokens one by one, the answer does."""
-    found = usage if isinstance(usage, Mapping) else {}
-    call.prompt_tokens = int(found.get("prompt_tokens") or 0)
-    call.tokens = call.tokens or int(found.get("completion_tokens") or 0)

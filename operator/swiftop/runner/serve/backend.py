@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, MutableMapping
-from dataclasses import dataclass
+from collections.abc import MutableMapping
 from typing import Any, Optional, Protocol
 
 from ..protocol import ServedAdapter
 from .board import CURRENT, Call
 
 Message = MutableMapping[str, Any]
-_AHEAD = 16  # pieces of an answer that wait for a slow client
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An answer that has begun. Its pieces raise what ends it too soon."""
+class Taker(Protocol):
+    """Whoever asks: takes the answer as it comes, in the backend's own turn of the loop, for each turn costs a fight
+    for the interpreter with the thread that generates."""
 
-    status: int
-    chunks: AsyncIterator[bytes]
+    def begin(self, status: int) -> None:
+        """The answer has a status."""
+
+    async def take(self, piece: bytes) -> None:
+        """Some of its body."""
 
 
 class Engine(Protocol):
@@ -36,8 +36,8 @@ class Engine(Protocol):
 class Backend(Protocol):
     """Takes requests in ms-swift's words."""
 
-    def ask(self, call: Call, path: str, body: bytes) -> contextlib.AbstractAsyncContextManager[Answer]:
-        """Send a request. The answer is there with its first piece; leaving the context gives it up."""
+    async def ask(self, call: Call, path: str, body: bytes, taker: Taker) -> None:
+        """Send a request, and return when its answer is over. Raises what ended it too soon; may be cancelled."""
 
     def dead(self) -> Optional[str]:
         """Why the engine cannot answer any more; None while it can."""
@@ -54,60 +54,25 @@ class InProcess:
         self.dead = engine.dead
         self.misfit = engine.misfit
 
-    @contextlib.asynccontextmanager
-    async def ask(self, call: Call, path: str, body: bytes) -> AsyncIterator[Answer]:
+    async def ask(self, call: Call, path: str, body: bytes, taker: Taker) -> None:
         """Without a socket: the app's messages are the answer."""
-        exchange = _Exchange(body)
+        asked: Optional[bytes] = body
+
+        async def receive() -> Message:
+            nonlocal asked
+            if asked is None:
+                await asyncio.Event().wait()  # the client does not leave: the task is cancelled when it does
+            sent, asked = asked, None
+            return {"type": "http.request", "body": sent, "more_body": False}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                taker.begin(message["status"])
+            elif message.get("body"):
+                await taker.take(message["body"])
+
         CURRENT.set(call)
-        task = asyncio.ensure_future(exchange.run(self._app, _scope(path, body)))
-        try:
-            yield await exchange.answer()
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-
-class _Exchange:
-    """One request to an ASGI app, seen from its client."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body: Optional[bytes] = body
-        self._sent: asyncio.Queue[Optional[Message]] = asyncio.Queue(_AHEAD)
-        self._error: Optional[BaseException] = None
-
-    async def run(self, app: Any, scope: Message) -> None:
-        try:
-            await app(scope, self._receive, self._sent.put)
-        except Exception as error:
-            self._error = error
-        await self._sent.put(None)
-
-    async def _receive(self) -> Message:
-        if self._body is None:
-            await asyncio.Event().wait()  # the client does not leave: the task is cancelled when it does
-        body, self._body = self._body, None
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def _next(self) -> Optional[Message]:
-        message = await self._sent.get()
-        if message is None and self._error is not None:
-            raise self._error
-        return message
-
-    async def answer(self) -> Answer:
-        """Once its first piece is there."""
-        start, first = await self._next(), await self._next()
-        if start is None:
-            raise RuntimeError("the app has not answered")
-        return Answer(start["status"], self._chunks(first))
-
-    async def _chunks(self, first: Optional[Message]) -> AsyncIterator[bytes]:
-        message = first
-        while message is not None:
-            if message.get("body"):
-                yield message["body"]
-            message = await self._next()
+        await self._app(_scope(path, body), receive, send)
 
 
 def _scope(path: str, body: bytes) -> Message:

@@ -34,6 +34,7 @@ class Call:
         self.first_token: Optional[float] = None
         self.last_token: Optional[float] = None
         self.tokens = 0
+        self.counted = False  # one by one, by the engine
         self.prompt_tokens = 0
         self.sending = False  # waits for its client to read, not for the engine
         self.gone = threading.Event()  # nobody waits for the answer any more
@@ -46,7 +47,9 @@ class Call:
         self.last_token = self._clock()
         if self.first_token is None:
             self.first_token = self.last_token
-        self.tokens += tokens
+        if tokens:
+            self.counted = True
+            self.tokens += tokens
 
 
 CURRENT: ContextVar[Optional[Call]] = ContextVar("current", default=None)

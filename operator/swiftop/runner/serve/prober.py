@@ -18,6 +18,7 @@ from .board import OK, Board
 from .causes import ADAPTER_INVALID, ENGINE_DEAD
 from .identity import Fingerprint
 from .readiness import AS_ANOTHER, AS_BASE, FAILING, LOAD_FAILED, MISFIT, Readiness
+from .relay import Whole
 
 
 class Prober:
@@ -117,14 +118,14 @@ class Prober:
         path, asked = self._asked(name, text)
         call = self._board.begin(name, probe=True)
         try:
-            async with self._backend.ask(call, path, json.dumps(asked).encode()) as answer:
-                body = b"".join([chunk async for chunk in answer.chunks])
+            whole = Whole()
+            await self._backend.ask(call, path, json.dumps(asked).encode(), whole)
             if call.error is not None:
                 raise call.error
-            if answer.status != 200:
-                raise errors.problem_in(answer.status, json.loads(body))
+            if whole.status != 200:
+                raise whole.problem
             call.beat()
-            found: Mapping[str, Any] = json.loads(body)
+            found: Mapping[str, Any] = json.loads(whole.body)
             return found
         finally:
             call.gone.set()

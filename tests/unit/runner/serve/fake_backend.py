@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from swiftop.runner.protocol import ServedAdapter
 from swiftop.runner.serve.app import App
-from swiftop.runner.serve.backend import Answer
+from swiftop.runner.serve.backend import Taker
 from swiftop.runner.serve.board import Board, Call
 from swiftop.runner.serve.readiness import Readiness
 
@@ -37,15 +36,12 @@ class FakeBackend:
         self.misfits: dict[str, str] = {}
         self.given_up = 0
 
-    @contextlib.asynccontextmanager
-    async def ask(self, call: Call, path: str, body: bytes) -> AsyncIterator[Answer]:
+    async def ask(self, call: Call, path: str, body: bytes, taker: Taker) -> None:
         asked = json.loads(body)
         self.asked.append((path, asked))
         status, pieces = self.reply(asked)
-        ended = False
-
-        async def chunks() -> AsyncIterator[bytes]:
-            nonlocal ended
+        taker.begin(status)
+        try:
             for piece in pieces:
                 if isinstance(piece, BaseException):
                     call.error = piece
@@ -53,16 +49,10 @@ class FakeBackend:
                 if isinstance(piece, asyncio.Event):
                     await piece.wait()
                 else:
-                    yield piece
-            ended = True
-
-        if pieces and isinstance(pieces[0], BaseException):
-            call.error = pieces[0]
-            raise pieces[0]
-        try:
-            yield Answer(status, chunks())
-        finally:
-            self.given_up += not ended
+                    await taker.take(piece)
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
 
     def dead(self) -> str | None:
         return self.why_dead
