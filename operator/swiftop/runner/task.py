@@ -19,7 +19,6 @@ from . import causes
 from .classify import Judged
 from .ends import EndClass
 from .program import Step
-from .record import write_atomic
 
 _PACKAGE = __name__.rpartition(".")[0]  # swiftop_runner in the zip file, swiftop.runner in the sources
 _ROOT = Path(__file__).parents[_PACKAGE.count(".") + 1]
@@ -89,7 +88,10 @@ def main(work: Work) -> int:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    write_atomic(path, json.dumps(content, ensure_ascii=False).encode())
+    """The reader sees the old file or the new one. Nothing has to survive the pod, and a disk is not waited for."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(json.dumps(content, ensure_ascii=False).encode())
+    part.replace(path)
 
 
 def _read(path: Path) -> dict[str, Any]:
