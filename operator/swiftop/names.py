@@ -25,6 +25,8 @@ class Resource:
     api_version: str
     kind: str
     plural: str
+    infix: str = ""
+    """In the names of its children: objects of several kinds may have one name. An SFTRun's children do without."""
 
     @property
     def group(self) -> str:
@@ -38,8 +40,8 @@ class Resource:
 
 
 SFTRUN = Resource(API_VERSION, "SFTRun", "sftruns")
-MODELEXPORT = Resource(API_VERSION, "ModelExport", "modelexports")
-DATASETUPLOAD = Resource(API_VERSION, "DatasetUpload", "datasetuploads")
+MODELEXPORT = Resource(API_VERSION, "ModelExport", "modelexports", "mexp")
+DATASETUPLOAD = Resource(API_VERSION, "DatasetUpload", "datasetuploads", "dsup")
 JOB = Resource("batch/v1", "Job", "jobs")
 POD = Resource("v1", "Pod", "pods")
 SERVICE = Resource("v1", "Service", "services")
@@ -76,27 +78,23 @@ PROGRESS_PORT_NAME = "progress"
 MAX_NAME = 52
 
 
-def child_name(short: str, name: str, part: str | int) -> str:
-    """Name of a child, by its owner's kind, so that objects of different kinds with one name live side by side.
-
-    ``short`` is the short name of the kind; an SFTRun's children do without (empty).
-    """
-    return f"{name}-{short}-{part}" if short else f"{name}-{part}"
+def job_name(owner: Resource, name: str, attempt: int) -> str:
+    """Job of one attempt, counted from 1, of the object of that kind and name."""
+    return _child_name(owner, name, str(attempt))
 
 
-def job_name(run: str, attempt: int) -> str:
-    """Job of one attempt of a run, counted from 1."""
-    return child_name("", run, attempt)
+def output_claim_name(owner: Resource, name: str) -> str:
+    """PersistentVolumeClaim that swiftop makes for ``output.volume``."""
+    return _child_name(owner, name, "output")
 
 
-def output_claim_name(run: str) -> str:
-    """PersistentVolumeClaim that swiftop makes for a run's ``output.volume``."""
-    return child_name("", run, "output")
+def service_name(owner: Resource, name: str) -> str:
+    """Headless Service through which the ranks of one object find each other."""
+    return _child_name(owner, name, "ranks")
 
 
-def service_name(run: str) -> str:
-    """Headless Service through which the ranks of one run find each other."""
-    return child_name("", run, "ranks")
+def _child_name(owner: Resource, name: str, part: str) -> str:
+    return "-".join(word for word in (name, owner.infix, part) if word)
 
 
 def runner_config_map_name(digest: str) -> str:

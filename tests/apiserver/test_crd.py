@@ -19,7 +19,9 @@ import yaml
 from swiftop.api.crd import crds, definition
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.kinds.registry import MODELS
-from tests.apiserver.cases import ACCEPTED, MINIMAL, REFUSED, Case, Patch, merged
+from tests.apiserver.cases import Case, Patch, merged
+from tests.apiserver.sftrun_cases import ACCEPTED, REFUSED
+from tests.apiserver.sftrun_patches import MINIMAL
 
 pytestmark = pytest.mark.cluster
 

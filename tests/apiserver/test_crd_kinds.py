@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.apiserver import export_cases, upload_cases
-from tests.apiserver.cases import KindCase
+from tests.apiserver.cases import Case
 from tests.cluster.fixture import KubectlError
 
 pytestmark = pytest.mark.cluster
@@ -26,7 +26,7 @@ def create(cluster: Any, namespace: str, obj: dict[str, Any], *options: str) -> 
 
 
 @pytest.mark.parametrize("case", [*upload_cases.REFUSED, *export_cases.REFUSED], ids=str)
-def test_refused(case: KindCase, cluster: Any, kubeconfig: Path) -> None:
+def test_refused(case: Case, cluster: Any, kubeconfig: Path) -> None:
     with pytest.raises(KubectlError) as caught:
         create(cluster, "default", case.object(), "--dry-run=server")
     assert case.path in str(caught.value)
@@ -34,7 +34,7 @@ def test_refused(case: KindCase, cluster: Any, kubeconfig: Path) -> None:
 
 
 @pytest.mark.parametrize("case", [*upload_cases.ACCEPTED, *export_cases.ACCEPTED], ids=str)
-def test_accepted(case: KindCase, cluster: Any, kubeconfig: Path) -> None:
+def test_accepted(case: Case, cluster: Any, kubeconfig: Path) -> None:
     assert "created" in create(cluster, "default", case.object(), "--dry-run=server")
 
 

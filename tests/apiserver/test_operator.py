@@ -38,7 +38,7 @@ async def started(k8s: Cluster, namespace: str, name: str, *, within: float) -> 
 
     async def look() -> bool:
         run = await k8s.get(names.SFTRUN, namespace, name)
-        job = await k8s.get(names.JOB, namespace, names.job_name(name, 1))
+        job = await k8s.get(names.JOB, namespace, names.job_name(names.SFTRUN, name, 1))
         return bool(run and run.get("status", {}).get("attempts") == 1 and job)
 
     await eventually(look, within=within)

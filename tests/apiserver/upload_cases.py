@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from tests.apiserver.cases import KindCase, Patch
+from tests.apiserver.cases import Case, Patch
 
 MINIMAL: Patch = {
     "apiVersion": "swiftop.dev/v1alpha1",
@@ -18,7 +18,7 @@ MINIMAL: Patch = {
 }
 
 
-_case = partial(KindCase, base=MINIMAL)
+_case = partial(Case, base=MINIMAL)
 
 
 def _claim(path: str) -> Patch:
@@ -29,7 +29,7 @@ def _to(**destination: Any) -> Patch:
     return {"destination": destination}
 
 
-REFUSED: tuple[KindCase, ...] = (
+REFUSED: tuple[Case, ...] = (
     _case("two sources", {"source": {"persistentVolumeClaim": {"claimName": "a", "path": "b.jsonl"}}},
                "spec.source",
                "exactly one of persistentVolumeClaim and configMap"),
@@ -55,7 +55,7 @@ REFUSED: tuple[KindCase, ...] = (
     _case("an unknown field", {"deduplicate": True}, "spec.deduplicate", ""),
 )  # fmt: skip
 
-ACCEPTED: tuple[KindCase, ...] = (
+ACCEPTED: tuple[Case, ...] = (
     _case("minimal", {}),
     _case("a claim", {"source": _claim("raw/chats.jsonl")}),
     _case("an array", {"source": _claim("chats.json"), **_to(path="all.json")}),

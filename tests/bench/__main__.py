@@ -9,6 +9,8 @@ import sys
 BENCHES = (
     "tests.bench.runner_cost",
     "tests.bench.export_cost",
+    "tests.bench.push_cost",
+    "tests.bench.dataset_check",
     "tests.bench.operator_burst",
     "tests.bench.operator_memory",
     "demo",

@@ -1,4 +1,4 @@
-"""How fast a file of chats is checked, and in how much memory: ``python -m tests.bench.dataset_check [--gib 10]``.
+"""How fast a file of chats is checked, and in how much memory: ``python -m tests.bench.dataset_check [--gib 1 10]``.
 
 The file is generated: ShareGPT rows of 1 to 4 KB, half of them ASCII, a quarter Chinese, a quarter with escapes, all
 different. It is read from the page cache where it fits, so that the disk is not what is measured. The check runs in a
@@ -66,27 +66,33 @@ def generate(path: Path, size: int) -> int:
     return count
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gib", type=float, default=1.0, help="size of the file")
-    parser.add_argument("--directory", default=None, help="where the file is put")
-    size = int(parser.parse_args().gib * 2**30)
-    with tempfile.TemporaryDirectory(dir=parser.parse_args().directory) as directory:
-        path = Path(directory) / "chats.jsonl"
+def checked(size: int, directory: str | None) -> None:
+    """Make a file of that size, check it, print the figures."""
+    with tempfile.TemporaryDirectory(dir=directory) as where:
+        path = Path(where) / "chats.jsonl"
         start = time.perf_counter()
         count = generate(path, size)
         size = path.stat().st_size
         made = time.perf_counter() - start
-        print(f"{size / 1e9:.2f} GB, {count} rows of {size / count:.0f} bytes, made in {made:.0f} s")
+        print(f"{size / 1e9:.2f} GB, {count} rows of {size / count:.0f} bytes, made in {made:.0f} s", flush=True)
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run([sys.executable, "-c", CHECK, path], env=environ, stdout=subprocess.PIPE, check=True)
         found = json.loads(done.stdout)
     assert found["rows"] == count
     speed = {name: size / 1e6 / found[name] for name in ("wall", "cpu")}
     print(
-        f"checked with {speed['wall']:.0f} MB/s ({speed['cpu']:.0f} MB per second of one core), {found['wall']:.1f} s"
+        f"checked with {speed['wall']:.0f} MB/s ({speed['cpu']:.0f} MB per second of one core), {found['wall']:.1f} s, "
+        f"peak RSS {found['peak']:.0f} MiB"
     )
-    print(f"peak RSS {found['peak']:.0f} MiB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gib", type=float, nargs="+", default=[1.0, 10.0], help="sizes of the files")
+    parser.add_argument("--directory", default=None, help="where the files are put, one at a time")
+    args = parser.parse_args()
+    for gib in args.gib:
+        checked(int(gib * 2**30), args.directory)
 
 
 if __name__ == "__main__":

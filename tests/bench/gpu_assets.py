@@ -1,8 +1,8 @@
-"""What the GPU benchmark trains: ``python -m tests.bench.gpu_assets --out DIR [--tiny]``.
+"""What the GPU benchmarks work on: ``python -m tests.bench.gpu_assets --out DIR [--tiny]``.
 
 A random model of Qwen2.5-7B's shape and about 2,000 chats of the length that the sample's users have; the tiny models
-and chats of the tests in both number formats; flash attention's stand-in. Runs as a process of its own, so that the
-memory of the GPU is free again when it ends. Everything is seeded.
+and chats of the tests in both number formats; a LoRA adapter of each model; flash attention's stand-in. Runs as a
+process of its own, so that the memory of the GPU is free again when it ends. Everything is seeded.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ TINY_BF16, TINY_FLOAT32 = f"bf16/{MODEL_NAME}", f"float32/{MODEL_NAME}"
 CHATS, TINY_CHATS = "chats.jsonl", "sharegpt.jsonl"
 ROWS = 2000
 LONGEST = 2500  # words, about one token each
+RANK = 8
 FLASH_ATTN_VERSION = "2.8.3"
 FLASH_ATTN = Path(__file__).parents[1] / "fakes" / "torch_flash_attn"
 
@@ -79,6 +80,36 @@ def write_large_model(models: Path) -> None:
     AutoTokenizer.from_pretrained(models / TINY_BF16).save_pretrained(models / LARGE)
 
 
+def write_adapter(model: Path, out: Path) -> None:
+    """A LoRA adapter of all projections of a model, as a training leaves it; B is not zero."""
+    import torch
+    from safetensors.torch import save_file
+
+    config, made = json.loads((model / "config.json").read_text()), torch.Generator().manual_seed(2)
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    keys = hidden // config["num_attention_heads"] * config["num_key_value_heads"]
+    shapes = {  # in, out
+        "self_attn.q_proj": (hidden, hidden), "self_attn.k_proj": (hidden, keys), "self_attn.v_proj": (hidden, keys),
+        "self_attn.o_proj": (hidden, hidden), "mlp.gate_proj": (hidden, inner), "mlp.up_proj": (hidden, inner),
+        "mlp.down_proj": (inner, hidden),
+    }  # fmt: skip
+    tensors = {}
+    for layer in range(config["num_hidden_layers"]):
+        for name, (width, height) in shapes.items():
+            prefix = f"base_model.model.model.layers.{layer}.{name}.lora_"
+            tensors[f"{prefix}A.weight"] = torch.randn(RANK, width, generator=made) / width**0.5
+            tensors[f"{prefix}B.weight"] = torch.randn(height, RANK, generator=made) * 0.02
+    out.mkdir(parents=True)
+    save_file(tensors, out / "adapter_model.safetensors", {"format": "pt"})
+    lora = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": 4 * RANK, "lora_dropout": 0.05,
+        "target_modules": [name.rpartition(".")[2] for name in shapes], "base_model_name_or_path": str(model),
+        "bias": "none", "inference_mode": True,
+    }  # fmt: skip
+    (out / "adapter_config.json").write_text(json.dumps(lora))
+    (out / "args.json").write_text(json.dumps({"model_type": "qwen2", "template": "qwen2_5", "tuner_type": "lora"}))
+
+
 def write_flash_attn(site: Path) -> None:
     """The stand-in as an installed package: transformers asks for the distribution's name and version."""
     shutil.copytree(FLASH_ATTN, site / "flash_attn")
@@ -89,18 +120,20 @@ def write_flash_attn(site: Path) -> None:
 
 
 def main() -> None:
-    """Write ``models/``, ``datasets/`` and ``site/`` under ``--out``."""
+    """Write ``models/``, ``adapters/``, ``datasets/`` and ``site/`` under ``--out``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tiny", action="store_true", help="leave the large model out")
     options = parser.parse_args()
-    models, datasets, site = (options.out / name for name in ("models", "datasets", "site"))
+    models, adapters, datasets, site = (options.out / name for name in ("models", "adapters", "datasets", "site"))
     tiny_model.write_datasets(datasets, tiny_model.conversations())
     write_chats(datasets / CHATS)
     write_flash_attn(site)
     write_tiny_models(models)
+    write_adapter(models / TINY_BF16, adapters / TINY_BF16)
     if not options.tiny:
         write_large_model(models)
+        write_adapter(models / LARGE, adapters / LARGE)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.batch.origin import SOURCE_DIR
 from swiftop.runner import causes
 from swiftop.runner.classify import last_lines
 from swiftop.runner.ends import EXIT_INTERRUPTED, EndClass
@@ -37,7 +38,7 @@ from tests.support.objects import children_of
 
 SAMPLE = Path(__file__).parents[2] / "manifests" / "samples" / "sftrun-7b.yaml"
 KEY = "key-of-the-bench"
-MODELS, DATASETS = "models", "datasets"  # claims
+MODELS, DATASETS, ADAPTERS = "models", "datasets", "adapters"  # claims
 LOOK_SECONDS = 0.5
 _STATE = re.compile(r"^rng_state|^optimizer|_optim_states\.pt$")
 
@@ -131,14 +132,18 @@ def make_pod(site: Site, name: str, *, model: str, dataset: str, flash_attn: boo
     sample["spec"]["tracking"]["swanlab"]["host"] = site.swanlab
     sample["spec"]["runtime"] = {"image": "this-machine"}  # there is none
     run = SFTRun.from_object({**sample, "spec": strategic_merge(sample["spec"], spec)})
-    job = children_of(run)[-1]
+    return pod_of(site, name, children_of(run)[-1], flash_attn=flash_attn, gpus=run.spec.resources.gpus)
+
+
+def pod_of(site: Site, name: str, job: Object, *, gpus: int, flash_attn: bool = True) -> Pod:
+    """The pod of a Job, with the folders that are mounted in it moved to this machine."""
     directory = site.root / name
     directory.mkdir(parents=True)
     variables = _variables(job["spec"]["template"]["spec"]["containers"][0], mounts(site, directory))
     plan = decoded(variables.pop(PLAN_VARIABLE))
     assert plan is not None
     moved = _moved(json.loads(plan.to_json()), mounts(site, directory))
-    surroundings = _surroundings(site if flash_attn else None, gpus=run.spec.resources.gpus)
+    surroundings = _surroundings(site if flash_attn else None, gpus=gpus)
     return Pod(directory, Plan.from_json(json.dumps(moved)), {**surroundings, **variables})
 
 
@@ -147,6 +152,7 @@ def mounts(site: Site, directory: Path) -> dict[str, Path]:
     found = {
         f"{paths.CLAIM_MODELS_DIR}/{MODELS}": site.assets / "models",
         f"{paths.CLAIM_DATASETS_DIR}/{DATASETS}": site.assets / "datasets",
+        f"{SOURCE_DIR}/{ADAPTERS}": site.assets / "adapters",
         paths.OUTPUT_DIR: directory / "output",
         paths.WORK_DIR: directory / "tmp",
     }

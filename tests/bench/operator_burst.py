@@ -326,7 +326,10 @@ async def creation(client: Client, audit: Audit, operator: Operator, count: int)
     made = audit.ends("sftruns", "create", agent=USER_AGENT, since=begun)
     report(f"{count} runs applied within", f"{applied - begun:.1f} s")
     report("last Job after", f"{last:.1f} s, {count / last:.0f} Jobs/s")
-    report("creation to Job, p50 / p99", quantiles([jobs[names.job_name(run, 1)] - at for run, at in made.items()]))
+    report(
+        "creation to Job, p50 / p99",
+        quantiles([jobs[names.job_name(names.SFTRUN, run, 1)] - at for run, at in made.items()]),
+    )
     report("operator CPU until the last Job", f"{cpu_to_jobs:.1f} s")
     await audit.quiet(seconds=5, patience=300)
     report("operator CPU until all pods are explained", f"{operator.cpu_seconds() - cpu:.1f} s")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from images.build import BuiltImage, build
-from tests.e2e import objects
+from tests.e2e import faults, objects
+from tests.e2e.scene import Scene
 from tests.e2e.site import NAMESPACE, ROOT, Site
+from tests.e2e.stories import History, watch
 from tests.e2e.support import Kubectl
 
 SYSTEM = "swiftop-system"
@@ -49,3 +53,20 @@ def site(operator: Kubectl, images: dict[str, BuiltImage]) -> Site:
     made = Site(operator.within(NAMESPACE), images["trainer-cpu"].tagged)
     made.prepare()
     return made
+
+
+@dataclass(frozen=True)
+class Played:
+    """The stories of exports and uploads, at their end."""
+
+    scene: Scene
+    history: History  # every state in which each object was seen, oldest first
+
+
+@pytest.fixture(scope="session")
+def played(site: Site, operator: Kubectl) -> Iterator[Played]:
+    """All at once, for several files of tests: each of them waits most of its time."""
+    scene = Scene(site, operator)
+    scene.prepare()
+    yield Played(scene, watch(site, faults.all_of(scene), scene.held, seconds=840))
+    scene.close()

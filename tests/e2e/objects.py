@@ -114,6 +114,11 @@ def training(steps: int = 4, **more: Any) -> Object:
     }
 
 
+def resource(kind: str, name: str, spec: Object) -> Object:
+    """Object of one of swiftop's kinds."""
+    return {"apiVersion": "swiftop.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
 def sftrun(name: str, *, cpu: str = CORE, memory: str = "2Gi", gpus: int = 0, nodes: int = 1, **spec: Any) -> Object:
     """SFTRun of the tiny model on the library's ShareGPT file; ``spec`` replaces whole members."""
     default = {
@@ -124,8 +129,23 @@ def sftrun(name: str, *, cpu: str = CORE, memory: str = "2Gi", gpus: int = 0, no
         "output": on_claim("", RUNS),
         "resources": {"gpus": gpus, "cpu": cpu, "memory": memory, "nodes": nodes},
     }
-    body = {**default, **spec}
-    return {"apiVersion": "swiftop.dev/v1alpha1", "kind": "SFTRun", "metadata": {"name": name}, "spec": body}
+    return resource("SFTRun", name, {**default, **spec})
+
+
+def modelexport(name: str, source: Object, **spec: Any) -> Object:
+    """ModelExport onto the claim of the runs; ``spec`` replaces whole members."""
+    default = {"source": source, "output": on_claim("exports", RUNS), "resources": small("3Gi")}
+    return resource("ModelExport", name, {**default, **spec})
+
+
+def datasetupload(name: str, source: Object, **spec: Any) -> Object:
+    """DatasetUpload; ``spec`` has the destination."""
+    return resource("DatasetUpload", name, {"source": source, "resources": small("2Gi"), **spec})
+
+
+def small(memory: str) -> Object:
+    """What a pod without a GPU gets."""
+    return {"gpus": 0, "cpu": CORE, "memory": memory}
 
 
 def slow(name: str, plugin: str = "slow.py", pod: Object | None = None, *, steps: int = 40, **spec: Any) -> Object:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from tests.e2e.site import CREDENTIALS, NAMESPACE, Site
 from tests.e2e.support import CommandFailed
@@ -15,10 +15,10 @@ from tests.e2e.support import CommandFailed
 SYSTEM = "swiftop-system"
 
 
-def findings(site: Site, tokens: Iterable[str]) -> list[str]:
-    """Every place that holds one of the tokens; the Secret itself aside."""
+def findings(site: Site, tokens: Iterable[str], *, secrets: Iterable[str] = (CREDENTIALS,)) -> list[str]:
+    """Every place that holds one of the tokens; the Secrets that are for them aside."""
     needles = [form for token in tokens for form in (token, *encoded(token))]
-    texts = [*_objects(site), *_logs(site), *_metrics(site)]
+    texts = [*_objects(site, {f"{NAMESPACE}/{name}" for name in secrets}), *_logs(site), *_metrics(site)]
     found = [place for place, text in texts if any(needle in text for needle in needles)]
     return sorted({*found, *_files(site, needles)})
 
@@ -33,8 +33,8 @@ def encoded(token: str) -> list[str]:
     return forms
 
 
-def _objects(site: Site) -> Iterator[tuple[str, str]]:
-    """All objects of all kinds, Events among them."""
+def _objects(site: Site, secrets: Collection[str]) -> Iterator[tuple[str, str]]:
+    """All objects of all kinds, Events among them, but for these Secrets."""
     kinds = site.kubectl.text("api-resources", "--verbs=list", "-o", "name").split()
     for kind in kinds:
         try:
@@ -46,7 +46,7 @@ def _objects(site: Site) -> Iterator[tuple[str, str]]:
         for item in items:
             meta = item["metadata"]
             name = f"{meta.get('namespace', '')}/{meta['name']}"
-            if (kind, name) != ("secrets", f"{NAMESPACE}/{CREDENTIALS}"):
+            if kind != "secrets" or name not in secrets:
                 yield f"{kind} {name}", json.dumps(item)
 
 

@@ -87,7 +87,12 @@ class Site:
         """Pod of a fake server and its Service."""
         command = ["python", f"/fakes/{fake}_server.py", "--port", "8000", *args]
         made = objects.pod(name, image=self.trainer, command=command, claims=claims, config_maps={"fakes": "/fakes"})
-        made["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8000}, "periodSeconds": 1}
+        made["spec"]["containers"][0]["readinessProbe"] = {
+            "tcpSocket": {"port": 8000},
+            "periodSeconds": 1,
+            "timeoutSeconds": 10,
+            "failureThreshold": 30,  # on a busy machine it may be slow, and must not vanish from its Service
+        }
         return [made, objects.service(name)]
 
     def _tiny_model(self) -> bytes:
@@ -178,9 +183,9 @@ class Site:
         eventually(lambda: not self.kubectl.items("jobs,pods", *theirs), what=f"{names} are gone", seconds=60)
 
     def story(self, name: str) -> str:
-        """All that helps to see why a run is not where it should be."""
-        run = self.kubectl.get("sftrun", name) or {}
-        parts = [json.dumps(run.get("status"), indent=1, ensure_ascii=False)]
+        """All that helps to see why an object, of whatever kind, is not where it should be."""
+        found = [item for item in self.kubectl.items("sftruns,modelexports,datasetuploads") if _is(item, name)]
+        parts = [json.dumps(item.get("status"), indent=1, ensure_ascii=False) for item in found]
         for kind in ("jobs", "pods"):
             for child in self.kubectl.items(kind, "-l", f"swiftop.dev/name={name}"):
                 status = json.dumps(child.get("status"), ensure_ascii=False)
@@ -189,6 +194,10 @@ class Site:
         parts += [line for line in events if name in line][-15:]
         parts.append(self.kubectl.text("logs", "--tail=40", "--prefix", "-l", f"swiftop.dev/name={name}"))
         return "\n".join(parts)
+
+
+def _is(item: Object, name: str) -> bool:
+    return bool(item["metadata"]["name"] == name)
 
 
 def condition(run: Object, type_: str) -> dict[str, Any]:

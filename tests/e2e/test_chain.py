@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e import objects
-from tests.e2e.objects import on_claim, sftrun, training
+from tests.e2e.objects import datasetupload, modelexport, on_claim, sftrun, training
 from tests.e2e.site import HUB, HUB_TOKEN, Site, condition
 from tests.e2e.support import Object, eventually
 
@@ -18,20 +18,19 @@ ON_HUB: Object = {
     "credentials": {"secretName": "chain-hub"},
     "runtime": {"env": [{"name": name, "value": HUB} for name in ("MODELSCOPE_ENDPOINT", "HF_ENDPOINT")]},
 }
-SMALL = {"gpus": 0, "cpu": objects.CORE, "memory": "3Gi"}
 KINDS = ("modelexport", "sftrun", "datasetupload")
 
 
 def chain() -> list[Object]:
     """The last one first."""
-    export = {
-        "source": {"sftRunRef": {"name": NAME}},
-        "dtype": "float16",
-        "output": on_claim("chain-exports", objects.RUNS),
-        "push": [{"hub": "huggingface", "repo": MODEL}],
-        "resources": SMALL,
+    export = modelexport(
+        NAME,
+        {"sftRunRef": {"name": NAME}},
+        dtype="float16",
+        output=on_claim("chain-exports", objects.RUNS),
+        push=[{"hub": "huggingface", "repo": MODEL}],
         **ON_HUB,
-    }
+    )
     run = sftrun(
         NAME,
         datasets=[{"uploadRef": {"name": NAME}}],
@@ -39,17 +38,10 @@ def chain() -> list[Object]:
         output=on_claim("chain", objects.RUNS),
         **ON_HUB,
     )
-    upload = {
-        "source": on_claim("datasets/sharegpt.jsonl"),
-        "destination": {"hub": "modelscope", "repo": DATASET},
-        "resources": {**SMALL, "memory": "2Gi"},
-        **ON_HUB,
-    }
-    return [_object("ModelExport", export), run, _object("DatasetUpload", upload)]
-
-
-def _object(kind: str, spec: Object) -> Object:
-    return {"apiVersion": "swiftop.dev/v1alpha1", "kind": kind, "metadata": {"name": NAME}, "spec": spec}
+    upload = datasetupload(
+        NAME, on_claim("datasets/sharegpt.jsonl"), destination={"hub": "modelscope", "repo": DATASET}, **ON_HUB
+    )
+    return [export, run, upload]
 
 
 @pytest.fixture(scope="module")

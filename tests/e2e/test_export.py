@@ -19,17 +19,7 @@ STEPS = 4
 
 def modelexport(name: str, **spec: Any) -> Object:
     """Export of the run's last checkpoint."""
-    default = {
-        "source": {"sftRunRef": {"name": RUN}},
-        "output": on_claim("exports", objects.RUNS),
-        "resources": {"gpus": 0, "cpu": objects.CORE, "memory": "3Gi"},
-    }
-    return {
-        "apiVersion": "swiftop.dev/v1alpha1",
-        "kind": "ModelExport",
-        "metadata": {"name": name},
-        "spec": {**default, **spec},
-    }
+    return objects.modelexport(name, {"sftRunRef": {"name": RUN}}, **spec)
 
 
 BOTH_HUBS = [{"name": name, "value": HUB} for name in ("MODELSCOPE_ENDPOINT", "HF_ENDPOINT")]

@@ -127,6 +127,11 @@ class Harness:
         found = by_type(self.status)[type_]
         return found["status"], found["reason"]
 
+    @property
+    def job_names(self) -> list[str]:
+        """Of the Jobs that are there."""
+        return [job["metadata"]["name"] for job in self.cluster.of_kind(names.JOB)]
+
     def jobs_created(self) -> int:
         return sum(call[:2] == ("create", "Job") for call in self.cluster.calls)
 

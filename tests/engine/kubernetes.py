@@ -44,7 +44,7 @@ class Kubernetes:
 
     def attempt(self, number: int) -> None:
         """What follows is done to the Job of this attempt."""
-        self.job_name = names.job_name(self.run_name, number)
+        self.job_name = names.job_name(names.SFTRUN, self.run_name, number)
         self.pods = 0
 
     @property

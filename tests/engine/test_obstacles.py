@@ -451,7 +451,7 @@ async def test_a_service_that_was_deleted_before_the_ranks_met_is_made_again() -
     assert harness.cluster.find(names.SERVICE, "tiny-ranks")["spec"]["clusterIP"] == "None"
 
 
-@pytest.mark.parametrize("part", ["prepare_with", "build_with"])
+@pytest.mark.parametrize("part", ["prepare_with", "pod"])
 async def test_a_mistake_of_ours_is_told_instead_of_retried_in_silence(
     part: str, caplog: pytest.LogCaptureFixture
 ) -> None:

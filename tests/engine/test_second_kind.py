@@ -12,27 +12,27 @@ from pydantic import Field
 
 from swiftop import names
 from swiftop.api.crd import definition
-from swiftop.api.v1alpha1.base import NAME_RULE, Column, Condition, CustomResource, Definition, Reported
+from swiftop.api.v1alpha1.base import NAME_RULE, Column, Condition, Definition, Reported
 from swiftop.api.v1alpha1.defaults import Defaults
-from swiftop.api.v1alpha1.workload import BatchSpec, Output
+from swiftop.api.v1alpha1.workload import BatchResource, BatchSpec, Output
 from swiftop.batch.kind import BatchKind, Own
 from swiftop.batch.observe import Observed
-from swiftop.batch.situation import Policy, Words
+from swiftop.batch.situation import Words
 from swiftop.kinds.registry import KINDS, watched
 from swiftop.model.conditions import Aspect
-from swiftop.model.kind import Frame, Key, Pinned, World
-from swiftop.model.verdict import Create, Finished
-from swiftop.runner.protocol import Member, Owner, Plan
+from swiftop.model.kind import Frame, Key, World
+from swiftop.model.verdict import Finished
+from swiftop.runner.protocol import Member, Plan
 from swiftop.shell.config import Config
 from swiftop.shell.controller import Controller
-from swiftop.workload.job import attempt_job
+from swiftop.workload.meta import plan_owner
 from swiftop.workload.pods import Pod
-from swiftop.workload.resolve import digest_of, merged
+from swiftop.workload.resolve import digest_of, resolved
 from swiftop.workload.volumes import Volumes
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import NAMESPACE, Kubernetes, termination
 
-COPY = names.Resource(names.API_VERSION, "Copy", "copies")
+COPY = names.Resource(names.API_VERSION, "Copy", "copies", "cp")
 
 
 class CopySpec(BatchSpec):
@@ -48,7 +48,7 @@ class CopyStatus(Reported):
     rows: int | None = Field(default=None, description="Rows copied.")
 
 
-class Copy(CustomResource):
+class Copy(BatchResource):
     """Copies rows."""
 
     DEFINITION: ClassVar = Definition(
@@ -74,21 +74,15 @@ class Prepared:
 
 
 def prepare(copy: Copy, world: World[Defaults]) -> Prepared:
-    spec = merged(copy.spec, world.defaults)
+    spec = resolved(copy.spec, world)
     return Prepared(copy, spec, world.runner_config_map, digest_of(spec))
 
 
-def build(prepared: Prepared, create: Create) -> list[dict[str, Any]]:
-    meta, volumes = prepared.copy.metadata, Volumes()
-    volumes.runner(prepared.runner)
-    owner = Owner("Copy", meta.namespace, meta.name, meta.uid)
-    plan = Plan(program="copy", owner=owner, attempt=create.attempt, command=("cp",), output_dir="/swiftop/output")
-    pod = Pod(
-        owner=prepared.copy, spec=prepared.spec, attempt=create.attempt, plan=plan, volumes=volumes, grace_seconds=30
-    )
-    name = names.child_name("cp", meta.name, create.attempt)
-    lifecycle = prepared.spec.lifecycle
-    return [attempt_job(pod, create, name=name, lifecycle=lifecycle, digest=prepared.digest, replace_pods=True)]
+def pod(prepared: Prepared, attempt: int) -> Pod:
+    copy, spec = prepared.copy, prepared.spec
+    plan = Plan(program="copy", owner=plan_owner(copy), attempt=attempt, command=("cp",), output_dir="/swiftop/output")
+    volumes = Volumes(copy, spec, runner_config_map=prepared.runner)
+    return Pod(owner=copy, spec=spec, attempt=attempt, plan=plan, volumes=volumes, grace_seconds=30)
 
 
 def own(frame: Frame[Copy, Observed]) -> Own:
@@ -97,17 +91,13 @@ def own(frame: Frame[Copy, Observed]) -> Own:
     return Own({"rows": (frame.observed.report or {}).get("rows")}, {"Copied": copied})
 
 
-KIND: BatchKind[Copy, Prepared, Defaults] = BatchKind(
+KIND: BatchKind[Copy, Prepared] = BatchKind(
     model=Copy,
     words=Words(thing="copy", working="it copies", preparing="it starts", finished="it is done", kept="rows are kept"),
     members=(Member("rows", "int", "swiftop_copy_rows", "Rows copied"),),
-    policy=lambda copy: Policy(suspend=copy.spec.suspend, max_retries=copy.spec.lifecycle.max_retries),
     prepare_with=prepare,
-    digest_with=lambda copy, world: digest_of(merged(copy.spec, world.defaults)),
-    build_with=build,
+    pod=pod,
     own=own,
-    pins_of=lambda prepared: Pinned("x/y:1", "", "cp", prepared.digest),
-    job_name=lambda name, attempt: names.child_name("cp", name, attempt),
 )
 BOTH = {**KINDS, "Copy": KIND}
 
@@ -138,7 +128,7 @@ async def test_it_runs_beside_a_run_of_the_same_name(harness: Harness) -> None:
     harness.key = Key("Copy", NAMESPACE, "tiny")
     harness.kubernetes = Kubernetes(harness.cluster, "tiny-cp")
     await harness.settle()
-    assert [job["metadata"]["name"] for job in harness.cluster.of_kind(names.JOB)] == ["tiny-1", "tiny-cp-1"]
+    assert harness.job_names == ["tiny-1", "tiny-cp-1"]
     harness.kubernetes.start()
     await harness.settle()
     harness.kubernetes.end(message=termination("finished", "MaxSteps", progress={"rows": 7}))

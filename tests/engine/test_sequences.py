@@ -35,10 +35,6 @@ async def in_second_attempt(**spec: Any) -> Harness:
     return harness
 
 
-def job_names(harness: Harness) -> list[str]:
-    return [job["metadata"]["name"] for job in harness.cluster.of_kind(names.JOB)]
-
-
 def pod_uid(harness: Harness) -> str:
     uid: str = harness.cluster.find(names.POD, harness.kubernetes.pod_name)["metadata"]["uid"]
     return uid
@@ -56,7 +52,7 @@ class TestAnOlderAttempt:
         assert harness.status["state"] == "Suspended"
         edit(harness, suspend=False)
         await harness.settle()
-        assert job_names(harness) == ["tiny-1", "tiny-3"]
+        assert harness.job_names == ["tiny-1", "tiny-3"]
         assert harness.status["retries"] == 1
 
     async def test_a_stranger_that_deletes_the_newest_job_is_told_of(self) -> None:
@@ -80,7 +76,7 @@ class TestAnOlderAttempt:
         for memory in ("8Gi", "9Gi", "10Gi"):
             edit(harness, resources={"gpus": 1, "memory": memory})
             await harness.settle()
-        assert job_names(harness) == ["tiny-1", "tiny-2"]
+        assert harness.job_names == ["tiny-1", "tiny-2"]
         assert (harness.status["attempts"], harness.status["retries"]) == (2, 1)
         harness.kubernetes.attempt(2)
         container = harness.kubernetes.job["spec"]["template"]["spec"]["containers"][0]
@@ -105,7 +101,7 @@ class TestSidecars:
         await harness.settle()
         harness.kubernetes.delete_job()
         await harness.settle()
-        assert job_names(harness) == ["tiny-2"]
+        assert harness.job_names == ["tiny-2"]
 
     async def test_after_hours_its_end_is_still_noticed_in_seconds(self) -> None:
         harness = await started()
@@ -132,7 +128,7 @@ class TestInterruptions:
                 await harness.settle()
         assert harness.condition("Succeeded") == ("False", "NoProgress")
         assert [one["cause"] for one in harness.status["interruptions"]] == ["Evicted"] * 3
-        assert job_names(harness) == ["tiny-1", "tiny-2", "tiny-3"]
+        assert harness.job_names == ["tiny-1", "tiny-2", "tiny-3"]
 
     async def test_pods_that_vanish_before_they_start_are_followed_with_pauses_and_an_end(self) -> None:
         harness = Harness()
@@ -210,7 +206,7 @@ class TestLeftovers:
         await harness.settle()
         harness.kubernetes.delete_job()
         await harness.settle()
-        assert job_names(harness) == ["tiny-2"]
+        assert harness.job_names == ["tiny-2"]
         assert harness.status["retries"] == 1
 
     async def test_nor_while_the_run_is_suspended(self) -> None:
@@ -223,7 +219,7 @@ class TestLeftovers:
         await harness.settle()
         edit(harness, suspend=False)
         await harness.settle()
-        assert job_names(harness) == ["tiny-2"]
+        assert harness.job_names == ["tiny-2"]
 
     async def test_of_pods_that_are_gone_the_exit_code_still_counts(self) -> None:
         harness = await started()

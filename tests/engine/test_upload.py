@@ -62,13 +62,14 @@ async def started(**spec: Any) -> Upload:
 
 async def test_from_apply_to_the_end() -> None:
     upload = await started()
-    assert [job["metadata"]["name"] for job in upload.cluster.of_kind(names.JOB)] == ["chats-dsup-1"]
+    assert upload.job_names == ["chats-dsup-1"]
     assert upload.status["state"] == "Preparing"
-    upload.tell(phase=1, bytesDone=5, bytesTotal=10, total=2)
+    upload.tell(phase=1, bytesDone=5, bytesTotal=10, etaSeconds=90, total=2)
     upload.cluster.now += 60
     await upload.settle()
     assert upload.status["state"] == "Running"
-    assert upload.status["progress"] == {"phase": "Checking", "bytesDone": 5, "bytesTotal": 10}
+    assert upload.status["progress"] == {"phase": "Checking", "bytesDone": 5, "bytesTotal": 10, "etaSeconds": 90}
+    assert upload.status["display"]["eta"] == "1m30s"
     progress = {"phase": 3, **COUNTED, "bad": 0, "commit": "abc123", "visibility": "private"}
     upload.kubernetes.end(message=termination("finished", "Completed", progress=progress))
     upload.kubernetes.complete_job()
@@ -132,7 +133,7 @@ async def test_it_is_suspended_and_goes_on() -> None:
     obj = upload.run
     upload.cluster.put({**obj, "spec": {**obj["spec"], "suspend": False}})
     await upload.settle()
-    assert [job["metadata"]["name"] for job in upload.cluster.of_kind(names.JOB)] == ["chats-dsup-2"]
+    assert upload.job_names == ["chats-dsup-2"]
 
 
 async def test_interruptions_without_end_speak_of_no_checkpoint() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from http_fake import Reply, Request, as_json
-from hub_store import PRIVATE, PUBLIC, Repository, Store, Stored, git_oid, sha256
+from hub_store import PRIVATE, PUBLIC, Commit, Repository, Store, Stored, git_oid, sha256
 
 MAIN = "main"
 FIRST_FILES = (".gitattributes",)
@@ -130,7 +130,7 @@ def _read(repository: Repository, what: str, rest: str, request: Request) -> Rep
         return as_json({"_id": "x", "id": repository.id, "modelId": repository.id, "private": private, "sha": commit.id,
                         "siblings": siblings, "tags": [], "downloads": 0, "likes": 0})  # fmt: skip
     if what == "tree":
-        return as_json([_entry(path, stored) for path, stored in commit.tree.items()])
+        return _tree(commit, rest.partition("/")[2], deep=request.query.get("recursive") == "True")
     if what == "paths-info":
         form = parse_qs(request.body.decode())
         paths = request.json()["paths"] if request.json() else form["paths"]
@@ -138,17 +138,29 @@ def _read(repository: Repository, what: str, rest: str, request: Request) -> Rep
     return _refused(404, f"not known here: {request.path}")
 
 
+def _tree(commit: Commit, folder: str, *, deep: bool) -> Reply:
+    """Files and folders below a folder, or the entries of that folder alone."""
+    start = f"{folder}/" if folder else ""
+    files = {path: stored for path, stored in commit.tree.items() if path.startswith(start)}
+    if folder and not files:
+        return _refused(404, f"{folder} does not exist", "EntryNotFound")
+    inner = {path[:end] for path in files for end in range(len(start), len(path)) if path[end] == "/"}
+    folders = [{"type": "directory", "path": path, "size": 0, "oid": git_oid(path.encode())} for path in sorted(inner)]
+    found = [*folders, *(_entry(path, stored) for path, stored in files.items())]
+    return as_json([entry for entry in found if deep or "/" not in entry["path"][len(start) :]])
+
+
 def _sibling(path: str, stored: Stored, details: bool) -> dict[str, Any]:
     if not details:
         return {"rfilename": path}
     content = stored.content
-    lfs = {"lfs": {"sha256": sha256(content), "size": len(content), "pointerSize": 130}} if stored.large else {}
+    lfs = {"lfs": {"sha256": stored.digest, "size": len(content), "pointerSize": 130}} if stored.large else {}
     return {"rfilename": path, "size": len(content), "blobId": git_oid(content), **lfs}
 
 
 def _entry(path: str, stored: Stored) -> dict[str, Any]:
     content = stored.content
-    lfs = {"lfs": {"oid": sha256(content), "size": len(content), "pointerSize": 130}} if stored.large else {}
+    lfs = {"lfs": {"oid": stored.digest, "size": len(content), "pointerSize": 130}} if stored.large else {}
     return {"type": "file", "path": path, "size": len(content), "oid": git_oid(content), **lfs}
 
 
@@ -159,7 +171,7 @@ def _file(repository: Repository, revision: str, path: str, request: Request) ->
     stored = commit.tree.get(path)
     if stored is None:
         return Reply(b"{}", 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit.id})
-    digest = sha256(stored.content) if stored.large else git_oid(stored.content)
+    digest = stored.digest if stored.large else git_oid(stored.content)
     headers = {"ETag": f'"{digest}"', "X-Repo-Commit": commit.id, "Content-Type": "application/octet-stream"}
     note = {"downloaded": f"{repository.id}/{path}"} if request.method == "GET" else None
     return Reply(stored.content, 200, headers, note)

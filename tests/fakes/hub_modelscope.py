@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from http_fake import Reply, Request, as_json
-from hub_store import PRIVATE, PUBLIC, Repository, Store, sha256
+from hub_store import PRIVATE, PUBLIC, Repository, Store, Stored, git_oid, sha256
 
 MAIN = "master"
 FIRST_FILES = (".gitattributes", "README.md")
@@ -30,6 +30,7 @@ class ModelScope:
         self._owners = (account, *organizations)
         self.store = Store(MAIN, FIRST_FILES)
         self.tells_visibility = True  # where the older API describes a repository
+        self.digests = "all"  # that listings tell: of "all" files, of the "large" ones, "git" of the small ones, "none"
 
     def answer(self, request: Request, *, known: bool, uploads: str) -> Reply:
         """Route one request. ``known``: it carries the account's token; ``uploads``: the host that takes blobs."""
@@ -114,33 +115,37 @@ class ModelScope:
         if not repository.knows(revision):
             return _refused(404, f"revision {revision} not found")
         if rest in ("/repo/files", "/repo/tree"):
-            return _listing(repository, revision, request)
+            return self._listing(repository, revision, request)
         if rest == "/repo":
             return _file(repository, revision, request)
         return _data({})  # statistics, acceleration hints and other courtesies: the client goes on without them
+
+    def _listing(self, repository: Repository, revision: str, request: Request) -> Reply:
+        """All files, or a page of them when one is asked for."""
+        files = [
+            {"Path": path, "Name": path.rpartition("/")[2], "Type": "blob", "Size": len(stored.content),
+             "Sha256": self._digest(stored), "IsLFS": stored.large, "Revision": stored.commit,
+             "CommittedDate": stored.time}
+            for path, stored in sorted(repository.at(revision).tree.items())
+        ]  # fmt: skip
+        if "Root" in request.query:
+            files = _below(files, request.query["Root"].strip("/"), deep=request.query.get("Recursive") == "True")
+        if "PageNumber" in request.query:
+            size = int(request.query.get("PageSize", 50))
+            start = (int(request.query["PageNumber"]) - 1) * size
+            files = files[start : start + size]
+        return _data({"Files": files})
+
+    def _digest(self, stored: Stored) -> str:
+        wanted = {"all": True, "large": stored.large, "git": True, "none": False}[self.digests]
+        found: str = git_oid(stored.content) if self.digests == "git" and not stored.large else stored.digest
+        return found if wanted else ""
 
 
 def _described(repository: Repository) -> dict[str, Any]:
     owner, _, name = repository.id.partition("/")
     return {"Id": repository.number, "Path": owner, "Owner": owner, "Name": name, "Type": GENERAL_DATASET,
             "Visibility": NUMBERS[repository.visibility]}  # fmt: skip
-
-
-def _listing(repository: Repository, revision: str, request: Request) -> Reply:
-    """All files, or a page of them when one is asked for."""
-    files = [
-        {"Path": path, "Name": path.rpartition("/")[2], "Type": "blob", "Size": len(stored.content),
-         "Sha256": sha256(stored.content), "IsLFS": stored.large, "Revision": stored.commit,
-         "CommittedDate": stored.time}
-        for path, stored in sorted(repository.at(revision).tree.items())
-    ]  # fmt: skip
-    if "Root" in request.query:
-        files = _below(files, request.query["Root"].strip("/"), deep=request.query.get("Recursive") == "True")
-    if "PageNumber" in request.query:
-        size = int(request.query.get("PageSize", 50))
-        start = (int(request.query["PageNumber"]) - 1) * size
-        files = files[start : start + size]
-    return _data({"Files": files})
 
 
 def _below(files: list[dict[str, Any]], root: str, *, deep: bool) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ address. The account is alice, a member of the organization team. What is there 
 - ``POST /_faults``: what goes wrong next, see ``Fault``; a new list replaces the old one
 - ``POST /_settings``: ``{"uploads": "http://host:port"}`` lets links for large files name another host; ``{"role":
   "read"}`` makes the Hugging Face token one that only reads; ``{"frozen": true}`` lets commits do nothing;
-  ``{"tellsVisibility": false}`` lets ModelScope's older API be silent about it
+  ``{"tellsVisibility": false}`` lets ModelScope's older API be silent about it; ``{"digests": "large"}`` lets its
+  listings tell digests of large files alone, see ``hub_modelscope.ModelScope``
 - ``POST /_seed``: ``{"hub", "kind", "id", "visibility", "files": {path: text}}`` puts a repository there, or one more
   commit into it
 - ``GET /_pending``: how many requests a delay holds, and which faults have not come yet; ``POST /_release`` lets the
@@ -144,6 +145,7 @@ class Hub:
         elif request.path == "/_settings":
             self._uploads = body.get("uploads", self._uploads)
             self._huggingface.role = body.get("role", self._huggingface.role)
+            self._modelscope.digests = body.get("digests", self._modelscope.digests)
             self._modelscope.tells_visibility = body.get("tellsVisibility", self._modelscope.tells_visibility)
             for hub in HUBS:
                 self._store(hub).frozen = body.get("frozen", False)

@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 PRIVATE, PUBLIC = "private", "public"
@@ -30,6 +31,11 @@ class Stored:
     large: bool
     commit: str
     time: float
+
+    @cached_property
+    def digest(self) -> str:
+        """Of its content, which may be a gigabyte that is listed again and again."""
+        return sha256(self.content)
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class Repository:
 
     def shown(self) -> dict[str, Any]:
         """For a test: what is there."""
-        files = {path: sha256(stored.content) for path, stored in self.at(self.main).tree.items()}
+        files = {path: stored.digest for path, stored in self.at(self.main).tree.items()}
         commits = [{"id": commit.id, "message": commit.message, "branch": commit.branch} for commit in self.commits]
         return {
             "visibility": self.visibility,

@@ -19,15 +19,8 @@ from typing import Any
 
 from swiftop.runner.bundle import bundle
 from swiftop.runner.child import children_of
-from swiftop.runner.protocol import (
-    DEFAULT_LOGGING_STEPS,
-    PLAN_VARIABLE,
-    PLAN_VERSION,
-    Owner,
-    Plan,
-    TrainSettings,
-    to_json,
-)
+from swiftop.runner.protocol import DEFAULT_LOGGING_STEPS, PLAN_VARIABLE, PLAN_VERSION, Owner, Plan, TrainSettings
+from swiftop.runner.typed_json import to_json
 
 OLDEST = (3, 9)  # that the runner promises to work with
 FAKE = str(Path(__file__).with_name("fake_sft.py"))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, to_json
+from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner
+from swiftop.runner.typed_json import to_json
 from swiftop.swift.secrets import TOKENS
 from tests.runner.harness import Bench, Execution, wait_until
 from tests.runner.hub.clients import TOKEN, FakeHub, fake_hub
@@ -28,13 +32,22 @@ class Exports:
     bench: Bench
     hub: FakeHub
 
-    def export(self, name: str, source: str, *, token: str = TOKEN, **settings: Any) -> Execution:
+    def export(
+        self,
+        name: str,
+        source: str = "",
+        *,
+        token: str = TOKEN,
+        packages: str = "",
+        environ: Mapping[str, str] | None = None,
+        plan: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Execution:
         """Start an export into a folder of its own."""
         folder = f"{WORK}/{name}"
-        chosen = ExportSettings(
-            **{"source": f"{WORK}/{source}", "model": MODEL, "partial": f"{folder}/model.partial", **settings}
-        )
-        command = ["python", "-m", "swift.cli.export", "--model", MODEL, "--adapters", chosen.source]
+        given = {"source": source and f"{WORK}/{source}", "model": MODEL, "partial": f"{folder}/model.partial"}
+        chosen = ExportSettings(**{**given, **settings})
+        command = ["python", "-m", "swift.cli.export", "--model", MODEL, "--adapters", chosen.source or chosen.adapter]
         command += ["--merge_lora", "true", "--output_dir", chosen.partial]
         command += ["--torch_dtype", chosen.dtype] if chosen.dtype else []
         return self.bench.start(
@@ -44,8 +57,14 @@ class Exports:
             output_dir=folder,
             settings=to_json(chosen),
             termination_log=f"{WORK}/termination-log",
-            environ={**dict.fromkeys(ENDPOINTS, self.hub.url), **dict.fromkeys(TOKENS.values(), token)},
+            environ={
+                **dict.fromkeys(ENDPOINTS, self.hub.url),
+                **dict.fromkeys(TOKENS.values(), token),
+                "PYTHONUSERBASE": packages,
+                **(environ or {}),
+            },
             secret_env=tuple(TOKENS.values()),
+            **(plan or {}),
         )
 
     def files(self, name: str) -> dict[str, int]:
@@ -55,6 +74,13 @@ class Exports:
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
+    with trained_exports(tmp_path_factory) as (made, _assets):
+        yield made
+
+
+@contextmanager
+def trained_exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Exports, Path]]:
+    """Exports, and the folder that pods see as the assets."""
     assets = tmp_path_factory.mktemp("assets")
     make_assets(assets)
     bench = trainer(tmp_path_factory.mktemp("exports") / "work", assets)
@@ -65,7 +91,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
         code, told = bench.start(command, output_dir=folder).end(120)
         assert code == 0, told
     with fake_hub() as hub:
-        yield Exports(bench, hub)
+        yield Exports(bench, hub), assets
     bench.close()
 
 
@@ -80,7 +106,7 @@ def test_an_adapter_is_merged_verified_and_put_in_place(exports: Exports) -> Non
     assert set(files.values()) == {0o644}
     assert "args.json" not in files
     progress = told["progress"]
-    assert (progress["phase"], progress["artifactDtype"], progress["verified"]) == (4, "float16", 1)
+    assert (progress["phase"], progress["artifactDtype"], progress["verified"]) == (5, "float16", 1)
     assert len(progress["artifactDigest"]) == 64
     assert not exports.bench.local("merged", "model.partial").exists()
 
@@ -113,6 +139,17 @@ def test_the_adapter_itself(exports: Exports) -> None:
     files = exports.files("adapter-only")
     assert {"adapter_config.json", "adapter_model.safetensors"} <= files.keys()
     assert not {"optimizer.pt", "args.json", "trainer_state.json"} & files.keys()
+
+
+def test_the_template_is_compared_of_an_adapter_that_is_given_by_its_id(exports: Exports) -> None:
+    """Neither the name of the result's folder nor its config.json tells ms-swift what it is."""
+    bare = exports.bench.local("bare")  # as it is published
+    unpublished = shutil.ignore_patterns("args.json")
+    shutil.copytree(exports.bench.local(ADAPTER), bare, ignore=unpublished, copy_function=shutil.copyfile)
+    code, told = exports.export("by-id", "", adapter=f"{WORK}/bare").end(180)
+    assert (code, told["reason"]) == (0, "Completed"), told
+    assert "ms-swift has no template" not in told["message"]
+    assert "templateEqual" in told["progress"]
 
 
 def test_a_full_checkpoint_is_converted(exports: Exports) -> None:
@@ -164,7 +201,7 @@ def test_after_a_kill_between_two_hubs_only_the_second_is_published_to(exports: 
     wanted: dict[str, Any] = {"verify": False, "targets": TARGETS}
     execution = exports.export("killed", ADAPTER, **wanted)
     wait_until(lambda: exports.hub.ask("/_pending")["requests"], seconds=120, what="the second push")
-    assert execution.progress()["phase"] == 3
+    assert execution.progress()["phase"] == 4
     execution.kill()
     exports.hub.ask("/_faults", [])
     exports.hub.ask("/_release", {})
@@ -176,3 +213,17 @@ def test_after_a_kill_between_two_hubs_only_the_second_is_published_to(exports: 
     assert there["modelscope"]["alice/tuned"]["commits"] == before
     assert "model.safetensors" in there["huggingface"]["alice/tuned"]["files"]
     assert "swift.cli.export" not in execution.log
+
+
+def test_two_exports_of_one_cache_download_their_model_once(exports: Exports) -> None:
+    exports.hub.ask("/_reset", {})
+    assert exports.export("origin", ADAPTER, verify=False, targets=TARGETS[:1]).end(120)[0] == 0
+    cache = f"{WORK}/cache"
+    environ = {"MODELSCOPE_CACHE": f"{cache}/modelscope"}
+    plan = {"cache_dir": cache, "cache_keys": ("tuned",)}
+    wanted: dict[str, Any] = {"model": "alice/tuned", "verify": False, "environ": environ, "plan": plan}
+    runs = [exports.export(name, **wanted) for name in ("one", "other")]
+    assert [run.end(180)[0] for run in runs] == [0, 0]
+    assert exports.files("one").keys() == exports.files("other").keys() >= {"model.safetensors", "config.json"}
+    fetched = [entry["downloaded"] for entry in exports.hub.ask("/_recorded") if "downloaded" in entry]
+    assert fetched.count("alice/tuned/model.safetensors") == 1

@@ -377,6 +377,19 @@ def test_a_fault_of_the_runner_ends_the_training_and_is_told(bench: Bench) -> No
     assert bench.record["executions"][0]["outcome"] == "failed"
 
 
+FULL = BROKEN.replace('ZeroDivisionError("never foreseen, " + os.environ["FAKE_KEY"])', 'OSError(28, "no room")')
+
+
+def test_a_volume_that_is_full_when_the_runner_writes_is_told(bench: Bench) -> None:
+    bench.local("full.py").write_text(FULL.format(zip=bench.zip))
+    bench.zip = bench.inside("full.py")
+    run = bench.fake("stall")
+    training = wait_until(lambda: descendants(run.runner_pid), what="the training")
+    code, message = run.end()
+    assert (code, message["outcome"], message["reason"]) == (11, "failed", "DiskFull"), run.log
+    wait_until(lambda: not [pid for pid in training if Path(f"/proc/{pid}").exists()], what="the end of the training")
+
+
 def test_a_damaged_record_starts_nothing(bench: Bench) -> None:
     bench.fake("finish").end()
     (bench.output / "swiftop-run.json").write_text('{"uid": "uid-1", "outc')

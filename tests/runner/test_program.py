@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.runner.harness import Bench
+from pathlib import Path
+
+from tests.runner.harness import UNSHARE, Bench, Execution
 
 TOY = """
 import sys
@@ -26,7 +28,8 @@ class Toy:
 
     def steps(self):
         for name in ("merge", "push"):
-            yield Step(name, ("sh", "-c", self.context.plan.command[self.done]), environ={{"STEP": name}})
+            yield Step(name, ("sh", "-c", self.context.plan.command[self.done]), environ={{"STEP": name}},
+                       without=frozenset(self.context.plan.settings["without"]))
 
     def saw(self, data):
         pass
@@ -58,10 +61,21 @@ sys.exit(main.main({{"toy": Toy}}))
 """
 
 
-def toy(bench: Bench, first: str, second: str, *, hang: bool = False, nothing: bool = False, program: str = "toy"):  # type: ignore[no-untyped-def]
+def toy(
+    bench: Bench,
+    first: str,
+    second: str,
+    *,
+    hang: bool = False,
+    nothing: bool = False,
+    program: str = "toy",
+    without: tuple[str, ...] = (),
+) -> Execution:
     bench.local("toy.py").write_text(TOY.format(zip=bench.inside("runner.pyz")))
     bench.zip = bench.inside("toy.py")
-    return bench.start([first, second], program=program, settings={"hang": hang, "nothing": nothing})
+    return bench.start(
+        [first, second], program=program, settings={"hang": hang, "nothing": nothing, "without": list(without)}
+    )
 
 
 def test_two_steps_one_after_the_other(bench: Bench) -> None:
@@ -98,3 +112,24 @@ def test_a_program_that_does_not_exist(bench: Bench) -> None:
     run = bench.start(["true"], program="dance")
     assert run.process.wait(30) == 20
     assert "there is no program 'dance'" in run.log
+
+
+def test_no_process_reads_a_secret_out_of_the_runner(tmp_path: Path, python: str) -> None:
+    bench = Bench(tmp_path, prefix=(*UNSHARE, "setpriv", "--bounding-set=-all", "--inh-caps=-all"), python=python)
+    bench.environ["HF_TOKEN"] = "hf_0123456789"
+    run = toy(bench, "cat /proc/1/environ >/dev/null; echo read: $?", "true")
+    assert (run.end()[0], "read: 1" in run.log, "hf_0123456789" in run.log) == (0, True, False), run.log
+    bench.close()
+
+
+def test_a_step_does_not_see_what_it_must_not(bench: Bench) -> None:
+    bench.environ |= {"HF_TOKEN": "hf_0123456789", "OTHER": "other"}
+    run = toy(bench, "echo $HF_TOKEN-$OTHER", "true", without=("HF_TOKEN",))
+    assert (run.end()[0], "-other" in run.log, "hf_" in run.log) == (0, True, False)
+
+
+def test_nothing_of_a_step_lives_on_in_the_next_one(pid1: Bench) -> None:
+    nested = """setsid sh -c 'setsid sh -c "setsid sleep 1234 & sleep 1235" & sleep 1236' >/dev/null 2>&1 &"""
+    started = "until grep -qs 1234 /proc/[0-9]*/cmdline; do sleep 0.05; done"
+    run = toy(pid1, f"{nested} {started}", "echo left: $(cat /proc/[0-9]*/comm | grep -c sleep)")
+    assert (run.end()[0], "left: 0" in run.log) == (0, True), run.log

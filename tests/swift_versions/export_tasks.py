@@ -36,7 +36,6 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "dora": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "o_proj"], "use_dora": True},
     "tiny-change": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "scale_of_b": 1e-5},
 }  # fmt: skip
-TASKS = ("convert", "finish", "template", "verify")
 
 
 def attempt(name: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,10 +190,21 @@ def tampered_cases() -> dict[str, Any]:
     verify("cut", lambda path: cut(path / "model.safetensors"))
     verify("tokenizer", lambda path: (path / "tokenizer.json").write_text("{}"))
     verify("config", lambda path: (path / "config.json").write_text('{"model_type": "none"}'))
+    verify("called-quantized", call_quantized)
     verify("wrong-adapter", lambda path: None, adapters=[str(ROOT / "adapters" / "stabilized")])
     verify("wrong-type", lambda path: None, dtype="float16")
+    without = ROOT / "models" / "without-weights"
+    shutil.copytree(BASE, without, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True)
+    verify("nothing-compared", lambda path: None, base=str(without), forwardLimitBytes=0)
     verify("empty", lambda path: (path / "model.safetensors").unlink())
     return results
+
+
+def call_quantized(path: Path) -> None:
+    """Of a quantized model no weight would be compared with a base."""
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "quantization_config": {}}))
+    change(path / "model.safetensors", nudge)
 
 
 def cut(path: Path) -> None:
@@ -241,6 +251,13 @@ def full_cases() -> dict[str, Any]:
     change(changed / shard_of(changed, LAST), nudge)
     verify = {"artifact": str(changed), "dtype": "bfloat16", "checkpoint": str(source)}
     results["tampered"] = attempt("verify", verify)
+    config = json.loads((changed / "config.json").read_text())
+    (changed / "config.json").write_text(json.dumps({**config, "quantization_config": {}}))
+    results["called-quantized"] = attempt("verify", verify)
+    linked = ROOT / "checkpoints" / "linked"
+    shutil.copytree(source, linked)
+    (linked / "special.json").symlink_to("/etc/passwd")
+    results["linked"] = attempt("convert", {"checkpoint": str(linked), "output": str(ROOT / "full" / "linked")})
     bare = checkpoint("deepspeed", deepspeed=True)
     results["deepspeed"] = attempt("convert", {"checkpoint": str(bare), "output": str(ROOT / "full" / "none")})
     return results
@@ -264,8 +281,11 @@ def adapter_cases() -> dict[str, Any]:
     converted = attempt("convert", {**request, "baseName": "Qwen/Qwen2.5-0.5B-Instruct"})
     verified = attempt("verify", {"artifact": str(output), "checkpoint": request["checkpoint"]})
     base = json.loads((output / "adapter_config.json").read_text())["base_model_name_or_path"]
+    by_path = ROOT / "adapter-by-path"
+    attempt("convert", {**request, "output": str(by_path), "baseName": ""})
+    base_by_path = json.loads((by_path / "adapter_config.json").read_text())["base_model_name_or_path"]
     files = sorted(path.name for path in output.iterdir())
-    return {"convert": converted, "verify": verified, "base": base, "files": files}
+    return {"convert": converted, "verify": verified, "base": base, "baseByPath": base_by_path, "files": files}
 
 
 def main() -> None:

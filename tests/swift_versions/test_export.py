@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes import tiny_model
 from tests.swift_versions.environments import environment
 
 LAST = "model.layers.1.mlp.down_proj.weight"
@@ -100,9 +101,11 @@ TAMPERED = {
     "cut": "model.safetensors has",
     "tokenizer": "the tokenizer cannot be loaded",
     "config": "config.json cannot be loaded",
+    "called-quantized": "config.json says that it is quantized, and a merge is in full precision",
     "wrong-adapter": " is not ",
     "wrong-type": " is BF16, not F16",
     "empty": "has no weights",
+    "nothing-compared": "nothing of it could be compared with the base",
 }
 
 
@@ -111,6 +114,12 @@ def test_a_tampered_model_fails_and_what_is_wrong_is_named(name: str) -> None:
     found = results()["tampered"][name]
     assert found.get("refused") == "VerificationFailed", found
     assert TAMPERED[name] in found["message"]
+
+
+def test_a_file_that_is_a_link_out_of_the_checkpoint_is_not_copied() -> None:
+    found = results()["full"]["linked"]
+    assert found.get("refused") == "WeightsMissing", found
+    assert "special.json leads out of" in found["message"]
 
 
 @pytest.mark.parametrize(
@@ -132,8 +141,9 @@ def test_a_full_tuned_checkpoint_is_converted_and_every_tensor_compared(name: st
     ]  # fmt: skip
 
 
-def test_a_converted_checkpoint_with_another_tensor_fails() -> None:
-    found = results()["full"]["tampered"]
+@pytest.mark.parametrize("case", ["tampered", "called-quantized"])
+def test_a_converted_checkpoint_with_another_tensor_fails(case: str) -> None:
+    found = results()["full"][case]
     assert found["refused"] == "VerificationFailed"
     assert f"tensor {LAST} is not the checkpoint's: 1 of 8192 values differ" in found["message"]
 
@@ -147,5 +157,5 @@ def test_deepspeeds_own_shards_are_refused_with_what_to_do() -> None:
 def test_an_adapter_is_published_without_what_belongs_to_the_training() -> None:
     found = results()["adapter"]
     assert found["files"] == ["adapter_config.json", "adapter_model.safetensors"]
-    assert found["base"] == "Qwen/Qwen2.5-0.5B-Instruct"
+    assert (found["base"], found["baseByPath"]) == ("Qwen/Qwen2.5-0.5B-Instruct", tiny_model.MODEL_NAME)
     assert (found["verify"]["method"], found["verify"]["compared"]) == ("equal", found["convert"]["tensors"])

@@ -17,7 +17,7 @@ from swiftop.kinds.sftrun import check
 from swiftop.reasons import Reason
 from swiftop.runner import causes
 from swiftop.swift.releases import SUPPORTED
-from tests.apiserver.cases import MINIMAL
+from tests.apiserver.sftrun_patches import MINIMAL
 from tests.support.objects import problems_of
 
 ROOT = Path(__file__).parents[2]

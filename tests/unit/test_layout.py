@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from tests.unit.collected import MARK
@@ -33,3 +34,13 @@ def test_pytest_finds_every_test_file() -> None:
     there = {path.resolve() for path in (ROOT / "tests").rglob("test_*.py")}
     assert sorted(there - found) == [], done.stderr
     assert len(there) > 50
+
+
+def test_the_contracts_of_the_imports_name_every_kind() -> None:
+    """A kind that they leave out is held to none of them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    contracts = {contract["name"]: contract for contract in project["tool"]["importlinter"]["contracts"]}
+    kinds = {f"swiftop.kinds.{found.parent.name}" for found in (ROOT / "operator/swiftop/kinds").glob("*/__init__.py")}
+    assert set(contracts["A kind is read without any other kind"]["modules"]) == kinds
+    assert kinds <= set(contracts["What all kinds share knows no kind but by the registry"]["forbidden_modules"])
+    assert len(kinds) > 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from swiftop import names
 from swiftop.api.v1alpha1.base import CustomResource
-from swiftop.api.v1alpha1.workload import Lifecycle
+from swiftop.api.v1alpha1.defaults import Defaults
+from swiftop.api.v1alpha1.workload import BatchResource, BatchSpec
 from swiftop.batch import observe as observing
 from swiftop.batch.conditions import ended
 from swiftop.batch.decide import decide
@@ -17,19 +18,22 @@ from swiftop.batch.situation import Policy, Situation, Words
 from swiftop.batch.status import present, recorded, status_of
 from swiftop.errors import Problem
 from swiftop.model.conditions import Aspects
-from swiftop.model.kind import Ask, Facts, Frame, Object, Pinned, Prepared, Reference, Seen, Status, World
+from swiftop.model.kind import Ask, Facts, Frame, Object, Pinned, Reference, Seen, Status, World
 from swiftop.model.verdict import Blocked, Create, Delete, Verdict, Waiting
 from swiftop.names import Resource
 from swiftop.observe.jobs import job_facts, owner_uid
 from swiftop.observe.pods import index_of
-from swiftop.runner.protocol import Member
-from swiftop.workload.job import changes, expiry, pinned_of, plan_of
+from swiftop.runner.protocol import NVIDIA, Member
+from swiftop.runner.typed_json import BadJSON
+from swiftop.workload.claim import beside
+from swiftop.workload.job import attempt_job, changes, expiry, pinned_of, plan_of
+from swiftop.workload.pods import Pod
+from swiftop.workload.resolve import digest_of, resolved
 
 References = Mapping[Reference, Object | None]
 
-R = TypeVar("R", bound=CustomResource)
-P = TypeVar("P", bound=Prepared)
-D = TypeVar("D")
+R = TypeVar("R", bound=BatchResource)
+P = TypeVar("P", bound="Prepared")
 
 
 class Own(NamedTuple):
@@ -41,6 +45,20 @@ class Own(NamedTuple):
     reported: bool = False  # whether there was ever a report of the work
 
 
+class Prepared(Protocol):
+    """A `swiftop.model.kind.Prepared` of a kind that ends."""
+
+    @property
+    def spec(self) -> BatchSpec:
+        """With the defaults in it."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """``digest_of`` the spec with the defaults in it."""
+        ...
+
+
 def _no_references(_resource: Any) -> tuple[Reference, ...]:
     return ()
 
@@ -49,35 +67,29 @@ def _no_source(_resource: Any, _references: References, _previous: Mapping[str, 
     return None
 
 
-def _pinned_by_plan(job: Object) -> Pinned | None:
-    return pinned_of(job, plan_of(job))
-
-
 def _no_warnings(_resource: Any) -> tuple[Problem, ...]:
     return ()
 
 
+def _as_it_is(pinned: Pinned, _settings: Mapping[str, Any]) -> Pinned:
+    return pinned
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchKind(Generic[R, P, D]):
-    """Implements `swiftop.model.kind.Kind`."""
+class BatchKind(Generic[R, P]):
+    """Implements `swiftop.model.kind.Kind`. What is not given here follows from ``spec``, which is a ``BatchSpec``."""
 
     model: type[R]
     words: Words
     members: tuple[Member, ...]  # of its program's report
     volatile: frozenset[str] = frozenset()
-    policy: Callable[[R], Policy]
     references_of: Callable[[R], tuple[Reference, ...]] = _no_references
     source: Callable[[R, References, Mapping[str, Any]], Waiting | Blocked | None] = _no_source  # with the last status
-    prepare_with: Callable[[R, World[D]], P]
-    digest_with: Callable[[R, World[D]], str]
-    build_with: Callable[[P, Create], list[Object]]  # the Job last
+    prepare_with: Callable[[R, World[Defaults]], P]
+    pod: Callable[[P, int], Pod]  # of an attempt
     own: Callable[[Frame[R, Observed]], Own]
-    pins_of: Callable[[P], Pinned]
     warnings_of: Callable[[R], tuple[Problem, ...]] = _no_warnings
-    pinned_from: Callable[[Object], Pinned | None] = _pinned_by_plan
-    job_name: Callable[[str, int], str]
-    claim_name: Callable[[str], str] = field(default=lambda _name: "")  # of the output claim that swiftop makes
-    gpu_resource: Callable[[R], str] = field(default=lambda _resource: "nvidia.com/gpu")
+    pinned_with: Callable[[Pinned, Mapping[str, Any]], Pinned] = _as_it_is  # what the settings of the plan add
 
     @property
     def resource(self) -> Resource:
@@ -94,18 +106,17 @@ class BatchKind(Generic[R, P, D]):
         return self.references_of(resource)
 
     def observe(self, seen: Seen, resource: R | None) -> Observed:
-        gpu_resource = self.gpu_resource(resource) if resource is not None else "nvidia.com/gpu"
+        gpu_resource = resource.spec.resources.gpu_resource if resource is not None else NVIDIA
         return observing.observe(seen, members=self.members, gpu_resource=gpu_resource)
 
     def asks(self, observed: Observed, seen: Seen) -> tuple[Ask, ...]:
         name, attempts = seen.obj["metadata"]["name"], (seen.obj.get("status") or {}).get("attempts") or 0
-        return observing.asks(
-            observed, seen, job_name=self.job_name(name, attempts) if attempts else "", claim_name=self.claim_name(name)
-        )
+        job, claim = names.job_name(self.resource, name, attempts), names.output_claim_name(self.resource, name)
+        return observing.asks(observed, seen, job_name=job, claim_name=claim)
 
     def decide(self, facts: Facts[R, Observed]) -> Verdict:
         resource = facts.resource
-        policy = self.policy(resource) if resource is not None else None
+        policy = Policy.of(resource.spec) if resource is not None else None
         known = recorded(facts.obj, facts.observed, gpus=policy.gpus if policy else None, now=facts.now)
         return decide(
             Situation(
@@ -123,20 +134,26 @@ class BatchKind(Generic[R, P, D]):
     def _source(self, resource: R, facts: Facts[R, Observed]) -> Waiting | Blocked | None:
         return self.source(resource, facts.references, facts.obj.get("status") or {})
 
-    def prepare(self, resource: R, world: World[D]) -> P:
+    def prepare(self, resource: R, world: World[Defaults]) -> P:
         return self.prepare_with(resource, world)
 
-    def digest(self, resource: R, world: World[D]) -> str:
-        return self.digest_with(resource, world)
+    def digest(self, resource: R, world: World[Defaults]) -> str:
+        return digest_of(resolved(resource.spec, world))
 
     def build(self, prepared: P, create: Create) -> list[Object]:
-        return self.build_with(prepared, create)
-
-    def pins(self, prepared: P) -> Pinned:
-        return self.pins_of(prepared)
+        pod, spec = self.pod(prepared, create.attempt), prepared.spec
+        job = attempt_job(pod, create, lifecycle=spec.lifecycle, digest=prepared.digest)
+        return [*beside(pod.owner, spec), job]
 
     def pinned(self, job: Object) -> Pinned | None:
-        return self.pinned_from(job)
+        plan = plan_of(job)
+        found = pinned_of(job, plan)
+        if found is None or plan is None:
+            return found
+        try:
+            return self.pinned_with(found, plan.settings)
+        except BadJSON:  # settings of another version
+            return found
 
     def project(self, frame: Frame[R, Observed]) -> Status:
         own = self.own(frame)
@@ -146,7 +163,7 @@ class BatchKind(Generic[R, P, D]):
             aspects=own.aspects,
             reported=own.reported,
             warning=own.warning,
-            gpus=self.policy(frame.resource).gpus if frame.resource is not None else None,
+            gpus=frame.resource.spec.resources.gpus if frame.resource is not None else None,
         )
         return present({**common, **own.members})
 
@@ -162,9 +179,8 @@ class BatchKind(Generic[R, P, D]):
 
     def changes(self, resource: R, children: Mapping[Resource, Sequence[Object]]) -> list[Object]:
         """The deadline is the one part of a Job that may change while it runs."""
-        lifecycle: Lifecycle = resource.spec.lifecycle  # type: ignore[attr-defined]  # of every BatchSpec
         running = [job for job in children.get(names.JOB, ()) if not job_facts(job).over and _belongs(job, resource)]
-        return [change for job in running if (change := changes(job, lifecycle)) is not None]
+        return [change for job in running if (change := changes(job, resource.spec.lifecycle)) is not None]
 
     def cleanup(self, obj: Object, children: Mapping[Resource, Sequence[Object]]) -> list[Delete | Object]:
         """A Job that still holds GPUs is deleted, a finished one gets its time to live."""

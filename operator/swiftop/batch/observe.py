@@ -72,7 +72,7 @@ def asks(observed: Observed, seen: Seen, *, job_name: str, claim_name: str) -> t
     """What the store may not know yet, or never knows, and what would decide something."""
     status = seen.obj.get("status") or {}
     if observed.job is None:
-        return (Ask("object", names.JOB, job_name),) if status.get("attempts") and job_name else ()
+        return (Ask("object", names.JOB, job_name),) if status.get("attempts") else ()
     if observed.job.over and not _told(observed, observed.job):
         # The watch of pods may be behind that of Jobs, and a termination message may be all that is ever known.
         return (Ask("children", names.POD, uid=seen.obj["metadata"]["uid"]),)

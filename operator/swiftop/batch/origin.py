@@ -1,4 +1,4 @@
-"""Where the results of another bounded object lie that one starts from: read off its status, pinned by the start."""
+"""Where the results of another object lie that one starts from: read off its status, pinned by the start."""
 
 from __future__ import annotations
 

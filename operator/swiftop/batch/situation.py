@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from swiftop.api.v1alpha1.workload import BatchSpec
 from swiftop.batch.ending import After, after, cause_of, finished_well, is_interruption
 from swiftop.batch.interruptions import Interruption
 from swiftop.batch.observe import Observed
@@ -11,7 +12,7 @@ from swiftop.model.facts import Cause, PodFacts
 from swiftop.model.times import seconds_of
 from swiftop.model.verdict import Blocked, Verdict, Waiting
 from swiftop.reasons import Reason
-from swiftop.runner import causes
+from swiftop.runner import advice, causes
 
 # How long the Job controller has to see that a main container has ended, before another container of the pod is taken
 # to keep the pod alive; and how long past its grace period a pod may exist.
@@ -27,7 +28,8 @@ class Words:
     working: str  # "the training runs"
     preparing: str  # what its pod does before it reports anything
     finished: str
-    kept: str  # what is left of the work when it fails
+    kept: str = ""  # what is left of the work on its output when it fails
+    program: str = "train"  # of the runner
     headway: str = "a new checkpoint was kept"  # what several interruptions in a row came before
     steadier: str = causes.NO_PROGRESS.suggestion  # what to do about them
 
@@ -41,6 +43,17 @@ class Policy:
     pending_deadline: int | None = None
     ranks: int = 1
     gpus: int = 0  # of each rank
+
+    @classmethod
+    def of(cls, spec: BatchSpec) -> Policy:
+        """The policy of any kind that ends."""
+        return cls(
+            suspend=spec.suspend,
+            max_retries=spec.lifecycle.max_retries,
+            pending_deadline=spec.lifecycle.pending_deadline_seconds,
+            ranks=spec.resources.nodes,
+            gpus=spec.resources.gpus,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +112,7 @@ class Situation:
         if job is None or self.finished or (job.deleting and not job.failed):
             return None
         if job.failed or (self.ended_beside_others and not finished_well(self.observed)):
-            return cause_of(job, self.observed)
+            return _suited(cause_of(job, self.observed), self.words.program)
         return None
 
     @property
@@ -201,3 +214,11 @@ def resuming(cause: Cause, text: str) -> Cause:
     """What is said of an attempt that follows another one."""
     reason = Reason.RESUMING if is_interruption(cause) else cause.reason
     return replace(cause, reason=reason, message=f"{cause.message}; {text}")
+
+
+def _suited(cause: Cause, program: str) -> Cause:
+    """Advice in words of the kind, where the operator itself has found the cause."""
+    known = causes.BY_REASON.get(cause.reason)
+    if known is None or cause.suggestion != known.suggestion:
+        return cause
+    return replace(cause, suggestion=advice.suggestion(known, program))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from swiftop import names
+from swiftop.api.v1alpha1.workload import BatchResource, output_of
 from swiftop.batch.conditions import COMMON, aspects_of
 from swiftop.batch.interruptions import recorded as recorded_interruptions
 from swiftop.batch.interruptions import updated
@@ -21,7 +23,8 @@ from swiftop.model.times import seconds_of, text_of
 from swiftop.model.verdict import Blocked, Failed, Finished, Phase, Suspended, Waiting
 from swiftop.observe.report import tail
 from swiftop.reasons import ConditionType, Reason, State
-from swiftop.runner.protocol import to_json
+from swiftop.runner.typed_json import to_json
+from swiftop.swift.paths import OUTPUT_DIR, identity_of, output_dir
 
 OVERTAKEN = (
     "the spec was edited in the moment of the start, and the work goes on as it was before: status.resolved.command "
@@ -88,11 +91,26 @@ def status_of(
         "nextAttempt": _following(frame, job, known),
         "interruptions": [one.to_status() for one in known.interruptions] or None,
         "startTime": known.started or observed.started or None,
+        "output": output_status(frame),
         "completionTime": previous.get("completionTime") or _completed(job, frame.now) if over else None,
         "gpuSeconds": known.gpu_seconds or None,
         "failure": _failure(outlook),
         "resolved": _resolved(frame, started=bool(known.started)),
     }
+
+
+def output_status(frame: Frame[Any, Observed]) -> Status | None:
+    """``status.output``: where the results lie, from the first attempt on; nowhere when they end with the pod."""
+    resource: BatchResource | None = frame.resource
+    if resource is None:
+        return frame.previous.get("output")
+    output = output_of(resource.spec)
+    if output is None or output.ephemeral or not (frame.observed.job or frame.previous.get("output")):
+        return None
+    claim = output.persistent_volume_claim
+    made = names.output_claim_name(resource.DEFINITION.resource, resource.metadata.name)
+    path = output_dir(output, identity_of(resource)).removeprefix(f"{OUTPUT_DIR}/")
+    return {"claimName": claim.claim_name if claim else made, "path": path}
 
 
 def present(status: Mapping[str, Any]) -> Status:

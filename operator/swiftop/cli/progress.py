@@ -27,7 +27,8 @@ Model = type[CustomResource]
 
 _POLL = 1.0
 _COLOURS: dict[str, str] = {State.SUCCEEDED: "green", State.FAILED: "red", State.RUNNING: "cyan"}
-_TOLD_APART = ("Status", "Age", "Reason")  # columns whose content stands elsewhere
+_LIVE = ("Progress", "ETA")  # of interest here, even where kubectl get shows them by -o wide alone
+_TOLD_APART = ("Status", "State", "Age", "Reason")  # columns whose content stands elsewhere
 
 
 def show(name: str, *, kind: str, namespace: str | None, follow: bool) -> int:
@@ -84,10 +85,11 @@ def view(obj: Object, model: Model) -> RenderableType:
     colour = _COLOURS.get(_state(obj), "yellow")
     lines: list[RenderableType] = [Text.assemble((obj["metadata"]["name"], "bold"), "  ", (_state(obj), colour))]
     progress = (obj.get("status") or {}).get("progress") or {}
-    if progress.get("maxSteps"):
-        bar = Table.grid()  # a bar by itself ends without a new line
-        bar.add_row(ProgressBar(total=progress["maxSteps"], completed=progress.get("step") or 0, width=50))
-        lines.append(bar)
+    for done, total in (("step", "maxSteps"), ("bytesDone", "bytesTotal")):
+        if progress.get(total):
+            bar = Table.grid()  # a bar by itself ends without a new line
+            bar.add_row(ProgressBar(total=progress[total], completed=progress.get(done) or 0, width=50))
+            lines.append(bar)
     facts = Table.grid(padding=(0, 2))
     for name, value in columns(obj, model, wide=True):
         facts.add_row(Text(name, style="dim"), Text(str(value)))
@@ -100,7 +102,7 @@ def view(obj: Object, model: Model) -> RenderableType:
 def columns(obj: Object, model: Model, *, wide: bool) -> Iterator[tuple[str, Any]]:
     """Printed columns that have a value, in their order."""
     for column in model.DEFINITION.columns:
-        if column.name in _TOLD_APART or (column.wide and not wide):
+        if column.name in _TOLD_APART or (column.wide and not wide and column.name not in _LIVE):
             continue
         value: Any = obj
         for member in column.path.lstrip(".").split("."):

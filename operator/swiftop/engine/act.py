@@ -55,13 +55,13 @@ class Actor:
         """Make the children of an attempt, the Job last."""
         kind, uid = subject.kind, subject.obj["metadata"]["uid"]
         prepared = _guarded(kind.prepare, subject.resource, await self._gather.world(subject))
-        *others, job = _guarded(kind.build, prepared, create)
+        *others, made = _guarded(kind.build, prepared, create)
         await self._ensure_runner(subject.key.namespace)
         for child in others:
             await self._ensure_child(child, uid)
-        job, new = await self._create_once(job, uid)
+        job, new = await self._create_once(made, uid)
         self._checked[subject.key] = await self._state(subject)
-        return Created(job, new, kind.pins(prepared) if new else kind.pinned(job))
+        return Created(job, new, kind.pinned(made if new else job))
 
     async def ensure(self, subject: Subject, ensure: Ensure) -> Create | None:
         """Bring children into line: what may change in them, one that is missing, a Job that waits with an old spec.

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from swiftop.model.facts import Cause
+from swiftop.model.text import printable
 from swiftop.reasons import Reason
 
 _MESSAGE_CHARACTERS = 4096
@@ -64,7 +65,7 @@ def _condition(
         "type": str(type_),
         "status": aspect.status,
         "reason": str(aspect.reason),
-        "message": aspect.message[:_MESSAGE_CHARACTERS],
+        "message": printable(aspect.message[:_MESSAGE_CHARACTERS]),  # it may quote anybody's words
         "observedGeneration": generation,
         "lastTransitionTime": before["lastTransitionTime"] if before is not None and same else now,
     }

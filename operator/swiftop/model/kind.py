@@ -194,12 +194,8 @@ class Kind(Protocol):
         """``prepare(...).digest``, at a fraction of the cost."""
         ...
 
-    def pins(self, prepared: Any) -> Pinned:
-        """What a Job is made with."""
-        ...
-
     def pinned(self, job: Object) -> Pinned | None:
-        """The same, read back from a Job; None for one whose template is not at hand."""
+        """What a Job is made with; None for one whose template is not at hand."""
         ...
 
     def project(self, frame: Frame[Any, Any]) -> Status:

@@ -136,7 +136,7 @@ def _mount(told: Sequence[dict[str, Any]]) -> Cause:
 def _missing(said: str) -> Cause | None:
     if key := _KEY.search(said):
         text = f"a ConfigMap of the spec has no key {key[1]}"
-        return Cause(Reason.CONFIG_MAP_MISSING, text, "add the key to the ConfigMap; the run goes on by itself")
+        return Cause(Reason.CONFIG_MAP_MISSING, text, "add the key to the ConfigMap; it then goes on by itself")
     return missing_reference(said)
 
 

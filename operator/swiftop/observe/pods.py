@@ -9,7 +9,8 @@ from typing import Any
 
 from swiftop import names
 from swiftop.model.facts import Cause, Ended, PodFacts
-from swiftop.observe.report import outcome_of, printable, tail
+from swiftop.model.text import printable
+from swiftop.observe.report import outcome_of, tail
 from swiftop.reasons import Reason
 from swiftop.runner.protocol import Member
 
@@ -166,18 +167,18 @@ def missing_reference(said: str) -> Cause | None:
         return Cause(
             Reason.SECRET_KEY_MISSING,
             f"Secret {secret} has no key {key}",
-            f"add the key {key} to Secret {secret}; the run goes on by itself",
+            f"add the key {key} to Secret {secret}; it then goes on by itself",
         )
     if found := _SECRET.search(said):
         return Cause(
             Reason.SECRET_MISSING,
             f"Secret {found[1]} does not exist",
-            f"make it: kubectl create secret generic {found[1]} --from-env-file=.env; the run goes on by itself",
+            f"make it: kubectl create secret generic {found[1]} --from-env-file=.env; it then goes on by itself",
         )
     if found := _CONFIG_MAP.search(said):
         name = found[1] or found[3].rpartition("/")[2]
         text = f"ConfigMap {name} does not exist" if found[1] else f"ConfigMap {name} has no key {found[2]}"
-        return Cause(Reason.CONFIG_MAP_MISSING, text, "make it in this namespace; the run goes on by itself")
+        return Cause(Reason.CONFIG_MAP_MISSING, text, "make it in this namespace; it then goes on by itself")
     return None
 
 
@@ -186,5 +187,5 @@ def claim_missing(name: str) -> Cause:
     return Cause(
         Reason.CLAIM_MISSING,
         f"PersistentVolumeClaim {name} does not exist",
-        "create it in this namespace, or fix its name in the spec; the run goes on by itself",
+        "create it in this namespace, or fix its name in the spec; it then goes on by itself",
     )

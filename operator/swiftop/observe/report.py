@@ -7,15 +7,13 @@ had not been said.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from swiftop.model.facts import Outcome
+from swiftop.model.text import printable
 from swiftop.runner.protocol import LOG_BYTES, OUTCOMES, BadRow, Member, read, read_bad_rows, read_previous
 
 _TEXT_CHARACTERS = 1024  # of a message or a suggestion
-# By control characters a text could rewrite the terminal of whoever reads it; line ends and tabs are harmless.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def outcome_of(message: str, members: tuple[Member, ...]) -> Outcome | None:
@@ -43,11 +41,6 @@ def tail(text: str, size: int = LOG_BYTES) -> str:
     text = printable(text)
     raw = text.encode("utf-8", "replace")
     return text if len(raw) <= size else raw[-size:].decode("utf-8", "ignore")
-
-
-def printable(text: str) -> str:
-    """A text without control characters."""
-    return _CONTROL.sub("", text)
 
 
 def _text(value: object) -> str:

@@ -1,7 +1,7 @@
-"""Download a model once when several runs start on one cache.
+"""Download a model once when several pods start on one cache.
 
-A run that loads from a hub holds a lock per model and dataset, in the cache itself, from its start until everything is
-loaded. Once that has succeeded a mark beside the lock lets later runs start at once and together: the hub's client
+A pod that loads from a hub holds a lock per model and dataset, in the cache itself, from its start until everything is
+loaded. Once that has succeeded a mark beside the lock lets later pods start at once and together: the hub's client
 then finds its files. Local paths need no lock. Locks that the file system does not know, or that are held too long,
 are gone without: a duplicate download is a waste, a run that does not start is a failure.
 """
@@ -16,11 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
+from .program import Context
+
 WAIT_SECONDS = 1800.0
 
 
 class CacheLock:
-    """The locks of one run."""
+    """The locks of one pod."""
 
     def __init__(self, cache_dir: Path, names: tuple[str, ...]) -> None:
         self._directory = cache_dir / ".swiftop"
@@ -77,3 +79,41 @@ class CacheLock:
 
     def _loaded(self, name: str) -> Path:
         return self._directory / f"{name}.loaded"
+
+
+class Loading:
+    """What a program loads from a hub, locked from before the process that does it until it has."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lock: Optional[CacheLock] = None
+
+    @property
+    def locked(self) -> bool:
+        """Whether others may wait for it."""
+        return self._lock is not None
+
+    def begin(self) -> None:
+        """Wait until nobody else loads the same. On other nodes than the first, node 0 has done so."""
+        plan, signals = self._context.plan, self._context.signals
+        if not plan.cache_dir or not plan.cache_keys or self._context.rank != 0:
+            return
+        waits = 0
+
+        def wait(seconds: float) -> None:
+            nonlocal waits
+            waits += 1
+            if waits == 1:
+                self._context.output.say("swiftop: waiting for another pod, which loads the same into the cache")
+            signals.pause(seconds)
+
+        self._lock = CacheLock(Path(plan.cache_dir), plan.cache_keys)
+        trouble = self._lock.acquire(stop=lambda: signals.stop_requested, sleep=wait)
+        if trouble:
+            self._context.output.say(f"swiftop: no lock on the cache, going on without: {trouble}")
+
+    def end(self, *, loaded: bool) -> None:
+        """All is loaded, or nothing more will be."""
+        if self._lock is not None:
+            self._lock.release(loaded=loaded)
+            self._lock = None

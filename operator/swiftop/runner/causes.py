@@ -17,7 +17,6 @@ from .ends import (
     EXIT_FINISHED,
     EXIT_HOST_MEMORY,
     EXIT_INTERRUPTED,
-    EXIT_NETWORK,
     EXIT_STALLED,
     EXIT_STORAGE,
     EXIT_TRACKER,
@@ -123,12 +122,14 @@ DEEPSPEED_MISSING = EndClass(
 PACKAGE_MISSING = EndClass(
     "PackageMissing",
     EXIT_USER,
-    "Use an image that has the package, or leave out the field that needs it (training.liger, tuner.quantization, a "
-    "plugin among files).",
+    "Use an image that has the package, or leave out the field that needs it (training.liger, tuner.quantization, "
+    "quantization of an export, a plugin among files).",
     (
         r"^ModuleNotFoundError: No module named",
         r"requires liger_kernels",
         r"^ImportError: .{0,120}\brequires\b",
+        r"^ImportError: cannot import name",
+        r"^(importlib\.metadata\.)?PackageNotFoundError",
         r"^ImportError: A valid \w+ version .{0,40}is not available",
     ),
 )
@@ -230,61 +231,6 @@ DATA_INVALID = EndClass(
     "Fix the rows that status.badRows names, and apply the upload with a new name; maxBadRows tolerates some rows that "
     "ms-swift would drop.",
 )
-MODEL_NOT_FOUND = EndClass(
-    "ModelNotFound",
-    EXIT_USER,
-    "Check model.id and model.hub, or the claim and path; a local model directory whose type is not clear needs "
-    "model.type.",
-    (
-        r"ValueError: path: '[^']+' not found",
-        r"Please set --model",
-        r"(NotExist|RepositoryNotFound)Error",
-        r"Multiple possible types found",
-        r"Please explicitly pass the model_type",
-        r"RevisionNotFoundError",
-        r"does not appear to have a file named",
-        r"no file named (pytorch_model|model\.safetensors|config\.json)",
-        r"HTTPError.{0,40}404",
-        r"(config|tokenizer)\.json.{0,120}No such file",
-    ),
-)
-HUB_AUTH_FAILED = EndClass(
-    "HubAuthFailed",
-    EXIT_NETWORK,
-    "Put a valid MODELSCOPE_API_TOKEN or HF_TOKEN into the credentials Secret, and accept the model's licence on its "
-    "page if it is gated.",
-    (
-        r"GatedRepoError",
-        r"modelscope[\w.]*\.(Authentication|PermissionDenied)Error",
-        r"NotLoginException",
-        r"LocalTokenNotFoundError",
-        r"HTTPError.{0,60}(401|403)",
-        r"(401|403) Client Error",
-        r"Invalid (user )?token",
-        r"Please specify a token by",
-    ),
-)
-HUB_UNREACHABLE = EndClass(
-    "HubUnreachable",
-    EXIT_NETWORK,
-    "The model hub does not answer: check DNS, proxy and NetworkPolicy, use a mirror (MODELSCOPE_ENDPOINT, HF_ENDPOINT "
-    "in runtime.env), or take model and dataset from a claim.",
-    (
-        r"(Network|RequestTimeout)Error: \[E\d+\]",
-        r"(httpx?|requests|urllib3|aiohttp)[\w.]*\.\w*"
-        r"(Connect|Timeout|Proxy|SSL|Protocol|NewConnection|MaxRetry|NameResolution|ReadError|Chunked)\w*",
-        r"LocalEntryNotFoundError",
-        r"OfflineModeIsEnabled",
-        r"Temporary failure in name resolution",
-        r"Name or service not known",
-        r"We couldn't connect to",
-        r"(429|5\d\d) (Client|Server) Error",
-        r"modelscope[\w.]*\.(Server|RateLimit)Error",
-        r"Connection (failed|reset by peer|refused).{0,200}(modelscope|huggingface|hf\.co)",
-        r"FileDownloadError",
-    ),
-    transient=True,
-)
 LOSS_NAN = EndClass(
     "LossNaN",
     EXIT_USER,
@@ -355,6 +301,7 @@ GPU_MISSING = EndClass(
     "CUDA_VISIBLE_DEVICES in runtime.env, and resources.gpuResource.",
     (
         r"No CUDA GPUs are available",
+        r"No GPU (or XPU )?found\.",
         r"Found no NVIDIA driver",
         r"CUDA driver version is insufficient",
         r"no NVIDIA GPU detected",
@@ -371,6 +318,12 @@ STALLED = EndClass(
     "lifecycle.stallSeconds when steps are just slow.",
     transient=True,
 )
+STEP_STALLED = EndClass(
+    "StepStalled",
+    EXIT_STALLED,
+    "Look at the last log lines: a chat template or code of the model may never end, and a volume or a hub may no "
+    "longer answer. Apply it with a new name once that is fixed.",
+)
 NO_PROGRESS = EndClass(
     "NoProgress",
     EXIT_STALLED,
@@ -383,6 +336,21 @@ WEIGHTS_MISSING = EndClass(
     EXIT_USER,
     "The checkpoint has no weights that can be exported: let training save consolidated safetensors (for DeepSpeed "
     "ZeRO-3 stage3_gather_16bit_weights_on_model_save: true), or export another checkpoint.",
+)
+QUANTIZATION_UNSUPPORTED = EndClass(
+    "QuantizationUnsupported",
+    EXIT_USER,
+    "The method cannot quantize this model, or not on this GPU: choose another quantization.method (bnb takes nearly "
+    "every model, fp8 needs a GPU of compute capability 8.9 as H100 or L40S), or export it without quantization.",
+    (
+        r"Matrix dimensions .{0,80}must be divisible by block sizes",
+        r"size mismatch for [\w.]*weight_scale_inv",  # transformers 4.57 of a size that is 128 itself
+        r"FP8 quantized models is only supported on GPUs with compute capability",
+        r"^TypeError: [\w.-]+ isn't supported yet",
+        r"not support quant_bits",
+        r"^NotImplementedError: .{0,120}quantiz",
+        r"already quantized",
+    ),
 )
 VERIFICATION_FAILED = EndClass(
     "VerificationFailed",
@@ -428,22 +396,24 @@ FAILURES = (
     DATASET_EMPTY,
     DATASET_FORMAT,
     DATA_INVALID,
-    HUB_AUTH_FAILED,
-    MODEL_NOT_FOUND,
+    hub.HUB_AUTH_FAILED,
+    hub.MODEL_NOT_FOUND,
     GPU_MISSING,
-    HUB_UNREACHABLE,
+    hub.HUB_UNREACHABLE,
     LOSS_NAN,
     INVALID_ARGUMENTS,
     COLLECTIVE_FAILED,
     SECRET_MISSING,
     VERSION_MISMATCH,
     STALLED,
+    STEP_STALLED,
     NO_PROGRESS,
     WEIGHTS_MISSING,
+    QUANTIZATION_UNSUPPORTED,
     VERIFICATION_FAILED,
     SOURCE_CHECKPOINT_MISSING,
     SOURCE_CHECKPOINT_UNFIT,
-    *hub.FAILURES,
+    *hub.PUBLISHING,
     *serve.FAILURES,
     UNKNOWN,
 )

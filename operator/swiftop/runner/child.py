@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
@@ -89,9 +90,18 @@ class Child:
         """After the end: what is left of it, adopted orphans included, would keep the output open."""
         _kill_group(self.pid)
         if os.getpid() == 1:
-            _kill_all(children_of(1))
+            self._end_orphans(seconds)
         self._pump.join(seconds)
         self.reap()
+
+    def _end_orphans(self, seconds: float) -> None:
+        """Until none is left: children of an orphan come here when it dies, and the next step may have a secret that is
+        not theirs to see."""
+        deadline = time.monotonic() + seconds
+        while (left := children_of(1)) and time.monotonic() < deadline:
+            _kill_all(left)
+            self.reap()
+            time.sleep(0.01)
 
 
 def _kill_group(pid: int) -> None:

@@ -55,16 +55,16 @@ def classify_failure(end: EndedChild, tail: str) -> Judged:
     found = _from_log(tail, crashed=died_of in _CRASHES)
     sticky = found is not None and found.cause is causes.CUDA_OUT_OF_MEMORY
     if died_of == signal.SIGKILL and (end.memory_killed or (end.memory_killed is None and not sticky)):
-        return Judged(causes.HOST_OUT_OF_MEMORY, "the training was killed for using more memory than its limit")
+        return Judged(causes.HOST_OUT_OF_MEMORY, "the process was killed for using more memory than its limit")
     if end.signal is not None and end.signal not in _CRASHES and not sticky:
-        return Judged(causes.INTERRUPTED, f"the training was ended by {_signal_name(end.signal)}")
+        return Judged(causes.INTERRUPTED, f"the process was ended by {_signal_name(end.signal)}")
     if found is not None and not (end.memory_killed and found.cause.vague):
         return found
     if end.memory_killed:
-        return Judged(causes.HOST_OUT_OF_MEMORY, "a process of the training was killed for using too much memory")
+        return Judged(causes.HOST_OUT_OF_MEMORY, "one of its processes was killed for using too much memory")
     how = f"died of {_signal_name(died_of)}" if died_of is not None else f"exited with code {end.exit_code}"
     last = last_lines(tail, 300).rpartition("\n")[2]
-    return Judged(causes.UNKNOWN, shorten(f"the training {how}" + (f": {last}" if last else "")))
+    return Judged(causes.UNKNOWN, shorten(f"the process {how}" + (f": {last}" if last else "")))
 
 
 def _worker_signal(tail: str) -> Optional[int]:

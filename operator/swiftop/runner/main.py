@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from . import causes, preflight, server, termination
+from .advice import suggestion
 from .classify import Judged, last_lines
 from .export.program import Export
 from .output import Output
@@ -34,11 +37,13 @@ from .serve.program import Serve
 from .signals import Signals, Stopped
 from .supervise import CannotStart, Supervisor
 from .train.program import Train
+from .typed_json import BadJSON
 from .upload.program import Upload
 
 Programs = Mapping[str, Callable[[Context], Program]]
 PROGRAMS: Programs = {"train": Train, "export": Export, "upload": Upload, "serve": Serve}
 UNSET = (PLAN_VARIABLE, "PAI_TRAINING_JOB_ID")  # the second would make ms-swift write no logging.jsonl
+_PR_SET_DUMPABLE = 4
 
 
 class Runner:
@@ -98,8 +103,10 @@ class Runner:
 
     def _broken(self, error: Exception) -> Judged:
         """Something that nobody foresaw. PID 1 must leave a message, and no process behind."""
-        if self._supervisor.child is None and isinstance(error, OSError):
-            return preflight.storage_failure(error, self._context.directory)
+        directory = self._context.directory
+        if isinstance(error, OSError) and (self._supervisor.child is None or preflight.is_full(error, directory)):
+            self._supervisor.abandon()
+            return preflight.storage_failure(error, directory)
         self._output.say(traceback.format_exc().rstrip())
         self._supervisor.abandon()
         return Judged(causes.UNKNOWN, f"the runner itself failed: {type(error).__name__}: {error}")
@@ -119,8 +126,8 @@ class Runner:
             self._print_progress()
         self._leave_message(ended)
         self._output.say(f"swiftop: {ended.outcome} ({judged.cause.reason}): {judged.message}")
-        if judged.cause.suggestion:
-            self._output.say(f"swiftop: {judged.cause.suggestion}")
+        if advised := suggestion(judged.cause, self._plan.program):
+            self._output.say(f"swiftop: {advised}")
         return judged.cause.exit_code
 
     def _write_end(self, ended: Ended) -> None:
@@ -144,7 +151,7 @@ class Runner:
 
     def _leave_message(self, ended: Ended) -> None:
         log = "" if ended.outcome == FINISHED else last_lines(self._output.tail())
-        message = termination.termination_message(ended, log=log, progress=self._report())
+        message = termination.termination_message(ended, log=log, progress=self._report(), program=self._plan.program)
         termination.write(Path(self._plan.termination_log), message)
 
     def _report(self) -> dict[str, Any]:
@@ -158,16 +165,24 @@ class Runner:
         self._output.say(PROGRESS_PREFIX + json.dumps(self._report(), allow_nan=False))
 
 
+def close_memory() -> None:
+    """Keep the children, which run code of models and of other people, from reading this process' environment."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def main(programs: Programs = PROGRAMS, environ: Optional[Mapping[str, str]] = None) -> int:
     """Entry of the zip file."""
     environ = os.environ if environ is None else environ
+    if os.getpid() == 1:
+        close_memory()
     try:
         plan = Plan.from_json(environ.get(PLAN_VARIABLE))
         make = programs.get(plan.program)
         if make is None:
             raise BadPlan(f"there is no program {plan.program!r}")
         runner = Runner(plan, environ, make)
-    except BadPlan as error:
+    except BadJSON as error:  # of the plan, or of the settings in it
         judged = Judged(causes.UNKNOWN, f"unusable plan: {error}")
         sys.stderr.write(f"swiftop: {judged.message}\n")
         message = termination.termination_message(Ended(FAILED, judged), log="", progress={})

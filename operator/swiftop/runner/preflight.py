@@ -24,6 +24,7 @@ from .protocol import NVIDIA, Plan
 from .record import ForeignDirectory, Record, Unreadable
 
 _DIST = re.compile(r"^ms[_-]swift-(\d[^-]*)(?:-.*)?\.(?:dist|egg)-info$")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _ASK_CUDA = "import ctypes; print(ctypes.CDLL('libcuda.so.1').cuInit(0))"
 _CUDA_SECONDS = 120.0  # a node of many GPUs whose driver is not kept loaded needs tens of seconds
 _DEVICES = {"nvidia": "nvidia[0-9]*", "amd": "dri/renderD*", "ascend": "davinci[0-9]*"}
@@ -104,14 +105,20 @@ def check_output(directory: Path, min_free_bytes: int) -> Optional[Judged]:
     except OSError as error:
         return storage_failure(error, directory)
     if free < min_free_bytes:
-        text = f"the output volume has {free >> 20} MiB free, the run asks for {min_free_bytes >> 20} MiB"
+        text = f"the output volume has {free >> 20} MiB free, and at least {min_free_bytes >> 20} MiB are needed"
         return Judged(causes.DISK_FULL, text)
     return None
 
 
+def is_full(error: OSError, directory: Path) -> bool:
+    """Whether there was no room on the volume; a write to an open file does not tell which one it was."""
+    elsewhere = isinstance(error.filename, str) and directory not in Path(error.filename).parents
+    return error.errno in _FULL and not elsewhere
+
+
 def storage_failure(error: OSError, directory: Path) -> Judged:
     """Cause of an error while writing to the output volume."""
-    cause = causes.DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else causes.VOLUME_NOT_WRITABLE
+    cause = causes.DISK_FULL if error.errno in _FULL else causes.VOLUME_NOT_WRITABLE
     user = f"user {os.getuid()}, groups {','.join(str(group) for group in sorted(os.getgroups()))}"
     return Judged(cause, shorten(f"cannot write to {directory}: {error.strerror or error} ({user})"))
 

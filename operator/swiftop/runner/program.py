@@ -27,6 +27,7 @@ class Step:
     name: str
     command: tuple[str, ...]
     environ: Mapping[str, str] = field(default_factory=dict)  # on top of the pod's
+    without: frozenset[str] = frozenset()  # variables of the pod that this process must not see
     elastic: bool = False  # torchrun is the process: its workers are told to stop, not itself
 
 

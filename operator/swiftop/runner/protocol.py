@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Optional, Union
+
+from .typed_json import BadJSON, from_json, to_json
 
 PLAN_VARIABLE = "SWIFTOP_PLAN"
 PLAN_VERSION = 1
@@ -33,6 +34,8 @@ OUTCOMES = (FINISHED, INTERRUPTED, FAILED)
 
 LARGEST = 253_370_764_800
 """Largest number in a report: 1 January 9999 as a Unix time, so that each time in a report can be printed."""
+LARGEST_SIZE = 1 << 53
+"""Likewise of bytes, which a model has more of: what all readers of JSON hold exactly."""
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 NVIDIA = "nvidia.com/gpu"
@@ -43,7 +46,7 @@ class Member(NamedTuple):
     """One member of a report. Whole numbers are never negative; without a ``metric`` it is no metric."""
 
     name: str
-    type: str  # "int", "float" or "str"
+    type: str  # "int", "float", "str", or "size" for bytes
     metric: str
     help: str
 
@@ -75,13 +78,23 @@ TRAINING: tuple[Member, ...] = (
 MOST_TARGETS = 4  # repositories that one export is pushed to
 EXPORTING: tuple[Member, ...] = (
     Member("updated", "int", "", "When this was reported, as Unix time"),
-    Member("phase", "int", "swiftop_export_phase", "0 preparing, 1 merging, 2 verifying, 3 pushing, 4 finished"),
-    Member("bytesDone", "int", "swiftop_export_done_bytes", "Bytes of the step that are done"),
-    Member("bytesTotal", "int", "swiftop_export_total_bytes", "Bytes of the step in all"),
+    Member(
+        "phase",
+        "int",
+        "swiftop_export_phase",
+        "0 preparing, 1 merging, 2 verifying, 3 quantizing, 4 pushing, 5 finished",
+    ),
+    Member("bytesDone", "size", "swiftop_export_done_bytes", "Bytes of the step that are done"),
+    Member("bytesTotal", "size", "swiftop_export_total_bytes", "Bytes of the step in all"),
+    Member("etaSeconds", "int", "swiftop_export_eta_seconds", "Expected seconds until the end of the step"),
     Member("artifactDigest", "str", "", "SHA-256 of the list of files of the result"),
-    Member("artifactBytes", "int", "swiftop_export_artifact_bytes", "Size of the result"),
+    Member("artifactBytes", "size", "swiftop_export_artifact_bytes", "Size of the result"),
     Member("artifactDtype", "str", "", "Type of its weights"),
+    Member("artifactQuantization", "str", "", "Method and bits of its quantization, as awq-int4"),
+    Member("merged", "int", "", "1 once the model is there that is quantized"),
     Member("verified", "int", "", "1 once the result was compared with what it was made of"),
+    Member("tensors", "int", "", "Tensors of the result that were read"),
+    Member("compared", "int", "", "How many of these were compared with what they were made of"),
     Member("templateEqual", "int", "", "1 when its chat template gives the tokens of the training, 0 when it does not"),
     *(
         Member(f"{name}{target}", type_, "", f"{text}, of target {target}")
@@ -90,15 +103,17 @@ EXPORTING: tuple[Member, ...] = (
             ("commit", "str", "Id of the commit that has the files"),
             ("visibility", "str", "Who may read the repository"),
             ("files", "int", "Files compared with the hub's listing"),
-            ("bytes", "int", "Size of these files"),
+            ("bytes", "size", "Size of these files"),
+            ("bySize", "int", "Files compared by size alone, since the hub tells no digest of them"),
         )
     ),
 )
 UPLOADING: tuple[Member, ...] = (
     Member("updated", "int", "", "When this was reported, as Unix time"),
     Member("phase", "int", "swiftop_upload_phase", "0 preparing, 1 checking, 2 uploading, 3 finished"),
-    Member("bytesDone", "int", "swiftop_upload_done_bytes", "Bytes of the step that are done"),
-    Member("bytesTotal", "int", "swiftop_upload_total_bytes", "Bytes of the step in all"),
+    Member("bytesDone", "size", "swiftop_upload_done_bytes", "Bytes of the step that are done"),
+    Member("bytesTotal", "size", "swiftop_upload_total_bytes", "Bytes of the step in all"),
+    Member("etaSeconds", "int", "swiftop_upload_eta_seconds", "Expected seconds until the end of the step"),
     Member("total", "int", "swiftop_upload_rows", "Rows in the file, so far"),
     Member("bad", "int", "swiftop_upload_bad_rows", "Rows that cannot be trained on"),
     Member("duplicates", "int", "swiftop_upload_duplicate_rows", "Good rows that are the same as an earlier one"),
@@ -108,6 +123,7 @@ UPLOADING: tuple[Member, ...] = (
     Member("overLength", "int", "", "Rows of more tokens than the limit"),
     Member("commit", "str", "", "Id of the commit that has the file"),
     Member("visibility", "str", "", "Who may read the repository"),
+    Member("bySize", "int", "", "Files compared by size alone, since the hub tells no digest of them"),
 )
 SERVING: tuple[Member, ...] = (
     Member("updated", "int", "", "When this was reported, as Unix time"),
@@ -148,15 +164,15 @@ def read(members: tuple[Member, ...], document: object) -> dict[str, Union[float
 def _value(member: Member, value: object) -> Union[float, str, None]:
     if member.type == "str":
         return value if isinstance(value, str) and _WORD.fullmatch(value) else None
-    known = number(value)
+    known = number(value, LARGEST_SIZE if member.type == "size" else LARGEST)
     if known is None or member.type == "float":
         return known
     return int(known) if known >= 0 else None
 
 
-def number(value: object) -> Optional[float]:
+def number(value: object, largest: int = LARGEST) -> Optional[float]:
     """A number in range or None: neither NaN nor infinity, which JSON has not, nor what no training can mean."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -LARGEST <= value <= LARGEST:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -largest <= value <= largest:
         return None
     return value
 
@@ -213,7 +229,7 @@ def read_bad_rows(document: object) -> tuple[BadRow, ...]:
     return tuple(found)
 
 
-class BadPlan(Exception):
+class BadPlan(BadJSON):
     """The plan is absent or unusable."""
 
 
@@ -281,6 +297,25 @@ class ExportTarget:
 
 
 @dataclass(frozen=True)
+class Quantize:
+    """How a model is quantized once it is complete and verified."""
+
+    command: tuple[str, ...]
+    source: str  # folder of the model until then, which the command reads
+    partial: str  # folder that the command writes to
+    method: str  # in ms-swift's words
+    bits: Optional[int] = None  # None: the method has but one
+    group_size: Optional[int] = None  # None: ms-swift's own
+    data_type: str = ""  # of 4 bit bnb: nf4 or fp4
+    token_env: tuple[str, ...] = ()  # variables of the tokens that the rows of data are read with
+
+    @property
+    def words(self) -> str:
+        """As in a report: awq-int4, fp8."""
+        return self.method if self.bits is None else f"{self.method}-int{self.bits}"
+
+
+@dataclass(frozen=True)
 class ExportSettings:
     """What the program ``export`` has to know. The plan's command merges the adapter into ``partial``."""
 
@@ -296,6 +331,7 @@ class ExportSettings:
     dtype: str = ""  # empty: that of the model
     verify: bool = True
     bake_template: bool = False
+    quantize: Optional[Quantize] = None  # None: the model stays as it is
     targets: tuple[ExportTarget, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)  # what is known of the result, for its README.md
 
@@ -308,6 +344,7 @@ class UploadSettings:
     hub: str
     repo: str
     path: str  # in the repository
+    token_env: str  # name of the variable with the hub's token
     visibility: str = "private"
     revision: str = ""
     commit_message: str = ""
@@ -391,57 +428,7 @@ class Plan:
         version = content.get("version") if isinstance(content, dict) else None
         if version != PLAN_VERSION:
             raise BadPlan(f"plan version {version!r} is not supported")
-        return from_json(Plan, content)
-
-
-T = TypeVar("T")
-
-
-def to_json(value: Any) -> Any:
-    """A dataclass as JSON has it: names in camelCase, what is None left out."""
-    if is_dataclass(value):
-        members = ((_camel(item.name), getattr(value, item.name)) for item in fields(value))
-        return {name: to_json(member) for name, member in members if member is not None}
-    return [to_json(item) for item in value] if isinstance(value, tuple) else value
-
-
-def from_json(cls: type[T], content: object) -> T:
-    """A dataclass out of its JSON, each member of the type that it says; raises ``BadPlan``."""
-    if not isinstance(content, Mapping):
-        raise BadPlan(f"{cls.__name__} is not an object")
-    known: Any = cls
-    hints = _hints(known)
-    found = {name: content[_camel(name)] for name in hints if content.get(_camel(name)) is not None}
-    try:
-        return cls(**{name: _decoded(hints[name], value, _camel(name)) for name, value in found.items()})
-    except TypeError as error:  # a member without a default is missing
-        raise BadPlan(f"{cls.__name__}: {error}") from error
-
-
-@lru_cache(maxsize=None)
-def _hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)
-
-
-def _decoded(hint: Any, value: Any, name: str) -> Any:
-    origin = get_origin(hint)
-    if origin is Union:  # Optional
-        return _decoded(get_args(hint)[0], value, name)
-    if origin is tuple:  # of any number of items
-        if isinstance(value, list):
-            return tuple(_decoded(get_args(hint)[0], item, name) for item in value)
-    elif origin is not None:  # the settings of a program, which knows their type
-        if isinstance(value, Mapping):
-            return dict(value)
-    elif is_dataclass(hint) and isinstance(hint, type):
-        return from_json(hint, value)
-    elif hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    raise BadPlan(f"{name} cannot be {value!r}")
-
-
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(part.capitalize() for part in rest)
+        try:
+            return from_json(Plan, content)
+        except BadJSON as error:
+            raise BadPlan(str(error)) from error

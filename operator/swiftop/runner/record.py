@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ NAME = "swiftop-run.json"
 STOP_MARK = "swiftop-stop-"
 PAUSES = (0.2, 1.0, 3.0)  # between tries to read it: a network volume may fail for a moment
 KEEP = 20  # executions remembered
+LARGEST = 4 << 20  # bytes of a file that the runner itself reads
 
 
 class ForeignDirectory(Exception):
@@ -188,6 +190,22 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.close(directory)
 
 
+def read_json(path: Path) -> Any:
+    """What a small file on a volume holds that others may write to: PID 1 neither waits for a pipe nor takes a file
+    into its memory that has no end. Raises ``OSError``, and ``ValueError`` for what is no such file.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is not a file")
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST >> 20} MiB")
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def uid_of(directory: Path) -> Optional[str]:
     """The run whose output directory this is; None without a record. Raises ``Unreadable``."""
     return _read(directory / NAME, pauses=PAUSES).get("uid")
@@ -196,7 +214,7 @@ def uid_of(directory: Path) -> Optional[str]:
 def _read(path: Path, pauses: tuple[float, ...] = ()) -> dict[str, Any]:
     for pause in (*pauses, None):
         try:
-            data = json.loads(path.read_bytes())
+            data = read_json(path)
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except PermissionError:

@@ -42,7 +42,8 @@ class Supervisor:
         """Start the process and stay until it has ended. Raises ``CannotStart``."""
         signals, kills = self._context.signals, memory_kills()
         self._ended_by = None
-        environ = {**self._context.environ, **step.environ}
+        inherited = {name: value for name, value in self._context.environ.items() if name not in step.without}
+        environ = {**inherited, **step.environ}
         try:
             child = self.child = Child(step.command, environ=environ, output=self._context.output)
         except OSError as error:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -19,8 +19,10 @@ from . import causes
 from .classify import Judged
 from .ends import EndClass
 from .program import Step
+from .record import read_json
 
 _PACKAGE = __name__.rpartition(".")[0]  # swiftop_runner in the zip file, swiftop.runner in the sources
+_LONGEST_MESSAGE = 1000
 _ROOT = Path(__file__).parents[_PACKAGE.count(".") + 1]
 
 Progress = Callable[[Mapping[str, Any]], None]
@@ -31,6 +33,7 @@ class Refused(Exception):
     """A task ends without a result, for a known cause."""
 
     def __init__(self, cause: EndClass, message: str) -> None:
+        message = " ".join(message[:_LONGEST_MESSAGE].split())  # a tensor's name may have megabytes
         super().__init__(message)
         self.judged = Judged(cause, message)
 
@@ -44,17 +47,25 @@ class Task:
     request: Mapping[str, Any]
     directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="swiftop-task-")))
 
-    def step(self, environ: Optional[Mapping[str, str]] = None) -> Step:
-        """The process that does it."""
+    def step(self, *, without: Collection[str] = ()) -> Step:
+        """The process that does it, and which variables of the pod it does not see."""
         (self.directory / "request").write_text(json.dumps(self.request), encoding="utf-8")
         command = (sys.executable, "-m", f"{_PACKAGE}.{self.module}", str(self.directory))
         path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # the pod's own goes on
-        return Step(self.name, command, environ={"PYTHONPATH": path, **(environ or {})})
+        return Step(self.name, command, environ={"PYTHONPATH": path}, without=frozenset(without))
 
     @property
     def progress(self) -> dict[str, Any]:
         """What it told last of how far it is."""
         return _read(self.directory / "progress")
+
+    @property
+    def told_at(self) -> Optional[int]:
+        """When it told that, None before it has."""
+        try:
+            return (self.directory / "progress").stat().st_mtime_ns
+        except OSError:
+            return None
 
     @property
     def result(self) -> dict[str, Any]:
@@ -96,7 +107,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        found = read_json(path)
     except (OSError, ValueError):
         return {}
     return dict(found) if isinstance(found, dict) else {}

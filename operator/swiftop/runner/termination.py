@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .advice import suggestion
 from .classify import head_bytes, tail_bytes
 from .program import Ended
 from .protocol import BAD_ROWS, LOG_BYTES, TERMINATION_BYTES
@@ -14,13 +15,13 @@ MESSAGE_BYTES = 700
 BAD_ROWS_BYTES = 2200  # of what is wrong with bad rows, shared by all of them
 
 
-def termination_message(ended: Ended, *, log: str, progress: dict[str, Any]) -> bytes:
+def termination_message(ended: Ended, *, log: str, progress: dict[str, Any], program: str = "") -> bytes:
     """Everything fits because the log gives way, and then the last bad rows: JSON may be much longer than its text."""
     message: dict[str, Any] = {
         "outcome": ended.outcome,
         "reason": ended.judged.cause.reason,
         "message": head_bytes(ended.judged.message, MESSAGE_BYTES),
-        "suggestion": ended.judged.cause.suggestion,
+        "suggestion": suggestion(ended.judged.cause, program),
         "log": "",
         "progress": progress,
     }

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swiftop.api.v1alpha1.hub import AdapterSource, DatasetSource, ModelSource
+from swiftop.api.v1alpha1.base import CustomResource
+from swiftop.api.v1alpha1.hub import AdapterSource, DatasetSource, ModelSource, NamedDataset
 from swiftop.api.v1alpha1.refs import ClaimPath
 from swiftop.api.v1alpha1.workload import Cache, Output
 
@@ -31,6 +32,12 @@ class Identity:
     name: str
     uid: str
     namespace: str = "default"
+
+
+def identity_of(resource: CustomResource) -> Identity:
+    """Of an object of the API server."""
+    meta = resource.metadata
+    return Identity(meta.name, meta.uid, meta.namespace)
 
 
 def join(root: str, path: str) -> str:
@@ -68,13 +75,13 @@ def adapter_path(adapter: AdapterSource) -> str:
     return _claim(CLAIM_MODELS_DIR, claim) if claim else adapter.id or ""
 
 
-def dataset_path(source: DatasetSource) -> str:
+def dataset_path(source: NamedDataset) -> str:
     """Hub id or path of a dataset, without subsets and sample; of one that is uploaded first, whose it is."""
     if source.config_map is not None:
         return f"{CONFIG_MAP_DATASETS_DIR}/{source.config_map.name}/{source.config_map.key}"
     if source.persistent_volume_claim is not None:
         return _claim(CLAIM_DATASETS_DIR, source.persistent_volume_claim)
-    if source.upload_ref is not None:
+    if isinstance(source, DatasetSource) and source.upload_ref is not None:
         return f"datasetupload/{source.upload_ref.name}"
     return source.id or ""
 

@@ -39,7 +39,7 @@ class Release:
     trains_adapters: bool = True
     # Whether the prefix MS:: of a dataset counts beside --use_hf: load_dataset of 3.x takes it for "not said".
     mixes_hubs: bool = True
-    programs: tuple[Program, ...] = ("sft",)  # those that there is a flag table of
+    programs: tuple[Program, ...] = ("sft", "export")  # those that there is a flag table of
     # A public trainer image. ModelScope's own end before 4.6, whose image each platform builds from images/trainer: a
     # name that nobody publishes could be taken by anybody.
     image: str | None = None

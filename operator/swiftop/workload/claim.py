@@ -6,14 +6,22 @@ from typing import Any
 
 from swiftop import names
 from swiftop.api.v1alpha1.base import CustomResource
-from swiftop.api.v1alpha1.workload import OutputVolume
+from swiftop.api.v1alpha1.workload import OutputVolume, WorkloadSpec, output_of
 from swiftop.workload.meta import child_labels, name_labels, owner_references
 
 Object = dict[str, Any]
 
 
-def output_claim(owner: CustomResource, volume: OutputVolume, *, name: str) -> Object:
+def beside(owner: CustomResource, spec: WorkloadSpec) -> list[Object]:
+    """What the pods of an object need besides their Job, in the order in which it is made."""
+    output = output_of(spec)
+    claims = [output_claim(owner, output.volume)] if output is not None and output.volume is not None else []
+    return [*claims, *([ranks_service(owner)] if spec.resources.nodes > 1 else [])]
+
+
+def output_claim(owner: CustomResource, volume: OutputVolume) -> Object:
     """A retained volume has no owner, so that it outlives the object, and a later one of the name finds it by label."""
+    name = names.output_claim_name(owner.DEFINITION.resource, owner.metadata.name)
     metadata: Object = {"name": name, "namespace": owner.metadata.namespace, "labels": name_labels(owner)}
     if volume.retain == "Delete":
         metadata["ownerReferences"] = owner_references(owner)
@@ -23,13 +31,13 @@ def output_claim(owner: CustomResource, volume: OutputVolume, *, name: str) -> O
     return {"apiVersion": names.PVC.api_version, "kind": names.PVC.kind, "metadata": metadata, "spec": spec}
 
 
-def ranks_service(owner: CustomResource, *, name: str) -> Object:
+def ranks_service(owner: CustomResource) -> Object:
     """Headless Service of the pods of one object."""
     return {
         "apiVersion": names.SERVICE.api_version,
         "kind": names.SERVICE.kind,
         "metadata": {
-            "name": name,
+            "name": names.service_name(owner.DEFINITION.resource, owner.metadata.name),
             "namespace": owner.metadata.namespace,
             "labels": child_labels(owner),
             "ownerReferences": owner_references(owner),

@@ -21,14 +21,12 @@ NO_DEADLINE = 2_147_483_647
 """A deadline that was taken back after the start: a field of a Job can be raised by apply, not removed."""
 
 
-def attempt_job(
-    pod: Pod, create: Create, *, name: str, lifecycle: Lifecycle, digest: str, ranks: int = 1, replace_pods: bool
-) -> Object:
+def attempt_job(pod: Pod, create: Create, *, lifecycle: Lifecycle, digest: str) -> Object:
     """Job of one attempt: one reservation of GPUs, in which a pod is one execution.
 
-    ``replace_pods``: a pod that is taken away (drain, preemption) is replaced in the same Job, which so keeps its place
-    in a queue. Only exit codes that the runner documents say that the work itself has failed.
+    Only exit codes that the runner documents say that the work itself has failed.
     """
+    owner, ranks = pod.owner, pod.spec.resources.nodes
     spec: Object = {
         "backoffLimit": 0,
         "completions": ranks,
@@ -36,14 +34,13 @@ def attempt_job(
         "completionMode": "Indexed" if ranks > 1 else "NonIndexed",
         # A pod that still stands may still write: its successor waits for its end.
         "podReplacementPolicy": "Failed",
-        "podFailurePolicy": {"rules": _failure_rules(replace_pods)},
+        "podFailurePolicy": {"rules": _failure_rules(pod)},
         "template": pod_template(pod),
     }
     if lifecycle.active_deadline_seconds is not None:
         spec["activeDeadlineSeconds"] = lifecycle.active_deadline_seconds
-    owner = pod.owner
     metadata: Object = {
-        "name": name,
+        "name": names.job_name(owner.DEFINITION.resource, owner.metadata.name, create.attempt),
         "namespace": owner.metadata.namespace,
         "labels": {**child_labels(owner), names.LABEL_ATTEMPT: str(create.attempt)},
         "annotations": _annotations(owner.metadata.generation, create, digest),
@@ -52,7 +49,12 @@ def attempt_job(
     return {"apiVersion": names.JOB.api_version, "kind": names.JOB.kind, "metadata": metadata, "spec": spec}
 
 
-def _failure_rules(replace_pods: bool) -> list[Object]:
+def _failure_rules(pod: Pod) -> list[Object]:
+    """A pod that is taken away (drain, preemption) is replaced in the same Job, which so keeps its place in a queue.
+
+    Of several ranks the end of one is that of the attempt.
+    """
+    replace_pods = pod.replaceable and pod.spec.resources.nodes == 1
     disrupted = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     codes = {"containerName": names.CONTAINER, "operator": "In", "values": sorted(DOCUMENTED_EXIT_CODES)}
     return [*([disrupted] if replace_pods else []), {"action": "FailJob", "onExitCodes": codes}]

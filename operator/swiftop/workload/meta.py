@@ -1,4 +1,4 @@
-"""Labels and owner references: how a child is found, and whom it belongs to."""
+"""Labels and owner references: how a child is found, and whom it belongs to or works for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from swiftop import names
 from swiftop.api.v1alpha1.base import CustomResource
+from swiftop.runner.protocol import Owner
 
 
 def name_labels(owner: CustomResource) -> dict[str, str]:
@@ -35,3 +36,9 @@ def owner_references(owner: CustomResource) -> list[dict[str, Any]]:
             "blockOwnerDeletion": True,
         }
     ]
+
+
+def plan_owner(owner: CustomResource) -> Owner:
+    """The owner, as the runner is told."""
+    meta = owner.metadata
+    return Owner(kind=owner.DEFINITION.resource.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid)

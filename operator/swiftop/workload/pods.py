@@ -37,12 +37,12 @@ class Pod:
     owner: CustomResource
     spec: WorkloadSpec
     attempt: int
-    plan: Plan
+    plan: Plan  # without the names of secrets: they are put in here
     volumes: Volumes
     env: Mapping[str, str] = field(default_factory=dict)  # without secrets
     secrets: tuple[SecretVar, ...] = ()
     grace_seconds: int  # between SIGTERM and SIGKILL
-    subdomain: str = ""  # headless Service by which the pods of several ranks find each other
+    replaceable: bool = True  # another one in the same Job may go on with its work
 
 
 def pod_template(pod: Pod) -> Object:
@@ -55,7 +55,7 @@ def pod_template(pod: Pod) -> Object:
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": pod.grace_seconds,
             "securityContext": _pod_security(pod.spec),
-            **({"subdomain": pod.subdomain} if pod.subdomain else {}),
+            **_subdomain(pod),
             **_placement(pod.spec),
             "containers": [_container(pod)],
             "volumes": pod.volumes.volumes,
@@ -64,9 +64,16 @@ def pod_template(pod: Pod) -> Object:
     merged: Object = strategic_merge(template, pod.spec.runtime.pod_patch or {})
     main = next(c for c in merged["spec"]["containers"] if c["name"] == names.CONTAINER)
     # First, where a reader of the pod finds it.
-    plan = encoded(_with_secrets(pod.plan, main["env"]))
+    plan = encoded(_with_secrets(pod, main["env"]))
     main["env"] = [{"name": PLAN_VARIABLE, "value": plan}, *main["env"]]
     return merged
+
+
+def _subdomain(pod: Pod) -> Object:
+    """Headless Service by which the pods of several ranks find each other."""
+    if pod.spec.resources.nodes == 1:
+        return {}
+    return {"subdomain": names.service_name(pod.owner.DEFINITION.resource, pod.owner.metadata.name)}
 
 
 def _pod_security(spec: WorkloadSpec) -> Object:
@@ -147,10 +154,15 @@ def _secret(secret: SecretVar) -> Object:
     return {"name": secret.name, "valueFrom": {"secretKeyRef": reference}}
 
 
-def _with_secrets(plan: Plan, env: Iterable[Mapping[str, Any]]) -> Plan:
+def _with_secrets(pod: Pod, env: Iterable[Mapping[str, Any]]) -> Plan:
     """The plan with the names of all variables that come from a Secret, those that a pod patch added among them."""
+    ours = tuple(secret.name for secret in pod.secrets)
     found = [item["name"] for item in env if "secretKeyRef" in (item.get("valueFrom") or {})]
-    return replace(plan, secret_env=tuple(dict.fromkeys((*plan.secret_env, *found))))
+    return replace(
+        pod.plan,
+        required_env=tuple(secret.name for secret in pod.secrets if not secret.optional),
+        secret_env=tuple(dict.fromkeys((*ours, *found))),
+    )
 
 
 def encoded(plan: Plan) -> str:

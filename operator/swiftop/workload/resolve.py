@@ -13,15 +13,17 @@ from typing import TypeVar
 from swiftop import names
 from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.defaults import Defaults
-from swiftop.api.v1alpha1.workload import Output, Resources, WorkloadSpec
+from swiftop.api.v1alpha1.workload import Output, Resources, WorkloadSpec, output_of
 from swiftop.errors import Problem
+from swiftop.model.kind import World
 from swiftop.reasons import Reason
 from swiftop.swift import releases
 
 S = TypeVar("S", bound=WorkloadSpec)
 
 # Per GPU: what a 7B model needs to load, to feed one H100 and to keep a few dataloader workers. On the CPU: a trial.
-_CPUS_PER_GPU, _GIB_PER_GPU, _SHARED_GIB_PER_GPU = 8, 64, 8
+GIB_PER_GPU = 64
+_CPUS_PER_GPU, _SHARED_GIB_PER_GPU = 8, 8
 _CPU_RUN = {"cpu": "1", "memory": "4Gi"}
 
 
@@ -61,10 +63,10 @@ def merged(spec: S, defaults: Defaults) -> S:
     version = runtime.swift_version or defaults.swift_version or releases.DEFAULT
     env = {item.name: item for item in (*defaults.env, *runtime.env)}
     image = runtime.image or image_of(defaults, version)
-    output = getattr(spec, "output", None)  # not every kind has one
+    output = output_of(spec)
     return spec.model_copy(
         update={
-            **({"output": _with_storage_class(output, defaults)} if isinstance(output, Output) else {}),
+            **({"output": _with_storage_class(output, defaults)} if output is not None else {}),
             "cache": spec.cache or defaults.cache,
             "placement": _filled(placement, defaults.placement),
             "credentials": _filled(spec.credentials, defaults.credentials),
@@ -74,6 +76,20 @@ def merged(spec: S, defaults: Defaults) -> S:
             ),
         }
     )
+
+
+def resolved(spec: S, world: World[Defaults]) -> S:
+    """``spec`` with the defaults in it, as an attempt is made of it.
+
+    What the first attempt was made with holds for all: neither an edit of the defaults nor an upgrade of the operator
+    changes an object at its resume.
+    """
+    found, pinned = merged(spec, world.defaults), world.pinned
+    if pinned is None:
+        return found
+    version = pinned.swift_version or found.runtime.swift_version
+    runtime = found.runtime.model_copy(update={"image": pinned.image, "swift_version": version})
+    return found.model_copy(update={"runtime": runtime})
 
 
 def _filled(own: Model, default: Model) -> Model:
@@ -96,7 +112,7 @@ def _with_resources(resources: Resources) -> Resources:
     if gpus:
         default = {
             "cpu": str(_CPUS_PER_GPU * gpus),
-            "memory": f"{_GIB_PER_GPU * gpus}Gi",
+            "memory": f"{GIB_PER_GPU * gpus}Gi",
             "shared_memory": f"{_SHARED_GIB_PER_GPU * gpus}Gi",
         }
     absent = {name: value for name, value in default.items() if getattr(resources, name) is None}

@@ -9,21 +9,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from swiftop import names
+from swiftop.api.v1alpha1.base import CustomResource
+from swiftop.api.v1alpha1.hub import NamedDataset
 from swiftop.api.v1alpha1.refs import ConfigMapKey
-from swiftop.api.v1alpha1.workload import Cache, Output
+from swiftop.api.v1alpha1.workload import Cache, Output, WorkloadSpec, output_of
 from swiftop.swift import paths
 
 Object = dict[str, Any]
 
 
 class Volumes:
-    """Collects volumes and mounts in the order in which they are asked for."""
+    """Collects volumes and mounts in the order in which they are asked for, after those that every pod has."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: CustomResource, spec: WorkloadSpec, *, runner_config_map: str) -> None:
         self.volumes: list[Object] = []
         self.mounts: list[Object] = []
         self._claims: dict[str, str] = {}
         self._config_maps: dict[str, Object] = {}
+        self._runner(runner_config_map)
+        self._shared_memory(spec.resources.shared_memory)
+        if (output := output_of(spec)) is not None:
+            self._output(output, names.output_claim_name(owner.DEFINITION.resource, owner.metadata.name))
+        self._cache(spec.cache)
 
     def add(self, name: str, source: Object, path: str, *, read_only: bool = False) -> None:
         self.volumes.append({"name": name, **source})
@@ -38,18 +46,18 @@ class Volumes:
         if mount not in self.mounts:
             self.mounts.append(mount)
 
-    def runner(self, config_map: str) -> None:
+    def _runner(self, config_map: str) -> None:
         """What every pod has: the runner, and the one writable folder of its own."""
         self.add("runner", {"configMap": {"name": config_map}}, paths.RUNNER_DIR, read_only=True)
         self.add("tmp", {"emptyDir": {}}, paths.WORK_DIR)
 
-    def shared_memory(self, size: str | None) -> None:
+    def _shared_memory(self, size: str | None) -> None:
         """Shared memory for NCCL and data loaders; without it there are the container runtime's 64 MiB."""
         if size:
             memory = {"medium": "Memory", "sizeLimit": size}
             self.add("shm", {"emptyDir": memory}, "/dev/shm")  # noqa: S108 - of the pod
 
-    def output(self, output: Output, *, claim_name: str) -> None:
+    def _output(self, output: Output, claim_name: str) -> None:
         """Where results go; ``claim_name`` is the claim that swiftop makes when asked to."""
         if output.ephemeral:
             self.add("output", {"emptyDir": {}}, paths.OUTPUT_DIR)
@@ -57,7 +65,7 @@ class Volumes:
         claim = output.persistent_volume_claim
         self.mount(self.claim(claim.claim_name if claim else claim_name, "output"), paths.OUTPUT_DIR, read_only=False)
 
-    def cache(self, cache: Cache | None) -> None:
+    def _cache(self, cache: Cache | None) -> None:
         """Cache of downloads, shared with other pods."""
         if cache is not None:
             name = self.claim(cache.persistent_volume_claim.claim_name, "cache")
@@ -66,6 +74,14 @@ class Volumes:
     def read_only_claim(self, claim_name: str, root: str) -> None:
         """A whole claim below ``root``, in a folder of its name."""
         self.mount(self.claim(claim_name), f"{root}/{claim_name}")
+
+    def dataset(self, source: NamedDataset) -> None:
+        """Where ``paths.dataset_path`` finds the rows; of a hub's dataset there is nothing to mount."""
+        if source.persistent_volume_claim is not None:
+            self.read_only_claim(source.persistent_volume_claim.claim_name, paths.CLAIM_DATASETS_DIR)
+        if source.config_map is not None:
+            name = self.config_map(source.config_map)
+            self.mount(name, f"{paths.CONFIG_MAP_DATASETS_DIR}/{source.config_map.name}")
 
     def claim(self, claim: str, role: str = "") -> str:
         """Volume of a claim, named by its first role."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from swiftop.runner.hub.request import MODEL, Push, Target
-from swiftop.runner.protocol import to_json
+from swiftop.runner.typed_json import to_json
 from tests.runner.harness import free_port, wait_until
 from tests.swift_versions.environments import Environment
 

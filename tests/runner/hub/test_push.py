@@ -46,7 +46,7 @@ def test_a_folder_becomes_a_private_repository_in_one_commit(desk: Desk) -> None
     url = f"{desk.hub.url}/models/alice/demo" if desk.client.hub == MODELSCOPE else f"{desk.hub.url}/alice/demo"
     assert done.result == {
         "commit": commit, "url": url, "visibility": "private", "files": len(PUBLISHED), "bytes": size,
-        "committed": True, "foreign": [], "foreignFiles": 0,
+        "committed": True, "foreign": [], "foreignFiles": 0, "bySize": 0,
     }  # fmt: skip
     assert done.progress == {"bytesDone": size, "bytesTotal": size}
     assert repository["commits"][-1]["message"] == "Merged by hand"
@@ -120,6 +120,23 @@ def test_the_visibility_is_asked_for_where_it_is_told(desk: Desk) -> None:
     desk.hub.ask("/_settings", {"tellsVisibility": False})
     done = desk.run()
     assert (done.code, done.result["visibility"]) == (0, "private"), done.log
+
+
+@pytest.mark.parametrize("digests", ["large", "git", "none"])
+@pytest.mark.parametrize("desk", ["modelscope"], indirect=True)
+def test_listings_without_some_digests_prove_what_they_can(desk: Desk, digests: str) -> None:
+    desk.hub.ask("/_settings", {"digests": digests})
+    (desk.source / "large.safetensors").write_bytes(bytes(9 << 20))
+    first, second = desk.run(revision="v1"), desk.run(revision="v1")
+    assert (first.code, second.code) == (0, 0), second.log
+    unproven = digests == "none"
+    assert first.result["bySize"] == second.result["bySize"] == int(unproven)
+    assert second.result["committed"] == unproven
+    assert any("downloaded" in request for request in desk.hub.requests()) == (digests != "git")
+    (desk.source / "config.json").write_text('{"model_type": "qwen3"}')  # as long as before
+    assert desk.run().code == 0
+    digest = hashlib.sha256((desk.source / "config.json").read_bytes()).hexdigest()
+    assert desk.repository["files"]["config.json"] == digest
 
 
 @pytest.mark.parametrize("desk", ["modelscope"], indirect=True)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from swiftop.runner.bundle import bundle
-from swiftop.runner.protocol import BadRow, Owner, Plan, UploadSettings, read_bad_rows, to_json
-from swiftop.runner.upload.program import TOKENS
+from swiftop.runner.hub.request import CLIENT_TOKENS
+from swiftop.runner.protocol import BadRow, Owner, Plan, UploadSettings, read_bad_rows
+from swiftop.runner.typed_json import to_json
 from swiftop.workload.pods import decoded, encoded
 from tests.runner.harness import free_port
 from tests.runner.hub.clients import ENTER, MARKER, ROOT, SOURCES, TOKEN, UID, WORK, Desk
@@ -31,26 +32,36 @@ class Upload:
     log: str
 
 
-def upload(desk: Desk, *content: bytes, token: str = TOKEN, **settings: Any) -> Upload:
-    """Run one to its end."""
-    hub, directory = desk.client.hub, desk.directory
-    (directory / "chats.jsonl").write_bytes(b"\n".join(content) + b"\n")
-    (directory / "runner.pyz").write_bytes(bundle())
+def plan_of(hub: str, **settings: Any) -> Plan:
+    """The plan of an upload of the file ``chats.jsonl`` in its working directory."""
     wanted = UploadSettings(
-        source=f"{WORK}/chats.jsonl", hub=hub, repo="alice/demo", path="data/train.jsonl", **settings
+        source=f"{WORK}/chats.jsonl",
+        hub=hub,
+        repo="alice/demo",
+        path="data/train.jsonl",
+        token_env=CLIENT_TOKENS[hub],
+        **settings,
     )
-    plan = Plan(
+    return Plan(
         program="upload",
         owner=Owner("DatasetUpload", "team", "chats", UID),
         attempt=1,
         command=(),
         output_dir="/tmp/upload",
         settings=to_json(wanted),
-        required_env=(TOKENS[hub],),
-        secret_env=(TOKENS[hub],),
+        required_env=(CLIENT_TOKENS[hub],),
+        secret_env=(CLIENT_TOKENS[hub],),
         port=free_port(),
         termination_log=f"{WORK}/termination-log",
     )
+
+
+def upload(desk: Desk, *content: bytes, token: str = TOKEN, **settings: Any) -> Upload:
+    """Run one to its end."""
+    hub, directory = desk.client.hub, desk.directory
+    (directory / "chats.jsonl").write_bytes(b"\n".join(content) + b"\n")
+    (directory / "runner.pyz").write_bytes(bundle())
+    plan = plan_of(hub, **settings)
     assert decoded(encoded(plan)) == plan
     environment = desk.client.environment
     mounts = [str(environment.rootfs), str(environment.store), str(ROOT / "operator"), str(directory)]
@@ -62,7 +73,7 @@ def upload(desk: Desk, *content: bytes, token: str = TOKEN, **settings: Any) -> 
         "MODELSCOPE_ENDPOINT": desk.hub.url,
         "HF_ENDPOINT": desk.hub.url,
         "SWIFTOP_PLAN": plan.to_json(),
-        TOKENS[hub]: token,
+        CLIENT_TOKENS[hub]: token,
     }
     done = subprocess.run(
         [*UNSHARE, *mounts, environment.python, f"{WORK}/runner.pyz"],

@@ -18,7 +18,7 @@ from swiftop.api.v1alpha1.tuner import Tuner
 from swiftop.kinds.sftrun.command import typed_flags
 from swiftop.swift.paths import Identity
 from swiftop.swift.releases import SUPPORTED, table
-from tests.apiserver.cases import ACCEPTED
+from tests.apiserver.sftrun_cases import ACCEPTED
 
 # List flags that are merged with the user's own values, and what only a run on the CPU gets.
 SHARED = {"report_to", "custom_dataset_info", "use_cpu", "ddp_backend"}

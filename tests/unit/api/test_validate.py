@@ -10,7 +10,9 @@ from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem
-from tests.apiserver.cases import ACCEPTED, MINIMAL, REFUSED, Case, merged
+from tests.apiserver.cases import Case, merged
+from tests.apiserver.sftrun_cases import ACCEPTED, REFUSED
+from tests.apiserver.sftrun_patches import MINIMAL
 
 
 def found(obj: dict[str, Any]) -> tuple[Problem, ...]:

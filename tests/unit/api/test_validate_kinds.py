@@ -10,7 +10,7 @@ from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem
 from swiftop.kinds.registry import KINDS
 from tests.apiserver import export_cases, upload_cases
-from tests.apiserver.cases import KindCase
+from tests.apiserver.cases import Case
 
 
 def found(obj: dict[str, Any]) -> tuple[Problem, ...]:
@@ -21,11 +21,11 @@ def found(obj: dict[str, Any]) -> tuple[Problem, ...]:
 
 
 @pytest.mark.parametrize("case", [*upload_cases.REFUSED, *export_cases.REFUSED], ids=str)
-def test_refused(case: KindCase) -> None:
+def test_refused(case: Case) -> None:
     seen = [problem for problem in found(case.object()) if problem.path.startswith(case.path)]
     assert any(case.message in f"{problem.message} {problem.suggestion}" for problem in seen), found(case.object())
 
 
 @pytest.mark.parametrize("case", [*upload_cases.ACCEPTED, *export_cases.ACCEPTED], ids=str)
-def test_accepted(case: KindCase) -> None:
+def test_accepted(case: Case) -> None:
     assert found(case.object()) == ()

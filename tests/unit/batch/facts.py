@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from swiftop import names
 from swiftop.batch.decide import decide
 from swiftop.batch.interruptions import Interruption
 from swiftop.batch.observe import Observed
 from swiftop.batch.situation import Policy, Recorded, Situation, Words
 from swiftop.model.facts import Cause, Ended, JobFacts, Outcome, PodFacts, Report
 from swiftop.model.times import seconds_of, text_of
-from swiftop.model.verdict import Verdict
+from swiftop.model.verdict import Delete, Ensure, Phase, Verdict, Waiting
 from swiftop.reasons import Reason
 from swiftop.runner.protocol import Previous
 
@@ -91,3 +92,26 @@ def verdict(observed: Observed | None = None, **changes: Any) -> Verdict:
 
 JOB_CREATED = Cause(Reason.JOB_CREATED, "the Job is created, its pod not yet")
 LOST = Previous(pod="gone", time=int(START + 50), reason="Lost", step=7, kept_step=5)
+
+NO_GPU = Cause("InsufficientGPU", "no GPU")
+PULL = Cause("ImagePullFailed", "no image")
+QUOTA = Cause("QuotaExceeded", "no room")
+VOLUME = Cause("VolumePending", "no volume")
+CLAIM = Cause("ClaimMissing", "no claim")
+ADVICE = "apply a run with a new name to try again"
+KEPT = f"work is kept; {ADVICE}"
+
+
+def waits(phase: Phase, cause: Cause, *, resuming: bool = False, failed: Cause | None = None) -> Waiting:
+    """It waits."""
+    return Waiting(phase, cause, resuming=resuming, failed=failed)
+
+
+BEFORE = Ensure(replace=True)  # of a run of which no container has started yet
+WORKING = Cause("Running", "it works")
+PREPARING = Cause("Running", "it prepares")
+STARTING = Cause("Starting", "pulling the image, mounting the volumes")
+NETWORK = said("failed", "HubUnreachable", 7)
+THREE = (interruption("p0", kept=10), interruption("p1", kept=10), interruption("p2", kept=10), interruption("p3"))
+DELETE = Delete(names.JOB, "run-1", "j1")
+DEAD = replace(RUNS, deleting=at(30))  # should have ended at second 30

@@ -13,6 +13,8 @@ import yaml
 from rich.console import Console
 
 from swiftop import names
+from swiftop.api.v1alpha1.base import CustomResource
+from swiftop.api.v1alpha1.modelexport import ModelExport
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.cli import main
 from swiftop.cli.lookup import model_of
@@ -51,9 +53,9 @@ SUSPENDED = told("Suspended", "Unknown", "Suspended", "suspended by spec.suspend
 RETRYING = told("Resuming", "Unknown", "Resuming", "the hub is away; attempt 2 follows in 10 s (retry 1 of 3)")
 
 
-def picture(run: dict[str, Any]) -> str:
+def picture(obj: dict[str, Any], model: type[CustomResource] = SFTRun) -> str:
     console = Console(file=io.StringIO(), width=100)
-    console.print(view(run, SFTRun))
+    console.print(view(obj, model))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -90,6 +92,18 @@ def test_why_it_is_so_and_what_to_do_is_told(run: dict[str, Any], line: str) -> 
     assert one_line(run, SFTRun) == line
     assert line.partition(", ")[2] in picture(run)
     assert succeeded(run) == ("False" if run is FAILED else "Unknown")
+
+
+def test_an_export_is_as_live_though_its_columns_are_wide() -> None:
+    export = told("Running", "Unknown", "Running", "the model is exported")
+    export["status"] |= {
+        "progress": {"phase": "Merging", "bytesDone": 30, "bytesTotal": 100},
+        "display": {"source": "tiny/last", "progress": "Merging 30%", "eta": "1h2m"},
+    }
+    assert one_line(export, ModelExport) == (
+        "demo: Running, source tiny/last, progress Merging 30%, ETA 1h2m, the model is exported"
+    )
+    assert "\u2501" in picture(export, ModelExport)
 
 
 def test_a_run_that_nobody_has_seen_yet() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiftop.model.facts import Outcome
-from swiftop.observe.report import outcome_of, printable, tail
+from swiftop.model.text import printable
+from swiftop.observe.report import outcome_of, tail
 from swiftop.runner.protocol import (
     BAD_ROWS,
     LARGEST,
@@ -103,3 +104,14 @@ def test_no_json_breaks_the_reader_of_bad_rows(value: object) -> None:
             assert 0 <= bad.line <= LARGEST
             assert len(bad.why) <= WHY_CHARACTERS
     assert len(read_bad_rows({"badRows": [[1, "x"]] * 1000})) == BAD_ROWS
+
+
+def test_no_text_of_a_pod_turns_a_line_around_or_is_stored_as_another_one() -> None:
+    text = "a\ud800b\u202ec\u2066d\u2028e\u200ff\ufeffg 漢字 é 😀\n\t"
+    said = {"outcome": "failed", "message": text, "log": text, "suggestion": text, "badRows": [[1, text]]}
+    outcome = outcome_of(json.dumps(said), TRAINING)
+    assert outcome is not None
+    clean = "abcdefg 漢字 é 😀\n\t"
+    assert (outcome.message, outcome.log, outcome.suggestion) == (clean, clean, clean)
+    assert outcome.bad_rows == (BadRow(1, clean),)
+    assert printable(clean) == clean

@@ -18,7 +18,9 @@ from swiftop.runner.protocol import PLAN_VARIABLE, TERMINATION_LOG
 
 LIBRARIES = {  # of the image, for tasks that run in a process of their own
     f"{PACKAGE}/export/convert.py": ("torch",),
+    f"{PACKAGE}/export/dequantize.py": ("torch",),
     f"{PACKAGE}/export/forward.py": ("peft", "torch", "transformers"),
+    f"{PACKAGE}/export/quantized.py": ("torch",),
     f"{PACKAGE}/export/template.py": ("transformers",),
     f"{PACKAGE}/export/tensors.py": ("safetensors", "torch"),
     f"{PACKAGE}/export/verify.py": ("torch", "transformers"),
@@ -71,7 +73,7 @@ def test_bytes_are_deterministic() -> None:
     bundle.cache_clear()
     assert bundle() == first
     assert len(digest()) == 64
-    assert len(first) < 500_000  # a ConfigMap holds 1 MiB, and each namespace has its own
+    assert len(first) < 700_000  # a ConfigMap holds 1 MiB, and in base64 this is a third more
 
 
 def test_members_are_sorted_and_have_no_time() -> None:

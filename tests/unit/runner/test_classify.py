@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from swiftop.runner import causes
 from swiftop.runner.classify import EndedChild, classify_failure, head_bytes, last_lines, tail_bytes
 from swiftop.runner.exceptions import chains, clean_lines
+from swiftop.runner.hub import causes as hub
 
 FAILED = EndedChild(exit_code=1)
 OOM = """Traceback (most recent call last):
@@ -42,7 +43,7 @@ def test_an_exception_caused_by_another() -> None:
         + "\nDuring handling of the above exception, another exception occurred:\n\n"
         + trace("ValueError: path: '/models/x' not found")
     )
-    assert classify_failure(FAILED, log).cause is causes.MODEL_NOT_FOUND
+    assert classify_failure(FAILED, log).cause is hub.MODEL_NOT_FOUND
 
 
 def test_an_unknown_failure_keeps_its_chinese_text() -> None:
@@ -140,7 +141,7 @@ def test_a_worker_killed_under_torchrun_is_out_of_host_memory() -> None:
 
 def test_workers_that_torchrun_killed_hide_no_cause() -> None:
     judged = classify_failure(FAILED, trace("ValueError: path: '/models/x' not found") + summary(-9, 1))
-    assert judged.cause is causes.MODEL_NOT_FOUND
+    assert judged.cause is hub.MODEL_NOT_FOUND
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_a_vague_cause_must_stand_in_the_first_line() -> None:
 )
 def test_what_fails_beside_the_training_is_not_its_cause(before: str) -> None:
     log = trace("ValueError: path: '/models/x' not found") + f"{before}\n" + trace("ValueError: I/O on closed file")
-    assert classify_failure(FAILED, log).cause is causes.MODEL_NOT_FOUND
+    assert classify_failure(FAILED, log).cause is hub.MODEL_NOT_FOUND
 
 
 def test_a_thread_alone_is_believed() -> None:
@@ -205,12 +206,12 @@ def test_a_row_that_looks_like_an_exception_loses_to_a_real_one() -> None:
 
 def test_threads_that_outlive_python_hide_no_cause() -> None:
     log = trace("ValueError: path: '/x' not found") + "terminate called without an active exception\n"
-    assert classify_failure(EndedChild(exit_code=None, signal=signal.SIGABRT), log).cause is causes.MODEL_NOT_FOUND
+    assert classify_failure(EndedChild(exit_code=None, signal=signal.SIGABRT), log).cause is hub.MODEL_NOT_FOUND
 
 
 def test_a_crash_that_followed_another_workers_exception() -> None:
     log = trace("ValueError: path: '/x' not found") + summary(1, -6)
-    assert classify_failure(FAILED, log).cause is causes.MODEL_NOT_FOUND
+    assert classify_failure(FAILED, log).cause is hub.MODEL_NOT_FOUND
 
 
 def test_an_unknown_last_link_has_the_cause_of_its_chain() -> None:
@@ -225,7 +226,7 @@ def test_an_unknown_last_link_has_the_cause_of_its_chain() -> None:
 
 
 def test_without_any_text_the_exit_code_is_told() -> None:
-    assert classify_failure(EndedChild(exit_code=9), "").message == "the training exited with code 9"
+    assert classify_failure(EndedChild(exit_code=9), "").message == "the process exited with code 9"
     assert "SIGSEGV" in classify_failure(EndedChild(exit_code=None, signal=signal.SIGSEGV), "").message
 
 

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from swiftop.runner.program import fill
 from swiftop.runner.protocol import (
+    EXPORTING,
     LARGEST,
     PREVIOUS,
     TRAINING,
+    UPLOADING,
     BadPlan,
     Owner,
     Plan,
@@ -23,12 +25,11 @@ from swiftop.runner.protocol import (
     Source,
     TrainSettings,
     attribute,
-    from_json,
     read,
     read_previous,
-    to_json,
 )
 from swiftop.runner.train.log import Report
+from swiftop.runner.typed_json import BadJSON, from_json, to_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -92,7 +93,7 @@ def test_a_tuple_of_objects_survives_the_way() -> None:
 
 @pytest.mark.parametrize("owners", ["x", [1], [{}], {}, [["x"]]])
 def test_a_tuple_of_something_else_is_refused(owners: object) -> None:
-    with pytest.raises(BadPlan):
+    with pytest.raises(BadJSON):
         from_json(Several, {"owners": owners})
 
 
@@ -159,3 +160,10 @@ def test_the_end_of_the_execution_before() -> None:
     odd: tuple[object, ...] = (None, [], {}, {"previous": []}, {"previous": {"pod": "p", "reason": "Lost"}})
     for said in odd:
         assert read_previous(said) is None
+
+
+def test_a_large_model_has_a_size() -> None:
+    size = 1_600_000_000_000
+    said = {"bytesTotal": size, "artifactBytes": 1 << 53, "bytes0": (1 << 53) + 1, "phase": size}
+    assert read(EXPORTING, said) == {"bytesTotal": size, "artifactBytes": 1 << 53}
+    assert read(UPLOADING, said) == {"bytesTotal": size}

@@ -11,7 +11,8 @@ import pytest
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
 from swiftop.shell.decode import DEEPEST, loads
-from tests.apiserver.cases import MINIMAL, merged
+from tests.apiserver.cases import merged
+from tests.apiserver.sftrun_patches import MINIMAL
 
 
 def deep(levels: int, opening: str = "[", inner: str = "", closing: str = "]") -> str:

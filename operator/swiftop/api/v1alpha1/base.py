@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
@@ -87,11 +87,13 @@ class Definition:
 
 
 class CustomResource(Reported):
-    """Base of the kinds. The subclass has ``api_version``, ``kind``, ``spec`` and ``status``."""
+    """Base of the kinds. The subclass says which word ``kind`` has, and adds ``spec`` and ``status``."""
 
     DEFINITION: ClassVar[Definition]
     RULES: ClassVar[tuple[Rule, ...]] = ()
 
+    api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
+    kind: str
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
 
     @classmethod

@@ -6,14 +6,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from swiftop.api.v1alpha1.base import NAME_RULE, Column, CustomResource, Definition, Model, Reported
+from swiftop.api.v1alpha1.base import NAME_RULE, Column, Definition, Model, Reported
 from swiftop.api.v1alpha1.hub import Hub
 from swiftop.api.v1alpha1.publish import PushTarget
 from swiftop.api.v1alpha1.refs import ClaimFile, ConfigMapKey
 from swiftop.api.v1alpha1.rules import Rule, matching, one_of
 from swiftop.api.v1alpha1.scalars import HubId
 from swiftop.api.v1alpha1.status import BatchStatus
-from swiftop.api.v1alpha1.workload import BatchSpec, Resources
+from swiftop.api.v1alpha1.workload import BatchResource, BatchSpec, Resources
 from swiftop.names import DATASETUPLOAD
 from swiftop.reasons import ConditionType
 
@@ -179,6 +179,7 @@ class UploadProgress(Reported):
     phase: str = Field(default="", description="Preparing, Checking, Uploading or Finished.")
     bytes_done: int | None = Field(default=None, description="Bytes of the step that are done.")
     bytes_total: int | None = Field(default=None, description="Bytes of the step in all.")
+    eta_seconds: int | None = Field(default=None, description="Expected seconds until the end of the step.")
 
 
 class UploadDisplay(Reported):
@@ -187,6 +188,7 @@ class UploadDisplay(Reported):
     destination: str | None = Field(default=None, description="Hub and repository.")
     rows: str | None = Field(default=None, description="Rows, and how many of them are bad.")
     progress: str | None = Field(default=None, description="Step, and how much of it is done.")
+    eta: str | None = Field(default=None, description="Time until the end of the step.")
 
 
 class DatasetUploadStatus(BatchStatus):
@@ -208,7 +210,7 @@ class DatasetUploadStatus(BatchStatus):
 _DISPLAY = ".status.display"
 
 
-class DatasetUpload(CustomResource):
+class DatasetUpload(BatchResource):
     """A file of chats, checked row by row and uploaded to a dataset repository."""
 
     DEFINITION: ClassVar = Definition(
@@ -219,6 +221,7 @@ class DatasetUpload(CustomResource):
             Column("Rows", "string", f"{_DISPLAY}.rows"),
             Column("Destination", "string", f"{_DISPLAY}.destination"),
             Column("Progress", "string", f"{_DISPLAY}.progress"),
+            Column("ETA", "string", f"{_DISPLAY}.eta"),
             Column("Age", "date", ".metadata.creationTimestamp"),
             Column("Reason", "string", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
             Column("Duplicates", "integer", ".status.rows.duplicates", wide=True),
@@ -231,7 +234,6 @@ class DatasetUpload(CustomResource):
     )
     RULES: ClassVar = (NAME_RULE,)
 
-    api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
     kind: Literal["DatasetUpload"] = "DatasetUpload"
     spec: DatasetUploadSpec = Field(description="What to check and where to upload it.")
     status: DatasetUploadStatus | None = Field(

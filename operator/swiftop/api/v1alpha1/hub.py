@@ -72,17 +72,10 @@ class ModelSource(Model):
     )
 
 
-class DatasetSource(Model):
-    """One dataset: a hub id, what a DatasetUpload uploads, a file on a volume, or a key of a ConfigMap."""
+class NamedDataset(Model):
+    """What names rows by itself: a hub id, a file on a volume, or a key of a ConfigMap."""
 
-    RULES: ClassVar = (
-        one_of(
-            "id",
-            "persistentVolumeClaim",
-            "configMap",
-            "uploadRef",
-            message="a dataset needs exactly one source: id, persistentVolumeClaim, configMap or uploadRef",
-        ),
+    RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="has(self.id) || !(has(self.hub) || has(self.subsets) && size(self.subsets) > 0)",
             message="hub and subsets belong to a dataset by id: remove them",
@@ -124,6 +117,22 @@ class DatasetSource(Model):
     config_map: ConfigMapKey | None = Field(
         default=None, description="A small file in a ConfigMap (at most 1 MiB); its key ends in .jsonl, .json or .csv."
     )
+
+
+class DatasetSource(NamedDataset):
+    """One dataset: a hub id, what a DatasetUpload uploads, a file on a volume, or a key of a ConfigMap."""
+
+    RULES: ClassVar = (
+        one_of(
+            "id",
+            "persistentVolumeClaim",
+            "configMap",
+            "uploadRef",
+            message="a dataset needs exactly one source: id, persistentVolumeClaim, configMap or uploadRef",
+        ),
+        *NamedDataset.RULES,
+    )
+
     upload_ref: UploadReference | None = Field(
         default=None,
         description="What a DatasetUpload of the namespace uploads. The run waits for its end, reads the repository at "

@@ -6,14 +6,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from swiftop.api.v1alpha1.base import NAME_RULE, Column, CustomResource, Definition, Model, Reported
+from swiftop.api.v1alpha1.base import NAME_RULE, Column, Definition, Model, Reported
 from swiftop.api.v1alpha1.hub import AdapterSource, Hub, ModelSource, ModelType, Revision
 from swiftop.api.v1alpha1.publish import PushTarget, TargetStatus
+from swiftop.api.v1alpha1.quantization import ON_GPU, ExportQuantization
 from swiftop.api.v1alpha1.refs import ClaimFile
 from swiftop.api.v1alpha1.rules import Rule, one_of
 from swiftop.api.v1alpha1.scalars import HubId, ObjectName
 from swiftop.api.v1alpha1.status import BatchStatus
-from swiftop.api.v1alpha1.workload import BatchSpec, Output, Resources
+from swiftop.api.v1alpha1.workload import BatchResource, BatchSpec, Output, Resources
 from swiftop.names import MODELEXPORT
 from swiftop.reasons import ConditionType
 
@@ -106,10 +107,43 @@ class ModelExportSpec(BatchSpec):
             field="resources.nodes",
         ),
         Rule(
+            cel="!has(self.push) || self.push.all(one, self.push.filter(other, other.hub == one.hub"
+            " && other.repo == one.repo).size() == 1)",
+            message="push names a repository twice: keep one, or use another ModelExport for another revision",
+            holds=lambda s: len({(target.hub, target.repo) for target in s.push}) == len(s.push),
+            field="push",
+        ),
+        Rule(
             cel="!(has(self.output.ephemeral) && self.output.ephemeral) || has(self.push) && size(self.push) > 0",
             message="the result would be lost with the pod: name a volume, or push",
             holds=lambda s: not s.output.ephemeral or bool(s.push),
             field="output",
+        ),
+        Rule(
+            cel="!has(self.quantization) || !has(self.merge) || self.merge",
+            message="an adapter by itself is not quantized: remove merge: false, or quantization",
+            holds=lambda s: s.quantization is None or s.merge,
+            field="quantization",
+        ),
+        Rule(
+            cel="!has(self.quantization) || !has(self.dtype) || self.dtype != 'float32'",
+            message="beside quantized weights the others have 16 bits: set dtype to float16 or bfloat16, or remove it",
+            holds=lambda s: s.quantization is None or s.dtype != "float32",
+            field="dtype",
+        ),
+        Rule(
+            cel="!has(self.quantization) || self.quantization.method != 'awq' || !has(self.dtype)"
+            " || self.dtype != 'bfloat16'",
+            message="awq computes in float16: set dtype: float16, or remove it",
+            holds=lambda s: s.quantization is None or s.quantization.method != "awq" or s.dtype != "bfloat16",
+            field="dtype",
+        ),
+        Rule(
+            cel=f"!has(self.quantization) || !(self.quantization.method in {list(ON_GPU)})"
+            " || has(self.resources) && self.resources.gpus > 0",
+            message="this method needs a GPU: set resources.gpus, or use method: bnb",
+            holds=lambda s: s.quantization is None or s.quantization.method not in ON_GPU or s.resources.gpus > 0,
+            field="quantization.method",
         ),
     )
 
@@ -119,7 +153,16 @@ class ModelExportSpec(BatchSpec):
         description="Merge the adapter into its model. false: the adapter itself is exported. Full-tuned checkpoints "
         "have nothing to merge and are converted.",
     )
-    dtype: DType | None = Field(default=None, description="Type of the weights. Absent: that of the model.")
+    dtype: DType | None = Field(
+        default=None,
+        description="Type of the weights; of a quantized model that of all others, and of what it computes with. "
+        "Absent: that of the model, float16 with awq and gptq.",
+    )
+    quantization: ExportQuantization | None = Field(
+        default=None,
+        description="Store the model with fewer bits per weight: it is merged and verified first, then quantized and "
+        "verified again. The volume has to hold both for a while.",
+    )
     output: Output = Field(description="Where the model goes: in the folder model of status.output.")
     push: tuple[PushTarget, ...] = Field(
         default=(), max_length=4, description="Repositories that the result is published to."
@@ -150,27 +193,34 @@ class Artifact(Reported):
     )
     bytes: int | None = Field(default=None, description="Size of its files.")
     dtype: str | None = Field(default=None, description="Type of its weights.")
+    quantization: str | None = Field(
+        default=None, description="Method and bits of its quantization, as awq-int4 or fp8. Absent: it has none."
+    )
     template_equal: bool | None = Field(
-        default=None, description="Whether its chat template gives the same tokens as that of the training."
+        default=None,
+        description="Whether its chat template gives the same tokens as that of the training. Absent: not compared, or "
+        "ms-swift has no template to compare with.",
     )
 
 
 class ExportProgress(Reported):
     """How far the current step is."""
 
-    phase: str = Field(default="", description="Preparing, Merging, Verifying, Pushing or Finished.")
+    phase: str = Field(default="", description="Preparing, Merging, Verifying, Quantizing, Pushing or Finished.")
     bytes_done: int | None = Field(default=None, description="Bytes of the step that are done.")
     bytes_total: int | None = Field(default=None, description="Bytes of the step in all.")
+    eta_seconds: int | None = Field(default=None, description="Expected seconds until the end of the step.")
 
 
 class ExportDisplay(Reported):
     """Ready-made texts for the columns of kubectl get. Not an API: read the other fields."""
 
     source: str | None = Field(default=None, description="What is exported.")
-    dtype: str | None = Field(default=None, description="Type of the weights.")
+    dtype: str | None = Field(default=None, description="Type of the weights, or what they are quantized by.")
     targets: str | None = Field(default=None, description="Where it is pushed to, and how many are done.")
     size: str | None = Field(default=None, description="Size of the result.")
     progress: str | None = Field(default=None, description="Step, and how much of it is done.")
+    eta: str | None = Field(default=None, description="Time until the end of the step.")
 
 
 class ModelExportStatus(BatchStatus):
@@ -189,7 +239,7 @@ class ModelExportStatus(BatchStatus):
 _DISPLAY = ".status.display"
 
 
-class ModelExport(CustomResource):
+class ModelExport(BatchResource):
     """A checkpoint merged or converted into a model, verified, and published to hubs if asked."""
 
     DEFINITION: ClassVar = Definition(
@@ -203,6 +253,7 @@ class ModelExport(CustomResource):
             Column("Size", "string", f"{_DISPLAY}.size"),
             Column("Age", "date", ".metadata.creationTimestamp"),
             Column("Progress", "string", f"{_DISPLAY}.progress", wide=True),
+            Column("ETA", "string", f"{_DISPLAY}.eta", wide=True),
             Column("Reason", "string", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
             Column("Digest", "string", ".status.artifact.digest", wide=True),
         ),
@@ -216,7 +267,6 @@ class ModelExport(CustomResource):
     )
     RULES: ClassVar = (NAME_RULE,)
 
-    api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
     kind: Literal["ModelExport"] = "ModelExport"
     spec: ModelExportSpec = Field(description="What to export, how, and where to.")
     status: ModelExportStatus | None = Field(

@@ -66,3 +66,6 @@ class TargetStatus(Reported):
     url: str | None = Field(default=None, description="Its page.")
     files: int | None = Field(default=None, description="Files that were compared with the hub's own listing.")
     bytes: int | None = Field(default=None, description="Size of these files.")
+    files_by_size: int | None = Field(
+        default=None, description="Those of them that were compared by size alone: the hub tells no digest of them."
+    )

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from swiftop.api.v1alpha1.base import NAME_RULE, Column, CustomResource, Definition, Model
+from swiftop.api.v1alpha1.base import NAME_RULE, Column, Definition, Model
 from swiftop.api.v1alpha1.hub import DatasetSource, ModelSource
 from swiftop.api.v1alpha1.refs import ClaimFile, ConfigMapKey
 from swiftop.api.v1alpha1.rules import Rule, one_of
@@ -15,7 +15,7 @@ from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
 from swiftop.api.v1alpha1.tracking import Tracking
 from swiftop.api.v1alpha1.training import FLASH_ATTENTION, Checkpoints, CheckpointSource, Training, Validation
 from swiftop.api.v1alpha1.tuner import Tuner
-from swiftop.api.v1alpha1.workload import BatchSpec, Output
+from swiftop.api.v1alpha1.workload import BatchResource, BatchSpec, Output
 from swiftop.names import SFTRUN
 from swiftop.reasons import ConditionType
 
@@ -196,7 +196,7 @@ class SFTRunSpec(BatchSpec):
 _DISPLAY = ".status.display"
 
 
-class SFTRun(CustomResource):
+class SFTRun(BatchResource):
     """One supervised fine-tuning run of a language model with ms-swift, resumed after interruptions until it ends."""
 
     DEFINITION: ClassVar = Definition(
@@ -233,7 +233,6 @@ class SFTRun(CustomResource):
         ),
     )
 
-    api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
     kind: Literal["SFTRun"] = "SFTRun"
     spec: SFTRunSpec = Field(description="What to train, on what, how, and where.")
     status: SFTRunStatus | None = Field(default=None, description="What happened so far. Written by the operator only.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from swiftop.api.v1alpha1.base import Model
+from swiftop.api.v1alpha1.base import CustomResource, Model
 from swiftop.api.v1alpha1.refs import ClaimPath, LocalObjectReference, SecretKey
 from swiftop.api.v1alpha1.rules import Rule, matching, one_of
 from swiftop.api.v1alpha1.scalars import Cpu, DnsSubdomain, Size, members
@@ -327,6 +327,12 @@ class WorkloadSpec(Model):
         return {"runtime.env": [env.name for env in self.runtime.env]}
 
 
+def output_of(spec: WorkloadSpec) -> Output | None:
+    """Where the results go; None for a kind whose results lie on no volume."""
+    output = getattr(spec, "output", None)
+    return output if isinstance(output, Output) else None
+
+
 class BatchSpec(WorkloadSpec):
     """What every kind has that ends."""
 
@@ -338,3 +344,9 @@ class BatchSpec(WorkloadSpec):
     lifecycle: Lifecycle = Field(
         default_factory=Lifecycle, description="Retries and limits in time. May still change after the start."
     )
+
+
+class BatchResource(CustomResource):
+    """Base of the kinds that end."""
+
+    spec: BatchSpec

@@ -1,53 +1,30 @@
-"""Children of a DatasetUpload: the Job of an attempt. It has no volume of its own: what it makes is on the hub."""
+"""The pod of a DatasetUpload. It has no volume of its own: what it makes is on the hub."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from swiftop import names
 from swiftop.api.v1alpha1.datasetupload import DatasetUploadSpec, UploadSource
 from swiftop.kinds.datasetupload.prepare import Prepared
-from swiftop.model.verdict import Create
-from swiftop.runner.protocol import Owner, Plan, UploadSettings, to_json
+from swiftop.runner.protocol import Plan, UploadSettings
+from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
+from swiftop.swift.cache import cache_keys
 from swiftop.swift.secrets import SecretVar
-from swiftop.workload.job import attempt_job
+from swiftop.workload.meta import plan_owner
 from swiftop.workload.pods import Pod
 from swiftop.workload.volumes import Volumes
 
-Object = dict[str, Any]
-
-SHORT = "dsup"
 _GRACE_SECONDS = 30  # nothing is saved at a stop
 _RECORD_DIR = f"{paths.WORK_DIR}/upload"  # of the pod: nothing outlives it
 
 
-def job_name(upload: str, attempt: int) -> str:
-    """Job of one attempt."""
-    return names.child_name(SHORT, upload, attempt)
-
-
-def build(prepared: Prepared, create: Create) -> list[Object]:
-    """The Job alone."""
-    name, spec = prepared.upload.metadata.name, prepared.spec
-    job = attempt_job(
-        _pod(prepared, create),
-        create,
-        name=job_name(name, create.attempt),
-        lifecycle=spec.lifecycle,
-        digest=prepared.digest,
-        replace_pods=True,
-    )
-    return [job]
-
-
-def _pod(prepared: Prepared, create: Create) -> Pod:
+def pod(prepared: Prepared, attempt: int) -> Pod:
+    """The pod of one attempt."""
     spec = prepared.spec
     return Pod(
         owner=prepared.upload,
         spec=spec,
-        attempt=create.attempt,
-        plan=_plan(prepared, create.attempt),
+        attempt=attempt,
+        plan=_plan(prepared, attempt),
         volumes=_volumes(prepared),
         env=paths.cache_env(spec.cache),
         secrets=secret_vars(spec),
@@ -69,18 +46,26 @@ def secret_vars(spec: DatasetUploadSpec) -> tuple[SecretVar, ...]:
 
 
 def _plan(prepared: Prepared, attempt: int) -> Plan:
-    upload, wanted = prepared.upload, secret_vars(prepared.spec)
-    meta = upload.metadata
+    spec = prepared.spec
     return Plan(
         program="upload",
-        owner=Owner(kind=upload.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid),
+        owner=plan_owner(prepared.upload),
         attempt=attempt,
         command=(),
         output_dir=_RECORD_DIR,
         settings=to_json(_settings(prepared.spec)),
-        required_env=tuple(secret.name for secret in wanted if not secret.optional),
-        secret_env=tuple(secret.name for secret in wanted),
+        cache_dir=paths.cache_dir(spec.cache) if spec.cache else None,
+        cache_keys=_cache_keys(spec) if spec.cache else (),
     )
+
+
+def _cache_keys(spec: DatasetUploadSpec) -> tuple[str, ...]:
+    """The tokenizer, which is some files of its model."""
+    tokenizer = spec.tokenizer
+    if tokenizer is None:
+        return ()
+    use_hf = ("true",) if (tokenizer.hub or spec.destination.hub) == "huggingface" else ()
+    return cache_keys({"model": (tokenizer.model,), "use_hf": use_hf}, part="tokenizer")
 
 
 def _settings(spec: DatasetUploadSpec) -> UploadSettings:
@@ -90,6 +75,7 @@ def _settings(spec: DatasetUploadSpec) -> UploadSettings:
         hub=destination.hub,
         repo=destination.repo,
         path=destination.path,
+        token_env=secrets.TOKENS[destination.hub],
         visibility=destination.visibility,
         revision=destination.revision or "",
         commit_message=destination.commit_message or "",
@@ -112,9 +98,8 @@ def source_path(source: UploadSource) -> str:
 
 
 def _volumes(prepared: Prepared) -> Volumes:
-    spec, found = prepared.spec, Volumes()
-    found.runner(prepared.runner_config_map)
-    found.cache(spec.cache)
+    spec = prepared.spec
+    found = Volumes(prepared.upload, spec, runner_config_map=prepared.runner_config_map)
     claim, config_map = spec.source.persistent_volume_claim, spec.source.config_map
     if claim is not None:
         found.read_only_claim(claim.claim_name, paths.CLAIM_DATASETS_DIR)

@@ -9,7 +9,7 @@ from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid
 from swiftop.model.kind import World
-from swiftop.workload.resolve import digest_of, image_missing, merged
+from swiftop.workload.resolve import digest_of, image_missing, resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,22 +24,9 @@ class Prepared:
 
 def prepare(upload: DatasetUpload, world: World[Defaults]) -> Prepared:
     """Merge and check; raises ``Invalid`` with all mistakes at once."""
-    spec, found = _merged(upload, world), list(problems(upload))
+    spec, found = resolved(upload.spec, world), list(problems(upload))
     if spec.runtime.image is None:
         found.append(image_missing(spec.runtime.swift_version or ""))
     if found:
         raise Invalid(tuple(found))
     return Prepared(upload=upload, spec=spec, runner_config_map=world.runner_config_map, digest=digest_of(spec))
-
-
-def digest(upload: DatasetUpload, world: World[Defaults]) -> str:
-    """Digest of what an upload would be prepared to."""
-    return digest_of(_merged(upload, world))
-
-
-def _merged(upload: DatasetUpload, world: World[Defaults]) -> DatasetUploadSpec:
-    """The image of the first attempt holds for all."""
-    spec = merged(upload.spec, world.defaults)
-    if world.pinned is None:
-        return spec
-    return spec.model_copy(update={"runtime": spec.runtime.model_copy(update={"image": world.pinned.image})})

@@ -1,4 +1,4 @@
-"""What the status of an upload has beside what all bounded kinds have: rows, bad rows, commit, url."""
+"""What the status of an upload has beside what all kinds have that end: rows, bad rows, commit, url."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from swiftop.kinds.datasetupload.display import progress_text, rows_text
 from swiftop.model.conditions import Aspect, Aspects, as_before, by_type, told
 from swiftop.model.facts import Report
 from swiftop.model.kind import Frame, Status
+from swiftop.model.times import duration
 from swiftop.model.verdict import Failed, Finished, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
 from swiftop.runner import causes
+from swiftop.runner.hub.causes import PUSH_INCOMPLETE
 from swiftop.swift.pages import page
 
 VOLATILE = frozenset({"rows", "progress", "display"})
@@ -65,7 +67,7 @@ def _progress(report: Report | None) -> Status | None:
     if not report or "phase" not in report:
         return None
     phase = int(report["phase"])
-    known = {name: report[name] for name in ("bytesDone", "bytesTotal") if name in report}
+    known = {name: report[name] for name in ("bytesDone", "bytesTotal", "etaSeconds") if name in report}
     return {"phase": PHASES[min(phase, len(PHASES) - 1)], **known}
 
 
@@ -78,6 +80,7 @@ def _display(
         "destination": f"{destination.hub}:{destination.repo}" if destination else known,
         "rows": rows_text(rows),
         "progress": progress_text(progress),
+        "eta": duration(progress["etaSeconds"]) if "etaSeconds" in progress else "",
     }
     return {name: text for name, text in found.items() if text}
 
@@ -88,7 +91,7 @@ def _aspects(frame: Frame[DatasetUpload, Observed], report: Report | None) -> As
         return {
             ConditionType.CHECKED: Aspect("True", Reason.CHECKED),
             ConditionType.UPLOADED: Aspect("True", Reason.UPLOADED),
-            ConditionType.VERIFIED: Aspect("True", Reason.VERIFIED),
+            ConditionType.VERIFIED: Aspect("True", Reason.VERIFIED, _how(report, before)),
         }
     failed = outlook.cause if isinstance(outlook, Failed) else None
     pending = Aspect("False", Reason.PENDING)
@@ -99,12 +102,19 @@ def _aspects(frame: Frame[DatasetUpload, Observed], report: Report | None) -> As
             ConditionType.VERIFIED: pending,
         }
     checked = Aspect("True", Reason.CHECKED) if _checked(report) else as_before(before, ConditionType.CHECKED)
-    incomplete = failed is not None and failed.reason == "PushIncomplete"
+    incomplete = failed is not None and failed.reason == PUSH_INCOMPLETE.reason
     return {
         ConditionType.CHECKED: checked if checked.status == "True" else pending,
         ConditionType.UPLOADED: told("False", failed) if failed is not None else pending,
         ConditionType.VERIFIED: told("False", failed) if failed is not None and incomplete else pending,
     }
+
+
+def _how(report: Report | None, before: Mapping[str, Mapping[str, Any]]) -> str:
+    """How the file was verified, when not by its digest."""
+    if not report:
+        return as_before(before, ConditionType.VERIFIED).message
+    return "compared by its size alone, since the hub tells no digest of it" if report.get("bySize") else ""
 
 
 def _checked(report: Report | None) -> bool:

@@ -1,61 +1,30 @@
-"""Children of a ModelExport: its volume and the Job of an attempt."""
+"""The pod of a ModelExport."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from swiftop import names
 from swiftop.api.v1alpha1.modelexport import ModelExportSpec
 from swiftop.api.v1alpha1.publish import PushTarget
+from swiftop.api.v1alpha1.quantization import CalibrationSource
 from swiftop.batch.origin import SOURCE_DIR
-from swiftop.kinds.modelexport.command import hub_adapter, partial_dir
-from swiftop.kinds.modelexport.prepare import Prepared, identity_of
+from swiftop.kinds.modelexport.command import full_dir, hub_adapter, loaded, partial_dir, quantized_dir
+from swiftop.kinds.modelexport.prepare import Prepared
 from swiftop.kinds.modelexport.source import Subject
-from swiftop.model.verdict import Create
-from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner, Plan, to_json
+from swiftop.runner.protocol import ExportSettings, ExportTarget, Plan, Quantize
+from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
+from swiftop.swift.cache import cache_keys
+from swiftop.swift.paths import Identity, identity_of
 from swiftop.swift.secrets import SecretVar
-from swiftop.workload.claim import output_claim
-from swiftop.workload.job import attempt_job
+from swiftop.workload.meta import plan_owner
 from swiftop.workload.pods import Pod
 from swiftop.workload.volumes import Volumes
 
-Object = dict[str, Any]
-
-SHORT = "mexp"
 _GRACE_SECONDS = 30  # nothing is saved at a stop: a step that was not completed begins anew
 _MIN_FREE_BYTES = 512 * 1024 * 1024
 
 
-def job_name(export: str, attempt: int) -> str:
-    """Job of one attempt."""
-    return names.child_name(SHORT, export, attempt)
-
-
-def claim_name(export: str) -> str:
-    """PersistentVolumeClaim that swiftop makes for ``output.volume``."""
-    return names.child_name(SHORT, export, "output")
-
-
-def build(prepared: Prepared, create: Create) -> list[Object]:
-    """Children in the order in which they are made, the Job last."""
-    export, spec = prepared.export, prepared.spec
-    name = export.metadata.name
-    children = []
-    if spec.output.volume is not None:
-        children.append(output_claim(export, spec.output.volume, name=claim_name(name)))
-    job = attempt_job(
-        _pod(prepared, create),
-        create,
-        name=job_name(name, create.attempt),
-        lifecycle=spec.lifecycle,
-        digest=prepared.digest,
-        replace_pods=True,
-    )
-    return [*children, job]
-
-
-def _pod(prepared: Prepared, create: Create) -> Pod:
+def pod(prepared: Prepared, attempt: int) -> Pod:
+    """The pod of one attempt."""
     spec = prepared.spec
     env = dict(paths.cache_env(spec.cache))
     if not spec.resources.gpus:
@@ -63,8 +32,8 @@ def _pod(prepared: Prepared, create: Create) -> Pod:
     return Pod(
         owner=prepared.export,
         spec=spec,
-        attempt=create.attempt,
-        plan=_plan(prepared, create.attempt),
+        attempt=attempt,
+        plan=_plan(prepared, attempt),
         volumes=_volumes(prepared),
         env=env,
         secrets=tuple(secret_vars(spec, prepared.subject)),
@@ -74,8 +43,10 @@ def _pod(prepared: Prepared, create: Create) -> Pod:
 
 def secret_vars(spec: ModelExportSpec, found: Subject) -> list[SecretVar]:
     """Tokens of the hubs that are read from, and those of the targets, without which nothing is started."""
-    remote = bool(found.model) and not found.model.startswith("/")
-    wanted = secrets.hub_tokens(spec.credentials, {found.hub or "modelscope"} if remote else set())
+    hub = found.hub or "modelscope"
+    read = {hub} if found.model and not found.model.startswith("/") else set[str]()
+    read |= _hubs_of_rows(spec, found)
+    wanted = secrets.hub_tokens(spec.credentials, read)
     by_name = {secret.name: secret for secret in wanted}
     for number, target in enumerate(spec.push):
         own, name = target.token_secret, token_env(target, number)
@@ -91,7 +62,6 @@ def token_env(target: PushTarget, number: int) -> str:
 
 def _plan(prepared: Prepared, attempt: int) -> Plan:
     export, spec, found = prepared.export, prepared.spec, prepared.subject
-    meta, wanted = export.metadata, secret_vars(spec, prepared.subject)
     identity = identity_of(export)
     settings = ExportSettings(
         source=found.directory,
@@ -106,22 +76,39 @@ def _plan(prepared: Prepared, attempt: int) -> Plan:
         dtype=spec.dtype or "",
         verify=spec.verify == "Auto",
         bake_template=spec.bake_template,
+        quantize=_quantize(prepared, identity),
         targets=tuple(_target(target, number) for number, target in enumerate(spec.push)),
         card=prepared.card,
     )
     return Plan(
         program="export",
-        owner=Owner(kind=export.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid),
+        owner=plan_owner(export),
         attempt=attempt,
         command=prepared.command,
         output_dir=paths.output_dir(spec.output, identity),
         settings=to_json(settings),
         swift_version=spec.runtime.swift_version,
-        required_env=tuple(secret.name for secret in wanted if not secret.optional),
-        secret_env=tuple(secret.name for secret in wanted),
         gpus=spec.resources.gpus,
         gpu_resource=spec.resources.gpu_resource,
+        cache_dir=paths.cache_dir(spec.cache) if spec.cache else None,
+        cache_keys=cache_keys(loaded(spec, found)) if spec.cache else (),
         min_free_bytes=_MIN_FREE_BYTES,
+    )
+
+
+def _quantize(prepared: Prepared, identity: Identity) -> Quantize | None:
+    spec, wanted = prepared.spec, prepared.spec.quantization
+    if wanted is None:
+        return None
+    return Quantize(
+        command=prepared.quantize,
+        source=full_dir(spec, prepared.subject, identity),
+        partial=quantized_dir(spec, identity),
+        method=wanted.method,
+        bits=wanted.bits,
+        group_size=wanted.group_size,
+        data_type=wanted.quant_type or "",
+        token_env=tuple(sorted(secrets.TOKENS[hub] for hub in _hubs_of_rows(spec, prepared.subject))),
     )
 
 
@@ -138,13 +125,20 @@ def _target(target: PushTarget, number: int) -> ExportTarget:
 
 
 def _volumes(prepared: Prepared) -> Volumes:
-    spec, source, found = prepared.spec, prepared.subject, Volumes()
-    found.runner(prepared.runner_config_map)
-    found.shared_memory(spec.resources.shared_memory)
-    found.output(spec.output, claim_name=claim_name(prepared.export.metadata.name))
-    found.cache(spec.cache)
+    source = prepared.subject
+    found = Volumes(prepared.export, prepared.spec, runner_config_map=prepared.runner_config_map)
     if source.claim_name:
         found.read_only_claim(source.claim_name, SOURCE_DIR)
     if source.model_claim_name:
         found.read_only_claim(source.model_claim_name, paths.CLAIM_MODELS_DIR)
+    for dataset in _calibration(prepared.spec):
+        found.dataset(dataset)
     return found
+
+
+def _hubs_of_rows(spec: ModelExportSpec, found: Subject) -> set[str]:
+    return {dataset.hub or found.hub or "modelscope" for dataset in _calibration(spec) if dataset.id}
+
+
+def _calibration(spec: ModelExportSpec) -> tuple[CalibrationSource, ...]:
+    return spec.quantization.datasets if spec.quantization is not None else ()

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from swiftop.api.v1alpha1.modelexport import ModelExport, ModelExportSpec
+from swiftop.api.v1alpha1.quantization import ExportQuantization
+from swiftop.kinds.modelexport.command import weights_type
 from swiftop.kinds.modelexport.source import Subject
 from swiftop.model.kind import Object
 
 _HYPERPARAMETERS = ("tuner", "training")  # members of a run's spec
+_TAGS = {"awq": ("awq",), "gptq": ("gptq",), "gptq_v2": ("gptq",), "bnb": ("bitsandbytes",), "fp8": ("fp8",)}
 _RESULTS = ("step", "epoch", "loss", "evalLoss")
 
 
@@ -18,6 +21,8 @@ def card(export: ModelExport, found: Subject, spec: ModelExportSpec, run: Object
     trained, status = (run or {}).get("spec") or {}, (run or {}).get("status") or {}
     resolved = status.get("resolved") or {}
     uploads = {known.get("upload"): known for known in resolved.get("datasets") or ()}
+    quantized, calibrated = spec.quantization, spec.quantization.datasets if spec.quantization else ()
+    calibration = [data.model_dump(mode="json", by_alias=True, exclude_none=True) for data in calibrated]
     content: dict[str, Any] = {
         "name": export.metadata.name,
         "base": _base(found),
@@ -25,7 +30,10 @@ def card(export: ModelExport, found: Subject, spec: ModelExportSpec, run: Object
             source for data in trained.get("datasets") or () if (source := _dataset(data, uploads, found.hub))
         ],
         "adapter": not spec.merge,
-        "dtype": spec.dtype or "",
+        "dtype": weights_type(spec),
+        "quantization": _quantization(quantized) if quantized else "",
+        "calibration": [source for data in calibration if (source := _dataset(data, {}, found.hub))],
+        "tags": [*_TAGS[quantized.method], f"{quantized.bits or 8}-bit"] if quantized else [],
         "hyperparameters": _flat({name: trained[name] for name in _HYPERPARAMETERS if name in trained}),
         "swiftVersion": resolved.get("swiftVersion") or spec.runtime.swift_version or "",
         "image": resolved.get("image") or "",
@@ -34,6 +42,13 @@ def card(export: ModelExport, found: Subject, spec: ModelExportSpec, run: Object
         "lineage": _lineage(found, run),
     }
     return {name: value for name, value in content.items() if value not in ("", [], {}, None)}
+
+
+def _quantization(wanted: ExportQuantization) -> str:
+    """In words: awq, 4 bits, groups of 128."""
+    bits = f"{wanted.bits} bits" if wanted.bits else ""
+    group = "one group per column" if wanted.group_size == -1 else f"groups of {wanted.group_size or 128}"
+    return ", ".join(filter(None, (wanted.method, bits, wanted.quant_type, group if wanted.datasets else "")))
 
 
 def _base(found: Subject) -> dict[str, str]:

@@ -17,6 +17,7 @@ from swiftop.model.facts import Cause
 from swiftop.model.kind import Object, Reference
 from swiftop.model.verdict import Blocked, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
+from swiftop.runner.protocol import ExportSettings
 from swiftop.swift import paths
 
 
@@ -48,7 +49,7 @@ class Subject:
 
 
 def pinned(source: Mapping[str, str]) -> Subject:
-    """The same, read back."""
+    """The same, read back from the status."""
     return Subject(
         claim_name=source.get("claimName", ""),
         path=source.get("path", ""),
@@ -58,6 +59,23 @@ def pinned(source: Mapping[str, str]) -> Subject:
         revision=source.get("revision", ""),
         type=source.get("type", ""),
         model_claim_name=source.get("modelClaimName", ""),
+    )
+
+
+def planned(settings: ExportSettings) -> Subject:
+    """The same, read back from the plan of a Job."""
+    claim, _, path = settings.source.removeprefix(f"{SOURCE_DIR}/").partition("/")
+    in_claims = f"{paths.CLAIM_MODELS_DIR}/"
+    on_claim = settings.model.startswith(in_claims)
+    return Subject(
+        claim_name=claim if settings.source else "",
+        path=path,
+        uid=settings.uid,
+        model=settings.model,
+        hub=settings.hub,
+        revision=settings.revision,
+        type=settings.type,
+        model_claim_name=settings.model.removeprefix(in_claims).partition("/")[0] if on_claim else "",
     )
 
 
@@ -74,7 +92,7 @@ def readiness(export: ModelExport, run: Object | None, previous: Mapping[str, An
         return None
     name = wanted.name
     if run is None:
-        return _absent(name, previous)
+        return _absent(export, name, previous)
     if ((run.get("spec") or {}).get("output") or {}).get("ephemeral"):
         return unusable(f"the output of SFTRun {name} is ephemeral: it ends with its pod", "name another run")
     status = run.get("status") or {}
@@ -85,9 +103,11 @@ def readiness(export: ModelExport, run: Object | None, previous: Mapping[str, An
     return _unfit(wanted, status)
 
 
-def _absent(name: str, previous: Mapping[str, Any]) -> Blocked:
-    known = by_type(previous).get(ConditionType.SOURCE_READY, {}).get("reason")
-    if known in (Reason.SOURCE_PENDING, Reason.SOURCE_DELETED):
+def _absent(export: ModelExport, name: str, previous: Mapping[str, Any]) -> Blocked:
+    """What the last status says of another name, before an edit, is not said of this one."""
+    known = by_type(previous).get(ConditionType.SOURCE_READY, {})
+    of_this_spec = known.get("observedGeneration") == export.metadata.generation
+    if of_this_spec and known.get("reason") in (Reason.SOURCE_PENDING, Reason.SOURCE_DELETED):
         text = f"SFTRun {name} was deleted before this export could start"
         advice = "create it again, or name its checkpoint by source.persistentVolumeClaim"
         return Blocked(Cause(Reason.SOURCE_DELETED, text, advice), stalled=True)
@@ -149,7 +169,7 @@ def _of_run(wanted: RunCheckpoint, run: Object | None) -> Subject:
 
     What nobody knows yet stands in brackets, for ``swiftop preview`` alone: nothing is started without it.
     """
-    found = origin(run) or Origin(names.output_claim_name(wanted.name), f"{wanted.name}-<uid>", "")
+    found = origin(run) or Origin(names.output_claim_name(names.SFTRUN, wanted.name), f"{wanted.name}-<uid>", "")
     status = (run or {}).get("status") or {}
     steps = {"last": status.get("checkpoint"), "best": status.get("bestCheckpoint")}
     known = steps.get(wanted.checkpoint) if wanted.checkpoint in steps else {"step": wanted.checkpoint}

@@ -1,4 +1,4 @@
-"""What the status of an export has beside what all bounded kinds have: artifact, targets, progress of a step."""
+"""What the status of an export has beside what all kinds have that end: artifact, targets, progress of a step."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from typing import Any
 from swiftop.api.v1alpha1.modelexport import ModelExport
 from swiftop.batch.kind import Own
 from swiftop.batch.observe import Observed
-from swiftop.kinds.modelexport.build import claim_name
+from swiftop.batch.status import output_status
 from swiftop.kinds.modelexport.command import MODEL_DIR
-from swiftop.kinds.modelexport.prepare import identity_of
 from swiftop.model.conditions import Aspect, as_before, by_type, told
 from swiftop.model.facts import Cause, Report
 from swiftop.model.kind import Frame, Status
-from swiftop.model.verdict import Blocked, Failed, Finished, Waiting
+from swiftop.model.text import printable
+from swiftop.model.times import duration
+from swiftop.model.verdict import Blocked, Failed, Finished, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
+from swiftop.runner import causes
+from swiftop.runner.hub import causes as hub_causes
 from swiftop.swift.pages import page
-from swiftop.swift.paths import OUTPUT_DIR, output_dir
 
 VOLATILE = frozenset({"progress", "display"})
 
-_PHASES = ("Preparing", "Merging", "Verifying", "Pushing", "Finished")
+_MEASURES = ("bytesDone", "bytesTotal", "etaSeconds")
+_PHASES = ("Preparing", "Merging", "Verifying", "Quantizing", "Pushing", "Finished")
 _SOURCE = frozenset(
     {
         Reason.SOURCE_MISSING,
@@ -32,33 +35,23 @@ _SOURCE = frozenset(
         Reason.NO_BEST_CHECKPOINT,
     }
 )
+_UNVERIFIED = frozenset({causes.VERIFICATION_FAILED.reason, hub_causes.CONTENT_CHANGED.reason})
+"""The result is not, or no longer, what was verified."""
 
 
 def own(frame: Frame[ModelExport, Observed]) -> Own:
     """Members and conditions of an export."""
     export, report = frame.resource, frame.observed.report or {}
-    output = _output(export, frame) if export else frame.previous.get("output")
-    artifact = _artifact(report, output) or frame.previous.get("artifact")
+    artifact = _artifact(report, output_status(frame)) or frame.previous.get("artifact")
     targets = _published(export, report) or frame.previous.get("targets")
     progress = _progress(report, frame)
     members: Status = {
-        "output": output,
         "artifact": artifact,
         "targets": targets,
         "progress": progress,
         "display": _display(export, artifact, targets or (), progress, frame.previous),
     }
-    return Own(members=members, aspects=_aspects(frame, report, artifact), reported=bool(progress))
-
-
-def _output(export: ModelExport, frame: Frame[ModelExport, Observed]) -> Status | None:
-    """Where the results lie, from the first attempt on; nowhere when they end with the pod."""
-    output = export.spec.output
-    if output.ephemeral or not (frame.observed.job or frame.previous.get("output")):
-        return None
-    claim = output.persistent_volume_claim
-    path = output_dir(output, identity_of(export)).removeprefix(f"{OUTPUT_DIR}/")
-    return {"claimName": claim.claim_name if claim else claim_name(export.metadata.name), "path": path}
+    return Own(members=members, aspects=_aspects(frame, report, artifact, targets or ()), reported=bool(progress))
 
 
 def _artifact(report: Report | Mapping[str, Any], output: Status | None) -> Status | None:
@@ -72,6 +65,8 @@ def _artifact(report: Report | Mapping[str, Any], output: Status | None) -> Stat
         found["bytes"] = size
     if dtype := report.get("artifactDtype"):
         found["dtype"] = dtype
+    if quantization := report.get("artifactQuantization"):
+        found["quantization"] = quantization
     if (equal := report.get("templateEqual")) is not None:
         found["templateEqual"] = bool(equal)
     return found
@@ -84,9 +79,11 @@ def _published(export: ModelExport | None, report: Mapping[str, Any]) -> list[St
         commit = report.get(f"commit{number}")
         if export is None or not commit:
             continue
-        told = {name: report.get(f"{name}{number}") for name in ("visibility", "commit", "files", "bytes")}
+        known = {name: report.get(f"{name}{number}") for name in ("visibility", "commit", "files", "bytes")}
         where = {"hub": target.hub, "repo": target.repo, "revision": target.revision}
-        members = {**where, **told, "url": page(target.hub, target.repo, export.spec.runtime.env, dataset=False)}
+        by_size = {"filesBySize": report.get(f"bySize{number}") or None}
+        url = page(target.hub, target.repo, export.spec.runtime.env, dataset=False)
+        members = {**where, **known, **by_size, "url": url}
         found.append({name: value for name, value in members.items() if value is not None})
     return found
 
@@ -94,25 +91,31 @@ def _published(export: ModelExport | None, report: Mapping[str, Any]) -> list[St
 def _progress(report: Mapping[str, Any], frame: Frame[ModelExport, Observed]) -> Status | None:
     phase = report.get("phase")
     if phase is None or not 0 <= int(phase) < len(_PHASES):
-        known: Status | None = frame.previous.get("progress")
-        return known
+        known = dict(frame.previous.get("progress") or {})
+        known.pop("etaSeconds", None)  # of a pod that is not heard any more
+        return known or None
     found: Status = {"phase": _PHASES[int(phase)]}
     if isinstance(frame.outlook, Waiting):
-        found |= {name: report[name] for name in ("bytesDone", "bytesTotal") if name in report}
+        told = _MEASURES if frame.outlook.phase is Phase.RUNNING else _MEASURES[:2]
+        found |= {name: report[name] for name in told if name in report}
     return found
 
 
 def _aspects(
-    frame: Frame[ModelExport, Observed], report: Mapping[str, Any], artifact: Status | None
+    frame: Frame[ModelExport, Observed],
+    report: Mapping[str, Any],
+    artifact: Status | None,
+    targets: Sequence[Status],
 ) -> dict[str, Aspect]:
     outlook, before = frame.outlook, by_type(frame.previous)
     failed = outlook.cause if isinstance(outlook, Failed) else None
-    merged = Aspect("True", Reason.MERGED) if artifact else _not_yet(failed)
+    there = artifact or report.get("merged") or before.get(ConditionType.MERGED, {}).get("status") == "True"
+    merged = Aspect("True", Reason.MERGED) if there else _not_yet(failed)
     return {
         ConditionType.SOURCE_READY: _source_ready(frame, before),
         ConditionType.MERGED: merged,
         ConditionType.VERIFIED: _verified(frame, report, before, failed),
-        ConditionType.PUSHED: _pushed(frame, failed),
+        ConditionType.PUSHED: _pushed(frame, failed, targets),
     }
 
 
@@ -135,17 +138,42 @@ def _verified(
     before: Mapping[str, Mapping[str, Any]],
     failed: Cause | None,
 ) -> Aspect:
-    if report.get("verified") or before.get(ConditionType.VERIFIED, {}).get("status") == "True":
-        return Aspect("True", Reason.VERIFIED)
+    if failed is not None and failed.reason in _UNVERIFIED:
+        return told("False", failed)
+    known = before.get(ConditionType.VERIFIED, {})
+    if report.get("verified"):
+        return Aspect("True", Reason.VERIFIED, _looked_at(report))
+    if known.get("status") == "True":
+        return Aspect("True", Reason.VERIFIED, known.get("message", ""))
     if frame.resource is not None and frame.resource.spec.verify == "Skip":
         return Aspect("False", Reason.VERIFICATION_SKIPPED)
     return _not_yet(failed)
 
 
-def _pushed(frame: Frame[ModelExport, Observed], failed: Cause | None) -> Aspect:
+def _looked_at(report: Mapping[str, Any]) -> str:
+    """What was found of a quantized model; of any other the condition says it by itself."""
+    quantization = report.get("artifactQuantization")
+    if not quantization:
+        return ""
+    tensors, compared = report.get("tensors"), report.get("compared")
+    return (
+        f"config.json says {quantization}, all {tensors} tensors can be read, {compared} of them were compared with "
+        "the verified model that was quantized; how well it answers was not measured"
+    )
+
+
+def _pushed(frame: Frame[ModelExport, Observed], failed: Cause | None, targets: Sequence[Status]) -> Aspect:
     if frame.resource is not None and not frame.resource.spec.push:
         return Aspect("False", Reason.NOTHING_TO_PUSH)
-    return Aspect("True", Reason.PUSHED) if isinstance(frame.outlook, Finished) else _not_yet(failed)
+    if not isinstance(frame.outlook, Finished):
+        return _not_yet(failed)
+    texts = [
+        f"{target['hub']}:{target['repo']}: {target['filesBySize']} of {target['files']} files were compared by their "
+        "size alone, since the hub tells no digest of them"
+        for target in targets
+        if target.get("filesBySize")
+    ]
+    return Aspect("True", Reason.PUSHED, "; ".join(texts))
 
 
 def _display(
@@ -159,13 +187,18 @@ def _display(
     texts = {"source": _source(export), "targets": _targets(export, len(targets))} if export else dict(known)
     if artifact:
         texts |= {
-            "dtype": artifact.get("dtype", ""),
+            "dtype": artifact.get("quantization") or artifact.get("dtype", ""),
             "size": size_text(artifact["bytes"]) if "bytes" in artifact else "",
         }
-    elif export and export.spec.dtype:
-        texts["dtype"] = export.spec.dtype
-    texts["progress"] = _progress_text(progress or {})
-    return {name: text for name, text in texts.items() if text}
+    elif export and (wanted := _wanted_type(export)):
+        texts["dtype"] = wanted
+    texts |= _progress_texts(progress or {})
+    return {name: printable(text) for name, text in texts.items() if text}  # the path is of anybody's making
+
+
+def _wanted_type(export: ModelExport) -> str:
+    quantization = export.spec.quantization
+    return quantization.words if quantization else export.spec.dtype or ""
 
 
 def _source(export: ModelExport) -> str:
@@ -182,9 +215,11 @@ def _targets(export: ModelExport, done: int) -> str:
     return f"{names} ({done}/{len(export.spec.push)})" if names else ""
 
 
-def _progress_text(progress: Mapping[str, Any]) -> str:
+def _progress_texts(progress: Mapping[str, Any]) -> dict[str, str]:
     done, total, phase = progress.get("bytesDone"), progress.get("bytesTotal"), progress.get("phase", "")
-    return f"{phase} {done * 100 // total}%" if done is not None and total else str(phase)
+    text = f"{phase} {done * 100 // total}%" if done is not None and total else str(phase)
+    eta = progress.get("etaSeconds")
+    return {"progress": text, "eta": duration(eta) if eta is not None else ""}
 
 
 def size_text(size: int) -> str:

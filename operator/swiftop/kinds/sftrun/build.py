@@ -1,10 +1,7 @@
-"""Children of an SFTRun: its volume, its headless Service and the Job of an attempt."""
+"""The pod of an SFTRun: one on each of its nodes."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from swiftop import names
 from swiftop.api.v1alpha1.hub import AdapterSource, ModelSource
 from swiftop.api.v1alpha1.sftrun import FileSource
 from swiftop.batch.origin import SOURCE_DIR
@@ -12,14 +9,9 @@ from swiftop.kinds.sftrun.command import secret_vars
 from swiftop.kinds.sftrun.plan import plan
 from swiftop.kinds.sftrun.prepare import Prepared
 from swiftop.kinds.sftrun.source import planned
-from swiftop.model.verdict import Create
 from swiftop.swift import paths
-from swiftop.workload.claim import output_claim, ranks_service
-from swiftop.workload.job import attempt_job
 from swiftop.workload.pods import Pod
 from swiftop.workload.volumes import Volumes
-
-Object = dict[str, Any]
 
 # After SIGTERM ms-swift ends its step and saves. An adapter is written in seconds, all weights of a large model with
 # their optimizer state in minutes; a pod that is done earlier ends earlier.
@@ -27,34 +19,13 @@ _GRACE_SECONDS_ADAPTER = 120
 _GRACE_SECONDS_FULL = 600
 
 
-def build(prepared: Prepared, create: Create) -> list[Object]:
-    """Children in the order in which they are made, the Job last."""
-    run, spec = prepared.run, prepared.spec
-    name, several = run.metadata.name, spec.resources.nodes > 1
-    children = []
-    if spec.output.volume is not None:
-        children.append(output_claim(run, spec.output.volume, name=names.output_claim_name(name)))
-    if several:
-        children.append(ranks_service(run, name=names.service_name(name)))
-    job = attempt_job(
-        _pod(prepared, create),
-        create,
-        name=names.job_name(name, create.attempt),
-        lifecycle=spec.lifecycle,
-        digest=prepared.digest,
-        ranks=spec.resources.nodes,
-        # With several nodes one rank's end is the attempt's; without resuming a new pod would begin anew in silence.
-        replace_pods=not several and spec.checkpoints.resume == "Auto",
-    )
-    return [*children, job]
-
-
-def _pod(prepared: Prepared, create: Create) -> Pod:
+def pod(prepared: Prepared, attempt: int) -> Pod:
+    """The pods of one attempt."""
     run, spec = prepared.run, prepared.spec
     told = plan(
         run,
         spec,
-        attempt=create.attempt,
+        attempt=attempt,
         rendered=prepared.rendered,
         resume_from=planned(spec, prepared.origin),
         datasets=prepared.datasets,
@@ -62,32 +33,26 @@ def _pod(prepared: Prepared, create: Create) -> Pod:
     return Pod(
         owner=run,
         spec=spec,
-        attempt=create.attempt,
+        attempt=attempt,
         plan=told,
         volumes=_volumes(prepared),
         env=prepared.rendered.env,
         secrets=tuple(secret_vars(spec)),
         grace_seconds=_GRACE_SECONDS_FULL if spec.tuner.type == "full" else _GRACE_SECONDS_ADAPTER,
-        subdomain=names.service_name(run.metadata.name) if spec.resources.nodes > 1 else "",
+        # Without resuming a new pod would begin anew in silence.
+        replaceable=spec.checkpoints.resume == "Auto",
     )
 
 
 def _volumes(prepared: Prepared) -> Volumes:
-    spec, found = prepared.spec, Volumes()
-    found.runner(prepared.runner_config_map)
-    found.shared_memory(spec.resources.shared_memory)
-    found.output(spec.output, claim_name=names.output_claim_name(prepared.run.metadata.name))
-    found.cache(spec.cache)
+    spec = prepared.spec
+    found = Volumes(prepared.run, spec, runner_config_map=prepared.runner_config_map)
     models: list[ModelSource | AdapterSource] = [spec.model, *spec.model.adapters]
     for model in models:
         if model.persistent_volume_claim is not None:
             found.read_only_claim(model.persistent_volume_claim.claim_name, paths.CLAIM_MODELS_DIR)
     for dataset in (*spec.datasets, *spec.validation.datasets):
-        if dataset.persistent_volume_claim is not None:
-            found.read_only_claim(dataset.persistent_volume_claim.claim_name, paths.CLAIM_DATASETS_DIR)
-        if dataset.config_map is not None:
-            name = found.config_map(dataset.config_map)
-            found.mount(name, f"{paths.CONFIG_MAP_DATASETS_DIR}/{dataset.config_map.name}")
+        found.dataset(dataset)
     for file in spec.files:
         _file(found, file)
     if prepared.origin is not None and spec.checkpoints.source is not None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from swiftop.api.v1alpha1.hub import DatasetSource
 from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.errors import Problem
-from swiftop.swift import check
+from swiftop.swift import check, datasets
 from swiftop.swift.argv import Flags
 from swiftop.swift.releases import DEFAULT, RELEASES, SUPPORTED, FlagTable, table
 
@@ -107,29 +106,11 @@ def _adapters(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
 
 
 def _datasets(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
-    """Datasets of a hub that this release would read from elsewhere, or otherwise, than the spec says."""
-    pinned = {_last(source) for _, source in _of_hubs(spec) if source.revision is not None}
-    for path, source in _of_hubs(spec):
-        if spec.model.hub == "huggingface" and source.hub == "modelscope" and not known.release.mixes_hubs:
-            able = ", ".join(version for version, release in RELEASES.items() if release.mixes_hubs)
-            message = f"ms-swift {known.version} reads all datasets from Hugging Face when model.hub is huggingface"
-            yield Problem(path, message, suggestion=f"set runtime.swiftVersion to one of {able}")
-        if source.revision is not None and source.id in known.datasets:
-            message = f"ms-swift {known.version} prepares {source.id} in a way of its own, but not at a revision"
-            yield Problem(f"{path}.revision", message, suggestion="remove it")
-        if source.revision is None and _last(source) in pinned:
-            message = "ms-swift would read it at the revision of the dataset that has the same name"
-            yield Problem(path, message, suggestion="set its revision")
-
-
-def _of_hubs(spec: SFTRunSpec) -> Iterator[tuple[str, DatasetSource]]:
-    for path, sources in (("spec.datasets", spec.datasets), ("spec.validation.datasets", spec.validation.datasets)):
-        yield from ((f"{path}[{index}]", source) for index, source in enumerate(sources) if source.id is not None)
-
-
-def _last(source: DatasetSource) -> str:
-    """What ms-swift finds a dataset by that it does not know: the name without its owner, in 3.7 in any case."""
-    return (source.id or "").rpartition("/")[2].lower()
+    sources = [
+        *datasets.placed("spec.datasets", spec.datasets),
+        *datasets.placed("spec.validation.datasets", spec.validation.datasets),
+    ]
+    return datasets.problems(sources, hub=spec.model.hub or "modelscope", hub_field="model.hub", known=known)
 
 
 def _report_to(spec: SFTRunSpec) -> Iterator[Problem]:

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from swiftop.api.v1alpha1.hub import DatasetSource
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.kinds.sftrun import tracking
-from swiftop.swift import secrets
+from swiftop.swift import datasets, secrets
 from swiftop.swift.argv import Flags, Launcher, passed, threads, with_extra, words
-from swiftop.swift.paths import Identity, adapter_path, cache_env, dataset_path, file_path, model_path, output_dir
+from swiftop.swift.paths import Identity, adapter_path, cache_env, file_path, model_path, output_dir
 from swiftop.swift.releases import FlagTable
 from swiftop.swift.secrets import SecretVar
 
@@ -141,43 +140,11 @@ def _tuner(spec: SFTRunSpec, table: FlagTable) -> Flags:
 
 
 def _data(spec: SFTRunSpec) -> Flags:
-    flags: Flags = {"dataset": tuple(_dataset(spec, source) for source in spec.datasets)}
-    if spec.validation.datasets:
-        flags["val_dataset"] = tuple(_dataset(spec, source) for source in spec.validation.datasets)
-    if pinned := _dataset_info(spec):
-        flags["custom_dataset_info"] = pinned
-    return {**flags, **passed(spec.validation)}
-
-
-_INFO = {"modelscope": ("ms_dataset_id", "ms_revision"), "huggingface": ("hf_dataset_id", "hf_revision")}
-
-
-def _dataset_info(spec: SFTRunSpec) -> tuple[str, ...]:
-    """The revisions of datasets, for which ms-swift has no flag: each is registered under a name of its own.
-
-    By its id it might be registered already, and two revisions of one could not be told apart. One text for each: of a
-    text with five or more ms-swift fails to print what it has registered.
-    """
-    entries: dict[str, dict[str, str]] = {}
-    for source in (*spec.datasets, *spec.validation.datasets):
-        if source.id is not None and source.revision is not None:
-            id_, revision = _INFO[source.hub or spec.model.hub or "modelscope"]
-            entry = entries.setdefault(_registered(source), {"dataset_name": _registered(source)})
-            entry |= {id_: source.id, revision: source.revision}
-    return tuple(json.dumps([entry]) for entry in entries.values())
-
-
-def _registered(source: DatasetSource) -> str:
-    return dataset_path(source) + (f"@{source.revision}" if source.revision is not None else "")
-
-
-def _dataset(spec: SFTRunSpec, source: DatasetSource) -> str:
-    """ms-swift's own syntax: ``[HF::|MS::]name[:subset/subset][#sample]``; the prefix overrides ``--use_hf``."""
-    default = spec.model.hub or "modelscope"
-    prefix = {"huggingface": "HF::", "modelscope": "MS::"}[source.hub] if source.hub not in (None, default) else ""
-    subsets = f":{'/'.join(source.subsets)}" if source.subsets else ""
-    sample = f"#{source.sample}" if source.sample is not None else ""
-    return f"{prefix}{_registered(source)}{subsets}{sample}"
+    hub, validation = spec.model.hub or "modelscope", spec.validation.datasets
+    flags: Flags = {"dataset": datasets.named(spec.datasets, hub)}
+    if validation:
+        flags["val_dataset"] = datasets.named(validation, hub)
+    return {**flags, **datasets.info((*spec.datasets, *validation), hub), **passed(spec.validation)}
 
 
 def _training(spec: SFTRunSpec) -> Flags:

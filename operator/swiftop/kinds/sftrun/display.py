@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
+from swiftop.model.times import duration
 from swiftop.swift.paths import dataset_path, model_path
 
 
@@ -31,13 +32,3 @@ def progress_texts(progress: Mapping[str, Any]) -> dict[str, str]:
     if (loss := progress.get("loss")) is not None:
         texts["loss"] = f"{loss:.4f}"
     return texts
-
-
-def duration(seconds: int) -> str:
-    """Two units at most, as people say it: 1d4h, 1h12m, 5m30s, 45s."""
-    minutes, second = divmod(seconds, 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    units = [(days, "d"), (hour, "h"), (minute, "m"), (second, "s")]
-    first = next((i for i, (amount, _) in enumerate(units) if amount), len(units) - 1)
-    return "".join(f"{amount}{unit}" for amount, unit in units[first : first + 2] if amount) or "0s"

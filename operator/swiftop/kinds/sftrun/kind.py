@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from swiftop import names
-from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.batch.kind import BatchKind, References
-from swiftop.batch.situation import Policy, Words
+from swiftop.batch.situation import Words
 from swiftop.kinds.sftrun import prepare, source, status, uploads
-from swiftop.kinds.sftrun.build import build
+from swiftop.kinds.sftrun.build import pod
 from swiftop.kinds.sftrun.prepare import Prepared
-from swiftop.model.kind import Object, Pinned, Reference
+from swiftop.model.kind import Pinned, Reference
 from swiftop.model.verdict import Blocked, Waiting
-from swiftop.runner.protocol import TRAINING, BadPlan, TrainSettings, from_json, to_json
-from swiftop.workload.job import pinned_of, plan_of
+from swiftop.runner.protocol import TRAINING, TrainSettings
+from swiftop.runner.typed_json import from_json
 
 _WORDS = Words(
     thing="run",
@@ -27,17 +24,6 @@ _WORDS = Words(
     finished="the training is finished",
     kept="checkpoints written so far are kept on the output",
 )
-
-
-def _policy(run: SFTRun) -> Policy:
-    lifecycle = run.spec.lifecycle
-    return Policy(
-        suspend=run.spec.suspend,
-        max_retries=lifecycle.max_retries,
-        pending_deadline=lifecycle.pending_deadline_seconds,
-        ranks=run.spec.resources.nodes,
-        gpus=run.spec.resources.gpus,
-    )
 
 
 def _references(run: SFTRun) -> tuple[Reference, ...]:
@@ -59,46 +45,21 @@ def _patience(wait: Waiting | Blocked) -> int:
     return 0 if wait.stalled else 1
 
 
-def _pins(prepared: Prepared) -> Pinned:
-    planned = source.planned(prepared.spec, prepared.origin)
-    return Pinned(
-        image=prepared.spec.runtime.image or "",
-        swift_version=prepared.spec.runtime.swift_version or "",
-        command=shlex.join(prepared.rendered.command),
-        digest=prepared.digest,
-        source=source.recorded(to_json(planned)),
-        datasets=prepared.datasets,
-    )
+def _with_sources(pinned: Pinned, settings: Mapping[str, Any]) -> Pinned:
+    known = from_json(TrainSettings, settings)
+    return replace(pinned, source=source.recorded(known.resume_from), datasets=known.datasets)
 
 
-def _pinned(job: Object) -> Pinned | None:
-    plan = plan_of(job)
-    pinned = pinned_of(job, plan)
-    if pinned is None or plan is None:
-        return pinned
-    try:
-        settings = from_json(TrainSettings, plan.settings)
-    except BadPlan:
-        return pinned
-    return replace(pinned, source=source.recorded(to_json(settings.resume_from)), datasets=settings.datasets)
-
-
-KIND: BatchKind[SFTRun, Prepared, Defaults] = BatchKind(
+KIND: BatchKind[SFTRun, Prepared] = BatchKind(
     model=SFTRun,
     words=_WORDS,
     members=TRAINING,
     volatile=status.VOLATILE,
-    policy=_policy,
     references_of=_references,
     source=_source,
     prepare_with=prepare.prepare,
-    digest_with=prepare.digest,
-    build_with=build,
-    pins_of=_pins,
-    pinned_from=_pinned,
+    pod=pod,
     own=status.own,
     warnings_of=prepare.warnings,
-    job_name=names.job_name,
-    claim_name=names.output_claim_name,
-    gpu_resource=lambda run: run.spec.resources.gpu_resource,
+    pinned_with=_with_sources,
 )

@@ -6,31 +6,21 @@ among them; the runner reads nothing back out of a command line.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.kinds.sftrun import tracking
-from swiftop.kinds.sftrun.command import Rendered, secret_vars
-from swiftop.runner.protocol import (
-    DEFAULT_LOGGING_STEPS,
-    Owner,
-    Plan,
-    Source,
-    TrainSettings,
-    UploadedDataset,
-    to_json,
-)
+from swiftop.kinds.sftrun.command import Rendered
+from swiftop.runner.protocol import DEFAULT_LOGGING_STEPS, Plan, Source, TrainSettings, UploadedDataset
+from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths
-from swiftop.swift.paths import Identity
+from swiftop.swift.cache import cache_keys
+from swiftop.swift.paths import identity_of
+from swiftop.workload.meta import plan_owner
 
 _MIN_FREE_BYTES = 512 * 1024 * 1024  # less than this on the output volume does not even hold a LoRA of a 7B model
 _TRUE = ("true", "1", "yes")
-_LOADED = ("model", "dataset", "val_dataset", "adapters")  # flags that may name a thing of a hub
-_SCOPE = ("use_hf", "model_revision")  # the same name may be another thing
-_REVISION = re.compile("@[^:]*")  # of a dataset, as in me/data@v1:subset
 
 Flags = Mapping[str, tuple[str, ...]]
 
@@ -45,17 +35,15 @@ def plan(
     datasets: tuple[UploadedDataset, ...] = (),
 ) -> Plan:
     """Plan of one attempt; ``spec`` has the defaults in it, and ``datasets`` is what it has for uploads."""
-    meta, resources, wanted = run.metadata, spec.resources, secret_vars(spec)
+    resources = spec.resources
     return Plan(
         program="train",
-        owner=Owner(kind=run.kind, namespace=meta.namespace, name=meta.name, uid=meta.uid),
+        owner=plan_owner(run),
         attempt=attempt,
         command=rendered.command,
-        output_dir=paths.output_dir(spec.output, Identity(meta.name, meta.uid, meta.namespace)),
+        output_dir=paths.output_dir(spec.output, identity_of(run)),
         settings=to_json(_settings(spec, rendered.flags, resume_from, datasets)),
         swift_version=spec.runtime.swift_version,
-        required_env=tuple(secret.name for secret in wanted if not secret.optional),
-        secret_env=tuple(secret.name for secret in wanted),
         gpus=resources.gpus,
         gpu_resource=resources.gpu_resource,
         nodes=resources.nodes,
@@ -101,17 +89,6 @@ def silent_evaluation(flags: Flags) -> bool:
     return evaluates and (_true(flags, "streaming") or _true(flags, "disable_tqdm"))
 
 
-def cache_keys(flags: Flags) -> tuple[str, ...]:
-    """A short name for each thing that is loaded from a hub, sorted: all runs lock in the same order.
-
-    Two revisions of one dataset have the same: the hubs' clients keep them in one folder.
-    """
-    scope = "|".join(f"--{name}={','.join(flags.get(name, ()))}" for name in _SCOPE)
-    sources = {_REVISION.sub("", value.partition("#")[0]) for name in _LOADED for value in flags.get(name, ())}
-    remote = sorted(source for source in sources if source and not source.startswith(("/", ".")))
-    return tuple(hashlib.sha256(f"{source}|{scope}".encode()).hexdigest()[:16] for source in remote)
-
-
 def _first(flags: Flags, name: str) -> str:
     return (*flags.get(name, ()), "")[0]
 
@@ -127,5 +104,5 @@ def _whole(flags: Flags, name: str) -> int | None:
 
 def master_address(run: SFTRun, attempt: int) -> str:
     """Name of the pod of rank 0, by the headless Service."""
-    name = run.metadata.name
-    return f"{names.job_name(name, attempt)}-0.{names.service_name(name)}.{run.metadata.namespace}.svc"
+    kind, name = run.DEFINITION.resource, run.metadata.name
+    return f"{names.job_name(kind, name, attempt)}-0.{names.service_name(kind, name)}.{run.metadata.namespace}.svc"

@@ -13,9 +13,9 @@ from swiftop.kinds.sftrun import check, source, uploads
 from swiftop.kinds.sftrun.command import Rendered, command, typed_flags
 from swiftop.model.kind import World
 from swiftop.runner.protocol import UploadedDataset
-from swiftop.swift.paths import Identity
+from swiftop.swift.paths import identity_of
 from swiftop.swift.releases import table
-from swiftop.workload.resolve import digest_of, image_missing, merged
+from swiftop.workload.resolve import digest_of, image_missing, resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +33,14 @@ class Prepared:
 
 def prepare(run: SFTRun, world: World[Defaults]) -> Prepared:
     """Merge, check and render; raises ``Invalid`` with all mistakes at once."""
-    written, found = _merged(run, world), list(problems(run))
+    written, found = resolved(run.spec, world), list(problems(run))
     datasets = _datasets(run, world)
     spec = uploads.with_uploads(written, datasets)
     try:
         known = table(spec.runtime.swift_version or "")
     except Invalid as error:
         raise Invalid((*found, *error.problems)) from None
-    identity = Identity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
+    identity = identity_of(run)
     typed = typed_flags(spec, table=known, identity=identity)
     found += check.problems(spec, known=known, typed=typed)
     if spec.runtime.image is None:
@@ -58,24 +58,9 @@ def prepare(run: SFTRun, world: World[Defaults]) -> Prepared:
     )
 
 
-def digest(run: SFTRun, world: World[Defaults]) -> str:
-    """Digest of what a run would be prepared to."""
-    return digest_of(_merged(run, world))
-
-
 def warnings(run: SFTRun) -> tuple[Problem, ...]:
     """What is allowed but has no effect."""
     return tuple(check.warnings(run.spec))
-
-
-def _merged(run: SFTRun, world: World[Defaults]) -> SFTRunSpec:
-    """What the first attempt was made with holds for all: neither an edit of the defaults nor an upgrade of the
-    operator changes a run at its resume."""
-    spec = merged(run.spec, world.defaults)
-    if world.pinned is None:
-        return spec
-    pinned = {"image": world.pinned.image, "swift_version": world.pinned.swift_version}
-    return spec.model_copy(update={"runtime": spec.runtime.model_copy(update=pinned)})
 
 
 def _origin(run: SFTRun, world: World[Defaults]) -> Origin | None:

@@ -69,12 +69,12 @@ def _unfit(name: str, step: int | None, status: Mapping[str, Any]) -> Blocked | 
     return None
 
 
-def recorded(planned: object) -> dict[str, str]:
+def recorded(planned: Source | None) -> dict[str, str]:
     """``status.resolved.source``: where the results lie that a Job was made with."""
-    if not isinstance(planned, Mapping):
+    if planned is None:
         return {}
-    claim, _, path = str(planned.get("directory", "")).removeprefix(f"{SOURCE_DIR}/").partition("/")
-    return {"claimName": claim, "path": path, "uid": str(planned.get("uid", ""))}
+    claim, _, path = planned.directory.removeprefix(f"{SOURCE_DIR}/").partition("/")
+    return {"claimName": claim, "path": path, "uid": planned.uid}
 
 
 def planned(spec: SFTRunSpec, found: Origin | None) -> Source | None:

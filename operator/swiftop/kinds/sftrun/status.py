@@ -1,11 +1,10 @@
-"""What the status of a run has beside what all bounded kinds have: progress, checkpoints, output, tracking."""
+"""What the status of a run has beside what all kinds have that end: progress, checkpoints, tracking."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.batch.kind import Own
 from swiftop.batch.observe import Observed
@@ -18,7 +17,7 @@ from swiftop.model.kind import Frame, Status
 from swiftop.model.times import text_of
 from swiftop.model.verdict import Outlook, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
-from swiftop.swift.paths import OUTPUT_DIR, Identity, output_dir
+from swiftop.swift.paths import identity_of, output_dir
 
 VOLATILE = frozenset({"progress", "checkpoint", "bestCheckpoint", "display"})
 
@@ -47,7 +46,6 @@ def own(frame: Frame[SFTRun, Observed]) -> Own:
         "progress": progress,
         "checkpoint": checkpoint,
         "bestCheckpoint": best,
-        "output": _output(run, frame) if run else previous.get("output"),
         "tracking": _tracking(run, report, previous),
         "display": {**progress_texts(progress or {}), **(spec_texts(run.spec) if run else _kept_texts(previous))},
     }
@@ -64,15 +62,11 @@ def own(frame: Frame[SFTRun, Observed]) -> Own:
     )
 
 
-def _identity(run: SFTRun) -> Identity:
-    return Identity(run.metadata.name, run.metadata.uid, run.metadata.namespace)
-
-
 def _tracking(run: SFTRun | None, report: Report | None, previous: Mapping[str, Any]) -> Status | None:
     """Once known, the link stays: a later pod may end before it knows it."""
     if run is None:
         return previous.get("tracking")
-    url = tracking_url(run.spec, _identity(run), str((report or {}).get("trackerWorkspace", "")))
+    url = tracking_url(run.spec, identity_of(run), str((report or {}).get("trackerWorkspace", "")))
     return {"url": url} if url else previous.get("tracking")
 
 
@@ -105,17 +99,7 @@ def _checkpoints(
 
 
 def _path(run: SFTRun, step: object) -> str:
-    return f"{output_dir(run.spec.output, _identity(run))}/checkpoint-{step}"
-
-
-def _output(run: SFTRun, frame: Frame[SFTRun, Observed]) -> Status | None:
-    """Where the results lie, from the first attempt on; nowhere when they end with the pod."""
-    output = run.spec.output
-    if output.ephemeral or not (frame.observed.job or frame.previous.get("output")):
-        return None
-    claim = output.persistent_volume_claim
-    path = output_dir(output, _identity(run)).removeprefix(f"{OUTPUT_DIR}/")
-    return {"claimName": claim.claim_name if claim else names.output_claim_name(run.metadata.name), "path": path}
+    return f"{output_dir(run.spec.output, identity_of(run))}/checkpoint-{step}"
 
 
 def _heard(outlook: Outlook, observed: Observed, before: Mapping[str, Mapping[str, Any]]) -> Aspect:

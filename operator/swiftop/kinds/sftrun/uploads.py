@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from swiftop.reasons import ConditionType, Reason
 from swiftop.runner.protocol import UploadedDataset
 
 References = Mapping[Reference, Object | None]
+
+_COMMIT = re.compile("[0-9a-f]{6,64}")  # told by a pod: a branch or a tag would move
 
 
 def named(spec: SFTRunSpec) -> tuple[str, ...]:
@@ -61,7 +64,7 @@ def _unfinished(name: str, upload: Object) -> Waiting | Blocked | None:
         text = f"DatasetUpload {name} has failed ({summary.get('reason')})"
         advice = "see its status; fix it and apply it again after deleting it, or under a new name that uploadRef names"
         return Blocked(Cause(Reason.SOURCE_FAILED, text, advice), stalled=True)
-    if not status.get("commit"):
+    if not _COMMIT.fullmatch(str(status.get("commit") or "")):
         advice = "name the dataset by its id and revision"
         return unusable(f"DatasetUpload {name} does not say which commit it made", advice)
     return None

@@ -32,6 +32,8 @@ class Card:
     adapter: bool = False  # the adapter itself, not merged
     pipeline: str = ""  # the hubs' word for what it does, as text-generation
     dtype: str = ""
+    quantization: str = ""  # in words: awq, 4 bits, groups of 128
+    calibration: tuple[Source, ...] = ()  # datasets that it was chosen by
     tags: tuple[str, ...] = ()
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     swift_version: str = ""
@@ -59,6 +61,7 @@ def _source(told: Mapping[str, Any]) -> Source:
 _READ: Mapping[str, Any] = {
     "base": _source,
     "datasets": lambda told: tuple(map(_source, told)),
+    "calibration": lambda told: tuple(map(_source, told)),
     "adapter": bool,
     "tags": lambda told: tuple(map(str, told)),
     "hyperparameters": dict,
@@ -76,12 +79,16 @@ def render(card: Card) -> str:
 def _front(card: Card) -> Iterator[tuple[str, Front]]:
     """Only repositories: the hubs make links of these, and refuse what is not a name of theirs."""
     yield "base_model", card.base.name if card.base.hub else ""
-    yield "base_model_relation", ("adapter" if card.adapter else "finetune") if card.base.hub else ""
+    yield "base_model_relation", _relation(card) if card.base.hub else ""
     yield "datasets", [dataset.name for dataset in card.datasets if dataset.hub]
     yield "license", card.license
     yield "library_name", "peft" if card.adapter else "transformers"
     yield "pipeline_tag", card.pipeline
     yield "tags", ["ms-swift", "swiftop", *(["lora"] if card.adapter else []), *card.tags]
+
+
+def _relation(card: Card) -> str:
+    return "adapter" if card.adapter else "quantized" if card.quantization else "finetune"
 
 
 def _yaml(value: Front) -> str:
@@ -113,7 +120,8 @@ def _parts(card: Card) -> Iterator[str]:
 
 
 def _sources(card: Card) -> Iterator[tuple[str, ...]]:
-    for kind, source in (("base model", card.base), *(("dataset", dataset) for dataset in card.datasets)):
+    named = (("dataset", card.datasets), ("calibration data", card.calibration))
+    for kind, source in (("base model", card.base), *((kind, source) for kind, found in named for source in found)):
         if source.name:
             yield kind, _code(source.name), _code(source.revision) if source.revision else "", source.hub
 
@@ -121,7 +129,8 @@ def _sources(card: Card) -> Iterator[tuple[str, ...]]:
 def _facts(card: Card) -> Iterator[tuple[str, str]]:
     yield "ms-swift", card.swift_version
     yield "image", card.image
-    yield "type of the weights", card.dtype
+    yield "quantization", card.quantization
+    yield "type of the other weights" if card.quantization else "type of the weights", card.dtype
     yield "experiment", card.tracker
 
 

@@ -46,7 +46,10 @@ def work(request: Mapping[str, Any], progress: task.Progress) -> Mapping[str, An
         _write(output / shard[0].file, shard, source, meter)
     if len(shards) > 1:
         (output / f"{source.stem}.safetensors.index.json").write_text(weights.index_of(shards), encoding="utf-8")
-    _copy_rest(path, output, weights.WORDS[code], str(request.get("baseName") or ""))
+    try:
+        _copy_rest(path, output, weights.WORDS[code], str(request.get("baseName") or ""))
+    except weights.Damaged as error:
+        raise task.Refused(causes.WEIGHTS_MISSING, f"{path} cannot be exported: {error}") from error
     return {
         "dtype": weights.WORDS[code],
         "tensors": len(wanted),
@@ -91,11 +94,14 @@ def _copy_rest(source: Path, output: Path, dtype: str, base_name: str) -> None:
     for name in folder.accompanying(source, adapter=adapter):
         target = output / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name, target)
-    if adapter and base_name:
+        shutil.copyfile(weights.within(source, name), target)
+    if adapter:
         config = folder.read_json(source / folder.ADAPTER_CONFIG)
-        _write_json(output / folder.ADAPTER_CONFIG, {**config, "base_model_name_or_path": base_name})
-    elif not adapter:
+        known = base_name or str(config.get("base_model_name_or_path") or "")
+        if known.startswith("/"):  # a folder of this pod means nothing to anybody else
+            known = known.rstrip("/").rpartition("/")[2]
+        _write_json(output / folder.ADAPTER_CONFIG, {**config, "base_model_name_or_path": known})
+    else:
         config = folder.read_json(source / folder.CONFIG)
         _write_json(output / folder.CONFIG, folder.with_type(config, dtype))
 

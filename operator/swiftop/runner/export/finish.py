@@ -10,13 +10,16 @@ digest is that of the output of ``sha256sum`` over all files, sorted by path, so
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from .. import causes, task
+from ..hub.request import EXCLUDED
 from . import card, folder, weights
 from .meter import Meter
 
@@ -54,11 +57,11 @@ def work(request: Mapping[str, Any], progress: task.Progress) -> Mapping[str, An
 
 
 def clean(artifact: Path) -> list[str]:
-    """Remove what is no part of a model; hidden files are leftovers of a writer that was killed, or caches."""
+    """Remove what is no part of a model and never published; hidden files are caches, or left by a killed writer."""
     removed = []
-    for path in sorted(artifact.iterdir()):
-        if path.name.startswith(".") or path.name == folder.ARGUMENTS:
-            removed.append(path.name)
+    for path in sorted(artifact.rglob("*")):
+        if any(fnmatchcase(path.name, pattern) for pattern in EXCLUDED) and os.path.lexists(path):
+            removed.append(path.relative_to(artifact).as_posix())
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

@@ -66,10 +66,12 @@ def why_without_weights(folder: Path) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises ``Damaged``."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(weights.read_text(weights.within(path.parent, path.name)))
     except FileNotFoundError:
         raise weights.Damaged(f"{path.name} is missing") from None
-    except ValueError as error:
+    except weights.Damaged:
+        raise
+    except (ValueError, RecursionError) as error:
         raise weights.Damaged(f"{path.name} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise weights.Damaged(f"{path.name} is not a JSON object")

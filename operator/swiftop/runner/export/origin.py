@@ -11,7 +11,10 @@ _MODULES = ("swift.utils.hub_utils", "swift.llm.model.utils")  # of ms-swift 4 a
 
 
 def folder_of(model: str, request: Mapping[str, Any], *, revision: str = "") -> Path:
-    """The folder of ``model``; by its id from the request's ``hub``, out of the cache when it is there already."""
+    """The folder of ``model``; by its id from the request's ``hub``, out of the cache when it is there already.
+
+    Raises ``ImportError`` for a release of ms-swift that downloads in another way, and what its client raises.
+    """
     path = Path(model)
     if path.is_absolute() or path.is_dir():
         return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
@@ -63,6 +64,21 @@ PROBES = (
     Probe("text before a call", (_ASK, {**_CALLS, "content": "Let me look."}, *_ANSWERS), (_TOOL,)),
     Probe("answers of tools", (_SYSTEM, _ASK, _CALLS, *_ANSWERS), (_TOOL,)),
 )
+
+
+def in_swift_words(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """A dialogue as datasets of ms-swift have it: each call of a tool is a message of its own.
+
+    ms-swift 4 takes calls as a client sends them and does the same with them; ms-swift 3 leaves them out in silence.
+    """
+    found = []
+    for message in messages:
+        calls = message.get("tool_calls") or ()
+        if not calls or message.get("content"):
+            found.append({name: value for name, value in message.items() if name != "tool_calls"})
+        for call in calls:
+            found.append({"role": "tool_call", "content": json.dumps(call["function"], ensure_ascii=False)})
+    return found
 
 
 def difference(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..record import Unreadable, write_atomic
+from ..record import Unreadable, read_json, write_atomic
 
 NAME = "swiftop-export.json"
 
@@ -22,19 +22,25 @@ class State:
     def load(self) -> None:
         """Read it. Raises ``Unreadable``: taking a damaged file for none could publish something twice."""
         try:
-            found = json.loads(self._path.read_bytes())
+            found = read_json(self._path)
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
             raise Unreadable(f"{self._path} cannot be read: {error}") from error
-        if not isinstance(found, dict):
-            raise Unreadable(f"{self._path} cannot be read: it is not a JSON object")
-        self.data = found
+        if not _sound(found):
+            raise Unreadable(f"{self._path} cannot be read: it is damaged")
+        self.data = dict(found)
 
     @property
     def artifact(self) -> Mapping[str, Any]:
         """The result: digest, bytes, dtype, verified, templateEqual; empty until it is complete."""
         found: Mapping[str, Any] = self.data.get("artifact") or {}
+        return found
+
+    @property
+    def full(self) -> Mapping[str, Any]:
+        """What is known of the model that is quantized, as :attr:`artifact`; empty until it is complete."""
+        found: Mapping[str, Any] = self.data.get("full") or {}
         return found
 
     @property
@@ -54,6 +60,10 @@ class State:
         if not self.card:
             self._write({"card": dict(card)})
 
+    def keep(self, full: Mapping[str, Any]) -> None:
+        """The model that is quantized lies in its folder."""
+        self._write({"full": dict(full)})
+
     def complete(self, artifact: Mapping[str, Any]) -> None:
         """The result lies under its own name."""
         self._write({"artifact": dict(artifact)})
@@ -65,3 +75,12 @@ class State:
     def _write(self, changes: Mapping[str, Any]) -> None:
         self.data.update(changes)
         write_atomic(self._path, json.dumps(self.data, indent=1).encode())
+
+
+def _sound(found: object) -> bool:
+    if not isinstance(found, dict):
+        return False
+    parts = [found.get(name) or {} for name in ("artifact", "pushed", "card")]
+    if not all(isinstance(part, dict) for part in parts):
+        return False
+    return all(isinstance(target, dict) for target in parts[1].values())

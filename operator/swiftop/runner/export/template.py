@@ -4,15 +4,18 @@ Engines other than ms-swift render a chat by the template in the model's folder.
 system prompt, the model answers worse, without any error.
 
 Request: ``{artifact, modelType?, template?, system?, agentTemplate?, enableThinking?, responsePrefix?, checkpoint?,
-bake?}``; what is not given is read from args.json of ``checkpoint``. With ``bake`` a chat_template.jinja that renders
-the same is written when the present one does not.
-Result: ``{templateEqual, difference, baked, template, notes}``.
+model?, bake?}``; what is not given is read from args.json of ``checkpoint``, and at last type and template are those
+that ms-swift knows by the name of ``model``. With ``bake`` a chat_template.jinja that renders the same is written when
+the present one does not.
+Result: ``{templateEqual, difference, unknown, baked, template, notes}``; ``templateEqual`` is null when nothing can be
+said, and ``unknown`` tells why.
 """
 
 from __future__ import annotations
 
 import datetime
 import importlib
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,10 +25,11 @@ import transformers
 
 from .. import task
 from . import folder, jinja
-from .probes import PROBES, Probe, difference
+from .probes import PROBES, Probe, difference, in_swift_words
 
 FILE = "chat_template.jinja"
 _LONGEST = 1 << 20
+_BY_NAME = ("swift.model", "swift.llm.model.register")  # where models are known by name, in ms-swift 4 and 3
 # Members of a request, and what ms-swift calls them in args.json.
 _ARGUMENTS = {
     "modelType": "model_type",
@@ -41,12 +45,17 @@ def work(request: Mapping[str, Any], progress: task.Progress) -> Mapping[str, An
     """Compare, and bake where it is wanted."""
     progress({"phase": "CheckingTemplate"})
     artifact = Path(request["artifact"])
-    asked = {**_trained_with(request), **{key: value for key, value in request.items() if value is not None}}
+    known = {**_known_by_name(request.get("model")), **_trained_with(request)}
+    asked = {**known, **{key: value for key, value in request.items() if value is not None}}
     try:
         template = _template(artifact, asked)
         rendered = {probe.name: _ours(template, probe) for probe in PROBES}
     except Exception as error:  # a model that ms-swift does not know from its folder: nothing can be said
-        return _result(f"ms-swift has no template for it: {_first_line(error)}")
+        return {
+            **_result(None),
+            "templateEqual": None,
+            "unknown": f"ms-swift has no template for it: {_first_line(error)}",
+        }
     notes = _left_out(rendered)
     wanted = {name: ids for name, ids in rendered.items() if not isinstance(ids, str)}
     found = _difference(_tokenizer(artifact), wanted)
@@ -61,6 +70,7 @@ def _result(
     return {
         "templateEqual": equal,
         "difference": found or "",
+        "unknown": "",
         "baked": baked,
         "template": template,
         "notes": list(notes),
@@ -81,25 +91,44 @@ def _trained_with(request: Mapping[str, Any]) -> dict[str, Any]:
     return {ours: arguments[theirs] for ours, theirs in _ARGUMENTS.items() if arguments.get(theirs) is not None}
 
 
+def _known_by_name(model: Optional[str]) -> dict[str, Any]:
+    """Type and template by the last part of a model's id or folder: that of the result tells ms-swift nothing."""
+    for module in _BY_NAME if model else ():
+        try:
+            known = importlib.import_module(module).get_matched_model_meta(model)
+        except (ImportError, AttributeError):
+            continue
+        return {"modelType": known.model_type, "template": known.template} if known is not None else {}
+    return {}
+
+
 def _template(artifact: Path, asked: Mapping[str, Any]) -> Any:
-    swift = importlib.import_module("swift")
-    if not hasattr(swift, "get_processor"):
-        raise ValueError("this check needs ms-swift 4 in the image")
-    processor = swift.get_processor(str(artifact), model_type=asked.get("modelType"))
+    """ms-swift's template, as the training had it."""
+    options = {
+        "max_length": _LONGEST,  # else that of the model, which may be less than a probe
+        "agent_template": asked.get("agentTemplate"),
+        "enable_thinking": asked.get("enableThinking"),
+        "response_prefix": asked.get("responsePrefix"),
+    }
+    swift, kind = importlib.import_module("swift"), asked.get("template")
+    model_type = asked.get("modelType")
+    if hasattr(swift, "get_processor"):
+        processor = swift.get_processor(str(artifact), model_type=model_type)
+        return swift.get_template(processor, asked.get("system"), template_type=kind, **options)
+    swift = importlib.import_module("swift.llm")  # of ms-swift 3
+    _, processor = swift.get_model_tokenizer(str(artifact), model_type=model_type, load_model=False)
+    kind = kind or processor.model_meta.template
+    if kind not in swift.TEMPLATE_MAPPING:
+        raise ValueError(f"template_type: {kind!r}")
+    known = inspect.signature(swift.get_template).parameters  # 3.7 has no enable_thinking
     return swift.get_template(
-        processor,
-        asked.get("system"),
-        max_length=_LONGEST,  # else that of the model, which may be less than a probe
-        template_type=asked.get("template"),
-        agent_template=asked.get("agentTemplate"),
-        enable_thinking=asked.get("enableThinking"),
-        response_prefix=asked.get("responsePrefix"),
+        kind, processor, asked.get("system"), **{name: value for name, value in options.items() if name in known}
     )
 
 
 def _ours(template: Any, probe: Probe) -> Any:
     """Tokens by ms-swift, or why it refuses such a dialogue."""
-    row: dict[str, Any] = {"messages": [dict(message) for message in probe.messages]}
+    row: dict[str, Any] = {"messages": in_swift_words(probe.messages)}
     if probe.tools:
         row["tools"] = [dict(tool) for tool in probe.tools]
     try:
@@ -144,9 +173,9 @@ def _bake(artifact: Path, template: Any, wanted: Mapping[str, Sequence[int]], no
 
 
 def _candidates(template: Any, own: Any, notes: list[str]) -> Iterator[str]:
-    system, switch = template.template_meta.default_system or "", template.jinja_enable_thinking_key
+    system, switch = template.template_meta.default_system or "", getattr(template, "jinja_enable_thinking_key", None)
     if isinstance(own, str):
-        switches = {switch: bool(template.enable_thinking)} if switch in own else {}
+        switches = {switch: bool(template.enable_thinking)} if switch and switch in own else {}  # 3.7 knows none
         yield jinja.with_defaults(own, system=system, switches=switches)
     try:
         yield jinja.render(_parts(template))
@@ -157,7 +186,7 @@ def _candidates(template: Any, own: Any, notes: list[str]) -> Iterator[str]:
 def _parts(template: Any) -> jinja.Parts:
     """The parts of a template, tokens as their text."""
     meta, tokenizer = template.template_meta, template.tokenizer
-    if meta.is_thinking or meta.non_thinking_prefix:
+    if _thinks(template) or getattr(meta, "non_thinking_prefix", False):
         raise jinja.Unsupported("it leaves thoughts out, which a client may switch")
     if meta.is_post_system or meta.chat_sep is None:
         raise jinja.Unsupported("it has the system prompt in the last question, or takes one question only")
@@ -176,9 +205,15 @@ def _parts(template: Any) -> jinja.Parts:
         suffix=text(meta.suffix),
         system_prefix=start + text(meta.system_prefix) if meta.system_prefix is not None else None,
         default_system=meta.default_system or "",
-        response_prefix=template.response_prefix or "",
+        response_prefix=getattr(template, "response_prefix", getattr(meta, "response_prefix", "")) or "",
         tools=jinja.HERMES if template._agent_template == jinja.HERMES else "",
     )
+
+
+def _thinks(template: Any) -> bool:
+    """Whether it leaves the thoughts of earlier answers out; ms-swift 3.7 has a class for that."""
+    known = getattr(template.template_meta, "is_thinking", None)
+    return any(cls.__name__ == "ThinkingTemplate" for cls in type(template).__mro__) if known is None else bool(known)
 
 
 def _bos(tokenizer: Any) -> str:

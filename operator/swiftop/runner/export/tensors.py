@@ -92,12 +92,18 @@ def _equal(name: str, value: Any, source: Any, whose: str) -> None:
     if value.shape != source.shape:
         raise Differs(f"tensor {name} has the shape {list(value.shape)}, {whose} is {list(source.shape)}")
     wanted = source if source.dtype == value.dtype else source.to(value.dtype)
-    if not torch.equal(value, wanted):
+    if not torch.equal(_bits(value), _bits(wanted)):
+        value, wanted = value.float(), wanted.float()
         different = value != wanted
         raise Differs(
             f"tensor {name} is not {whose}: {int(different.sum())} of {value.numel()} values differ, by "
-            f"{float((value.float() - wanted.float()).abs().max()):.3g} at most"
+            f"{float((value - wanted).abs().max()):.3g} at most"
         )
+
+
+def _bits(value: Any) -> Any:
+    """Numbers of 8 bits, as quantized weights have, know no comparison."""
+    return value.contiguous().reshape(-1).view(torch.uint8)
 
 
 @dataclass(frozen=True)

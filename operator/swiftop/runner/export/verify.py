@@ -45,12 +45,12 @@ def _verify(request: Mapping[str, Any], progress: task.Progress, threads: int) -
     if not artifact.tensors:
         raise Differs(folder.why_without_weights(artifact.path))
     notes: list[str] = []
-    quantized = _check_folder(artifact.path, artifact.stem == weights.ADAPTER)
-    if quantized:
-        notes.append("quantized: its weights are not compared")
-    elif artifact.stem == weights.MODEL:
+    quantized = check_folder(artifact.path, adapter=artifact.stem == weights.ADAPTER)
+    if quantized and request.get("base"):  # or nothing of it would be compared
+        raise Differs("config.json says that it is quantized, and a merge is in full precision")
+    if artifact.stem == weights.MODEL and not quantized:
         _check_complete(artifact, notes)
-    expected = None if quantized else _expected(request, artifact)
+    expected = _expected(request, artifact)
     code = _check_types(request, artifact, expected, quantized)
     meter = Meter(progress, "Verifying", _bytes(artifact))
     for tensor, value in each(artifact):
@@ -71,7 +71,7 @@ def _verify(request: Mapping[str, Any], progress: task.Progress, threads: int) -
     return result
 
 
-def _check_folder(path: Path, adapter: bool) -> bool:
+def check_folder(path: Path, *, adapter: bool) -> bool:
     """Configuration and tokenizer. Returns whether the model is quantized."""
     if adapter:
         folder.read_json(path / folder.ADAPTER_CONFIG)
@@ -164,6 +164,7 @@ def _merged(artifact: Reader, expected: Merged, notes: list[str], progress: task
             notes.append(f"no forward pass: {needed / weights.GIB:.1f} GiB are needed, {free / weights.GIB:.1f} free")
         if tied := _changed_tie(artifact, expected):
             raise Differs(tied)
+        _check_compared(expected)
         return result
     progress({"phase": "VerifyingForward"})
     paths = [adapter.reader.path for adapter in expected.adapters]
@@ -172,10 +173,17 @@ def _merged(artifact: Reader, expected: Merged, notes: list[str], progress: task
         compared = forward.compare(artifact.path, expected.base.path, paths, dtype)
     except forward.CannotRun as error:
         notes.append(f"no forward pass: {error}")
+        _check_compared(expected)
         return result
     except Differs as error:
         raise Differs("; ".join(filter(None, (str(error), _changed_tie(artifact, expected))))) from error
     return {**result, "method": "forward", "forward": asdict(compared)}
+
+
+def _check_compared(expected: Merged) -> None:
+    """Without a forward pass, tensors are all that a result could be called verified by."""
+    if not expected.compared:
+        raise Differs(f"nothing of it could be compared with the base: {expected.base.path} has no such safetensors")
 
 
 def _changed_tie(artifact: Reader, expected: Merged) -> Optional[str]:

@@ -25,6 +25,7 @@ CODES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
 WORDS = {code: word for word, code in CODES.items()}
 MODEL, ADAPTER = "model", "adapter_model"
 _LONGEST_HEADER = 100 * 1000 * 1000  # the format's own limit
+_LONGEST_JSON = 64 << 20  # an index of a million tensors
 
 
 class Damaged(ValueError):
@@ -58,6 +59,28 @@ class Tensor:
         return replace(self, dtype=code) if self.dtype in FLOATS else self
 
 
+def within(folder: Path, name: str) -> Path:
+    """A file of a folder that others may write to. Raises ``Damaged`` for one that lies elsewhere: by a link or by its
+    name a folder could have a secret of the pod, or a model of somebody else, published as its own.
+
+    Hugging Face's cache is a folder of links: those of ``snapshots/<revision>`` lead to ``blobs`` beside it.
+    """
+    root, path = folder.resolve(), (folder / name).resolve()
+    roots = {root, root.parents[1] / "blobs"} if root.parent.name == "snapshots" else {root}
+    if not roots & set(path.parents):
+        raise Damaged(f"{name} leads out of {folder}: put the file itself there")
+    return folder / name
+
+
+def read_text(path: Path) -> str:
+    """A file of text. Raises ``Damaged`` when it is longer than any of its kind is, and ``FileNotFoundError``."""
+    with path.open("rb") as file:
+        content = file.read(_LONGEST_JSON + 1)
+    if len(content) > _LONGEST_JSON:
+        raise Damaged(f"{path.name} is larger than {_LONGEST_JSON >> 20} MiB")
+    return content.decode("utf-8")
+
+
 def read_header(path: Path) -> dict[str, Tensor]:
     """Tensors of one file, which has to have the length that its header says."""
     with path.open("rb") as file:
@@ -70,7 +93,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
             header.pop("__metadata__", None)
             found = {name: _tensor(name, entry, path.name) for name, entry in header.items()}
             end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise Damaged(f"the header of {path.name} cannot be read: {error}") from error
     size = path.stat().st_size
     if size != 8 + length + end:
@@ -82,7 +105,10 @@ def _tensor(name: str, entry: Mapping[str, object], file: str) -> Tensor:
     shape, dtype = entry["shape"], str(entry["dtype"])
     if not isinstance(shape, list) or dtype not in BITS:
         raise ValueError(f"{name}: {dtype}")
-    return Tensor(name, dtype, tuple(int(size) for size in shape), file)
+    sizes = tuple(int(size) for size in shape)
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"{name} has the shape {shape}")
+    return Tensor(name, dtype, sizes, file)
 
 
 def read_folder(folder: Path, stem: str = MODEL) -> dict[str, Tensor]:
@@ -90,17 +116,20 @@ def read_folder(folder: Path, stem: str = MODEL) -> dict[str, Tensor]:
     index = folder / f"{stem}.safetensors.index.json"
     if not index.is_file():
         single = folder / f"{stem}.safetensors"
-        return read_header(single) if single.is_file() else {}
+        return read_header(within(folder, single.name)) if single.is_file() else {}
     try:
-        placed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        placed = json.loads(read_text(within(folder, index.name)))["weight_map"]
         files = sorted(set(placed.values()))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except Damaged:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise Damaged(f"{index.name} cannot be read: {error}") from error
     found: dict[str, Tensor] = {}
     for file in files:
-        if not (folder / file).is_file():
+        path = within(folder, str(file))
+        if not path.is_file():
             raise Damaged(f"{file} is missing, which {index.name} names")
-        for name, tensor in read_header(folder / file).items():
+        for name, tensor in read_header(path).items():
             if name in found:
                 raise Damaged(f"tensor {name} is in {found[name].file} and in {file}")
             found[name] = tensor

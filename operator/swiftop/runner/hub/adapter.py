@@ -24,6 +24,7 @@ class Listing:
 
     commit: str
     files: tuple[RemoteFile, ...]
+    revision: str = ""  # by which its files are read
 
 
 class Hub(Protocol):
@@ -42,6 +43,9 @@ class Hub(Protocol):
 
     def listing(self) -> Listing:
         """What is where this push goes to; of a revision that does not exist yet what it will start from."""
+
+    def content(self, file: RemoteFile, revision: str) -> bytes:
+        """A small file, where the listing tells no digest of it."""
 
     def upload(self, files: Sequence[LocalFile], told: Told) -> None:
         """Bring the content to the hub that is no part of a commit, unless it has it. Nobody sees it before a commit.

@@ -1,9 +1,64 @@
-"""How publishing ends when it fails. ``runner/causes.py`` has these among its own."""
+"""How reading from a hub and publishing to it end when they fail. ``runner/causes.py`` has these among its own."""
 
 from __future__ import annotations
 
-from ..ends import EXIT_NETWORK, EXIT_USER, EndClass
+from ..ends import EXIT_ARTIFACT, EXIT_NETWORK, EXIT_USER, EndClass
 
+MODEL_NOT_FOUND = EndClass(
+    "ModelNotFound",
+    EXIT_USER,
+    "Check model.id and model.hub, or the claim and path; a local model directory whose type is not clear needs "
+    "model.type.",
+    (
+        r"ValueError: path: '[^']+' not found",
+        r"Please set --model",
+        r"(NotExist|RepositoryNotFound)Error",
+        r"Multiple possible types found",
+        r"Please explicitly pass the model_type",
+        r"RevisionNotFoundError",
+        r"does not appear to have a file named",
+        r"no file named (pytorch_model|model\.safetensors|config\.json)",
+        r"HTTPError.{0,40}404",
+        r"(config|tokenizer)\.json.{0,120}No such file",
+    ),
+)
+HUB_AUTH_FAILED = EndClass(
+    "HubAuthFailed",
+    EXIT_NETWORK,
+    "Put a valid MODELSCOPE_API_TOKEN or HF_TOKEN into the credentials Secret, and accept the model's licence on its "
+    "page if it is gated.",
+    (
+        r"GatedRepoError",
+        r"modelscope[\w.]*\.(Authentication|PermissionDenied)Error",
+        r"NotLoginException",
+        r"LocalTokenNotFoundError",
+        r"HTTPError.{0,60}(401|403)",
+        r"(401|403) Client Error",
+        r"Invalid (user )?token",
+        r"Please specify a token by",
+    ),
+)
+HUB_UNREACHABLE = EndClass(
+    "HubUnreachable",
+    EXIT_NETWORK,
+    "The model hub does not answer: check DNS, proxy and NetworkPolicy, use a mirror (MODELSCOPE_ENDPOINT, HF_ENDPOINT "
+    "in runtime.env), or take model and dataset from a claim.",
+    (
+        r"(Network|RequestTimeout)Error: \[E\d+\]",
+        r"(httpx?|requests|urllib3|aiohttp)[\w.]*\.\w*"
+        r"(Connect|Timeout|Proxy|SSL|Protocol|NewConnection|MaxRetry|NameResolution|ReadError|Chunked)\w*",
+        r"LocalEntryNotFoundError",
+        r"OfflineModeIsEnabled",
+        r"Temporary failure in name resolution",
+        r"Name or service not known",
+        r"We couldn't connect to",
+        r"(429|5\d\d) (Client|Server) Error",
+        r"modelscope[\w.]*\.(Server|RateLimit)Error",
+        r"Connection (failed|reset by peer|refused).{0,200}(modelscope|huggingface|hf\.co)",
+        r"FileDownloadError",
+    ),
+    transient=True,
+)
 HUB_FORBIDDEN = EndClass(
     "HubForbidden",
     EXIT_USER,
@@ -38,6 +93,12 @@ NOTHING_TO_PUBLISH = EndClass(
     EXIT_USER,
     "Check the path: there has to be a file to publish, and no symbolic link may lead out of the folder.",
 )
+CONTENT_CHANGED = EndClass(
+    "ContentChanged",
+    EXIT_ARTIFACT,
+    "Something writes to the volume between the check and the upload: let nothing do so, and apply it again with a new "
+    "name.",
+)
 PUSH_CONFLICT = EndClass(
     "PushConflict",
     EXIT_NETWORK,
@@ -52,13 +113,14 @@ PUSH_INCOMPLETE = EndClass(
     transient=True,
 )
 
-FAILURES = (
+PUBLISHING = (
     HUB_FORBIDDEN,
     HUB_REFUSED,
     REPOSITORY_EXISTS,
     REPOSITORY_VISIBLE,
     REVISION_EXISTS,
     NOTHING_TO_PUBLISH,
+    CONTENT_CHANGED,
     PUSH_CONFLICT,
     PUSH_INCOMPLETE,
 )

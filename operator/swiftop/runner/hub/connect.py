@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from .. import causes
-from ..protocol import from_json, to_json
 from ..task import Progress as TellTask
 from ..task import Refused, main
+from ..typed_json import from_json, to_json
+from . import causes as ends
 from .adapter import Hub
 from .failure import Failure
+from .files import Changed
 from .publish import Tell
 from .request import HUGGINGFACE, Progress, Push, Target
 
@@ -32,6 +34,8 @@ def run(work: Work) -> int:
 
         try:
             result: Mapping[str, Any] = to_json(work(connect(push.target, token), push, tell))
+        except Changed as error:
+            raise Refused(ends.CONTENT_CHANGED, str(error)) from error
         except Failure as failure:
             raise Refused(failure.cause, _told(push.target, failure, token)) from failure
         return result

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Callable, Optional, TypeVar
 
-from .. import causes
 from ..ends import EndClass
-from . import causes as ends
+from . import causes
 from .request import Push
 
 AUTH, FORBIDDEN, ABSENT, EXISTS, CONFLICT = "auth", "forbidden", "absent", "exists", "conflict"
@@ -16,8 +17,8 @@ BUSY, UNREACHABLE, REFUSED = "busy", "unreachable", "refused"
 
 _CAUSES: dict[str, EndClass] = {
     AUTH: causes.HUB_AUTH_FAILED,
-    FORBIDDEN: ends.HUB_FORBIDDEN,
-    CONFLICT: ends.PUSH_CONFLICT,
+    FORBIDDEN: causes.HUB_FORBIDDEN,
+    CONFLICT: causes.PUSH_CONFLICT,
     BUSY: causes.HUB_UNREACHABLE,
     UNREACHABLE: causes.HUB_UNREACHABLE,
 }
@@ -43,7 +44,7 @@ class Failure(Exception):
     @property
     def cause(self) -> EndClass:
         """How the task ends by it."""
-        return _CAUSES.get(self.kind, ends.HUB_REFUSED)
+        return _CAUSES.get(self.kind, causes.HUB_REFUSED)
 
 
 def by_status(status: int, message: str, retry_after: Optional[str] = None) -> Failure:
@@ -54,10 +55,14 @@ def by_status(status: int, message: str, retry_after: Optional[str] = None) -> F
 
 
 def of_library(error: BaseException) -> Optional[Failure]:
-    """What an HTTP library raises, under any hub's client: no answer, half of one, or one that is not JSON."""
+    """What is raised under any hub's client: by an HTTP library for no answer, half of one or one that is not JSON, and
+    by the client itself when the answer is another than its hub gives.
+    """
     libraries = {cls.__module__.partition(".")[0] for cls in type(error).__mro__}
-    if libraries & {"requests", "urllib3", "httpx", "httpcore"}:
+    if libraries & {"requests", "urllib3", "httpx", "httpcore"} or isinstance(error, json.JSONDecodeError):
         return Failure(UNREACHABLE, one_line(error))
+    if isinstance(error, (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError)):
+        return Failure(REFUSED, f"its answer is not what was expected ({type(error).__name__}: {one_line(error)})")
     return None
 
 
@@ -104,7 +109,9 @@ class Patience:
 
     def pause(self, attempt: int, asked: Optional[float] = None) -> bool:
         """Wait as long as the hub asks for, or longer each time; False without waiting when patience is over."""
-        seconds = min(max(self.backoff * 2 ** (attempt - 1) if asked is None else asked, 0.0), LONGEST_WAIT)
+        if asked is None or math.isnan(asked):
+            asked = self.backoff * 2 ** (attempt - 1)
+        seconds = min(max(asked, 0.0), LONGEST_WAIT)
         if seconds > self.left:
             return False
         self.left -= seconds

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Union
+from typing import Optional, Union
 
 CHUNK = 4 << 20
 MARKERS = ".swiftop/"
@@ -22,6 +22,10 @@ class NotPublishable(Exception):
     """The source is not there, is empty, or leads elsewhere."""
 
 
+class Changed(Exception):
+    """The source is not what it was."""
+
+
 @dataclass(frozen=True)
 class LocalFile:
     """One file to publish. Its content is on the disk, or small and here."""
@@ -33,13 +37,19 @@ class LocalFile:
     content: Union[Path, bytes]
 
     def read(self) -> bytes:
-        """All of it; for small files."""
-        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+        """All of it; for small files, whose request nobody compares with a digest. Raises ``Changed``."""
+        if isinstance(self.content, bytes):
+            return self.content
+        with self.content.open("rb") as file:
+            content = file.read(self.size + 1)
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise Changed(f"{self.path} was changed while it was published")
+        return content
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file as the hub lists it: by the digest of its content, or by git's."""
+    """One file as the hub lists it: by the digest of its content, by git's, or by its size alone."""
 
     path: str
     size: int
@@ -53,6 +63,7 @@ class Difference:
 
     missing: tuple[LocalFile, ...]
     different: tuple[LocalFile, ...]
+    by_size: tuple[LocalFile, ...]  # as large as they should be, and the hub tells no digest
     foreign: tuple[str, ...]
 
     @property
@@ -103,6 +114,12 @@ def _git_hash(size: int) -> hashlib._Hash:
     return digest
 
 
+def digest(files: Iterable[LocalFile]) -> str:
+    """What identifies several files: the SHA-256 of what sha256sum prints for them, sorted by path."""
+    lines = "".join(f"{file.sha256}  {file.path}\n" for file in sorted(files, key=lambda file: file.path))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def marker(uid: str) -> LocalFile:
     """A small file by which a repository is known as made by this object.
 
@@ -124,16 +141,19 @@ def compare(local: Iterable[LocalFile], remote: Iterable[RemoteFile], below: str
     foreign = (path for path in there if path not in wanted and path.startswith(f"{below}/" if below else ""))
     return Difference(
         tuple(file for path, file in wanted.items() if path not in there),
-        tuple(file for path, file in wanted.items() if path in there and not same(file, there[path])),
+        tuple(file for path, file in wanted.items() if path in there and same(file, there[path]) is False),
+        tuple(file for path, file in wanted.items() if path in there and same(file, there[path]) is None),
         tuple(sorted(path for path in foreign if path not in HUB_FILES and not path.startswith(MARKERS))),
     )
 
 
-def same(local: LocalFile, remote: RemoteFile) -> bool:
-    """Whether the hub has this content; a listing without any digest proves nothing."""
+def same(local: LocalFile, remote: RemoteFile) -> Optional[bool]:
+    """Whether the hub has this content; None for a listing that has the right size, and no digest."""
     if remote.sha256:
         return remote.size == local.size and remote.sha256 == local.sha256
-    return remote.git_oid != "" and remote.git_oid == local.git_oid
+    if remote.git_oid:  # the size may be that of a pointer
+        return remote.git_oid == local.git_oid
+    return None if remote.size == local.size else False
 
 
 def batches(files: Iterable[LocalFile], *, most_files: int, most_inline: int, limit: int) -> list[list[LocalFile]]:

@@ -21,6 +21,7 @@ from .own_host import guard_requests, httpx_client
 from .request import INTERNAL, MODEL, PRIVATE, PUBLIC, Target
 
 MAIN = "main"
+SMALL = 10 << 20  # bytes; the hub takes no larger file in a commit
 SAMPLE = 512  # bytes by which the hub tells text from the rest
 _ENVIRONMENT = {
     "HF_HUB_DISABLE_XET": "1",
@@ -57,11 +58,13 @@ class HuggingFace:
         """Whose token it is. The hub tells of which organizations, and whether the token only reads."""
         with self._failures():
             found = self._api.whoami()
-        name = str(found.get("name"))
+            name = str(found.get("name"))
+            organizations = {organization.get("name") for organization in found.get("orgs", ())}
+            role = ((found.get("auth") or {}).get("accessToken") or {}).get("role")
         owner = self._target.repo.partition("/")[0]
-        if ((found.get("auth") or {}).get("accessToken") or {}).get("role") == "read":
+        if role == "read":
             raise Failure(FORBIDDEN, f"the token of {name} may only read")
-        if owner not in {name, *(organization.get("name") for organization in found.get("orgs", ()))}:
+        if owner not in {name, *organizations}:
             raise Failure(FORBIDDEN, f"the token belongs to {name}, who is no member of {owner}")
         if self._target.visibility == INTERNAL:
             raise Failure(REFUSED, "Hugging Face knows no visibility internal: private or public is meant")
@@ -96,7 +99,12 @@ class HuggingFace:
         info = self._info(self._branch, files=True) or self._info(MAIN, files=True)
         if info is None:
             return Listing("", ())
-        return Listing(str(info.sha or ""), tuple(_remote(file) for file in info.siblings or ()))
+        with self._failures():
+            return Listing(str(info.sha or ""), tuple(_remote(file) for file in info.siblings or ()))
+
+    def content(self, file: RemoteFile, revision: str) -> bytes:
+        """Never asked for: this hub tells a digest of each file."""
+        raise Failure(REFUSED, f"the hub lists {file.path} without any digest")
 
     def upload(self, files: Sequence[LocalFile], told: Told) -> None:
         """Those that the hub has not and does not want in the commit. The branch is made of the main one."""
@@ -109,8 +117,9 @@ class HuggingFace:
 
     def _operation(self, file: LocalFile, told: Told) -> Any:
         """A new one for each attempt: the client keeps in it what it knows of the hub."""
-        if isinstance(file.content, bytes):
-            return self._client.CommitOperationAdd(file.path, file.content)
+        if isinstance(file.content, bytes) or file.size <= SMALL:  # it may be sent in the commit itself
+            told(file.sha256, file.size)
+            return self._client.CommitOperationAdd(file.path, file.read())
         stream = _Counted(file.content, lambda size: told(file.sha256, size))
         operation = self._client.CommitOperationAdd(file.path, b"")  # of a file it would read all for its digest
         operation.path_or_fileobj = stream

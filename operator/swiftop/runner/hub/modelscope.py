@@ -13,7 +13,7 @@ import contextlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Optional
 
@@ -38,6 +38,7 @@ from .request import INTERNAL, MODEL, PRIVATE, PUBLIC, Target
 MASTER = "master"
 MOST_FILES = 256  # of a commit, as the client itself divides them
 MOST_INLINE = 6 << 20  # bytes of small files in a commit: base64 makes 8 MiB of them
+_SHA256_DIGITS, _GIT_DIGITS = 64, 40
 _VISIBILITIES = {1: PRIVATE, 3: INTERNAL, 5: PUBLIC}
 # How often anything is tried again is decided by this project, so the client tries once. It writes a session file into
 # its home, which is not to be the user's.
@@ -74,11 +75,11 @@ class ModelScope:
                 known: Any = self._api.legacy.get_repo_info(*self._where).get("Visibility")
                 if known is None:
                     known = self._api.get_repo(*self._where).visibility
+                return Repository(_VISIBILITIES.get(known, PUBLIC))
         except Failure as failure:
             if failure.kind == ABSENT:
                 return None
             raise
-        return Repository(_VISIBILITIES.get(known, PUBLIC))
 
     def create(self) -> None:
         """With its visibility said, because the client's default is public."""
@@ -92,15 +93,21 @@ class ModelScope:
     def _listing(self, revision: str) -> Listing:
         try:
             with self._failures():
-                entries = self._api.legacy.list_repo_files(*self._where, revision=revision)
+                return _listed(self._api.legacy.list_repo_files(*self._where, revision=revision), revision)
         except Failure as failure:
             if failure.kind == ABSENT:  # a repository without a commit
                 return Listing("", ())
             raise
-        blobs = [entry for entry in entries if entry.get("Type") != "tree"]
-        files = (RemoteFile(str(blob["Path"]), int(blob["Size"]), str(blob.get("Sha256") or "")) for blob in blobs)
-        times = [(float(blob.get("CommittedDate") or 0), str(blob.get("Revision") or "")) for blob in blobs]
-        return Listing(max(times, default=(0.0, ""))[1], tuple(files))
+
+    def content(self, file: RemoteFile, revision: str) -> bytes:
+        """Not more of it than was listed, and a byte."""
+        read = b""
+        with self._failures(), self._api.legacy.download_stream(*self._where, file.path, revision) as answer:
+            for piece in answer.iter_content(1 << 16):
+                read += piece
+                if len(read) > file.size:
+                    break
+        return read
 
     def upload(self, files: Sequence[LocalFile], told: Told) -> None:
         """The blobs that the hub has not."""
@@ -134,7 +141,7 @@ class ModelScope:
         operations = [self._operation(file) for file in files]
         with self._failures():
             done = self._api.legacy.create_commit(*self._where, operations, self._target.commit_message, MASTER)
-        return str(done.get("commit_id") or done.get("CommitId") or "")
+            return str(done.get("commit_id") or done.get("CommitId") or "")
 
     def _operation(self, file: LocalFile) -> dict[str, Any]:
         common = {"action": "create", "path": file.path, "size": file.size}
@@ -149,7 +156,7 @@ class ModelScope:
             return None
         with self._failures():
             known = self._api.list_repo_revisions(*self._where)
-        names = {str(revision.get("Revision") or revision.get("name")) for revision in known}
+            names = {str(revision.get("Revision") or revision.get("name")) for revision in known}
         return self._listing(self._target.revision) if self._target.revision in names else None
 
     def tag(self, commit: str) -> None:
@@ -183,6 +190,20 @@ class ModelScope:
             if failure is None:
                 raise
             raise failure from error
+
+
+def _listed(entries: Any, revision: str) -> Listing:
+    blobs = [entry for entry in entries if entry.get("Type") != "tree"]
+    times = [(float(blob.get("CommittedDate") or 0), str(blob.get("Revision") or "")) for blob in blobs]
+    return Listing(max(times, default=(0.0, ""))[1], tuple(_remote(blob) for blob in blobs), revision)
+
+
+def _remote(blob: Mapping[str, Any]) -> RemoteFile:
+    """``Sha256`` is that of the content, mostly; git's own digest was seen there, and nothing at all."""
+    path, size, digest = str(blob["Path"]), int(blob["Size"]), str(blob.get("Sha256") or "").lower()
+    if len(digest) == _GIT_DIGITS:
+        return RemoteFile(path, size, git_oid=digest)
+    return RemoteFile(path, size, digest if len(digest) == _SHA256_DIGITS else "")
 
 
 class _Counted:

@@ -6,11 +6,12 @@ not by the next one. A repository that this object did not make, or that more pe
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
 
@@ -23,6 +24,7 @@ from .files import (
     LocalFile,
     NotPublishable,
     compare,
+    digest,
     in_order,
     is_empty,
     local_files,
@@ -92,6 +94,7 @@ def publish(hub: Hub, push: Push, tell: Tell) -> Pushed:
         files = [marker(push.uid), *local_files(Path(push.source), push.path, push.excluded)]
     except NotPublishable as error:
         raise Refused(ends.NOTHING_TO_PUBLISH, str(error)) from error
+    _as_checked(push, files[1:])
     was_absent = patience.call(hub.repository) is None
     repository = _made(hub, push, patience)
     listing = patience.call(hub.listing)
@@ -103,17 +106,26 @@ def publish(hub: Hub, push: Push, tell: Tell) -> Pushed:
     sent = _Sent(files, tell)
     found = _Publishing(hub, push, patience, files, sent).until_it_is_there(listing)
     patience.call(lambda: None if _is_tagged(hub, push, files) else hub.tag(found.commit))
-    difference = _compared(push, files, found.listing)
+    difference = found.difference
+    shown = patience.call(hub.repository) or repository  # somebody may have opened it meanwhile
     return Pushed(
         commit=found.commit,
         url=hub.url,
-        visibility=repository.visibility,
+        visibility=shown.visibility,
         files=len(files),
         bytes=sum(file.size for file in files),
         committed=found.committed,
         foreign=difference.foreign[:MOST_FOREIGN],
         foreign_files=len(difference.foreign),
+        by_size=len(difference.by_size),
     )
+
+
+def _as_checked(push: Push, files: Sequence[LocalFile]) -> None:
+    """What is published is what was checked, byte for byte, whoever writes to the volume."""
+    found = digest(files) if Path(push.source).is_dir() else files[0].sha256
+    if push.digest and push.digest != found:
+        raise Refused(ends.CONTENT_CHANGED, f"{Path(push.source).name} is not what it was when it was checked")
 
 
 def _made(hub: Hub, push: Push, patience: Patience) -> Repository:
@@ -138,9 +150,20 @@ def _made(hub: Hub, push: Push, patience: Patience) -> Repository:
     return patience.call(make)
 
 
-def _compared(push: Push, files: Iterable[LocalFile], listing: Listing) -> Difference:
+def _compared(hub: Hub, push: Push, files: Sequence[LocalFile], listing: Listing) -> Difference:
+    """Of a small file whose digest is not told, the content is asked for. Raises ``Failure``."""
     below = push.path if Path(push.source).is_dir() else push.path.rpartition("/")[0]
-    return compare(files, listing.files, below)
+    found = compare(files, listing.files, below)
+    asked = {file.path for file in found.by_size if file.size < LARGE}
+    if not asked:
+        return found
+    known = [
+        replace(file, sha256=hashlib.sha256(hub.content(file, listing.revision)).hexdigest())
+        if file.path in asked
+        else file
+        for file in listing.files
+    ]
+    return compare(files, known, below)
 
 
 @dataclass(frozen=True)
@@ -148,7 +171,7 @@ class _Found:
     """All is there."""
 
     commit: str
-    listing: Listing
+    difference: Difference
     committed: bool
 
 
@@ -158,16 +181,18 @@ class _Publishing:
     def __init__(self, hub: Hub, push: Push, patience: Patience, files: Sequence[LocalFile], sent: _Sent) -> None:
         self._hub, self._push, self._patience, self._files, self._sent = hub, push, patience, files, sent
         self._committed = ""
+        self._answered: set[str] = set()  # paths of what was committed
         self._tried = False
 
     def until_it_is_there(self, listing: Listing) -> _Found:
         """Raises ``Failure``, or ``Refused`` when the hub goes on listing something else."""
         rounds = failures = 0
         while True:
-            left = _compared(self._push, self._files, listing).to_push
+            difference = self._compare(listing)
+            left = self._left(difference)
             self._sent.only(left)
             if not left:
-                return _Found(self._committed or listing.commit, listing, self._tried)
+                return _Found(self._committed or listing.commit, difference, self._tried)
             if rounds == ROUNDS:
                 shown = ", ".join(file.path for file in left[:3])
                 repo = self._push.target.repo
@@ -182,11 +207,20 @@ class _Publishing:
                 rounds += 1
                 listing = self._settled()
 
+    def _compare(self, listing: Listing) -> Difference:
+        return self._patience.call(lambda: _compared(self._hub, self._push, self._files, listing))
+
+    def _left(self, difference: Difference) -> list[LocalFile]:
+        """A large file of the right size, and without a digest, may be an older one unless it was committed now."""
+        unproven = (file for file in difference.by_size if file.path not in self._answered)
+        return [*difference.to_push, *unproven]
+
     def _round(self, files: Sequence[LocalFile]) -> None:
         for commit in self._hub.commits(self._uploaded(files)):
             self._tried = True
             self._committed = ""  # from here on until the answer is there, only a listing tells
             self._committed = self._hub.commit(commit)
+            self._answered.update(file.path for file in commit)
             self._sent.all_of(commit)
 
     def _uploaded(self, files: Sequence[LocalFile]) -> Sequence[LocalFile]:
@@ -213,7 +247,7 @@ class _Publishing:
         attempt = 1
         while True:
             listing = self._patience.call(self._hub.listing)
-            left = _compared(self._push, self._files, listing).to_push
+            left = self._left(self._compare(listing))
             if not left or attempt >= self._push.attempts or not self._patience.pause(attempt):
                 return listing
             attempt += 1
@@ -222,7 +256,7 @@ class _Publishing:
 def _is_tagged(hub: Hub, push: Push, files: Sequence[LocalFile]) -> bool:
     """Whether the revision is there with these files; raises ``Refused`` when it has others."""
     found = hub.tagged()
-    if found is not None and _compared(push, files, found).to_push:
+    if found is not None and _compared(hub, push, files, found).to_push:
         raise Refused(ends.REVISION_EXISTS, f"{push.target.repo} has a tag {push.target.revision} of other files")
     return found is not None
 

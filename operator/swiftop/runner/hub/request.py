@@ -14,6 +14,9 @@ CHECK_TASK, PUSH_TASK = "hub.check", "hub.push"
 EXCLUDED = (".*", "args.json", "swiftop-*.json")
 """What nobody wants to see published: hidden files, paths and names of the training's data, the runner's own record."""
 
+CLIENT_TOKENS = {MODELSCOPE: "MODELSCOPE_API_TOKEN", HUGGINGFACE: "HF_TOKEN"}
+"""Variable of each hub's token, as its own client reads it."""
+
 ABSENT, EMPTY, OURS, FOREIGN = "absent", "empty", "ours", "foreign"
 MOST_FOREIGN = 20  # names of foreign files in a result
 
@@ -44,6 +47,7 @@ class Push:
     attempts: int = 5  # of each step that fails for a reason that may pass
     backoff_seconds: float = 1.0  # before the second one; doubled each time
     patience_seconds: float = 900.0  # of waiting in all, what the hub asks for (Retry-After) included
+    digest: str = ""  # of what was checked: of one file its SHA-256, of a folder `files.digest`; empty: unchecked
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Pushed:
     committed: bool = True  # False: all was there already
     foreign: tuple[str, ...] = ()  # what else is there; at most MOST_FOREIGN names
     foreign_files: int = 0
+    by_size: int = 0  # files compared by their size alone, since the hub tells no digest of them
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import time
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ from .reading import Bad, Unreadable
 
 _BUFFER = 1024 * 1024
 _BATCH = 256  # rows whose tokens are counted together
+_BATCH_CHARACTERS = 1 << 21  # of them in all: a tokenizer takes many times their size
 _PROGRESS_SECONDS = 1.0
 _PROGRESS_ROWS = 1024  # between two looks at the clock
 
@@ -67,6 +70,7 @@ class Result:
     rows: Counts
     bad_rows: tuple[BadRow, ...]  # the first ones
     size: int  # bytes
+    sha256: str = ""  # of the file as it was checked; empty when it was not read to its end
     broken: str = ""  # why the file could not be read to its end
     fatal: Optional[BadRow] = None  # the first row that makes ms-swift fail to load the file
 
@@ -92,6 +96,7 @@ class Result:
             "rows": self.rows.to_json(),
             "badRows": [{"line": bad.line, "why": bad.why} for bad in self.bad_rows],
             "bytes": self.size,
+            "sha256": self.sha256,
         }
 
 
@@ -102,7 +107,9 @@ Progress = Callable[[Counts, int, int], None]
 def check(path: Path, options: Options, *, progress: Progress = lambda *_: None) -> Result:
     """Check a file. Raises ``Unreadable`` for one that is not checked at all, ``OSError`` when it cannot be read."""
     reading.supported(path)
-    with path.open("rb", buffering=_BUFFER) as file:
+    if path.exists() and not path.is_file():  # a pipe would be waited for, a device has no end
+        raise Unreadable("it is not a file")
+    with _Hashed(path) as raw, io.BufferedReader(raw, _BUFFER) as file:
         before = os.fstat(file.fileno())
         checker = _Checker(options)
         broken = ""
@@ -115,7 +122,34 @@ def check(path: Path, options: Options, *, progress: Progress = lambda *_: None)
         after = os.fstat(file.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             broken = f"it was changed while it was read ({before.st_size} bytes before, {after.st_size} after)"
-    return Result(checker.format, checker.counts, tuple(checker.bad), before.st_size, broken, checker.fatal)
+    bad, digest = tuple(checker.bad), "" if broken else raw.sha256
+    return Result(checker.format, checker.counts, bad, before.st_size, digest, broken, checker.fatal)
+
+
+class _Hashed(io.FileIO):
+    """A file that is read from its beginning to its end, and the digest of what was read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._digest = hashlib.sha256()
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes."""
+        count = super().readinto(buffer) or 0
+        self._digest.update(memoryview(buffer)[:count])
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """To the beginning again, from where it is read anew."""
+        if (offset, whence) != (0, os.SEEK_SET):
+            raise io.UnsupportedOperation("seek")
+        self._digest = hashlib.sha256()
+        return super().seek(offset, whence)
+
+    @property
+    def sha256(self) -> str:
+        """In hex."""
+        return self._digest.hexdigest()
 
 
 def _with_progress(rows: Any, checker: _Checker, size: int, progress: Progress) -> Any:
@@ -137,6 +171,7 @@ class _Checker:
         self._auto = options.format == formats.AUTO
         self._count, self._max_length = options.count_tokens, options.max_length
         self._texts: list[str] = []
+        self._waiting = 0  # characters of these
         self._seen = Seen()
         self.format = options.format
         self.counts = Counts()
@@ -166,7 +201,8 @@ class _Checker:
             counts.duplicates += 1
         if self._count is not None:
             self._texts.append("\n".join(turns.texts))
-            if len(self._texts) >= _BATCH:
+            self._waiting += turns.characters
+            if len(self._texts) >= _BATCH or self._waiting >= _BATCH_CHARACTERS:
                 self.count_tokens()
 
     def _read(self, row: Any) -> formats.Turns:
@@ -189,7 +225,7 @@ class _Checker:
         """Of the rows since the last time."""
         if self._count is None or not self._texts:
             return
-        lengths, self._texts = self._count(self._texts), []
+        lengths, self._texts, self._waiting = self._count(self._texts), [], 0
         self.counts.tokens = (self.counts.tokens or 0) + sum(lengths)
         limit = self._max_length
         if limit is not None:

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple, Optional
 
+from . import reading
 from .reading import Bad, quoted
 
 AUTO, SHAREGPT, MESSAGES, ALPACA, QUERY_RESPONSE = "Auto", "sharegpt", "messages", "alpaca", "queryResponse"
@@ -136,7 +138,7 @@ def _turns(row: Row) -> list[Any]:
 def _listed(turns: object) -> list[Any]:
     if isinstance(turns, str):  # a list that was written as a text, which ms-swift reads again
         try:
-            turns = json.loads(turns)
+            turns = reading.decode(turns)
         except (ValueError, RecursionError):
             raise Bad(f"its turns are the text {quoted(turns)}, not a list") from None
     if not isinstance(turns, list):
@@ -298,14 +300,29 @@ def _exchange(format: str, row: Row, query: Optional[str], answer: object, name:
 def _history(history: object) -> list[str]:
     if not history:
         return []
-    if isinstance(history, str):  # "[['query', 'response']]", which ms-swift reads as Python
-        try:
-            history = ast.literal_eval(history)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            history = None
+    if isinstance(history, str):
+        history = _listed_pairs(history)
     if not isinstance(history, (list, tuple)) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in history):
         raise Bad("history is not a list of pairs of question and answer")
     return [_text(text, "a text of history") for pair in history for text in pair]
+
+
+# A list of lists of texts: all else that Python can read is no history, but may take gigabytes, or crash its parser.
+_LITERAL = re.compile(r"""'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*\"""", re.DOTALL)
+_MOST_LITERALS = 100_000
+
+
+def _listed_pairs(text: str) -> object:
+    """A history that is written as a text: "[['query', 'response']]", which ms-swift reads as Python."""
+    if text.count("\\") > reading.MOST_PARTS:
+        return None
+    rest, literals = _LITERAL.subn("", text)
+    if literals > _MOST_LITERALS or len(rest) > 10 * _MOST_LITERALS or rest.strip("[](), \t\r\n"):
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 def _column(row: Row, names: tuple[str, ...]) -> str:

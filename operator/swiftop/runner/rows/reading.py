@@ -1,7 +1,7 @@
 """The rows of a file one by one, however long the file: lines of JSON, or one JSON array.
 
 What cannot be read is a ``Bad`` in place of the row, and the reading goes on with the next line. Not so in an array:
-behind a syntax error nobody can tell where the next row begins, and ``Broken`` ends it.
+behind a syntax error nobody can tell where the next row begins, and ``Unreadable`` ends it.
 """
 
 from __future__ import annotations
@@ -105,6 +105,11 @@ def _bounded_int(text: str) -> int:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_bounded_int)
+
+
+def decode(text: str) -> Any:
+    """JSON that stands in a text of a row. Raises ``ValueError`` and ``RecursionError``."""
+    return _DECODER.decode(text)
 
 
 def _lines(file: BinaryIO) -> Iterator[Row]:

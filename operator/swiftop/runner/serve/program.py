@@ -11,6 +11,7 @@ from .. import causes, preflight
 from ..cachelock import CacheLock
 from ..classify import EndedChild, Judged, classify_failure
 from ..ends import EndClass
+from ..hub import causes as hub
 from ..program import Context, Ended, Reached, Route, Step
 from ..protocol import FAILED, FINISHED, INTERRUPTED, SERVING, ServeSettings, from_json, to_json
 from ..task import Task
@@ -59,7 +60,7 @@ class Serve:
         model = self._settings.model
         if not adapters.is_folder(model) or Path(model).is_dir():
             return None
-        return Judged(causes.MODEL_NOT_FOUND, f"the model's folder {model} does not exist")
+        return Judged(hub.MODEL_NOT_FOUND, f"the model's folder {model} does not exist")
 
     def _check_adapters(self) -> Optional[Judged]:
         try:

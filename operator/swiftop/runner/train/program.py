@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .. import causes, preflight
-from ..cachelock import CacheLock
+from ..cachelock import Loading
 from ..classify import EndedChild, Judged
 from ..program import Context, Ended, Reached, Route, Step, fill
-from ..protocol import FAILED, FINISHED, TRAINING, TrainSettings, from_json
+from ..protocol import FAILED, FINISHED, TRAINING, TrainSettings
+from ..typed_json import from_json
 from . import checkpoints, log, swanlab
 from .log import EVALUATING, PREPARING, SAVING, LineReader, Report, TrainingLog, end_last_line
 from .outcome import EndedTraining, judge
@@ -34,7 +35,7 @@ class Train:
         self._settings = settings = from_json(TrainSettings, context.plan.settings)
         self._directory = context.directory
         self._log = TrainingLog(LineReader(self._directory / "logging.jsonl"))
-        self._lock: Optional[CacheLock] = None
+        self._loading = Loading(context)
         self._start: Optional[Start] = None
         self._started = 0.0
         self._next_slow = 0.0
@@ -73,7 +74,7 @@ class Train:
         if self._start is not None and self._start.flags:
             command = (*command, *self._start.flags)
             self._context.output.say(f"swiftop: resuming from {self._start.path}")
-        self._lock_cache()
+        self._loading.begin()
         self._log.skip(end_last_line(self._directory / "logging.jsonl", repair=self._context.rank == 0))
         self._started = time.time()
         self._watchdog.preparing(time.monotonic())
@@ -113,20 +114,6 @@ class Train:
 
     def _api_key(self) -> str:
         return self._context.environ.get(swanlab.API_KEY, "")
-
-    def _lock_cache(self) -> None:
-        if not self._plan.cache_dir or not self._plan.cache_keys or self._context.rank != 0:
-            return
-        signals = self._context.signals
-        self._lock = CacheLock(Path(self._plan.cache_dir), self._plan.cache_keys)
-        trouble = self._lock.acquire(stop=lambda: signals.stop_requested, sleep=signals.pause)
-        if trouble:
-            self._context.output.say(f"swiftop: no lock on the cache, going on without: {trouble}")
-
-    def _release_lock(self, *, loaded: bool) -> None:
-        if self._lock is not None:
-            self._lock.release(loaded=loaded)
-            self._lock = None
 
     def saw(self, data: bytes) -> None:
         """Any output is a sign of life before the first step; only its bar tells that an evaluation goes on."""
@@ -168,8 +155,8 @@ class Train:
                 self._watchdog.sign_of_life(now)
 
     def _check_slowly(self, now: float) -> None:
-        if self._lock is not None and (self._log.lines or self._arguments_written()):
-            self._release_lock(loaded=True)
+        if self._loading.locked and (self._log.lines or self._arguments_written()):
+            self._loading.end(loaded=True)
         report = self._log.report
         if report.phase == PREPARING:
             return
@@ -200,7 +187,7 @@ class Train:
 
     def judge(self, step: Step, end: EndedChild, evidence: str) -> Optional[Ended]:
         """The training is the only step: its end is that of the execution."""
-        self._release_lock(loaded=self._log.lines > 0)
+        self._loading.end(loaded=self._log.lines > 0)
         self._log.poll()
         report = self._log.report
         ended = judge(

@@ -11,31 +11,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
 from .. import causes, preflight
+from ..cachelock import Loading
 from ..classify import EndedChild, Judged, classify_failure, shorten
-from ..hub.request import CHECK_TASK, DATASET, HUGGINGFACE, MODELSCOPE, PUSH_TASK, Push, Target
+from ..hub.request import CHECK_TASK, CLIENT_TOKENS, DATASET, MODELSCOPE, PUSH_TASK, Push, Target
+from ..pace import Pace
 from ..program import Context, Ended, Reached, Route, Step
-from ..protocol import (
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    UPLOADING,
-    BadRow,
-    Owner,
-    UploadSettings,
-    from_json,
-    read_bad_rows,
-    to_json,
-)
+from ..protocol import FAILED, FINISHED, INTERRUPTED, UPLOADING, BadRow, Owner, UploadSettings, read_bad_rows
+from ..quiet import Quiet
 from ..task import Task
+from ..typed_json import from_json, to_json
 
 PREPARING, CHECKING, PUSHING, DONE = range(4)
 TARGET, CHECK, PUSH = "target", "check", "upload"
-TOKENS = {MODELSCOPE: "MODELSCOPE_API_TOKEN", HUGGINGFACE: "HF_TOKEN"}
 
 
 class Upload:
@@ -51,9 +44,12 @@ class Upload:
         self._push = push_of(self._settings, context.plan.owner)
         self._phase = PREPARING
         self._task: Optional[Task] = None
+        self._loading = Loading(context)
+        self._pace = Pace()
         self._checked: dict[str, Any] = {}
         self._pushed: dict[str, Any] = {}
         self._bad_rows: tuple[BadRow, ...] = ()
+        self._quiet = Quiet()
         self._identity: Optional[tuple[int, int]] = None  # of the file that was checked
 
     def begin(self) -> Optional[Ended]:
@@ -63,15 +59,24 @@ class Upload:
 
     def steps(self) -> Iterator[Step]:
         """Whether the hub would take it, whether it is worth it, and the upload."""
-        yield self._step(TARGET, CHECK_TASK, to_json(self._push))
+        token = {self._push.target.token_env}
+        yield self._step(TARGET, CHECK_TASK, to_json(self._push), token)
+        self._loading.begin()
         self._phase, self._identity = CHECKING, _identity(self._source)
-        yield self._step(CHECK, "rows.task", self._check_request())
+        yield self._step(CHECK, "rows.task", self._check_request(), self._tokenizer_token)
         self._phase = PUSHING
-        yield self._step(PUSH, PUSH_TASK, to_json(self._push))
+        push = replace(self._push, digest=str(self._checked.get("sha256") or ""))
+        yield self._step(PUSH, PUSH_TASK, to_json(push), token)
 
-    def _step(self, name: str, module: str, request: Mapping[str, Any]) -> Step:
+    @property
+    def _tokenizer_token(self) -> set[str]:
+        hub = self._settings.tokenizer_hub or self._settings.hub
+        return {CLIENT_TOKENS[hub or MODELSCOPE]} if self._settings.tokenizer else set()
+
+    def _step(self, name: str, module: str, request: Mapping[str, Any], tokens: Collection[str]) -> Step:
         self._task = Task(name, module, request)
-        return self._task.step()
+        self._quiet.begin(self._task)
+        return self._task.step(without=frozenset(self._context.plan.secret_env) - frozenset(tokens))
 
     def _check_request(self) -> dict[str, Any]:
         wanted = self._settings
@@ -86,11 +91,20 @@ class Upload:
         }
 
     def saw(self, data: bytes) -> None:
-        """Output tells nothing that the tasks do not tell."""
+        """That something is told, not what."""
+        self._quiet.hear()
 
     def check(self, now: float) -> Optional[str]:
-        """Both steps are bounded by themselves."""
-        return None
+        """A task that says nothing does not end by itself. The tokenizer is loaded before the first row is read."""
+        told = self._task.progress if self._task is not None else {}
+        if told:
+            self._loading.end(loaded=True)
+        self._paced(told)
+        return self._quiet.check(now)
+
+    def _paced(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """Asked for once a second, because it tells the time that is left by what it saw."""
+        return self._pace.of(self._task.name, told) if self._task is not None and self._phase != DONE else {}
 
     def stop(self) -> None:
         """Nothing is kept."""
@@ -98,6 +112,7 @@ class Upload:
     def judge(self, step: Step, end: EndedChild, evidence: str) -> Optional[Ended]:
         """A failed step ends it; after the last one the result is compared."""
         task = self._task
+        self._loading.end(loaded=end.exit_code == 0)
         if task is None or end.exit_code != 0 or end.forwarded or not task.result:
             return self._failed(step, end, evidence)
         if step.name == TARGET:
@@ -107,6 +122,9 @@ class Upload:
     def _failed(self, step: Step, end: EndedChild, evidence: str) -> Ended:
         if end.forwarded:
             return Ended(INTERRUPTED, Judged(causes.INTERRUPTED, f"stopped on request during the step {step.name}"))
+        if end.ended_by is not None:
+            judged = Judged(causes.STEP_STALLED, f"the step {step.name} {end.ended_by}")
+            return Ended(FAILED, judged, self._bad_rows)
         refused = self._task.refused if self._task else None
         judged = refused or classify_failure(end, evidence)
         outcome = INTERRUPTED if judged.cause is causes.INTERRUPTED else FAILED
@@ -151,11 +169,11 @@ class Upload:
         return {
             "updated": int(time.time()),
             "phase": self._phase,
-            "bytesDone": told.get("bytesDone"),
-            "bytesTotal": told.get("bytesTotal"),
+            **self._paced(told),
             **(rows if isinstance(rows, dict) else {}),
             "commit": self._pushed.get("commit"),
             "visibility": self._pushed.get("visibility"),
+            "bySize": self._pushed.get("bySize") or None,
         }
 
     def reached(self) -> Reached:
@@ -169,7 +187,7 @@ def push_of(settings: UploadSettings, owner: Owner) -> Push:
         hub=settings.hub,
         repo=settings.repo,
         repo_type=DATASET,
-        token_env=TOKENS.get(settings.hub, ""),
+        token_env=settings.token_env,
         visibility=settings.visibility,
         revision=settings.revision,
         commit_message=settings.commit_message

@@ -16,6 +16,8 @@ from swiftop.kinds.datasetupload.build import secret_vars
 from swiftop.kinds.registry import KINDS
 from swiftop.model.kind import Pinned, World
 from swiftop.model.verdict import Create
+from swiftop.swift.cache import cache_keys
+from swiftop.workload.job import plan_of
 from tests.support.objects import IMAGE, SAMPLES
 from tests.unit.kinds.datasetupload.uploads import MINIMAL, WHOLE, children_of, upload_of
 
@@ -68,13 +70,18 @@ def test_the_image_of_the_first_attempt_stays() -> None:
     prepared = KIND.prepare(upload_of(MINIMAL), world)
     (job,) = KIND.build(prepared, Create(1))
     assert job["spec"]["template"]["spec"]["containers"][0]["image"] == "old:1"
-    pinned = KIND.pinned(job)
-    assert pinned is not None
-    assert (pinned.image, pinned.swift_version, pinned.command) == ("old:1", "", "")
-    assert pinned == KIND.pins(prepared)
+    assert KIND.pinned(job) == Pinned("old:1", "", "", prepared.digest)
 
 
 def test_its_children_stand_beside_a_run_s_of_the_same_name() -> None:
     (job,) = children_of(upload_of({**MINIMAL, "runtime": IMAGE}, "tiny"))
     assert job["metadata"]["name"] == "tiny-dsup-1"
     assert len(f"{'x' * names.MAX_NAME}-dsup-99") <= 63
+
+
+def test_the_tokenizer_in_a_shared_cache_is_not_its_model() -> None:
+    plan = plan_of(children_of(*CASES["whole"])[-1])
+    assert plan is not None
+    assert plan.cache_dir == "/swiftop/cache"
+    assert len(plan.cache_keys) == 1
+    assert plan.cache_keys != cache_keys({"model": ("Qwen/Qwen2.5-7B-Instruct",)})

@@ -31,7 +31,7 @@ BROKE = Failed(Cause("HubUnreachable", "no answer", "wait"))
 INCOMPLETE = Failed(Cause("PushIncomplete", "the hub lists less", "apply again"))
 OUTLOOKS: tuple[Outlook, ...] = (RUNNING, PENDING, INVALID, STOPPED, DONE, BAD, BROKE, INCOMPLETE)
 
-CHECKING: Report = {"phase": 1, "bytesDone": 3 << 30, "bytesTotal": 4 << 30, "total": 900, "bad": 0}
+CHECKING: Report = {"phase": 1, "bytesDone": 3 << 30, "bytesTotal": 4 << 30, "etaSeconds": 40, "total": 900, "bad": 0}
 COUNTED = {"total": 1000, "bad": 1, "duplicates": 2, "turns": 4000, "characters": 90000, "tokens": 300, "overLength": 0}
 PUSHING: Report = {"phase": 2, "bytesDone": 0, "bytesTotal": 4 << 30, **COUNTED}
 PUSHED: Report = {"phase": 3, **COUNTED, "commit": "abc123", "visibility": "private"}
@@ -66,8 +66,13 @@ def test_a_status_of_an_upload_that_works() -> None:
         "attempts": 1,
         "startTime": at(10),
         "rows": {"total": 900, "bad": 0},
-        "progress": {"phase": "Checking", "bytesDone": 3 << 30, "bytesTotal": 4 << 30},
-        "display": {"destination": "modelscope:me/chats", "rows": "900", "progress": "Checking 3.0/4.0 GiB (75%)"},
+        "progress": {"phase": "Checking", "bytesDone": 3 << 30, "bytesTotal": 4 << 30, "etaSeconds": 40},
+        "display": {
+            "destination": "modelscope:me/chats",
+            "rows": "900",
+            "progress": "Checking 3.0/4.0 GiB (75%)",
+            "eta": "40s",
+        },
     }
     assert [c["type"] for c in found["conditions"]][-3:] == ["Checked", "Uploaded", "Verified"]
     assert conditions(found) == [("False", "Pending")] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.modelexport import ModelExport
 from swiftop.errors import Invalid
 from swiftop.kinds.modelexport.kind import KIND
-from swiftop.model.kind import Object, Reference, World
+from swiftop.model.kind import Object, Pinned, Reference, World
 from swiftop.model.verdict import Create
 from tests.support.objects import SAMPLES, UID
 
@@ -45,6 +46,30 @@ OF_A_HUB = {
 }
 
 
+CALIBRATED = {
+    **ON_A_CLAIM,
+    "quantization": {
+        "method": "awq",
+        "bits": 4,
+        "datasets": [
+            {"id": "me/chats", "revision": "v1", "sample": 500},
+            {"id": "you/talks", "hub": "huggingface", "subsets": ["default"]},
+            {"persistentVolumeClaim": {"claimName": "shared", "path": "chats.jsonl"}},
+            {"configMap": {"name": "rows", "key": "a.jsonl"}},
+        ],
+    },
+    "push": [{"hub": "modelscope", "repo": "me/tuned-awq"}],
+    "resources": {"gpus": 1},
+}
+BITSANDBYTES = {
+    **OF_A_HUB,
+    "quantization": {"method": "bnb", "bits": 4, "quantType": "fp4", "doubleQuant": False},
+    "dtype": "bfloat16",
+    "resources": {"gpus": 0},
+    "verify": "Auto",
+}
+
+
 def export_of(spec: dict[str, Any], name: str = "merged") -> ModelExport:
     meta = {"name": name, "namespace": "team", "uid": UID, "generation": 1}
     return ModelExport.from_object(
@@ -63,6 +88,9 @@ CASES: dict[str, ModelExport] = {
     "sample-adapter": sample("modelexport-adapter"),
     "on-a-claim": export_of(ON_A_CLAIM),
     "of-a-hub": export_of(OF_A_HUB),
+    "sample-quantized": sample("modelexport-quantized"),
+    "calibrated": export_of(CALIBRATED),
+    "bitsandbytes": export_of(BITSANDBYTES),
 }
 
 
@@ -90,7 +118,13 @@ def test_what_a_job_was_made_with_is_read_back_from_it(name: str) -> None:
         defaults=Defaults(image="registry.example/trainer:4.6"), runner_config_map="r", references={RUN: TRAINED}
     )
     prepared = KIND.prepare(CASES[name], world)
-    assert KIND.pinned(KIND.build(prepared, Create(1))[-1]) == KIND.pins(prepared)
+    assert KIND.pinned(KIND.build(prepared, Create(1))[-1]) == Pinned(
+        image="registry.example/trainer:4.6",
+        swift_version="4.6",
+        command=shlex.join(prepared.command),
+        digest=prepared.digest,
+        source=prepared.subject.recorded(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,6 +139,21 @@ def test_what_a_job_was_made_with_is_read_back_from_it(name: str) -> None:
         (
             {"push": [{"hub": "huggingface", "repo": "a/b", "visibility": "internal"}]},
             "Hugging Face knows private and public only",
+        ),
+        ({"quantization": {"method": "fp8"}}, "this method needs a GPU"),
+        (
+            {**CALIBRATED, "quantization": {**CALIBRATED["quantization"], "method": "gptq_v2"}}  # type: ignore[dict-item]
+            | {"runtime": {"image": "x/y:1", "swiftVersion": "3.7"}},
+            r"spec.quantization.method: ms-swift 3.7 does not take 'gptq_v2' for --quant_method.*awq, gptq, bnb, fp8",
+        ),
+        (
+            {
+                **CALIBRATED,
+                "source": {"id": "a/b", "hub": "huggingface"},
+                "quantization": {"method": "awq", "bits": 4, "datasets": [{"id": "me/chats", "hub": "modelscope"}]},
+                "runtime": {"image": "x/y:1", "swiftVersion": "3.12"},
+            },
+            r"spec.quantization.datasets\[0\]: ms-swift 3.12 reads all datasets from Hugging Face",
         ),
     ],
 )
@@ -133,3 +182,32 @@ def test_the_card_names_the_datasets_as_the_run_has_pinned_them() -> None:
         {"name": "a/b", "hub": "huggingface", "revision": "v1"},
         {"name": "c/d", "hub": "modelscope"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "model", "memory"),
+    [(1, "Qwen/Qwen2.5-7B-Instruct", "64Gi"), (2, "Qwen/Qwen2.5-72B-Instruct", "272Gi"), (1, "me/chat", "64Gi")],
+)
+def test_before_a_quantization_the_merge_has_to_fit_into_host_memory(gpus: int, model: str, memory: str) -> None:
+    spec = {
+        "source": {"id": model, "adapters": [{"id": "me/adapter"}]},
+        "output": {"volume": {"size": "500Gi"}},
+        "quantization": {"method": "fp8"},
+        "resources": {"gpus": gpus},
+    }
+    (container,) = children_of(export_of(spec))[-1]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["requests"]["memory"] == memory
+
+
+def test_the_card_names_the_quantization_and_what_it_was_calibrated_with() -> None:
+    world = World(defaults=Defaults(image="x/y:1"), runner_config_map="r", references={RUN: TRAINED})
+    card = KIND.prepare(CASES["calibrated"], world).card
+    assert {name: card[name] for name in ("quantization", "dtype", "tags", "calibration")} == {
+        "quantization": "awq, 4 bits, groups of 128",
+        "dtype": "float16",
+        "tags": ["awq", "4-bit"],
+        "calibration": [
+            {"name": "me/chats", "hub": "modelscope", "revision": "v1"},
+            {"name": "you/talks", "hub": "huggingface"},
+        ],
+    }

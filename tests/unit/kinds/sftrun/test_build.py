@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import Any
 
 import pytest
 
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.kinds.sftrun.kind import KIND
-from swiftop.model.kind import World
+from swiftop.model.kind import Pinned, World
 from swiftop.model.verdict import Create
-from swiftop.runner.protocol import Owner, Plan, TrainSettings, from_json
-from swiftop.workload.job import pinned_of, plan_of
+from swiftop.runner.protocol import Owner, Plan, TrainSettings
+from swiftop.runner.typed_json import from_json
 from swiftop.workload.pods import decoded, encoded
 from tests.support.objects import ON_CPU, PLATFORM, SHARED_VOLUMES, TWO_NODES, children_of, run_of
 
@@ -121,12 +122,11 @@ def test_a_disrupted_pod_is_replaced_only_where_its_successor_can_go_on_alone(
 
 
 def test_what_a_job_was_made_with_can_be_read_back() -> None:
-    job = job_of(PLATFORM)
-    pinned = pinned_of(job, plan_of(job))
-    assert pinned is not None
-    assert pinned.image == "registry.example/trainer@sha256:0"
-    assert pinned.swift_version == "4.6"
-    assert "--system 'costs $(SWANLAB_API_KEY) $5'" in pinned.command
+    prepared = KIND.prepare(run_of(PLATFORM), World(defaults=Defaults(), runner_config_map="swiftop-runner-0"))
+    pinned = KIND.pinned(KIND.build(prepared, Create(1))[-1])
+    command = shlex.join(prepared.rendered.command)
+    assert pinned == Pinned("registry.example/trainer@sha256:0", "4.6", command, prepared.digest)
+    assert "--system 'costs $(SWANLAB_API_KEY) $5'" in command
     assert KIND.pinned({"metadata": {}, "spec": {}}) is None
 
 
@@ -141,8 +141,3 @@ def test_the_plan_names_every_variable_that_comes_from_a_secret() -> None:
     plan = decoded(env[0]["value"])
     assert plan is not None
     assert plan.secret_env == ("SWANLAB_API_KEY", "HF_TOKEN", "WANDB_API_KEY")
-
-
-def test_what_is_pinned_of_a_new_job_is_what_would_be_read_back_from_it() -> None:
-    prepared = KIND.prepare(run_of(PLATFORM), World(defaults=Defaults(), runner_config_map="swiftop-runner-0"))
-    assert KIND.pins(prepared) == KIND.pinned(KIND.build(prepared, Create(1))[-1])

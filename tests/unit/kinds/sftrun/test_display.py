@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from swiftop.kinds.sftrun.display import duration, progress_texts, spec_texts
+from swiftop.kinds.sftrun.display import progress_texts, spec_texts
+from swiftop.model.times import duration
 from tests.support.objects import ON_CPU, SHARED_VOLUMES, TWO_NODES, run_of
 
 

@@ -8,10 +8,12 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from swiftop.api.v1alpha1.defaults import Defaults
-from swiftop.kinds.sftrun.plan import cache_keys, logging_steps, plan, silent_evaluation
+from swiftop.kinds.sftrun.plan import logging_steps, plan, silent_evaluation
 from swiftop.kinds.sftrun.prepare import prepare
 from swiftop.model.kind import World
-from swiftop.runner.protocol import Plan, Source, TrainSettings, from_json
+from swiftop.runner.protocol import Plan, Source, TrainSettings
+from swiftop.runner.typed_json import from_json
+from swiftop.swift.cache import cache_keys
 from tests.support.objects import IMAGE, ON_CPU, TWO_NODES, run_of
 
 Flags = dict[str, tuple[str, ...]]

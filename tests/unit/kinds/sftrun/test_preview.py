@@ -15,8 +15,6 @@ from swiftop.cli.main import app
 from tests.support.objects import MINIMAL, SAMPLES
 from tests.unit.kinds.sftrun.samples import NAMES, rendered
 
-ZERO_UID = "00000000-0000-0000-0000-000000000000"
-
 
 def run(*words: str, stdin: str | None = None) -> Result:
     return CliRunner().invoke(app, ["preview", *words], input=stdin)

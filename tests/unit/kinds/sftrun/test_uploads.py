@@ -18,6 +18,7 @@ from swiftop.runner.protocol import UploadedDataset
 from swiftop.workload.job import plan_of
 from tests.support.objects import IMAGE, run_of, sftrun
 
+MOVING = ("master", "v1.0", "--x", "..", "4F1C0B7D2A9E")  # what a hub may answer that is no commit
 COMMIT = "4f1c0b7d2a9e4c681c5e09b7d2f84a63aa00bb11"
 CHATS = Reference(names.DATASETUPLOAD, "team", "chats")
 EVAL = Reference(names.DATASETUPLOAD, "team", "eval")
@@ -107,6 +108,7 @@ WITHOUT_COMMIT = Blocked(
         (upload("Unknown", "Suspended", suspend=True), {}, SUSPENDED),
         (upload("False", "DataInvalid"), {}, FAILED),
         ({**upload(), "status": {"conditions": upload()["status"]["conditions"]}}, {}, WITHOUT_COMMIT),
+        *(({**upload(), "status": {**upload()["status"], "commit": name}}, {}, WITHOUT_COMMIT) for name in MOVING),
         (upload(), {}, None),
         ({**upload(), "spec": None}, {}, None),  # of one that is over the store keeps its results alone
     ],
@@ -146,12 +148,12 @@ def test_a_run_without_an_upload_refers_to_none() -> None:
 
 
 def prepared(one: SFTRun, world: World[Defaults]) -> tuple[Object, Pinned, list[str]]:
-    """Job, pins, and the words of the command."""
-    made = KIND.prepare(one, world)
-    job = KIND.build(made, Create(1))[-1]
-    plan = plan_of(job)
+    """Job, what is pinned by it, and the words of the command."""
+    job = KIND.build(KIND.prepare(one, world), Create(1))[-1]
+    plan, pinned = plan_of(job), KIND.pinned(job)
     assert plan is not None
-    return job, KIND.pins(made), list(plan.command)
+    assert pinned is not None
+    return job, pinned, list(plan.command)
 
 
 def world(found: Object | None, pinned: Pinned | None = None) -> World[Defaults]:
@@ -165,13 +167,12 @@ def after(words: list[str], flag: str) -> list[str]:
 
 def test_what_was_uploaded_is_trained_on_at_that_commit() -> None:
     one = run(ref("chats", sample=100), {"id": "me/other"}, validation={"datasets": [ref("chats")]})
-    job, pinned, words = prepared(one, world(upload()))
+    _, pinned, words = prepared(one, world(upload()))
     assert after(words, "--dataset") == [f"me/chats@{COMMIT}#100", "me/other"]
     assert after(words, "--val_dataset") == [f"me/chats@{COMMIT}"]
     info = f'[{{"dataset_name": "me/chats@{COMMIT}", "ms_dataset_id": "me/chats", "ms_revision": "{COMMIT}"}}]'
     assert after(words, "--custom_dataset_info") == [info]
     assert pinned.datasets == (PINNED,)
-    assert KIND.pinned(job) == pinned
 
 
 def test_the_hub_of_the_upload_counts_and_its_token_is_given() -> None:

@@ -125,3 +125,14 @@ def test_a_base_without_a_repository_is_no_link() -> None:
 
 def test_a_card_of_which_nothing_is_known_is_whole() -> None:
     assert card.render(card.read({})).startswith('---\nlibrary_name: "transformers"\n')
+
+
+def test_a_quantized_model_says_so_to_the_hubs_and_to_people() -> None:
+    told = {"quantization": "awq, 4 bits, groups of 128", "calibration": [{"name": "me/chats", "hub": "modelscope"}]}
+    text = card.render(card.read({**TOLD, **told, "tags": ["awq", "4-bit"]}))
+    front = yaml.safe_load(text.split("---")[1])
+    assert (front["base_model_relation"], front["tags"][-2:]) == ("quantized", ["awq", "4-bit"])
+    assert front["datasets"] == ["CodyWhy/mh-sharegpt-20250820"]  # what it learned from
+    assert "| calibration data | `me/chats` |  | modelscope |" in text
+    assert "| quantization | `awq, 4 bits, groups of 128` |" in text
+    assert "| type of the other weights | `bfloat16` |" in text

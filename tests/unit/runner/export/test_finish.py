@@ -16,6 +16,8 @@ from swiftop.runner import causes, task
 from swiftop.runner.bundle import PACKAGE, bundle
 from swiftop.runner.export import finish, weights
 from swiftop.runner.export.weights import Tensor
+from swiftop.runner.hub.files import digest, local_files
+from swiftop.runner.hub.request import EXCLUDED
 
 
 def artifact(path: Path) -> Path:
@@ -99,3 +101,11 @@ def test_it_runs_out_of_the_zip_file_that_pods_have(tmp_path: Path) -> None:
     command = [sys.executable, "-m", f"{PACKAGE}.export.finish", str(directory)]
     subprocess.run(command, env={"PYTHONPATH": str(tmp_path / "runner.pyz")}, check=True)
     assert json.loads((directory / "result").read_text())["removed"] == [".cache", ".tmpa1b2", "args.json"]
+
+
+def test_what_is_never_published_is_no_part_of_the_digest(tmp_path: Path) -> None:
+    path = artifact(tmp_path / "model")
+    (path / "swiftop-run.json").write_text("{}")
+    (path / "additional_chat_templates" / ".hidden").write_text("")
+    result, _ = finished(path)
+    assert result["digest"] == digest(local_files(path, "", EXCLUDED))

@@ -71,10 +71,19 @@ def test_every_part_of_a_configuration_gets_the_new_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "is missing"), ("{", "not valid JSON"), ("[]", "not a JSON obj")]
+    ("content", "words"),
+    [(None, "is missing"), ("{", "not valid JSON"), ("[]", "not a JSON obj"), ("[" * 100_000, "not valid JSON")],
 )
 def test_a_configuration_that_cannot_be_read_is_damaged(tmp_path: Path, content: str | None, words: str) -> None:
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(Damaged, match=words):
         folder.read_json(tmp_path / "config.json")
+
+
+def test_a_configuration_is_no_link_to_a_file_of_the_pod(tmp_path: Path) -> None:
+    (tmp_path / "secret.json").write_text('{"auth": "token"}')
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").symlink_to(tmp_path / "secret.json")
+    with pytest.raises(Damaged, match="leads out of"):
+        folder.read_json(tmp_path / "model" / "config.json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from swiftop.runner.export.probes import PROBES, difference
+from swiftop.runner.export.probes import PROBES, difference, in_swift_words
 
 
 def letters(ids: Sequence[int]) -> str:
@@ -31,3 +31,12 @@ def test_a_rendering_that_is_the_start_of_the_other_differs_at_its_end() -> None
 def test_every_dialogue_waits_for_an_answer_and_has_its_own_name() -> None:
     assert {probe.messages[-1]["role"] for probe in PROBES} == {"user", "tool"}
     assert len({probe.name for probe in PROBES}) == len(PROBES)
+
+
+def test_each_call_of_a_tool_is_a_message_of_its_own() -> None:
+    calls = [{"id": "1", "function": {"name": "weather", "arguments": {"city": "上海"}}}]
+    user, answer = {"role": "user", "content": "?"}, {"role": "tool", "content": "21"}
+    call = {"role": "tool_call", "content": '{"name": "weather", "arguments": {"city": "上海"}}'}
+    for content, before in (("", []), ("I look.", [{"role": "assistant", "content": "I look."}])):
+        asked = {"role": "assistant", "content": content, "tool_calls": calls}
+        assert in_swift_words([user, asked, answer]) == [user, *before, call, answer]

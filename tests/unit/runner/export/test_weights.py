@@ -128,3 +128,64 @@ def test_the_main_type_is_that_of_most_numbers() -> None:
 
 def test_a_model_in_32_bits_keeps_nothing_on_purpose() -> None:
     assert weights.kept_precise({"a": tensor("a", "F32"), "b": tensor("b", "BF16", (1,))}) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F16", "shape": [1e400], "data_offsets": [0, 8]},
+        {"dtype": "F16", "shape": [4], "data_offsets": [0, 1e400]},
+        {"dtype": "F16", "shape": [-4], "data_offsets": [0, 8]},
+        {"dtype": "F16", "shape": [4], "data_offsets": []},
+    ],
+)
+def test_a_header_of_impossible_numbers_is_damaged(tmp_path: Path, entry: dict[str, object]) -> None:
+    header = json.dumps({"a": entry}).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(Damaged, match=r"the header of model\.safetensors cannot be read"):
+        weights.read_folder(tmp_path)
+
+
+def test_a_header_of_brackets_alone_is_damaged(tmp_path: Path) -> None:
+    header = b"[" * 100_000
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(Damaged, match=r"the header of model\.safetensors cannot be read"):
+        weights.read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../other/model.safetensors", "/other/model.safetensors"])
+def test_an_index_does_not_reach_into_another_folder(tmp_path: Path, name: str) -> None:
+    folder, other = tmp_path / "mine", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    write(other / "model.safetensors", tensor("a"))
+    name = name.replace("/other", f"{tmp_path}/other") if name.startswith("/") else name
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(Damaged, match="leads out of"):
+        weights.read_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.safetensors.index.json"])
+def test_weights_are_no_link_to_another_folder(tmp_path: Path, name: str) -> None:
+    folder, other = tmp_path / "mine", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    write(other / "model.safetensors", tensor("a"))
+    (other / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model.safetensors"}}))
+    (folder / name).symlink_to(other / name)
+    with pytest.raises(Damaged, match=f"{name} leads out of"):
+        weights.read_folder(folder)
+
+
+def test_a_snapshot_in_the_cache_of_a_hub_is_a_folder_of_links(tmp_path: Path) -> None:
+    folder, blobs = tmp_path / "models--me--x" / "snapshots" / "abc", tmp_path / "models--me--x" / "blobs"
+    folder.mkdir(parents=True)
+    blobs.mkdir()
+    write(blobs / "1234", tensor("a"))
+    (folder / "model.safetensors").symlink_to("../../blobs/1234")
+    assert weights.read_folder(folder).keys() == {"a"}
+    secret = tmp_path / "secret"
+    secret.write_text("{}")
+    (folder / "config.json").symlink_to(secret)
+    with pytest.raises(Damaged, match="leads out of"):
+        weights.within(folder, "config.json")

@@ -14,8 +14,8 @@ from swiftop.runner.hub.adapter import Hub
 from swiftop.runner.hub.failure import Failure
 from swiftop.runner.hub.publish import Tell
 from swiftop.runner.hub.request import Push, Target
-from swiftop.runner.protocol import to_json
 from swiftop.runner.task import Refused
+from swiftop.runner.typed_json import to_json
 
 TARGET = Target("modelscope", "alice/demo", "model", "PUSH_TOKEN")
 

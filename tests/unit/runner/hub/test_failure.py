@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swiftop.runner.hub import failure
-from swiftop.runner.hub.failure import Failure, Patience, by_status
+from swiftop.runner.hub.failure import Failure, Patience, by_status, of_library
 
 
 class Clock:
@@ -90,3 +90,17 @@ def test_a_library_under_the_client_is_known_by_its_errors() -> None:
     assert found is not None
     assert (found.kind, str(found)) == (failure.UNREACHABLE, "no answer")
     assert failure.of_library(FileNotFoundError("x")) is None
+
+
+def test_a_wait_that_is_no_number_is_our_own() -> None:
+    clock, left = failing(by_status(503, "a", "nan"), by_status(503, "b", "inf"))
+    assert clock.patience().call(lambda: attempt(left)) == "done"
+    assert clock.waits == [1, 300]
+
+
+@pytest.mark.parametrize("error", [KeyError("Path"), TypeError("unhashable"), ValueError("x"), AttributeError("get")])
+def test_an_answer_of_another_form_is_the_hub_s_fault(error: Exception) -> None:
+    found = of_library(error)
+    assert found is not None
+    assert (found.cause.reason, found.may_pass) == ("HubRefused", False)
+    assert str(found).startswith(f"its answer is not what was expected ({type(error).__name__}: ")

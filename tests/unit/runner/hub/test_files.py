@@ -96,14 +96,15 @@ def test_a_difference_is_missing_different_or_foreign() -> None:
         RemoteFile(".swiftop/of-another-object.json", 1, sha256="x"),
     ]
     found = compare([same, other, missing, small], remote)
-    assert found == Difference((missing,), (other,), ("data/foreign",))
+    assert found == Difference((missing,), (other,), (), ("data/foreign",))
     assert found.to_push == (missing, other)
     assert compare([], remote, "data").foreign == ("data/foreign",)
     assert compare([], remote, "dat").foreign == ()
 
 
-def test_a_listing_without_digests_proves_nothing() -> None:
-    assert compare([named("a")], [RemoteFile("a", 1)]).different == (named("a"),)
+def test_a_listing_without_digests_proves_nothing_but_another_size() -> None:
+    found = compare([named("a"), named("b")], [RemoteFile("a", 1), RemoteFile("b", 2)])
+    assert (found.by_size, found.different) == ((named("a"),), (named("b"),))
 
 
 def test_an_object_knows_its_repository() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from swiftop.runner.hub import failure
 from swiftop.runner.hub.adapter import Listing, Repository, Told
 from swiftop.runner.hub.failure import Failure
-from swiftop.runner.hub.files import LocalFile, RemoteFile, marker
+from swiftop.runner.hub.files import Changed, LocalFile, RemoteFile, digest, local_files, marker
 from swiftop.runner.hub.publish import check, publish
 from swiftop.runner.hub.request import Checked, Progress, Push, Pushed, Target
 from swiftop.runner.task import Refused
@@ -39,6 +40,10 @@ class MemoryHub:
     revision: str = ""
     most_files: int = 100
     shown: Listing | None = None
+    opened_by: str = ""  # the step at which somebody else changes the visibility
+    digests: bool = True  # whether listings tell them
+    contents: dict[str, bytes] = field(default_factory=dict)
+    read: list[str] = field(default_factory=list)
 
     def _step(self, name: str, work: Callable[[], Any]) -> Any:
         if self.before.get(name):
@@ -64,12 +69,17 @@ class MemoryHub:
         self.files.update((file.path, file) for file in self.made_with)
 
     def listing(self) -> Listing:
-        current = Listing(self.commit_ids[-1] if self.commit_ids else "", tuple(self.files.values()))
+        files = (file if self.digests else replace(file, sha256="") for file in self.files.values())
+        current = Listing(self.commit_ids[-1] if self.commit_ids else "", tuple(files))
         if self.late and self.shown is not None:
             self.late -= 1
             return self.shown
         self.shown = current
         return current
+
+    def content(self, file: RemoteFile, revision: str) -> bytes:
+        self.read.append(file.path)
+        return bytes(self._step("content", lambda: self.contents[file.path]))
 
     def upload(self, files: Sequence[LocalFile], told: Told) -> None:
         def work() -> None:
@@ -88,6 +98,8 @@ class MemoryHub:
 
     def _commit(self, files: Sequence[LocalFile]) -> str:
         self.files.update((file.path, RemoteFile(file.path, file.size, file.sha256)) for file in files)
+        self.visibility = "public" if self.opened_by == "commit" else self.visibility
+        self.contents.update((file.path, file.read()) for file in files)
         self.commit_ids.append(f"c{len(self.commit_ids) + 1}")
         return self.commit_ids[-1]
 
@@ -238,3 +250,55 @@ def test_one_file_of_a_dataset_calls_its_neighbours_foreign(tmp_path: Path) -> N
     )
     push = replace(request(tmp_path / "rows.jsonl", overwrite=True), path="data/train.jsonl")
     assert publish(hub, push, lambda _: None).foreign == ("data/dev.jsonl",)
+
+
+def test_what_is_published_is_what_was_checked(folder: Path) -> None:
+    checked = digest(local_files(folder, "", ()))
+    (folder / "model.safetensors").write_text("tampered!")
+    hub = MemoryHub()
+    assert reason(lambda: publish(hub, replace(request(folder), digest=checked), lambda _: None)) == "ContentChanged"
+    assert (hub.visibility, hub.files) == ("", {})
+    (folder / "model.safetensors").write_text("model.safetensors")
+    assert publish(hub, replace(request(folder), digest=checked), lambda _: None).files == 3
+
+
+def test_so_is_a_single_file(folder: Path) -> None:
+    push = replace(request(folder), source=str(folder / "config.json"), path="data/x.json")
+    checked = hashlib.sha256(b"config.json").hexdigest()
+    assert reason(lambda: publish(MemoryHub(), replace(push, digest="0" * 64), lambda _: None)) == "ContentChanged"
+    assert publish(MemoryHub(), replace(push, digest=checked), lambda _: None).files == 2
+
+
+def test_a_small_file_that_changes_before_its_commit_is_not_sent(folder: Path) -> None:
+    config, _ = local_files(folder, "", ())
+    assert config.read() == b"config.json"
+    (folder / "config.json").write_text("other words")
+    with pytest.raises(Changed, match=r"config\.json was changed while it was published"):
+        config.read()
+
+
+def test_who_may_see_it_is_told_as_it_is_in_the_end(folder: Path) -> None:
+    hub = MemoryHub()
+    hub.opened_by = "commit"
+    assert pushed(hub, folder).visibility == "public"
+
+
+def test_small_files_are_read_where_the_hub_tells_no_digest(folder: Path) -> None:
+    hub = MemoryHub(digests=False, before={"content": [LOST]})
+    assert pushed(hub, folder).by_size == 0
+    assert pushed(hub, folder).committed is False
+    (folder / "config.json").write_text("C" * 11)  # as long as before
+    assert pushed(hub, folder).commit == "c2"
+    assert hub.contents["config.json"] == b"C" * 11
+
+
+def test_large_files_without_a_digest_are_committed_once_and_counted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("swiftop.runner.hub.publish.LARGE", 15)
+    hub = MemoryHub(digests=False)
+    found = pushed(hub, folder)
+    assert (found.by_size, found.files, hub.commit_ids) == (2, 3, ["c1"])  # the weights, and the marker of 44 bytes
+    assert "model.safetensors" not in hub.read
+    assert pushed(hub, folder).by_size == 2
+    assert len(hub.commit_ids) == 2  # nobody knows whether it was the same

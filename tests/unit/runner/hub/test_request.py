@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from swiftop.runner.hub.request import EXCLUDED, Push, Pushed, Target
-from swiftop.runner.protocol import from_json, to_json
+from swiftop.runner.typed_json import from_json, to_json
 
 
 def test_a_push_survives_the_way() -> None:

@@ -278,3 +278,28 @@ def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     check(path, Options(), progress=lambda counts, done, total: told.append((counts.total, done, total)))
     assert [rows for rows, _, _ in told] == [1024, 2048, 3072, 4096]
     assert all(total == path.stat().st_size and done == rows * (len(GOOD) + 1) for rows, done, total in told)
+
+
+def test_tokens_of_long_rows_are_not_counted_all_at_once(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    def count(texts: list[str]) -> list[int]:
+        sizes.append(sum(map(len, texts)))
+        return [len(text) for text in texts]
+
+    rows = [json.dumps({"query": "q" * 1_000_000, "response": str(number)}).encode() for number in range(7)]
+    found = checked(tmp_path, *rows, count_tokens=count)
+    assert found.rows.tokens == sum(sizes) == 7 * 1_000_002
+    assert max(sizes) < 4_000_000
+
+
+def test_a_number_of_many_digits_in_turns_that_are_a_text_is_bad(tmp_path: Path) -> None:
+    assert why(tmp_path, json.dumps({"messages": "[" + "1" * 2000 + "]"}).encode()).startswith("its turns are the text")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "endless.jsonl").symlink_to("/dev/zero")
+    for name in ("pipe", "endless"):
+        with pytest.raises(reading.Unreadable, match="it is not a file"):
+            checking.check(tmp_path / f"{name}.jsonl", checking.Options())

@@ -57,6 +57,7 @@ GOOD: dict[str, tuple[dict[str, Any], str, int, int]] = {
     "other names": ({"Question": "Hello", "answer": "Hi", "id": 7}, "queryResponse", 2, 7),
     "several answers": ({"query": "Hello", "response": ["Hi", "Ho"]}, "queryResponse", 2, 7),
     "history as a text": ({**QUERY, "history": "[['a', 'b']]"}, "queryResponse", 4, 9),
+    "history as a text with quotes": ({**QUERY, "history": """[["it's", 'a \\'b\\'']]"""}, "queryResponse", 4, 16),
     "text alone": ({"text": "Once upon a time"}, "queryResponse", 1, 16),
 }
 
@@ -124,6 +125,11 @@ BAD: list[tuple[object, str]] = [
         "has both 'answer' and 'output': name the right one by spec.columns",
     ),
     ({**QUERY, "history": [["a"]]}, "history is not a list of pairs of question and answer"),
+    # What Python reads but is no history: it took gigabytes, or ended the process of an older Python by a signal.
+    *(
+        ({**QUERY, "history": text}, "history is not a list of pairs of question and answer")
+        for text in ("1+" * 200_000 + "1j", "a." * 200_000 + "b", "[" + "1," * 200_000 + "]", "''" * 200_000)
+    ),
     ({**QUERY, "history": "[["}, "history is not a list of pairs of question and answer"),
     ({"response": "a", "history": [["a", "b"]]}, "has a history, but no question"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -12,13 +13,16 @@ from typing import Any
 import pytest
 
 from swiftop.runner import causes
+from swiftop.runner.cachelock import CacheLock
 from swiftop.runner.classify import EndedChild
+from swiftop.runner.hub.causes import HUB_AUTH_FAILED
 from swiftop.runner.output import Output
 from swiftop.runner.program import Context, Ended, Step
-from swiftop.runner.protocol import UPLOADING, BadRow, Owner, Plan, UploadSettings, read, to_json
+from swiftop.runner.protocol import UPLOADING, BadRow, Owner, Plan, UploadSettings, read
 from swiftop.runner.record import Record
 from swiftop.runner.redact import Redactor
 from swiftop.runner.signals import Signals
+from swiftop.runner.typed_json import to_json
 from swiftop.runner.upload.program import Upload
 from tests.unit.runner.rows.files import SHAREGPT, line, written
 
@@ -33,7 +37,12 @@ class Bench:
     def __init__(self, directory: Path, source: Path, **settings: Any) -> None:
         self.source = source
         wanted = UploadSettings(
-            source=str(source), hub="modelscope", repo="me/chats", path="data/train.jsonl", **settings
+            source=str(source),
+            hub="modelscope",
+            repo="me/chats",
+            path="data/train.jsonl",
+            token_env="MODELSCOPE_API_TOKEN",
+            **settings,
         )
         plan = Plan(
             program="upload",
@@ -43,6 +52,9 @@ class Bench:
             output_dir=str(directory / "work"),
             settings=json.loads(json.dumps(to_json(wanted))),
             required_env=("MODELSCOPE_API_TOKEN",),
+            secret_env=("MODELSCOPE_API_TOKEN", "HF_TOKEN"),
+            cache_dir=str(directory / "cache"),
+            cache_keys=("tokenizer",) if settings.get("tokenizer") else (),
         )
         self.environ = {"MODELSCOPE_API_TOKEN": "secret", "PATH": os.environ["PATH"]}
         self.program = Upload(
@@ -105,7 +117,8 @@ def test_a_good_file_is_checked_and_uploaded(tmp_path: Path) -> None:
     assert bench.report == {"phase": 1, **counted}
     push = next(steps)
     assert [step.name for step in (target, check, push)] == ["target", "check", "upload"]
-    assert request(push) == request(target)
+    checked = hashlib.sha256(bench.source.read_bytes()).hexdigest()
+    assert request(push) == {**request(target), "digest": checked}
     assert request(push) == {
         "target": {
             "hub": "modelscope",
@@ -124,6 +137,7 @@ def test_a_good_file_is_checked_and_uploaded(tmp_path: Path) -> None:
         "attempts": 5,
         "backoffSeconds": 1.0,
         "patienceSeconds": 900.0,
+        "digest": checked,
     }
     Path(push.command[-1], "progress").write_text(json.dumps({"bytesDone": 5, "bytesTotal": 10}))
     assert bench.report == {"phase": 2, "bytesDone": 5, "bytesTotal": 10, **counted}
@@ -131,8 +145,7 @@ def test_a_good_file_is_checked_and_uploaded(tmp_path: Path) -> None:
     ended = bench.program.complete()
     assert (ended.outcome, ended.judged.cause) == ("finished", causes.COMPLETED)
     assert ended.judged.message == "2 rows are in me/chats as data/train.jsonl, commit abc123"
-    told = {"phase": 3, "commit": "abc123", "visibility": "private", "bytesDone": 5, "bytesTotal": 10}
-    assert bench.report == {**told, **counted}
+    assert bench.report == {"phase": 3, "commit": "abc123", "visibility": "private", **counted}
 
 
 def test_bad_rows_end_it_and_are_told(tmp_path: Path) -> None:
@@ -189,7 +202,7 @@ def test_what_the_hub_refuses_is_its_own_cause(tmp_path: Path) -> None:
     bench = Bench(tmp_path, written(tmp_path, GOOD))
     ended = bench.answer(next(bench.steps()), {"reason": "HubAuthFailed", "message": "no"}, "refused")
     assert ended is not None
-    assert (ended.outcome, ended.judged.cause, ended.judged.message) == ("failed", causes.HUB_AUTH_FAILED, "no")
+    assert (ended.outcome, ended.judged.cause, ended.judged.message) == ("failed", HUB_AUTH_FAILED, "no")
 
 
 def test_a_hub_that_is_away_may_come_back(tmp_path: Path) -> None:
@@ -239,3 +252,52 @@ def test_a_token_that_is_missing_is_told_before_anything_is_started(tmp_path: Pa
     ended = bench.program.begin()
     assert ended is not None
     assert ended.judged.cause is causes.SECRET_MISSING
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "hidden"),
+    [
+        ({}, {"MODELSCOPE_API_TOKEN", "HF_TOKEN"}),
+        ({"tokenizer": "me/x"}, {"HF_TOKEN"}),
+        ({"tokenizer": "me/x", "tokenizer_hub": "huggingface"}, {"MODELSCOPE_API_TOKEN"}),
+    ],
+)
+def test_no_step_has_a_token_that_it_does_not_need(tmp_path: Path, tokenizer: dict[str, str], hidden: set[str]) -> None:
+    bench = Bench(tmp_path, written(tmp_path, GOOD), **tokenizer)
+    steps = bench.steps()
+    target, check = next(steps), next(steps)
+    assert [set(step.without) for step in (target, check)] == [{"HF_TOKEN"}, hidden]
+
+
+def test_a_step_that_says_nothing_any_more_is_told(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, written(tmp_path, GOOD))
+    step = next(bench.steps())
+    assert bench.program.check(0) is None
+    silent = bench.program.check(3600)
+    ended = bench.program.judge(step, EndedChild(exit_code=None, signal=9, ended_by=silent), "")
+    assert ended is not None
+    assert (ended.outcome, ended.judged.cause.reason) == ("failed", "StepStalled")
+    assert ended.judged.message == "the step target has said nothing for 60 minutes"
+
+
+def test_others_may_load_the_tokenizer_once_rows_are_read(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, written(tmp_path, GOOD), tokenizer="me/base")
+    steps = bench.steps()
+    bench.answer(next(steps), {"account": "me"})
+    check = next(steps)
+    other = CacheLock(tmp_path / "cache", ("tokenizer",))
+    bench.program.check(0.0)
+    assert other.acquire(stop=lambda: True) is not None
+    Path(check.command[-1], "progress").write_text(json.dumps({"bytesDone": 1, "bytesTotal": 2}))
+    bench.program.check(1.0)
+    assert other.acquire(stop=lambda: True) is None
+
+
+def test_a_tokenizer_that_could_not_be_loaded_is_left_to_others(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, written(tmp_path, GOOD), tokenizer="me/base")
+    steps = bench.steps()
+    bench.answer(next(steps), {"account": "me"})
+    assert bench.end(next(steps), 1) is not None
+    first, second = (CacheLock(tmp_path / "cache", ("tokenizer",)) for _ in range(2))
+    assert first.acquire(stop=lambda: True) is None
+    assert second.acquire(stop=lambda: True) is not None

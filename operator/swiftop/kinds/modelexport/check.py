@@ -1,0 +1,33 @@
+"""What is wrong with an export beyond the form of its fields: against the flags of its ms-swift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from swiftop.api.v1alpha1.flags import field_of_flag, marks
+from swiftop.api.v1alpha1.modelexport import ModelExportSpec
+from swiftop.api.v1alpha1.quantization import ExportQuantization
+from swiftop.errors import Problem
+from swiftop.kinds.modelexport.command import quantization_flags
+from swiftop.kinds.modelexport.source import Subject
+from swiftop.swift import check, datasets
+from swiftop.swift.releases import table
+
+_FIELD = "quantization"
+_FIELD_OF_FLAG = field_of_flag(marks(ExportQuantization, _FIELD))
+
+
+def problems(spec: ModelExportSpec, found: Subject) -> Iterator[Problem]:
+    """Everything that this version would refuse, each with what to do instead."""
+    wanted, version = spec.quantization, spec.runtime.swift_version or ""
+    if wanted is None:
+        return
+    yield from check.rendered(
+        quantization_flags(wanted, found), table(version, "export"), field_of={**_FIELD_OF_FLAG, "load_args": _FIELD}
+    )
+    yield from datasets.problems(
+        datasets.placed("spec.quantization.datasets", wanted.datasets),
+        hub=found.hub or "modelscope",
+        hub_field="the model's hub",
+        known=table(version),
+    )

@@ -1,0 +1,1 @@
+huggingface-cli upload ./export/qwen-sft-7b yourname/qwen-sft-7b
