@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 
-from swiftop.runner.protocol import Owner, ServedAdapter, ServeSettings, to_json
+from swiftop.runner.protocol import Owner, ServedAdapter, ServeSettings
+from swiftop.runner.typed_json import to_json
 from tests.runner.harness import Bench, Execution, free_port, wait_until
 from tests.runner.trainer import ASSETS, ENVIRON, FAKES, MODEL, enter, make_assets, trainer
 

@@ -41,7 +41,8 @@ def test_a_name_that_would_answer_wrongly_does_not_answer(server: Served, name: 
 
 
 def test_the_report_names_the_first(server: Served) -> None:
-    progress = wait_until(server.execution.progress, what="progress")
+    wait_until(lambda: server.execution.progress().get("answering"), what="the report of PID 1")
+    progress = server.execution.progress()
     assert (progress["phase"], progress["names"], progress["answering"]) == (3, 7, 3)
     assert progress["badAdapter"] in ("nothing", "cut", "other")
     words = {name: said for name, said in server.told()["names"].items() if said != "answering"}

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import task
-from ..protocol import ServeSettings, from_json
+from ..protocol import ServeSettings
+from ..typed_json import from_json
 
 
 def work(request: Mapping[str, Any], progress: task.Progress) -> Mapping[str, Any]:

@@ -13,8 +13,9 @@ from ..classify import EndedChild, Judged, classify_failure
 from ..ends import EndClass
 from ..hub import causes as hub
 from ..program import Context, Ended, Reached, Route, Step
-from ..protocol import FAILED, FINISHED, INTERRUPTED, SERVING, ServeSettings, from_json, to_json
+from ..protocol import FAILED, FINISHED, INTERRUPTED, SERVING, ServeSettings
 from ..task import Task
+from ..typed_json import from_json, to_json
 from . import adapters
 from .causes import ADAPTER_INVALID, DRAINED, ENGINE_DEAD, ENGINE_STALLED, LOAD_TIMEOUT
 

@@ -11,11 +11,12 @@ import pytest
 from swiftop.runner.classify import EndedChild
 from swiftop.runner.output import Output
 from swiftop.runner.program import Context, Ended, Step
-from swiftop.runner.protocol import SERVING, Owner, Plan, ServedAdapter, ServeSettings, read, to_json
+from swiftop.runner.protocol import SERVING, Owner, Plan, ServedAdapter, ServeSettings, read
 from swiftop.runner.record import Record
 from swiftop.runner.redact import Redactor
 from swiftop.runner.serve.program import Serve
 from swiftop.runner.signals import Signals
+from swiftop.runner.typed_json import to_json
 
 KEY = "SERVE_API_KEY"
 FLAGS = ("--model", "m", "--infer_backend", "vllm")
