@@ -25,6 +25,7 @@ from .ends import (
     EndClass,
 )
 from .hub import causes as hub
+from .serve import causes as serve
 
 MAX_STEPS = EndClass("MaxSteps", EXIT_FINISHED)
 MAX_EPOCHS = EndClass("MaxEpochs", EXIT_FINISHED)
@@ -376,7 +377,7 @@ UNKNOWN = EndClass(
     vague=True,
 )
 
-FINISHED = (MAX_STEPS, MAX_EPOCHS, EARLY_STOPPED, COMPLETED)
+FINISHED = (MAX_STEPS, MAX_EPOCHS, EARLY_STOPPED, COMPLETED, serve.DRAINED)
 FAILURES = (
     CUDA_OUT_OF_MEMORY,
     SHARED_MEMORY_EXHAUSTED,
@@ -413,6 +414,7 @@ FAILURES = (
     SOURCE_CHECKPOINT_MISSING,
     SOURCE_CHECKPOINT_UNFIT,
     *hub.PUBLISHING,
+    *serve.FAILURES,
     UNKNOWN,
 )
 BY_REASON = {cause.reason: cause for cause in (*FINISHED, INTERRUPTED, LOST, *FAILURES)}

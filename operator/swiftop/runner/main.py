@@ -33,6 +33,7 @@ from .protocol import (
 )
 from .record import Record, Superseded
 from .redact import Redactor
+from .serve.program import Serve
 from .signals import Signals, Stopped
 from .supervise import CannotStart, Supervisor
 from .train.program import Train
@@ -40,7 +41,7 @@ from .typed_json import BadJSON
 from .upload.program import Upload
 
 Programs = Mapping[str, Callable[[Context], Program]]
-PROGRAMS: Programs = {"train": Train, "export": Export, "upload": Upload}
+PROGRAMS: Programs = {"train": Train, "export": Export, "upload": Upload, "serve": Serve}
 UNSET = (PLAN_VARIABLE, "PAI_TRAINING_JOB_ID")  # the second would make ms-swift write no logging.jsonl
 _PR_SET_DUMPABLE = 4
 

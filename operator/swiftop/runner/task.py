@@ -7,6 +7,7 @@ of them holds a secret: tokens are in the environment.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Collection, Mapping
@@ -18,7 +19,7 @@ from . import causes
 from .classify import Judged
 from .ends import EndClass
 from .program import Step
-from .record import read_json, write_atomic
+from .record import read_json
 
 _PACKAGE = __name__.rpartition(".")[0]  # swiftop_runner in the zip file, swiftop.runner in the sources
 _LONGEST_MESSAGE = 1000
@@ -50,7 +51,8 @@ class Task:
         """The process that does it, and which variables of the pod it does not see."""
         (self.directory / "request").write_text(json.dumps(self.request), encoding="utf-8")
         command = (sys.executable, "-m", f"{_PACKAGE}.{self.module}", str(self.directory))
-        return Step(self.name, command, environ={"PYTHONPATH": str(_ROOT)}, without=frozenset(without))
+        path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # the pod's own goes on
+        return Step(self.name, command, environ={"PYTHONPATH": path}, without=frozenset(without))
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -97,7 +99,10 @@ def main(work: Work) -> int:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    write_atomic(path, json.dumps(content, ensure_ascii=False).encode())
+    """The reader sees the old file or the new one. Nothing has to survive the pod, and a disk is not waited for."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(json.dumps(content, ensure_ascii=False).encode())
+    part.replace(path)
 
 
 def _read(path: Path) -> dict[str, Any]:

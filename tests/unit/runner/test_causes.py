@@ -10,6 +10,7 @@ from swiftop.runner import causes
 from swiftop.runner.classify import EndedChild, classify_failure
 from swiftop.runner.ends import EndClass
 from swiftop.runner.hub import causes as hub_causes
+from swiftop.runner.serve import causes as serve_causes
 
 PACKAGES = "/opt/swift/lib/python3.13/site-packages"
 TEXTS = [
@@ -157,7 +158,7 @@ def test_reasons_are_unique_and_every_failure_tells_what_to_do() -> None:
 
 
 def test_every_cause_is_listed() -> None:
-    modules = (causes, hub_causes)
+    modules = (causes, hub_causes, serve_causes)
     made = {value for module in modules for value in vars(module).values() if isinstance(value, EndClass)}
     assert made == set(causes.BY_REASON.values())
 
@@ -165,8 +166,9 @@ def test_every_cause_is_listed() -> None:
 def test_what_may_go_well_the_next_time() -> None:
     transient = {cause.reason for cause in causes.BY_REASON.values() if cause.transient}
     hub = {"HubUnreachable", "PushConflict", "PushIncomplete"}
-    assert transient == {*hub, "CollectiveFailed", "TrackerUnreachable", "Stalled"}
+    serve = {"EngineDead", "EngineStalled", "LoadTimeout"}
+    assert transient == {*hub, *serve, "CollectiveFailed", "TrackerUnreachable", "Stalled"}
 
 
 def test_the_documented_exit_codes() -> None:
-    assert sorted(causes.DOCUMENTED_EXIT_CODES) == [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 75]
+    assert sorted(causes.DOCUMENTED_EXIT_CODES) == [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 75]

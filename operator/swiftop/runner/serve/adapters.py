@@ -1,0 +1,80 @@
+"""The declared adapters as they lie in the pod, and what ms-swift has to be told of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from ..protocol import ServedAdapter
+
+CONFIG = "adapter_config.json"
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+_RANK_FLAG = "--vllm_max_lora_rank"
+_RANKS = (16, 32, 64, 128, 256, 320, 512)  # that vLLM knows, from ms-swift's default on
+
+
+class Unfit(Exception):
+    """An adapter that cannot be served."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+def is_folder(path: str) -> bool:
+    """A folder in the pod; what is none is the id of a hub."""
+    return path.startswith("/")
+
+
+def check(adapters: Sequence[ServedAdapter]) -> None:
+    """The folders hold adapters; raises ``Unfit``."""
+    for adapter in adapters:
+        folder = Path(adapter.path)
+        if not is_folder(adapter.path):
+            continue
+        if not folder.is_dir():
+            raise Unfit(adapter.name, f"adapter {adapter.name}: the folder {folder} does not exist")
+        _config(adapter)
+        if not any((folder / name).is_file() for name in WEIGHTS):
+            raise Unfit(adapter.name, f"adapter {adapter.name}: {folder} has no {WEIGHTS[0]}")
+
+
+def _config(adapter: ServedAdapter) -> dict[str, object]:
+    path = Path(adapter.path, CONFIG)
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Unfit(adapter.name, f"adapter {adapter.name}: {path} cannot be read: {error}") from error
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _ranks(adapter: ServedAdapter) -> list[int]:
+    found = [adapter.rank]
+    if is_folder(adapter.path):
+        config = _config(adapter)
+        pattern = config.get("rank_pattern")
+        found += [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]  # type: ignore[list-item]
+    return [rank for rank in found if isinstance(rank, int)]
+
+
+def with_rank(words: Sequence[str], adapters: Sequence[ServedAdapter]) -> tuple[str, ...]:
+    """The command with vLLM's limit high enough for every adapter: one above it ends the engine, for every name."""
+    needed = max((rank for adapter in adapters for rank in _ranks(adapter)), default=0)
+    given = _given(words)
+    if needed <= (given if given is not None else _RANKS[0]):
+        return tuple(words)
+    limit = next((rank for rank in _RANKS if rank >= needed), needed)
+    kept = list(words)
+    if given is not None:
+        at = kept.index(_RANK_FLAG)
+        del kept[at : at + 2]
+    return (*kept, _RANK_FLAG, str(limit))
+
+
+def _given(words: Sequence[str]) -> Optional[int]:
+    if _RANK_FLAG not in words[:-1]:
+        return None
+    value = words[words.index(_RANK_FLAG) + 1]
+    return int(value) if value.isdecimal() else None

@@ -1,0 +1,214 @@
+"""Each engine's heart: when it makes a token, and how it is made to stop. What is touched of ms-swift is here.
+
+ms-swift goes on to generate when the client has left, tells of no token before the whole answer is there, and of a dead
+engine only its answer 400.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import peft
+import torch
+import transformers
+
+from ..protocol import ServedAdapter
+from .adapters import WEIGHTS
+from .backend import Engine
+from .board import CURRENT, Call
+
+_CALL = "_swiftop_call"
+_LORA = ".lora_"
+
+
+class Left(RuntimeError):
+    """The client has left before its turn came."""
+
+
+def attach(deploy: Any) -> Engine:
+    """Follow the engine of ms-swift's app."""
+    # Paths in the text of a turn would be opened: the server's files are nobody's business.
+    deploy.template._replace_image_tags = lambda inputs: None
+    engine = deploy.infer_engine
+    kind = type(engine).__name__
+    in_thread = kind in ("TransformersEngine", "PtEngine")
+    _remember_errors(engine, in_thread=in_thread)
+    if in_thread:
+        return Transformers(deploy, engine)
+    return Vllm(engine.engine) if kind == "VllmEngine" else Other()
+
+
+class Other:
+    """An engine that nothing is known of: its answers are its signs of life."""
+
+    def dead(self) -> Optional[str]:
+        """As in ``Backend``."""
+        return None
+
+    def misfit(self, adapter: ServedAdapter) -> Optional[str]:
+        """As in ``Backend``."""
+        return None
+
+
+def _remember_errors(engine: Any, *, in_thread: bool) -> None:
+    """ms-swift turns each exception into a text."""
+    original = engine.infer_async
+
+    async def infer_async(request: Any, config: Any = None, **others: Any) -> Any:
+        call = CURRENT.get()
+        if call is not None and in_thread:
+            others["pre_infer_hook"] = _hook(call, others.get("pre_infer_hook"))
+        try:
+            answer = await original(request, config, **others)
+        except Exception as error:
+            if call is not None:
+                call.error = call.error or error
+            raise
+        if call is not None and call.error is not None:
+            raise call.error
+        return answer
+
+    engine.infer_async = infer_async
+
+
+def _hook(call: Call, inner: Optional[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """What ms-swift calls before it generates, in the engine's thread."""
+
+    def begun(kwargs: Any) -> Any:
+        if call.gone.is_set():
+            raise Left("the client has left")
+        call.running = True
+        kwargs = inner(kwargs) if inner is not None else kwargs
+        setattr(kwargs["generation_config"], _CALL, call)
+        return kwargs
+
+    setattr(begun, _CALL, call)
+    return begun
+
+
+class _Beat(transformers.StoppingCriteria):  # type: ignore[misc]
+    """Asked after each token."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        self.call.beat(input_ids.shape[0])
+        return torch.full((input_ids.shape[0],), self.call.gone.is_set(), dtype=torch.bool, device=input_ids.device)
+
+
+class Transformers:
+    """One request at a time, in a thread of its own; a stream in one more."""
+
+    def __init__(self, deploy: Any, engine: Any) -> None:
+        engine.max_batch_size = 1  # a batch fails as a whole, and with named adapters always
+        self._engine = engine
+        self._template = deploy.template
+        self._prepare, self._generate = self._template.prepare_generate_kwargs, self._template.generate
+        self._infer = engine._infer
+        self._template.prepare_generate_kwargs = self._with_beat
+        self._template.generate = self._generate_or_tell
+        engine._infer = self._infer_or_tell
+
+    def _infer_or_tell(self, **kwargs: Any) -> Any:
+        """What fails is told by the call: in 3.x an exception ends the engine's only thread, and nobody hears of it."""
+        call: Optional[Call] = getattr(kwargs.get("pre_infer_hook"), _CALL, None)
+        try:
+            found = self._infer(**kwargs)
+        except Exception as error:
+            if call is None:
+                raise
+            call.error = error
+            return iter(()) if kwargs["request_config"].stream else [None] * len(kwargs["infer_requests"])
+        return _told(found, call) if call is not None and isinstance(found, Iterator) else found
+
+    def _with_beat(self, kwargs: Any, **others: Any) -> Any:
+        call = _taken(kwargs["generation_config"])
+        prepared = self._prepare(kwargs, **others)
+        if call is not None:
+            criteria = [*(prepared.get("stopping_criteria") or ()), _Beat(call)]
+            prepared["stopping_criteria"] = transformers.StoppingCriteriaList(criteria)
+        return prepared
+
+    def _generate_or_tell(self, model: Any, *words: Any, **kwargs: Any) -> Any:
+        """A stream is generated in a thread of its own, whose failure would leave the engine waiting for ever."""
+        try:
+            return self._generate(model, *words, **kwargs)
+        except Exception as error:
+            streamer = kwargs.get("streamer")
+            if streamer is None:
+                raise
+            for beat in kwargs.get("stopping_criteria") or ():
+                if isinstance(beat, _Beat):
+                    beat.call.error = error
+            streamer.end()
+            return None
+
+    def dead(self) -> Optional[str]:
+        """As in ``Backend``."""
+        thread = getattr(self._engine, "_task_thread", None)
+        return "the engine's thread has ended" if thread is not None and not thread.is_alive() else None
+
+    def misfit(self, adapter: ServedAdapter) -> Optional[str]:
+        """PEFT leaves out what has no place, and starts anew what is missing, both without an error."""
+        given = tensor_names(adapter.path)
+        if not given:
+            return None
+        try:
+            state = peft.get_peft_model_state_dict(
+                self._engine.model, adapter_name=adapter.name, save_embedding_layers=False
+            )
+        except Exception:  # a tuner of another kind: it cannot be told
+            return None
+        taken = {name for name in state if _LORA in name}
+        odd = sorted(given - taken) or sorted(taken - given)
+        return f"{odd[0]} is in one of them only, and {len(odd) - 1} more" if odd else None
+
+
+def _told(results: Iterator[Any], call: Call) -> Iterator[Any]:
+    """The results of a stream; a failure ends them, and the call has it."""
+    try:
+        yield from results
+    except Exception as error:
+        call.error = call.error or error
+
+
+def tensor_names(folder: str) -> set[str]:
+    """Of the LoRA matrices in an adapter's file; none where they cannot be told."""
+    try:
+        with Path(folder, WEIGHTS[0]).open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    except (OSError, ValueError):
+        return set()
+    return {name for name in header if _LORA in name}
+
+
+def _taken(config: Any) -> Optional[Call]:
+    """The call that the hook has left; ``generate`` copies the configuration, and a call cannot be copied."""
+    found: Optional[Call] = config.__dict__.pop(_CALL, None)
+    return found
+
+
+class Vllm(Other):
+    """vLLM's own engine, in processes of its own. It refuses an adapter of another model by itself."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._generate = inner.generate
+        inner.generate = self._with_beat
+
+    async def _with_beat(self, *words: Any, **others: Any) -> AsyncIterator[Any]:
+        call, made = CURRENT.get(), 0
+        async for result in self._generate(*words, **others):
+            count = sum(len(output.token_ids) for output in result.outputs)
+            if call is not None:
+                call.beat(max(count - made, 0))
+            made = max(count, made)
+            yield result
+
+    def dead(self) -> Optional[str]:
+        """As in ``Backend``."""
+        return "vLLM's engine process has ended" if getattr(self._inner, "errored", False) else None

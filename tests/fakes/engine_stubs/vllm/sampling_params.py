@@ -1,0 +1,5 @@
+"""Part of the stub."""
+
+
+class StructuredOutputsParams:
+    """Nothing is structured."""

@@ -1,0 +1,166 @@
+"""Serving as PID 1 sees it, driven by hand: the guard is played."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swiftop.runner.classify import EndedChild
+from swiftop.runner.output import Output
+from swiftop.runner.program import Context, Ended, Step
+from swiftop.runner.protocol import SERVING, Owner, Plan, ServedAdapter, ServeSettings, read
+from swiftop.runner.record import Record
+from swiftop.runner.redact import Redactor
+from swiftop.runner.serve.program import Serve
+from swiftop.runner.signals import Signals
+from swiftop.runner.typed_json import to_json
+
+KEY = "SERVE_API_KEY"
+FLAGS = ("--model", "m", "--infer_backend", "vllm")
+
+
+class Bench:
+    """One execution."""
+
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        usual = {"engine": "transformers", "server": "Swift", "name": "base", "model": "alice/m", "stall_seconds": 60.0}
+        wanted = ServeSettings(**{**usual, **settings})
+        plan = Plan(
+            program="serve",
+            owner=Owner("ModelDeployment", "team", "chat", "uid-1"),
+            attempt=1,
+            command=("python", "-m", "swift.cli.deploy", *FLAGS),
+            output_dir=str(directory / "work"),
+            settings=json.loads(json.dumps(to_json(wanted))),
+        )
+        context = Context(
+            plan=plan,
+            environ={KEY: "secret-key"},
+            rank=0,
+            output=Output(Redactor(())),
+            signals=Signals(),
+            record=Record(directory / "work", uid="uid-1"),
+        )
+        self.program = Serve(context)
+        self.step: Step | None = None
+
+    def start(self) -> Step:
+        self.step = next(self.program.steps())
+        return self.step
+
+    @property
+    def folder(self) -> Path:
+        assert self.step is not None
+        return Path(self.step.command[-1])
+
+    def tell(self, **state: Any) -> None:
+        (self.folder / "progress").write_text(json.dumps(state))
+
+    def end(self, code: int | None = 0, **how: Any) -> Ended:
+        assert self.step is not None
+        ended = self.program.judge(self.step, EndedChild(exit_code=code, **how), how.pop("evidence", ""))
+        assert ended is not None
+        return ended
+
+    @property
+    def report(self) -> dict[str, Any]:
+        found = read(SERVING, self.program.report())
+        found.pop("updated")
+        return found
+
+
+def reason(ended: Ended) -> tuple[str, str]:
+    return ended.outcome, ended.judged.cause.reason
+
+
+def test_the_guard_is_started_and_its_key_is_nowhere(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, key_env=KEY, adapters=(ServedAdapter("ada", "alice/ada", rank=24),), engine="vllm")
+    assert bench.program.begin() is None
+    assert bench.report == {"phase": 0, "names": 2, "answering": 0}
+    step = bench.start()
+    assert bench.report["phase"] == 1
+    request = json.loads((bench.folder / "request").read_text())
+    assert request["words"] == [*FLAGS, "--vllm_max_lora_rank", "32"]
+    assert request["settings"]["keyEnv"] == KEY
+    assert "secret-key" not in json.dumps([request, step.command, dict(step.environ)])
+    bench.tell(phase=2, names=2, answering=2, tokensPerSecond=3.5)
+    assert bench.report == {"phase": 2, "names": 2, "answering": 2, "tokensPerSecond": 3.5}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"key_env": "OTHER"}, "SecretMissing"),
+        ({"model": "/nowhere"}, "ModelNotFound"),
+        ({"adapters": (ServedAdapter("ada", "/nowhere"),)}, "AdapterInvalid"),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_loaded(tmp_path: Path, settings: Any, told: str) -> None:
+    bench = Bench(tmp_path, **settings)
+    ended = bench.program.begin()
+    assert ended is not None
+    assert reason(ended) == ("failed", told)
+    bad = {name: value for name, value in bench.report.items() if name.startswith("bad")}
+    assert bad == ({"badAdapter": "ada", "badAdapterWhy": "Missing"} if told == "AdapterInvalid" else {})
+
+
+@pytest.mark.parametrize(
+    ("how", "outcome", "told"),
+    [
+        ({"code": 0, "forwarded": True}, "finished", "Drained"),
+        ({"code": None, "signal": 15, "forwarded": True}, "interrupted", "Interrupted"),
+        ({"code": 0}, "failed", "EngineDead"),
+        ({"code": None, "signal": 9, "memory_killed": True}, "failed", "HostOutOfMemory"),
+        ({"code": None, "signal": 9, "memory_killed": False}, "interrupted", "Interrupted"),
+        ({"code": 1}, "failed", "Unknown"),
+    ],
+)
+def test_an_end(tmp_path: Path, how: dict[str, Any], outcome: str, told: str) -> None:
+    bench = Bench(tmp_path)
+    bench.start()
+    assert reason(bench.end(**how)) == (outcome, told)
+
+
+def test_what_the_guard_says_of_its_end_counts(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.start()
+    (bench.folder / "refused").write_text(json.dumps({"reason": "EngineStalled", "message": "no token for 61 s"}))
+    ended = bench.end(9)
+    assert (*reason(ended), ended.judged.message) == ("failed", "EngineStalled", "no token for 61 s")
+
+
+def test_loading_has_a_limit(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, load_seconds=100.0)
+    bench.start()
+    begun = bench.program._started
+    assert bench.program.check(begun + 99) is None
+    why = bench.program.check(begun + 101)
+    assert why == "not loaded after 100 s"
+    assert reason(bench.end(None, signal=9, ended_by=why)) == ("failed", "LoadTimeout")
+
+
+def test_a_guard_that_tells_nothing_more_hangs(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.start()
+    begun = bench.program._started
+    for second in range(1000, 1100, 20):
+        bench.tell(phase=2, updated=second)
+        assert bench.program.check(begun + second) is None
+    assert bench.program.check(begun + 1080 + 59) is None
+    why = bench.program.check(begun + 1080 + 61)
+    assert why == "nothing was heard of it for 61 s"
+    assert reason(bench.end(None, signal=9, ended_by=why)) == ("failed", "EngineStalled")
+
+
+def test_a_drain_has_a_limit(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, drain_seconds=5.0, answer_seconds=100.0)
+    bench.start()
+    bench.tell(phase=2)
+    bench.program.stop()
+    begun = bench.program._stopped_at
+    assert begun is not None
+    assert bench.program.check(begun + 134) is None
+    assert bench.program.check(begun + 136) == "it has not ended 135 s after it was asked to"
