@@ -20,6 +20,7 @@ from swiftop.errors import Invalid, Problem
 M = TypeVar("M", bound=BaseModel)
 
 _MAP_EXPECTED = ("model_type", "model_attributes_type", "dict_type")
+_BADLY_WRITTEN = ("missing", "string_pattern_mismatch", "string_too_short")
 _AT_A_GLANCE = 16
 
 _A_LIST = "must be a list: start each item with - on a line of its own, or write [...]"
@@ -70,7 +71,7 @@ def _problem(model: type[BaseModel], error: ErrorDetails) -> Problem:
         return Problem(path, "unknown field", suggestion=_known_fields(model, loc))
     if error["type"] == "string_type" and isinstance(error["input"], int | float):
         return Problem(path, "must be a text", suggestion=f'put it in quotes: "{_yaml(error["input"])}"')
-    if error["type"] == "string_pattern_mismatch":
+    if error["type"] in _BADLY_WRITTEN:
         return Problem(path, _message(error), suggestion=_described(model, loc))
     if error["type"] in _MAP_EXPECTED:
         return Problem(path, "must be a map of fields", suggestion=_listed(_model_at(model, loc)))
@@ -104,7 +105,7 @@ def _listed(model: type[BaseModel] | None) -> str:
 
 
 def _described(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
-    """What a field is, as ``kubectl explain`` tells it: a pattern alone tells nobody what to write."""
+    """What a field is, as ``kubectl explain`` tells it: a path or a pattern alone tells nobody what to write."""
     current = _model_at(model, loc[:-1])
     fields = current.model_fields.items() if current else ()
     return next((f.description or "" for name, f in fields if loc[-1] in (f.alias, name)), "").rstrip(".")

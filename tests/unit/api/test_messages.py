@@ -37,6 +37,8 @@ LIST = "must be a list: start each item with - on a line of its own, or write [.
         ({"push": {"hub": "modelscope", "repo": "me/x"}}, f"spec.push: {LIST}"),
         ({"push": [{"hub": "modelscope", "repo": "x"}]}, "'x' is too short: it needs at least 3 characters"),
         ({"source": {"sftRunRef": "r"}}, "sftRunRef: must be a map of fields (fields here: name, checkpoint)"),
+        ({"resources": {"memory": "4Gi"}}, "gpus: required value is missing (GPUs per node, one process each. 0: "),
+        ({"push": [{"hub": "modelscope"}]}, "repo: required value is missing (Repository, as owner/name. Created"),
         ({"merge": "true"}, "spec.merge: 'true' must be true or false, without quotes"),
         ({"merge": 1}, "spec.merge: 1 must be true or false"),
         ({"resources": {"gpus": "1"}}, "spec.resources.gpus: '1' must be a whole number, without quotes"),
