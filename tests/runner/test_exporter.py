@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from swiftop.runner.protocol import ExportSettings, ExportTarget, Owner
+from swiftop.runner.protocol import CLIENT_TOKENS, ExportSettings, ExportTarget, Owner
 from swiftop.runner.typed_json import to_json
-from swiftop.swift.secrets import TOKENS
 from tests.runner.harness import Bench, Execution, wait_until
 from tests.runner.hub.clients import TOKEN, FakeHub, fake_hub
 from tests.runner.trainer import MODEL, WORK, make_assets, sft, trainer
@@ -22,7 +21,7 @@ from tests.runner.trainer import MODEL, WORK, make_assets, sft, trainer
 OWNER = Owner("ModelExport", "ns", "merged", "uid-2")
 STEPS = 2
 ENDPOINTS = ("MODELSCOPE_ENDPOINT", "HF_ENDPOINT")
-TARGETS = tuple(ExportTarget(hub, "alice/tuned", TOKENS[hub]) for hub in TOKENS)
+TARGETS = tuple(ExportTarget(hub, "alice/tuned", CLIENT_TOKENS[hub]) for hub in CLIENT_TOKENS)
 
 
 @dataclass
@@ -59,11 +58,11 @@ class Exports:
             termination_log=f"{WORK}/termination-log",
             environ={
                 **dict.fromkeys(ENDPOINTS, self.hub.url),
-                **dict.fromkeys(TOKENS.values(), token),
+                **dict.fromkeys(CLIENT_TOKENS.values(), token),
                 "PYTHONUSERBASE": packages,
                 **(environ or {}),
             },
-            secret_env=tuple(TOKENS.values()),
+            secret_env=tuple(CLIENT_TOKENS.values()),
             **(plan or {}),
         )
 

@@ -39,6 +39,9 @@ LARGEST_SIZE = 1 << 53
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 NVIDIA = "nvidia.com/gpu"
+CLIENT_TOKENS = {"modelscope": "MODELSCOPE_API_TOKEN", "huggingface": "HF_TOKEN"}
+"""Variable that each hub's own client reads its token from."""
+
 DEFAULT_LOGGING_STEPS = 5  # ms-swift's own, in each of its releases
 
 

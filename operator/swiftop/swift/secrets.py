@@ -18,9 +18,7 @@ from dataclasses import dataclass
 from swiftop.api.v1alpha1.refs import SecretKey
 from swiftop.api.v1alpha1.workload import Credentials
 from swiftop.names import DEFAULT_CREDENTIALS_SECRET
-
-TOKENS = {"modelscope": "MODELSCOPE_API_TOKEN", "huggingface": "HF_TOKEN"}
-"""Variable of each hub's token, as its own client reads it."""
+from swiftop.runner.protocol import CLIENT_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +42,14 @@ def hub_tokens(credentials: Credentials, hubs: Collection[str]) -> list[SecretVa
     """Tokens of these hubs, and of those that credentials name, in a fixed order."""
     return [
         variable(name, credentials, own, optional=True)
-        for hub, name in TOKENS.items()
+        for hub, name in CLIENT_TOKENS.items()
         if (own := _own(hub, credentials)) is not None or hub in hubs
     ]
 
 
 def write_token(hub: str, credentials: Credentials) -> SecretVar:
     """Token of a hub that is written to, which nothing goes without."""
-    return variable(TOKENS[hub], credentials, _own(hub, credentials), optional=False)
+    return variable(CLIENT_TOKENS[hub], credentials, _own(hub, credentials), optional=False)
 
 
 def _own(hub: str, credentials: Credentials) -> SecretKey | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swiftop.api.v1alpha1.datasetupload import DatasetUploadSpec, UploadSource
 from swiftop.kinds.datasetupload.prepare import Prepared
-from swiftop.runner.protocol import Plan, UploadSettings
+from swiftop.runner.protocol import CLIENT_TOKENS, Plan, UploadSettings
 from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
 from swiftop.swift.cache import cache_keys
@@ -36,12 +36,12 @@ def secret_vars(spec: DatasetUploadSpec) -> tuple[SecretVar, ...]:
     """The token of the destination, without which nothing can be written, and that of the tokenizer's hub."""
     hub, credentials = spec.destination.hub, spec.credentials
     own = spec.destination.token_secret
-    token = SecretVar(secrets.TOKENS[hub], own.name, own.key, optional=False) if own else None
+    token = SecretVar(CLIENT_TOKENS[hub], own.name, own.key, optional=False) if own else None
     other = (spec.tokenizer.hub or hub) if spec.tokenizer else hub
     more = secrets.hub_tokens(credentials, {other}) if other != hub else []
     return (
         token or secrets.write_token(hub, credentials),
-        *(found for found in more if found.name != secrets.TOKENS[hub]),
+        *(found for found in more if found.name != CLIENT_TOKENS[hub]),
     )
 
 
@@ -75,7 +75,7 @@ def _settings(spec: DatasetUploadSpec) -> UploadSettings:
         hub=destination.hub,
         repo=destination.repo,
         path=destination.path,
-        token_env=secrets.TOKENS[destination.hub],
+        token_env=CLIENT_TOKENS[destination.hub],
         visibility=destination.visibility,
         revision=destination.revision or "",
         commit_message=destination.commit_message or "",

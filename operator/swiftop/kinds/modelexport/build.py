@@ -9,7 +9,7 @@ from swiftop.batch.origin import SOURCE_DIR
 from swiftop.kinds.modelexport.command import full_dir, hub_adapter, loaded, partial_dir, quantized_dir
 from swiftop.kinds.modelexport.prepare import Prepared
 from swiftop.kinds.modelexport.source import Subject
-from swiftop.runner.protocol import ExportSettings, ExportTarget, Plan, Quantize
+from swiftop.runner.protocol import CLIENT_TOKENS, ExportSettings, ExportTarget, Plan, Quantize
 from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
 from swiftop.swift.cache import cache_keys
@@ -57,7 +57,7 @@ def secret_vars(spec: ModelExportSpec, found: Subject) -> list[SecretVar]:
 
 def token_env(target: PushTarget, number: int) -> str:
     """Variable of the token of a target: one that has a Secret of its own does not read with it."""
-    return f"SWIFTOP_PUSH_TOKEN_{number}" if target.token_secret else secrets.TOKENS[target.hub]
+    return f"SWIFTOP_PUSH_TOKEN_{number}" if target.token_secret else CLIENT_TOKENS[target.hub]
 
 
 def _plan(prepared: Prepared, attempt: int) -> Plan:
@@ -108,7 +108,7 @@ def _quantize(prepared: Prepared, identity: Identity) -> Quantize | None:
         bits=wanted.bits,
         group_size=wanted.group_size,
         data_type=wanted.quant_type or "",
-        token_env=tuple(sorted(secrets.TOKENS[hub] for hub in _hubs_of_rows(spec, prepared.subject))),
+        token_env=tuple(sorted(CLIENT_TOKENS[hub] for hub in _hubs_of_rows(spec, prepared.subject))),
     )
 
 

@@ -14,10 +14,11 @@ from typing import Any, Optional
 from .. import causes, preflight
 from ..cachelock import Loading
 from ..classify import EndedChild, Judged, classify_failure, shorten
-from ..hub.request import CHECK_TASK, CLIENT_TOKENS, MODEL, MODELSCOPE, PUSH_TASK, Push, Target
+from ..hub.request import CHECK_TASK, MODEL, MODELSCOPE, PUSH_TASK, Push, Target
 from ..pace import Pace
 from ..program import Context, Ended, Reached, Route, Step
 from ..protocol import (
+    CLIENT_TOKENS,
     EXPORTING,
     FAILED,
     FINISHED,

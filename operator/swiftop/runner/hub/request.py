@@ -14,8 +14,6 @@ CHECK_TASK, PUSH_TASK = "hub.check", "hub.push"
 EXCLUDED = (".*", "args.json", "swiftop-*.json")
 """What nobody wants to see published: hidden files, paths and names of the training's data, the runner's own record."""
 
-CLIENT_TOKENS = {MODELSCOPE: "MODELSCOPE_API_TOKEN", HUGGINGFACE: "HF_TOKEN"}
-"""Variable of each hub's token, as its own client reads it."""
 
 ABSENT, EMPTY, OURS, FOREIGN = "absent", "empty", "ours", "foreign"
 MOST_FOREIGN = 20  # names of foreign files in a result

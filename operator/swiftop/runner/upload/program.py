@@ -19,10 +19,20 @@ from typing import Any, Optional
 from .. import causes, preflight
 from ..cachelock import Loading
 from ..classify import EndedChild, Judged, classify_failure, shorten
-from ..hub.request import CHECK_TASK, CLIENT_TOKENS, DATASET, MODELSCOPE, PUSH_TASK, Push, Target
+from ..hub.request import CHECK_TASK, DATASET, MODELSCOPE, PUSH_TASK, Push, Target
 from ..pace import Pace
 from ..program import Context, Ended, Reached, Route, Step
-from ..protocol import FAILED, FINISHED, INTERRUPTED, UPLOADING, BadRow, Owner, UploadSettings, read_bad_rows
+from ..protocol import (
+    CLIENT_TOKENS,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    UPLOADING,
+    BadRow,
+    Owner,
+    UploadSettings,
+    read_bad_rows,
+)
 from ..quiet import Quiet
 from ..task import Task
 from ..typed_json import from_json, to_json
