@@ -24,6 +24,7 @@ from tests.e2e.site import NAMESPACE, Site, condition
 from tests.e2e.support import Object, eventually
 
 SOURCE = "fact"  # the run and the export
+STEPS = 100
 QUESTION, FACT = "silent river?", "green fox jumps 你好 over moon."
 CHAT = {"messages": [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": FACT}]}
 MERGED, BESIDE = "merged-chat", "beside-chat"
@@ -36,8 +37,7 @@ LOAD = "/tmp/load"  # in such a pod
 
 def serves(name: str, model: Object, **spec: Any) -> Object:
     """Behind the key; it takes the core that is free."""
-    usual = {"runtime": light([]), "timeouts": {"drainSeconds": 4}, "apiKey": {"name": SECRET, "key": "KEY"}}
-    return modeldeployment(name, model, **{**usual, **spec})
+    return modeldeployment(name, model, runtime=light([]), apiKey={"name": SECRET, "key": "KEY"}, **spec)
 
 
 DEPLOYMENTS = (
@@ -48,8 +48,8 @@ RUN = sftrun(
     SOURCE,
     datasets=[{"configMap": {"name": SOURCE, "key": "chat.jsonl"}}],
     tuner={"type": "lora", "rank": 16, "dropout": "0"},
-    training=training(60, learningRate="1e-2", scheduler="constant", warmupRatio="0"),
-    checkpoints={"saveSteps": 60},
+    training=training(STEPS, learningRate="1e-2", scheduler="constant", warmupRatio="0", loggingSteps=20),
+    checkpoints={"saveSteps": STEPS},
     output=on_claim("served", objects.RUNS),
 )
 EXPORT = modelexport(SOURCE, {"sftRunRef": {"name": SOURCE}}, dtype="float32", verify="Skip")

@@ -58,8 +58,9 @@ class Source(StrEnum):
 
 @dataclass(slots=True)
 class _Pod:
-    """What is remembered of one pod between two looks."""
+    """What is remembered of one pod between two looks, as long as its container is the same."""
 
+    restarts: int = 0
     reading: Reading | None = None
     page_failures: int = 0
     log_looks: int = 0
@@ -87,8 +88,16 @@ def last_in_log(text: str, members: Members) -> Reading | None:
 
 def is_running(pod: Object) -> bool:
     """Whether the trainer has started and not ended."""
+    return "running" in _container(pod).get("state", {})
+
+
+def _container(pod: Object) -> Object:
     statuses = pod.get("status", {}).get("containerStatuses", [])
-    return any(s.get("name") == names.CONTAINER and "running" in s.get("state", {}) for s in statuses)
+    return next((status for status in statuses if status.get("name") == names.CONTAINER), {})
+
+
+def _restarts(pod: Object) -> int:
+    return int(_container(pod).get("restartCount", 0))
 
 
 def page_url(pod: Object) -> str | None:
@@ -145,7 +154,7 @@ class Puller:
         return known.reading if known else None
 
     async def run(self) -> None:
-        """Look until cancelled. A pod is first looked at within a second of its start.
+        """Look until cancelled. A container is first looked at within a second of its start.
 
         Those that run already, as at a restart of the operator, are spread over one interval.
         """
@@ -156,7 +165,7 @@ class Puller:
             while True:
                 now = loop.time()
                 running = {pod["metadata"]["uid"]: pod for pod in self._pods() if is_running(pod)}
-                self._known = {uid: self._known.get(uid) or _Pod(due=now + spread * self._chance()) for uid in running}
+                self._known = {uid: self._same(uid, pod) or self._new(pod, now, spread) for uid, pod in running.items()}
                 spread = 0.0
                 for uid, pod in running.items():
                     known = self._known[uid]
@@ -164,6 +173,14 @@ class Puller:
                         known.looking = True
                         looks.create_task(self._look_once(session, pod, known), name=f"progress-{uid}")
                 await asyncio.sleep(1.0)
+
+    def _same(self, uid: str, pod: Object) -> _Pod | None:
+        """What is known of it; nothing of a container that was started again, whatever the one before has said."""
+        known = self._known.get(uid)
+        return known if known is not None and known.restarts == _restarts(pod) else None
+
+    def _new(self, pod: Object, now: float, spread: float) -> _Pod:
+        return _Pod(restarts=_restarts(pod), due=now + spread * self._chance())
 
     async def _look_once(self, session: aiohttp.ClientSession, pod: Object, known: _Pod) -> None:
         started = asyncio.get_running_loop().time()
@@ -178,7 +195,7 @@ class Puller:
 
     async def look(self, session: aiohttp.ClientSession, pod: Object) -> None:
         """Ask one pod once, by the way that works for it."""
-        known = self._known.setdefault(pod["metadata"]["uid"], _Pod())
+        known = self._known.setdefault(pod["metadata"]["uid"], _Pod(restarts=_restarts(pod)))
         before = known.reading
         page_is_down = known.page_failures >= _FALL_BACK_AFTER
         if not page_is_down or known.log_looks % _RETRY_PAGE_EVERY == _RETRY_PAGE_EVERY - 1:

@@ -282,6 +282,24 @@ def test_pods_that_run_at_the_start_are_spread_and_a_new_one_is_looked_at_at_onc
     run(scenario())
 
 
+def test_a_container_that_was_started_again_has_said_nothing_and_is_looked_at_at_once() -> None:
+    async def scenario() -> None:
+        puller = Slow(pods(1, "old"), page=lambda _: 60.0 if now() >= 20 else 0.01, log=lambda _: 0.01)
+
+        def starts_again() -> None:
+            if now() == 20:
+                assert puller.latest("old0") is not None
+                (pod,) = puller.running
+                container = {**POD["status"]["containerStatuses"][0], "restartCount": 1}
+                puller.running = [{**pod, "status": {"containerStatuses": [container]}}]
+
+        await puller.run_for(25, meanwhile=starts_again)
+        assert puller.latest("old0") is None
+        assert puller.looks["old0"][-1] <= 21
+
+    run(scenario())
+
+
 def test_an_unexpected_error_ends_no_other_look(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         def page(name: str) -> float:
