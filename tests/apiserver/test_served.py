@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
 from swiftop import names
+from swiftop.errors import Conflict
 from swiftop.model.conditions import by_type
 from swiftop.model.kind import Key
 from swiftop.shell.cluster import Cluster
@@ -92,11 +94,20 @@ async def test_an_edit_is_a_new_generation_of_what_it_changes_and_of_nothing_els
     assert (await operator.generations()).keys() == {"Service", "Deployment"}
 
 
+async def scale(operator: Served, name: str, replicas: int) -> None:
+    """Kubernetes writes its status at the same time."""
+    for _ in range(20):
+        with contextlib.suppress(Conflict):
+            deployment = await operator.find(names.DEPLOYMENT, name)
+            await operator.cluster.replace(merged(deployment, {"spec": {"replicas": replicas}}))
+            return
+    raise AssertionError(f"{name} was changed by somebody else 20 times")
+
+
 async def test_what_a_person_changes_is_put_right(operator: Served) -> None:
     await operator.cluster.create(served("chat", operator.namespace))
     await operator.look("chat")
-    deployment = await operator.find(names.DEPLOYMENT, "chat-mdep")
-    await operator.cluster.replace(merged(deployment, {"spec": {"replicas": 4}}))
+    await scale(operator, "chat-mdep", 4)
     await operator.look("chat")
     assert (await operator.find(names.DEPLOYMENT, "chat-mdep"))["spec"]["replicas"] == 1
 

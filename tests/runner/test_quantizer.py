@@ -61,7 +61,6 @@ def test_a_merged_model_is_quantized_verified_again_and_put_in_place(exports: Ex
     assert progress["templateEqual"] in (0, 1)
     files = exports.files("quantized")
     assert {"config.json", "model.safetensors", "chat_template.jinja"} <= files.keys()
-    assert "args.json" not in files
     assert set(files.values()) == {0o644}
     config = json.loads(exports.bench.local("quantized", "model", "config.json").read_text())
     assert config["quantization_config"]["quant_method"] == "fp8"

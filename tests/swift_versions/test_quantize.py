@@ -35,7 +35,7 @@ def test_a_quantized_model_is_compared_with_the_one_that_it_was_made_of(name: st
 
 
 def test_its_type_is_that_of_the_weights_that_are_not_quantized() -> None:
-    assert results()["good"]["finish"] == {"dtype": "bfloat16", "removed": ["args.json"]}
+    assert results()["good"]["finish"] == {"dtype": "bfloat16", "removed": []}
 
 
 WRONG = {

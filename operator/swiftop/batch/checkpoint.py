@@ -32,9 +32,9 @@ def awaited(wanted: RunCheckpoint, run: Object | None, reader: Reader) -> Waitin
     name = wanted.name
     if run is None:
         return _absent(name, reader)
-    if ((run.get("spec") or {}).get("output") or {}).get("ephemeral"):
-        return unusable(f"the output of SFTRun {name} is ephemeral: it ends with its pod", "name another run")
     status = run.get("status") or {}
+    if hopeless := _hopeless(wanted, run.get("spec") or {}, status):
+        return hopeless
     if not _kept(wanted, status) and not at_rest(status):
         to_come = f"checkpoint of step {wanted.checkpoint}" if wanted.checkpoint.isdecimal() else "end"
         text = f"SFTRun {name} has not come to its {to_come}"
@@ -54,6 +54,27 @@ def located(wanted: RunCheckpoint, run: Object | None) -> Origin:
     known = steps.get(wanted.checkpoint) if wanted.checkpoint in steps else {"step": wanted.checkpoint}
     step = (known or {}).get("step") or f"<{wanted.checkpoint}>"
     return replace(found, path=paths.join(found.path, f"checkpoint-{step}"))
+
+
+def _hopeless(wanted: RunCheckpoint, spec: Mapping[str, Any], status: Mapping[str, Any]) -> Blocked | None:
+    """What the run's spec tells before its end; of a run that is over the store keeps its results alone."""
+    name, fixed = wanted.name, bool(status.get("startTime"))
+    if (spec.get("output") or {}).get("ephemeral"):
+        return unusable(f"the output of SFTRun {name} is ephemeral: it ends with its pod", "name another run")
+    extra = {arg.get("name", ""): arg.get("value") for arg in spec.get("extraArgs") or ()}
+    if extra.get("save_strategy") == "no" and not status.get("checkpoint"):
+        advice = "name another run" if fixed else f"remove save_strategy from extraArgs of SFTRun {name}"
+        return unusable(f"SFTRun {name} saves no checkpoint: it is trained with save_strategy no", advice)
+    validated = spec.get("validation") or any("val_dataset" in arg for arg in extra)
+    if wanted.checkpoint == "best" and spec and not validated and not status.get("bestCheckpoint"):
+        advice = "use checkpoint: last" if fixed else f"use checkpoint: last, or give SFTRun {name} a validation"
+        return _no_best(name, "is", advice)
+    return None
+
+
+def _no_best(name: str, verb: str, advice: str) -> Blocked:
+    text = f"SFTRun {name} has no best checkpoint: it {verb} trained without validation"
+    return Blocked(Cause(Reason.NO_BEST_CHECKPOINT, text, advice), stalled=True)
 
 
 def _absent(name: str, reader: Reader) -> Blocked:
@@ -93,6 +114,5 @@ def _without_step(wanted: RunCheckpoint, status: Mapping[str, Any], reader: Read
         advice = f"name the step that you want in {reader.field}.checkpoint: its newest is {newest}"
         return Blocked(Cause(Reason.SOURCE_FAILED, text, advice), stalled=True)
     if wanted.checkpoint == "best" and not (status.get("bestCheckpoint") or {}).get("step"):
-        text = f"SFTRun {name} has no best checkpoint: it was trained without validation"
-        return Blocked(Cause(Reason.NO_BEST_CHECKPOINT, text, "use checkpoint: last"), stalled=True)
+        return _no_best(name, "was", "use checkpoint: last")
     return None

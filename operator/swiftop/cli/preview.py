@@ -10,7 +10,9 @@ tell stands in brackets.
 from __future__ import annotations
 
 import re
+import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,11 +23,12 @@ import yaml
 from swiftop import names
 from swiftop.errors import Invalid, Problem
 from swiftop.kinds.registry import KINDS
-from swiftop.model.kind import Kind, Object, Prepared, Reference, World
-from swiftop.model.verdict import Create
+from swiftop.model.kind import Facts, Kind, Object, Prepared, Reference, Seen, World
+from swiftop.model.verdict import Blocked, Create
 from swiftop.reasons import Reason
 from swiftop.runner import bundle
 from swiftop.workload.defaults import defaults_of
+from swiftop.workload.job import plan_of
 
 NO_UID = "00000000-0000-0000-0000-000000000000"
 NO_IMAGE = "IMAGE"
@@ -33,12 +36,12 @@ EXIT_INVALID = 2
 
 
 def preview(
-    file: Annotated[Path, typer.Option("--file", "-f", help="File with objects of swiftop's; - reads standard input.")],
+    file: Annotated[Path, typer.Option("--file", "-f", help="File with objects of swiftop; - reads standard input.")],
     swift_version: Annotated[
         str | None, typer.Option(help="Render for this ms-swift version instead of the run's own.")
     ] = None,
 ) -> None:
-    """Print the command of ms-swift, then the objects as YAML. Needs no cluster; exits 2 on an invalid file."""
+    """Print the commands of ms-swift, then the objects as YAML. Needs no cluster; exits 2 on an invalid file."""
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
         found = list(previews(text, swift_version=swift_version))
@@ -78,6 +81,8 @@ def _preview(obj: Object, shared: Mapping[str, Object], beside: list[Object]) ->
         references={wanted: _referred(wanted, beside) for wanted in kind.references(resource)},
     )
     warnings = list(kind.warnings(resource))
+    if hopeless := _hopeless(kind, resource, obj, world):
+        warnings.append(hopeless)
     try:
         prepared = kind.prepare(resource, world)
     except Invalid as error:
@@ -89,13 +94,41 @@ def _preview(obj: Object, shared: Mapping[str, Object], beside: list[Object]) ->
     return _output(kind, prepared), warnings
 
 
+def _hopeless(kind: Kind, resource: Any, obj: Object, world: World[Any]) -> Problem | None:
+    """What no waiting will change about an object of the same file that this one starts from."""
+    if not any(world.references.values()):
+        return None
+    now = time.time()
+    known = {**obj, "metadata": {"uid": NO_UID, **obj["metadata"]}, "status": {}}
+    seen = Seen(obj=known, now=now, children={})
+    facts = Facts(
+        obj=known,
+        resource=resource,
+        unreadable=None,
+        observed=kind.observe(seen, resource),
+        references=world.references,
+        now=now,
+    )
+    outlook = kind.decide(facts).outlook
+    cause = outlook.cause if isinstance(outlook, Blocked) and outlook.stalled else None
+    return Problem("spec", cause.message, suggestion=cause.suggestion) if cause else None
+
+
 def _output(kind: Kind, prepared: Prepared) -> str:
-    """Command on the first line where there is one, objects below it."""
+    """Commands on the first lines where there are any, in their order, objects below them."""
     children = kind.build(prepared, Create(1))
-    pinned = kind.pinned(children[-1])
     dumped = [yaml.safe_dump(child, sort_keys=False, allow_unicode=True, width=120) for child in children]
-    command = f"{pinned.command}\n" if pinned and pinned.command else ""
-    return command + "".join(f"---\n{document}" for document in dumped)
+    commands = "".join(f"{shlex.join(command)}\n" for command in _commands(children[-1]))
+    return commands + "".join(f"---\n{document}" for document in dumped)
+
+
+def _commands(job: Object) -> list[list[str]]:
+    """What the pods run of ms-swift: one command, or two where a merged model is quantized."""
+    plan = plan_of(job)
+    if plan is None:
+        return []
+    second = plan.settings.get("quantize") or {}
+    return [list(command) for command in (plan.command, second.get("command") or ()) if command]
 
 
 def _parsed(kind: Kind, obj: Object) -> Any:

@@ -37,7 +37,7 @@ def test_accepted(case: Case) -> None:
 def test_one_mistake_is_one_problem() -> None:
     obj = merged(MINIMAL, {"spec": {"datasets": [{"id": "a/b", "sample": 0}], "training": {"maxlength": 5}}})
     assert [str(p) for p in found(obj)] == [
-        "spec.datasets[0].sample: input should be greater than or equal to 1",
+        "spec.datasets[0].sample: must be at least 1",
         "spec.training.maxlength: unknown field (did you mean maxLength?)",
     ]
 

@@ -114,8 +114,8 @@ def test_what_may_pass_is_a_closed_list() -> None:
     """A new cause that is marked as transient is retried: here one sees it."""
     every = [*BY_REASON, *(str(reason) for reason in Reason)]
     assert {reason for reason in every if after(Cause(reason, "")) is After.RETRY} == {
-        *("CollectiveFailed", "ContainerLost", "ContainerStartFailed", "HubUnreachable", "NodeRefusedPod"),
-        *("PushConflict", "PushIncomplete", "Stalled", "TrackerUnreachable"),
+        *("CollectiveFailed", "ContainerLost", "ContainerStartFailed", "EngineDead", "EngineStalled", "HubUnreachable"),
+        *("LoadTimeout", "NodeRefusedPod", "PushConflict", "PushIncomplete", "Stalled", "TrackerUnreachable"),
     }
     assert {reason for reason in every if after(Cause(reason, "")) is After.CONTINUE} == {
         *("Evicted", "Interrupted", "NodeLost", "PodDeleted", "Preempted"),

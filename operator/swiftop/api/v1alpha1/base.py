@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from swiftop.api.parse import parse
+from swiftop.api.parse import parse, scalars_in
 from swiftop.api.v1alpha1.rules import VALIDATIONS, Rule
 from swiftop.names import MAX_NAME, Resource
+
+_UNQUOTED = ", without quotes"
 
 
 class Model(BaseModel):
@@ -23,6 +25,17 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_the_api_server_reads(cls, value: object, info: ValidationInfo) -> object:
+        """pydantic takes "true" for true and "5" for 5, which the API server refuses."""
+        wanted = scalars_in(cls.model_fields[info.field_name or ""].annotation)
+        if wanted == {bool} and not isinstance(value, bool | None):
+            raise ValueError("must be true or false" + _UNQUOTED * isinstance(value, str))
+        if wanted == {int} and isinstance(value, bool | str):
+            raise ValueError("must be a whole number" + _UNQUOTED * isinstance(value, str))
+        return value
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -11,7 +11,7 @@ from swiftop.api.v1alpha1.status import SourceStatus
 class ServedSource(SourceStatus):
     """Where a result lies that is served."""
 
-    ref: str = Field(default="", description="What the spec names: SFTRun/name/checkpoint or ModelExport/name.")
+    ref: str = Field(description="What the spec names: SFTRun/name/checkpoint or ModelExport/name.")
     rank: int | None = Field(default=None, description="Rank of an adapter, as its run was told.")
 
 

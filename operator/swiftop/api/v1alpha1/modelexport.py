@@ -133,7 +133,7 @@ class ModelExportSpec(BatchSpec):
     dtype: DType | None = Field(
         default=None,
         description="Type of the weights; of a quantized model that of all others, and of what it computes with. "
-        "Absent: that of the model, float16 with awq and gptq.",
+        "Absent: that in which the training loaded the model, float16 with awq and gptq.",
     )
     quantization: ExportQuantization | None = Field(
         default=None,

@@ -30,7 +30,7 @@ class ClaimFile(ClaimPath):
     """A file (or folder) on a PersistentVolumeClaim that must be named."""
 
     path: RelativePath = Field(
-        min_length=1, description="Path of the file below the root of the volume, relative and without '..'."
+        min_length=1, description="Path of the file or folder below the root of the volume, relative and without '..'."
     )
 
 

@@ -95,7 +95,7 @@ RelativePath = Annotated[
     matching(r"^[^#\x00-\x1f]*$", "must not contain '#', which asks ms-swift for a sample: rename the file"),
     Rule(
         cel="!self.startsWith('/') && !self.matches('(^|/)[.][.](/|$)')",
-        message="must be relative to the root of the volume and must not contain '..': write chats/train.jsonl",
+        message="must be relative to the root of the volume and must not contain '..', as chats/train.jsonl",
         holds=lambda value: not value.startswith("/") and not _PARENT.search(value),
     ),
 ]

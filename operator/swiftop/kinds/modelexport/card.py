@@ -13,11 +13,15 @@ from swiftop.model.kind import Object
 
 _HYPERPARAMETERS = ("tuner", "training")  # members of a run's spec
 _TAGS = {"awq": ("awq",), "gptq": ("gptq",), "gptq_v2": ("gptq",), "bnb": ("bitsandbytes",), "fp8": ("fp8",)}
+_INTERNAL = ("image", "tracker")  # members of a card that name hosts, of which a registry's may be a secret
 _RESULTS = ("step", "epoch", "loss", "evalLoss")
 
 
 def card(export: ModelExport, found: Subject, spec: ModelExportSpec, run: Object | None) -> dict[str, Any]:
-    """Members of a ``Card`` in camelCase; nothing of a file or folder, which means nothing on a hub."""
+    """Members of a ``Card`` in camelCase; nothing of a file or folder, which means nothing on a hub.
+
+    One card serves all targets: once one of them is public, it tells no system prompt and nothing of the platform.
+    """
     trained, status = (run or {}).get("spec") or {}, (run or {}).get("status") or {}
     resolved = status.get("resolved") or {}
     uploads = {known.get("upload"): known for known in resolved.get("datasets") or ()}
@@ -41,6 +45,9 @@ def card(export: ModelExport, found: Subject, spec: ModelExportSpec, run: Object
         "result": {name: value for name in _RESULTS if (value := (status.get("progress") or {}).get(name)) is not None},
         "lineage": _lineage(found, run),
     }
+    if any(target.visibility == "public" for target in spec.push):
+        content |= dict.fromkeys(_INTERNAL, "")
+        content["hyperparameters"].pop("training.system", None)
     return {name: value for name, value in content.items() if value not in ("", [], {}, None)}
 
 

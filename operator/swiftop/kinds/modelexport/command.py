@@ -34,7 +34,12 @@ def quantized_dir(spec: ModelExportSpec, identity: Identity) -> str:
 
 
 def merge_command(spec: ModelExportSpec, found: Subject, identity: Identity) -> tuple[str, ...]:
-    """Merges the adapter into its model, in host memory. A full-tuned checkpoint is converted by the runner instead."""
+    """Merges the adapter into its model, in host memory. A full-tuned checkpoint is converted by the runner instead.
+
+    Empty where nothing is to be merged: nobody shall read of a command that is never run.
+    """
+    if not spec.merge:
+        return ()
     return ("python", "-m", PROGRAM, *words(_flags(spec, found, identity)))
 
 

@@ -102,7 +102,11 @@ def test_each_claim_is_one_volume_and_only_output_and_cache_are_writable() -> No
 DISRUPTED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 ENDED = {
     "action": "FailJob",
-    "onExitCodes": {"containerName": "trainer", "operator": "In", "values": [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 75]},
+    "onExitCodes": {
+        "containerName": "trainer",
+        "operator": "In",
+        "values": [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 75],
+    },
 }
 
 

@@ -193,3 +193,47 @@ def test_a_wrong_upload_in_the_same_file_is_told() -> None:
     result = run("-f", "-", stdin=f"{REFERRING}---\n{UPLOAD.replace('huggingface', 'github')}")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "spec.destination.hub" in result.stderr
+
+
+def export_of(checkpoint: str = "last", **members: Any) -> str:
+    spec = {
+        "source": {"sftRunRef": {"name": "demo", "checkpoint": checkpoint}},
+        "output": {"volume": {"size": "1Gi"}},
+        "runtime": {"image": "mine"},
+        **members,
+    }
+    metadata = {"name": "exported"}
+    return yaml.safe_dump(
+        {"apiVersion": "swiftop.dev/v1alpha1", "kind": "ModelExport", "metadata": metadata, "spec": spec}
+    )
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "members", "words"),
+    [
+        ("last", {"output": {"ephemeral": True}}, "the output of SFTRun demo is ephemeral"),
+        (
+            "last",
+            {"extraArgs": [{"name": "save_strategy", "value": "no"}]},
+            "SFTRun demo saves no checkpoint: it is trained with save_strategy no (remove save_strategy from extraArgs",
+        ),
+        ("best", {}, "SFTRun demo has no best checkpoint: it is trained without validation (use checkpoint: last"),
+        ("best", {"validation": {"splitRatio": "0.01"}}, ""),
+        ("last", {}, ""),
+    ],
+)
+def test_what_an_export_can_never_have_of_a_run_beside_it(checkpoint: str, members: dict[str, Any], words: str) -> None:
+    trained = document(**{"runtime": {"image": "mine"}, "output": {"volume": {"size": "1Gi"}}, **members})
+    result = run("-f", "-", stdin=f"{trained}---\n{export_of(checkpoint)}")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.startswith(f"warning: spec: {words}" if words else "")
+    assert bool(result.stderr) == bool(words)
+
+
+def test_both_commands_of_a_quantization_are_shown() -> None:
+    result = run("-f", "-", stdin=export_of(quantization={"method": "bnb", "bits": 4}))
+    assert result.exit_code == 0, result.stderr
+    merge, quantize, rest = result.stdout.split("\n", 2)
+    assert "--merge_lora true" in merge
+    assert "--quant_method bnb" in quantize
+    assert rest.startswith("---\n")
