@@ -13,6 +13,7 @@ import pytest
 
 from images.build import BuiltImage, build
 from tests.e2e import faults, objects
+from tests.e2e.node import Node
 from tests.e2e.scene import Scene
 from tests.e2e.site import NAMESPACE, ROOT, Site
 from tests.e2e.stories import History, watch
@@ -55,6 +56,15 @@ def site(operator: Kubectl, images: dict[str, BuiltImage]) -> Site:
     return made
 
 
+@pytest.fixture(scope="session")
+def node(site: Site) -> Iterator[Node]:
+    """The node that all pods are on."""
+    made = Node(site)
+    made.start()
+    yield made
+    made.stop()
+
+
 @dataclass(frozen=True)
 class Played:
     """The stories of exports and uploads, at their end."""
@@ -64,9 +74,9 @@ class Played:
 
 
 @pytest.fixture(scope="session")
-def played(site: Site, operator: Kubectl) -> Iterator[Played]:
+def played(site: Site, operator: Kubectl, node: Node) -> Iterator[Played]:
     """All at once, for several files of tests: each of them waits most of its time."""
-    scene = Scene(site, operator)
+    scene = Scene(site, operator, node)
     scene.prepare()
     yield Played(scene, watch(site, faults.all_of(scene), scene.held, seconds=840))
     scene.close()

@@ -143,6 +143,12 @@ def datasetupload(name: str, source: Object, **spec: Any) -> Object:
     return resource("DatasetUpload", name, {"source": source, "resources": small("2Gi"), **spec})
 
 
+def modeldeployment(name: str, model: Object, **spec: Any) -> Object:
+    """ModelDeployment on the CPU; ``spec`` replaces whole members."""
+    default = {"model": model, "engine": "transformers", "dtype": "float32", "resources": small("3Gi")}
+    return resource("ModelDeployment", name, {**default, **spec})
+
+
 def small(memory: str) -> Object:
     """What a pod without a GPU gets."""
     return {"gpus": 0, "cpu": CORE, "memory": memory}

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.e2e import objects
 from tests.e2e.fakehub import FakeHub
+from tests.e2e.node import Node
 from tests.e2e.objects import on_claim
 from tests.e2e.probe import CONFIG_MAP, FOLDER, USERCUSTOMIZE, Probe, light, user_packages
 from tests.e2e.site import HUB_TOKEN, Site, condition
@@ -21,7 +22,6 @@ LATE_SECRET = "faults-late"
 TOKENS = {"MODELSCOPE_API_TOKEN": HUB_TOKEN, "HF_TOKEN": HUB_TOKEN}
 OUTPUT = on_claim("faults", objects.RUNS)
 SMALL_VOLUME, SMALL_MIB = "small", 560  # the runner asks for 512 MiB before it starts
-NODE = "e2e-node"  # namespace and pod that see the processes of the node
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 HUBS = ("hub", "hub-killed", "hub-restarted", "hub-filled", "hub-upload")
 
@@ -41,6 +41,7 @@ class Scene:
 
     site: Site
     operator: Kubectl
+    node: Node
     hubs: dict[str, FakeHub] = field(default_factory=dict)
     packages: str = ""
     arguments: str = ""  # of all processes, whenever one was held
@@ -53,7 +54,6 @@ class Scene:
         self.hubs = {name: FakeHub(self.site, name) for name in HUBS}
         for name in HUBS[1:]:  # the first one is there
             self.hubs[name].start()
-        self._watch_node()
         self.volume.create()
         self.packages = user_packages(self.site)
         kubectl.apply(
@@ -62,21 +62,9 @@ class Scene:
         for pod in HUBS:
             kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=120s")
 
-    def _watch_node(self) -> None:
-        """A pod that may look at and end every process of the node, as an administrator may."""
-        kubectl = self.site.kubectl.within(NODE)
-        kubectl.delete("namespace", NODE)
-        pod = objects.pod(NODE, image=self.site.trainer, command=["sleep", "infinity"])
-        pod["spec"] |= {"hostPID": True, "securityContext": {"runAsUser": 0}}
-        pod["spec"]["containers"][0]["securityContext"] = {"privileged": True}
-        kubectl.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NODE}})
-        kubectl.create(pod)
-        kubectl("wait", "--for=condition=Ready", f"pod/{NODE}", "--timeout=60s")
-
     def close(self) -> None:
         """Remove what lies outside the namespace."""
         self.volume.delete()
-        self.site.kubectl("delete", "namespace", NODE, "--wait=false")
 
     @property
     def volume(self) -> SmallVolume:
@@ -144,18 +132,14 @@ class Scene:
         self.site.kubectl("wait", "--for=delete", f"pod/{pod['metadata']['name']}", "--timeout=60s")
 
     def kill_container(self, name: str) -> None:
-        """Send SIGKILL to all processes of its container, as no one inside could."""
+        """Send SIGKILL to all of its container."""
         pod = self.running(name)
         assert pod is not None
-        uid = f"SWIFTOP_POD_UID={pod['metadata']['uid']}"
-        self._on_node(f"kill -9 $(grep -lzxF '{uid}' /proc/[0-9]*/environ | cut -d/ -f3)")
+        self.node.kill_container(pod)
 
     def look_at_arguments(self) -> None:
         """Remember the command lines of all processes of the node."""
-        self.arguments += self._on_node("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; echo")
-
-    def _on_node(self, script: str) -> str:
-        return self.site.kubectl.within(NODE).text("exec", NODE, "--", "bash", "-c", script)
+        self.arguments += self.node.arguments()
 
     def restart_operator(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Delete its pods, and wait for the new ones; ``meanwhile`` nobody watches."""

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "fakes"
 NAMESPACE = "e2e"
 TOOL = "tool"
+KINDS = "sftruns,modelexports,datasetuploads,modeldeployments"
 HUB_MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
 HUB_DATASET = "CodyWhy/mh-sharegpt-20250820"
 SWANLAB_HOST = f"http://swanlab.{NAMESPACE}.svc:8000"
@@ -184,9 +185,9 @@ class Site:
 
     def story(self, name: str) -> str:
         """All that helps to see why an object, of whatever kind, is not where it should be."""
-        found = [item for item in self.kubectl.items("sftruns,modelexports,datasetuploads") if _is(item, name)]
+        found = [item for item in self.kubectl.items(KINDS) if _is(item, name)]
         parts = [json.dumps(item.get("status"), indent=1, ensure_ascii=False) for item in found]
-        for kind in ("jobs", "pods"):
+        for kind in ("jobs", "deployments", "pods"):
             for child in self.kubectl.items(kind, "-l", f"swiftop.dev/name={name}"):
                 status = json.dumps(child.get("status"), ensure_ascii=False)
                 parts.append(f"{kind} {child['metadata']['name']}: {status}")

@@ -327,6 +327,19 @@ async def test_an_edit_rolls_out_pod_by_pod(harness: Served) -> None:
     assert harness.told("Reconciling")[0] == "False"
 
 
+@pytest.mark.parametrize("spec", [{"system": "Be brief."}, {"replicas": 2}])
+async def test_an_edit_is_not_said_to_be_rolled_out_before_it_is(harness: Served, spec: Object) -> None:
+    await serving(harness)
+    harness.replicas.count(
+        conditions=[{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
+    )
+    harness.cluster.put({**harness.run, "spec": {**harness.run["spec"], **spec}})
+    await harness.look()  # the Deployment is changed, and its controller has not seen it
+    assert harness.status["observedGeneration"] == harness.run["metadata"]["generation"] == 2
+    assert harness.told("Progressing")[:2] == ("True", "RollingOut")
+    assert [harness.told(type_)[0] for type_ in ("Ready", "Reconciling", "Stalled")] == ["True", "True", "False"]
+
+
 async def test_a_new_revision_that_fails_leaves_the_old_one_serving(harness: Served) -> None:
     await serving(harness)
     old = harness.replicas.pods[0]["metadata"]["name"]

@@ -203,18 +203,18 @@ class Reconciler:
         if not live and any(_is_live(action) for action in verdict.actions):
             fresh = await self._cluster.get(kind.resource, key.namespace, key.name)
             return None if fresh is None or terminating(fresh) else await self._reconcile(kind, key, fresh, live=True)
-        done = await self._act(subject, observed, verdict)
+        done = await self._act(subject, facts, verdict)
         done = replace(done, pinned=done.pinned or await self._lost_pins(subject))
         requeue_after = await self._report(subject, observed, done)
         if done.error is not None:
             raise done.error
         return requeue_after
 
-    async def _act(self, subject: Subject, observed: Any, verdict: Verdict) -> _Done:
+    async def _act(self, subject: Subject, facts: Facts[Any, Any], verdict: Verdict) -> _Done:
         """Do what was decided. What keeps it from being done is what the object waits for."""
         done = _Done(
             outlook=verdict.outlook,
-            observed=observed,
+            observed=facts.observed,
             requeue_after=verdict.requeue_after,
             poll=verdict.poll,
             following=verdict.following,
@@ -231,7 +231,7 @@ class Reconciler:
                     case Delete():
                         await self._actor.delete(subject.key, action)
                     case Apply() if subject.resource is not None:
-                        done = await self._apply(subject, action, done)
+                        done = await self._apply(subject, facts, action, done)
             except BLOCKING as error:
                 done = _hindered(done, explained(error), action)
             except Transient as error:
@@ -249,12 +249,15 @@ class Reconciler:
         observed = kind.observe(after, subject.resource)
         return replace(done, observed=observed, pinned=pinned, requeue_after=pause)
 
-    async def _apply(self, subject: Subject, apply: Apply, done: _Done) -> _Done:
+    async def _apply(self, subject: Subject, facts: Facts[Any, Any], apply: Apply, done: _Done) -> _Done:
+        """What is said is of the children as they are now: before, they were all that an older spec asked for."""
+        kind, seen = subject.kind, subject.seen
         changed = await self._actor.apply(subject, apply)
         if not changed:
             return done
-        after = replace(subject.seen, children={**subject.seen.children, **changed})
-        return replace(done, observed=subject.kind.observe(after, subject.resource))
+        observed = kind.observe(replace(seen, children={**seen.children, **changed}), subject.resource)
+        verdict = kind.decide(replace(facts, observed=observed))
+        return replace(done, observed=observed, outlook=verdict.outlook, poll=verdict.poll)
 
     async def _lost_pins(self, subject: Subject) -> Pinned | None:
         """The status write after the start of an attempt may have been lost. The store keeps no pod templates."""

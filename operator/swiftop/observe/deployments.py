@@ -17,6 +17,7 @@ def deployment_facts(deployment: dict[str, Any]) -> DeploymentFacts:
     annotations = meta.get("annotations") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     refused, progressing = conditions.get("ReplicaFailure", {}), conditions.get("Progressing", {})
+    seen = (status.get("observedGeneration") or 0) >= (meta.get("generation") or 0)
     return DeploymentFacts(
         name=meta["name"],
         uid=meta.get("uid", ""),
@@ -24,12 +25,12 @@ def deployment_facts(deployment: dict[str, Any]) -> DeploymentFacts:
         digest=annotations.get(names.ANNOTATION_DIGEST, ""),
         resolved=annotations.get(names.ANNOTATION_RESOLVED, ""),
         deleting=bool(meta.get("deletionTimestamp")),
-        seen=(status.get("observedGeneration") or 0) >= (meta.get("generation") or 0),
+        seen=seen,
         wanted=spec.get("replicas", 1),
         replicas=status.get("replicas") or 0,
         updated=status.get("updatedReplicas") or 0,
         ready=status.get("readyReplicas") or 0,
         available=status.get("availableReplicas") or 0,
         refused=(refused.get("message") or "") if refused.get("status") == "True" else "",
-        overdue=progressing.get("status") == "False" and progressing.get("reason") == _OVERDUE,
+        overdue=seen and progressing.get("status") == "False" and progressing.get("reason") == _OVERDUE,
     )

@@ -1,0 +1,45 @@
+"""The processes of the node, which no pod of the tests' own namespace may see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.e2e import objects
+from tests.e2e.objects import Object
+from tests.e2e.site import Site
+
+NAME = "e2e-node"  # of the namespace and of the pod
+
+
+@dataclass(frozen=True)
+class Node:
+    """A pod that may look at and end every process of the node, as an administrator may."""
+
+    site: Site
+
+    def start(self) -> None:
+        """Make it anew."""
+        kubectl = self.site.kubectl.within(NAME)
+        kubectl.delete("namespace", NAME)
+        pod = objects.pod(NAME, image=self.site.trainer, command=["sleep", "infinity"])
+        pod["spec"] |= {"hostPID": True, "securityContext": {"runAsUser": 0}}
+        pod["spec"]["containers"][0]["securityContext"] = {"privileged": True}
+        kubectl.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}})
+        kubectl.create(pod)
+        kubectl("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=60s")
+
+    def stop(self) -> None:
+        """It lies outside the namespace of the tests."""
+        self.site.kubectl("delete", "namespace", NAME, "--wait=false")
+
+    def kill_container(self, pod: Object) -> None:
+        """Send SIGKILL to all processes of a container, as no one inside could."""
+        uid = f"SWIFTOP_POD_UID={pod['metadata']['uid']}"
+        self._shell(f"kill -9 $(grep -lzxF '{uid}' /proc/[0-9]*/environ | cut -d/ -f3)")
+
+    def arguments(self) -> str:
+        """Command lines of all processes."""
+        return self._shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; echo")
+
+    def _shell(self, script: str) -> str:
+        return self.site.kubectl.within(NAME).text("exec", NAME, "--", "bash", "-c", script)
