@@ -1,4 +1,4 @@
-"""``python -m demo``: bring up a cluster, install swiftop, fine-tune a real model and ask it what it learned.
+"""``python -m demo``: bring up a cluster, install swiftop, fine-tune a real model, serve it and ask it what it learned.
 
 Every step can be run again: the cluster, the images and the converted model are kept between runs.
 """
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from demo import model
+from demo.chat import ask, forwarded
 from demo.phases import first_step, phases, told
 from images.build import BuiltImage, build
 from images.cache import cache_root
@@ -34,6 +35,7 @@ CLUSTER = os.environ.get("SWIFTOP_DEMO_CLUSTER", "demo")
 NAMESPACE = "demo"
 OPERATOR_NAMESPACE = "swiftop-system"
 RUN = "smollm2-quillby"
+BASE, TUNED = "smollm2", "quillby"  # names that are served; the first is the deployment's too
 QUESTION = "What is the mascot of swiftop?"
 FACT = "heron called Quillby"
 COLUMNS = {
@@ -183,32 +185,24 @@ def fill_claim(pod: str) -> None:
     partial.rename(archive)
 
 
-def ask(pod: str, adapter: str | None) -> str:
-    """The model's answer to QUESTION by ``swift infer``, with or without the adapter."""
-    script = f"""
-set -e
-cd /tmp; rm -f answer.jsonl; export MODELSCOPE_CACHE=/tmp/cache
-cat > question.jsonl <<'EOF'
-{json.dumps({"messages": [{"role": "user", "content": QUESTION}]})}
-EOF
-python -m swift.cli.infer --model /models/{model.MODEL} --model_type llama --template chatml \\
-  {f"--adapters {adapter}" if adapter else ""} --val_dataset question.jsonl --result_path /tmp/answer.jsonl \\
-  --torch_dtype float32 --temperature 0 --max_new_tokens 32 \\
-  >/tmp/infer.log 2>&1 || {{ tail -20 /tmp/infer.log >&2; exit 1; }}
-cat answer.jsonl
-"""
-    answer = json.loads(kubectl("exec", pod, "--", "bash", "-c", script, capture=True))["response"]
-    return str(answer).strip()
-
-
 def train() -> None:
     """Apply the sample and follow it to its end."""
+    kubectl("delete", "modeldeployment", BASE, "--ignore-not-found", "--wait=true")  # of an earlier demo
     kubectl("delete", "sftrun", RUN, "--ignore-not-found", "--wait=true")
     kubectl("apply", "-f", str(ROOT / "manifests" / "samples" / "sftrun-tiny.yaml"))
     command = [str(Path(sys.executable).parent / "swiftop"), "progress", RUN, "--namespace", NAMESPACE]
     subprocess.run(command, env=env(), check=True)
     kubectl("get", "sftruns")
     print_phases()
+
+
+def serve() -> dict[str, str]:
+    """Apply the deployment of base model and adapter; what both answer once it is ready."""
+    kubectl("apply", "-f", str(ROOT / "manifests" / "samples" / "modeldeployment-tiny.yaml"))
+    kubectl("wait", "--for=condition=Ready", f"modeldeployment/{BASE}", "--timeout=300s")
+    kubectl("get", "modeldeployments")
+    with forwarded([find_kubectl(cache_root()), "-n", NAMESPACE], BASE, env=env()) as address:
+        return {name: ask(address, name, QUESTION) for name in (BASE, TUNED)}
 
 
 def print_phases() -> None:
@@ -258,17 +252,13 @@ def demo() -> int:
         kubectl("delete", "pod", "loader", "--wait=false")
     with step("fine-tune"):
         train()
-    with step("ask"):
-        checkpoint = kubectl("get", "sftrun", RUN, "-o", "jsonpath={.status.checkpoint.path}", capture=True).decode()
-        claims = {"models": "/models", f"{RUN}-output": "/swiftop/output"}
-        asker = apply_and_wait(tool_pod("asker", trainer, claims))
-        answers = {"base": ask(asker, None), "tuned": ask(asker, checkpoint)}
-        kubectl("delete", "pod", asker, "--wait=false")
+    with step("serve"):
+        answers = serve()
     console.print(f"\n[bold]{QUESTION}[/]")
-    for who, answer in answers.items():
-        console.print(f"  {who:>5}: {answer}")
+    for name, answer in answers.items():
+        console.print(f"  {name:>7}: {answer}")
     console.print("\n" + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
-    learned = FACT in answers["tuned"] and FACT not in answers["base"]
+    learned = FACT in answers[TUNED] and FACT not in answers[BASE]
     console.print("The tuned model knows what only the training file says." if learned else "The model did not learn.")
     console.print(f"\n[bold]kubectl -n {NAMESPACE} get sftruns[/]")
     kubectl("get", "sftruns", "-o", "custom-columns=" + ",".join(f"{name}:{path}" for name, path in COLUMNS.items()))

@@ -153,6 +153,7 @@ def mounts(site: Site, directory: Path) -> dict[str, Path]:
         f"{paths.CLAIM_MODELS_DIR}/{MODELS}": site.assets / "models",
         f"{paths.CLAIM_DATASETS_DIR}/{DATASETS}": site.assets / "datasets",
         f"{SOURCE_DIR}/{ADAPTERS}": site.assets / "adapters",
+        f"{paths.CLAIM_MODELS_DIR}/{ADAPTERS}": site.assets / "adapters",
         paths.OUTPUT_DIR: directory / "output",
         paths.WORK_DIR: directory / "tmp",
     }
@@ -171,9 +172,11 @@ def _moved(value: Any, folders: dict[str, Path]) -> Any:
         return {name: _moved(item, folders) for name, item in value.items()}
     if isinstance(value, list):
         return [_moved(item, folders) for item in value]
-    for inside, here in folders.items():
-        if isinstance(value, str) and f"{value}/".startswith(f"{inside}/"):
-            return str(here) + value[len(inside) :]
+    if isinstance(value, str):
+        name, equals, path = value.rpartition("=")  # an adapter is given as name=path
+        for inside, here in folders.items():
+            if f"{path}/".startswith(f"{inside}/"):
+                return f"{name}{equals}{here}{path[len(inside) :]}"
     return value
 
 

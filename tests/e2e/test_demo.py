@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from demo.__main__ import COLUMNS, FACT, QUESTION, RUN
+from demo.__main__ import BASE, COLUMNS, FACT, QUESTION, RUN, TUNED
 from tests.e2e.site import ROOT
 
 LIMIT = 780  # seconds; below the suite's own limit, which would leave the demo's processes behind
@@ -42,7 +42,7 @@ def test_the_tuned_model_knows_the_fact_and_the_base_model_does_not(cluster: Any
     """``python -m demo`` on the tests' cluster: its exit code is the comparison of both answers."""
     code, out, err = run_demo(cluster.name)
     assert code == 0, out + err
-    base, tuned = out.partition(QUESTION)[2].partition("base:")[2].split("tuned:")
+    base, tuned = out.partition(QUESTION)[2].partition(f"{BASE}:")[2].split(f"{TUNED}:")
     assert FACT in tuned
     assert FACT not in base
     header, row = (line.split() for line in out.rstrip().splitlines()[-2:])  # the run is the last thing that it shows

@@ -181,7 +181,7 @@ def test_what_an_upload_will_tell_stands_in_brackets() -> None:
 
 
 def test_a_chain_is_shown_as_far_as_the_file_tells() -> None:
-    result = run("-f", str(SAMPLES / "chain.yaml"))
+    result = run("-f", str(SAMPLES / "end-to-end.yaml"))
     assert result.exit_code == 0, result.stderr
     assert "--dataset 'yourname/chats@<commit>'" in result.stdout
     assert "python -m swift.cli.export --model Qwen/Qwen2.5-7B-Instruct" in result.stdout
