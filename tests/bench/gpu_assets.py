@@ -76,8 +76,10 @@ def write_large_model(models: Path) -> None:
     )  # fmt: skip
     with torch.device("cuda"):
         model = Qwen2ForCausalLM(config)
+    tokenizer = AutoTokenizer.from_pretrained(models / TINY_BF16)
+    model.lm_head.weight.data[len(tokenizer) :] = 0  # tokens without a text would not be seen in a stream
     model.save_pretrained(models / LARGE)
-    AutoTokenizer.from_pretrained(models / TINY_BF16).save_pretrained(models / LARGE)
+    tokenizer.save_pretrained(models / LARGE)
 
 
 def write_adapter(model: Path, out: Path) -> None:
