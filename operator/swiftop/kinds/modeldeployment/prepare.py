@@ -15,8 +15,7 @@ from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.modeldeployment import FIELD_OF_FLAG, ModelDeployment, ModelDeploymentSpec
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem
-from swiftop.kinds.modeldeployment import source
-from swiftop.kinds.modeldeployment import own_server
+from swiftop.kinds.modeldeployment import own_server, source
 from swiftop.kinds.modeldeployment.command import command, flags
 from swiftop.kinds.modeldeployment.source import Found, Resolved, Wanted
 from swiftop.model.conditions import by_type

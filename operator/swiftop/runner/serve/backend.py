@@ -30,6 +30,9 @@ class Taker(Protocol):
 class Engine(Protocol):
     """What is known of the engine in this process."""
 
+    async def load(self, adapter: ServedAdapter) -> None:
+        """As in ``Backend``."""
+
     def dead(self) -> Optional[str]:
         """As in ``Backend``."""
 
@@ -48,6 +51,9 @@ class Backend(Protocol):
 
     async def ask(self, call: Call, path: str, body: bytes, taker: Taker) -> None:
         """Send a request, and return when its answer is over. Raises what ended it too soon; may be cancelled."""
+
+    async def load(self, adapter: ServedAdapter) -> None:
+        """Before it is asked for the first time, where that would come too late; raises why it cannot be served."""
 
     async def look(self, board: Board) -> None:
         """Once in a while: whether the engine lives, where only a question tells it."""
@@ -88,6 +94,7 @@ class InProcess(SwiftWords):
 
     def __init__(self, app: Any, engine: Engine) -> None:
         self._app = app
+        self.load = engine.load
         self.dead = engine.dead
         self.misfit = engine.misfit
 

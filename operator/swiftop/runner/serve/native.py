@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any, Optional
 
@@ -11,10 +11,9 @@ from ..protocol import ServedAdapter, ServeSettings
 from . import relay, requests
 from .backend import Loaded, Taker
 from .board import Board, Call
-from .errors import Problem
 from .http import Exchange
 from .own_process import OwnProcess
-from .own_servers import OWN_SERVERS, OwnServer, counts, why_refused
+from .own_servers import OWN_SERVERS, OwnServer, counts
 from .upstream import Unanswered, free_port
 
 ADAPTER_SECONDS = 300.0
@@ -32,33 +31,17 @@ def load(settings: ServeSettings, prompt: Mapping[str, Any]) -> Loaded:
     )
     process = OwnProcess(kind, words, port)
     process.wait_until_healthy()
-    failures = _load_adapters(process, settings.adapters) if kind.loads_adapters else {}
     stops = tuple(prompt.get("stopTokens") or ()) if kind.takes_stops else ()
-    return Loaded(Native(kind, process, failures=failures, stops=stops))
-
-
-def _load_adapters(process: OwnProcess, adapters: tuple[ServedAdapter, ...]) -> dict[str, str]:
-    """One after the other, and why some are not: at the start of the server one that is bad would end it."""
-    failures: dict[str, str] = {}
-    for adapter in adapters:
-        body = json.dumps({"lora_name": adapter.name, "lora_path": adapter.path}).encode()
-        status, answer = process.post("/v1/load_lora_adapter", body, seconds=ADAPTER_SECONDS)
-        if status != 200:
-            failures[adapter.name] = why_refused(answer)
-            sys.stderr.write(f"swiftop: adapter {adapter.name} is not loaded: {failures[adapter.name]}\n")
-    return failures
+    return Loaded(Native(kind, process, stops=stops))
 
 
 class Native:
     """Implements ``Backend``."""
 
-    def __init__(
-        self, kind: OwnServer, process: OwnProcess, *, failures: Mapping[str, str], stops: tuple[int, ...] = ()
-    ) -> None:
+    def __init__(self, kind: OwnServer, process: OwnProcess, *, stops: tuple[int, ...] = ()) -> None:
         self._kind = kind
         self._process = process
         self._upstream = process.upstream
-        self._failures = failures
         self._stops = stops
         self._dead: Optional[str] = None
         self._counted = 0.0
@@ -73,9 +56,15 @@ class Native:
 
     async def ask(self, call: Call, path: str, body: bytes, taker: Taker) -> None:
         """As in ``Backend``."""
-        if call.name in self._failures:
-            raise Problem(503, self._failures[call.name])
         await self._upstream.ask("POST", path, body, taker)
+
+    async def load(self, adapter: ServedAdapter) -> None:
+        """As in ``Backend``: at the start of its server one that is bad would end it."""
+        body = json.dumps({"lora_name": adapter.name, "lora_path": adapter.path}).encode()
+        whole = relay.Whole()
+        await asyncio.wait_for(self._upstream.ask("POST", "/v1/load_lora_adapter", body, whole), ADAPTER_SECONDS)
+        if whole.status != 200:
+            raise whole.problem
 
     def dead(self) -> Optional[str]:
         """A server that ends by itself has no engine any more, whatever its exit code says."""

@@ -6,13 +6,12 @@ It writes to the guard's output, so that PID 1 redacts its log too, and belongs 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import secrets
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
@@ -56,23 +55,20 @@ class OwnProcess:
 
     def wait_until_healthy(self) -> None:
         """For as long as it takes: PID 1 limits it. Raises ``EndedEarly``."""
-        while self.post(self._kind.health)[0] != 200:
+        while not self._is_healthy():
             if self.ended is not None:
                 raise EndedEarly(self.ended)
             time.sleep(CHECK_SECONDS)
 
-    def post(self, path: str, body: Optional[bytes] = None, *, seconds: float = ANSWER_SECONDS) -> tuple[int, bytes]:
-        """Status and content, status 0 without an answer; before the loop runs. Without a body a GET."""
-        headers = {**self._headers, "content-type": "application/json"}
-        request = urllib.request.Request(f"http://{HOST}:{self._port}{path}", data=body, headers=headers)
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    def _is_healthy(self) -> bool:
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=ANSWER_SECONDS)
         try:
-            with direct.open(request, timeout=seconds) as answer:
-                return int(answer.status), bytes(answer.read())
-        except urllib.error.HTTPError as error:
-            return error.code, error.read()
-        except OSError as error:
-            return 0, str(error).encode()
+            connection.request("GET", self._kind.health, headers=dict(self._headers))
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
     def end(self) -> None:
         """Nobody is answered any more: it has no reason to take its time, and its helpers go with PID 1's last look."""

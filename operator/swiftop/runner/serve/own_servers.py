@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,7 +24,6 @@ class OwnServer:
     takes_stops: bool = False  # knows stop_token_ids of a request
     progress: tuple[str, ...] = ()  # metrics that grow with each token
     waiting: str = ""  # metric of the requests that are not taken up
-    loads_adapters: bool = False  # at run time: one that fails leaves the others
 
     def words(self, command: Sequence[str], *, port: int, chat_template: str, agent_template: str) -> tuple[str, ...]:
         """The command with all that only the pod knows."""
@@ -62,7 +60,6 @@ OWN_SERVERS: Mapping[str, OwnServer] = {
         takes_stops=True,
         progress=("vllm:generation_tokens_total", "vllm:prompt_tokens_total"),
         waiting="vllm:num_requests_waiting",
-        loads_adapters=True,
     ),
     "sglang": OwnServer(
         host="--host",
@@ -99,13 +96,3 @@ def counts(page: bytes) -> dict[str, float]:
         name = name.partition("{")[0]
         found[name] = found.get(name, 0.0) + number
     return found
-
-
-def why_refused(body: bytes) -> str:
-    """What an answer says that is none."""
-    try:
-        found = json.loads(body)
-    except ValueError:
-        return body[:300].decode("utf-8", "replace")
-    told = found.get("error", found) if isinstance(found, dict) else found
-    return str(told.get("message", told) if isinstance(told, dict) else told)
