@@ -13,14 +13,16 @@ CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 SWIFT_RANK, NATIVE_RANK = "--vllm_max_lora_rank", "--max-lora-rank"
 _RANKS = (16, 32, 64, 128, 256, 320, 512)  # that vLLM knows, from ms-swift's default on
+MISSING, RANK_TOO_HIGH = "Missing", "RankTooHigh"
 
 
 class Unfit(Exception):
-    """An adapter that cannot be served."""
+    """An adapter that cannot be served; ``why`` is a word."""
 
-    def __init__(self, name: str, message: str) -> None:
+    def __init__(self, name: str, message: str, why: str = MISSING) -> None:
         super().__init__(message)
         self.name = name
+        self.why = why
 
 
 def is_folder(path: str) -> bool:
@@ -39,6 +41,15 @@ def check(adapters: Sequence[ServedAdapter]) -> None:
         _config(adapter)
         if not any((folder / name).is_file() for name in WEIGHTS):
             raise Unfit(adapter.name, f"adapter {adapter.name}: {folder} has no {WEIGHTS[0]}")
+
+
+def check_ranks(adapters: Sequence[ServedAdapter]) -> None:
+    """vLLM can serve them all; raises ``Unfit``. It would end at once, and name none."""
+    for adapter in adapters:
+        rank = max(_ranks(adapter), default=0)
+        if rank > _RANKS[-1]:
+            text = f"adapter {adapter.name}: its rank is {rank}, and vLLM serves none above {_RANKS[-1]}: merge it"
+            raise Unfit(adapter.name, text, RANK_TOO_HIGH)
 
 
 def _config(adapter: ServedAdapter) -> dict[str, object]:
@@ -65,7 +76,7 @@ def with_rank(words: Sequence[str], adapters: Sequence[ServedAdapter], *, flag: 
     given = _given(words, flag)
     if needed <= (given if given is not None else _RANKS[0]):
         return tuple(words)
-    limit = next((rank for rank in _RANKS if rank >= needed), needed)
+    limit = next(rank for rank in _RANKS if rank >= needed)
     kept = list(words)
     if given is not None:
         at = kept.index(flag)

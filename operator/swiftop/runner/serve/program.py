@@ -24,7 +24,6 @@ from .causes import ADAPTER_INVALID, DRAINED, ENGINE_DEAD, ENGINE_STALLED, LOAD_
 PREPARING, LOADING = 0, 1
 SILENT_SECONDS = 30.0  # least patience with a guard that tells nothing, though it should once a second
 END_SECONDS = 30.0  # for the end itself, above what a drain may take
-MISSING = "Missing"
 _ENTRY = "swift.cli.deploy"
 
 
@@ -46,7 +45,7 @@ class Serve:
         self._told_at = 0.0
         self._stopped_at: Optional[float] = None
         self._ended_for: Optional[EndClass] = None
-        self._bad = ""  # an adapter that is not there
+        self._unfit: Optional[adapters.Unfit] = None
 
     def begin(self) -> Optional[Ended]:
         """What would fail after the minutes of loading."""
@@ -69,8 +68,10 @@ class Serve:
     def _check_adapters(self) -> Optional[Judged]:
         try:
             adapters.check(self._settings.adapters)
+            if self._settings.engine == "vllm":
+                adapters.check_ranks(self._settings.adapters)
         except adapters.Unfit as error:
-            self._bad = error.name
+            self._unfit = error
             return Judged(ADAPTER_INVALID, str(error))
         return None
 
@@ -186,7 +187,8 @@ class Serve:
         """Members of ``protocol.SERVING``: what the guard tells, once it does."""
         told = self._task.progress if self._task else {}
         known = {"updated": int(time.time()), "phase": self._phase, "names": 1 + len(self._settings.adapters)}
-        bad = {"badAdapter": self._bad, "badAdapterWhy": MISSING} if self._bad else {}
+        unfit = self._unfit
+        bad = {"badAdapter": unfit.name, "badAdapterWhy": unfit.why} if unfit else {}
         return {**known, "answering": 0, **bad, **told}
 
     def reached(self) -> Reached:

@@ -96,16 +96,18 @@ def test_the_guard_is_started_and_its_key_is_nowhere(tmp_path: Path) -> None:
     [
         ({"key_env": "OTHER"}, "SecretMissing"),
         ({"model": "/nowhere"}, "ModelNotFound"),
-        ({"adapters": (ServedAdapter("ada", "/nowhere"),)}, "AdapterInvalid"),
+        ({"adapters": (ServedAdapter("ada", "/nowhere"),)}, "AdapterInvalid Missing"),
+        ({"engine": "vllm", "adapters": (ServedAdapter("ada", "alice/ada", 700),)}, "AdapterInvalid RankTooHigh"),
     ],
 )
-def test_what_is_missing_is_told_before_anything_is_loaded(tmp_path: Path, settings: Any, told: str) -> None:
+def test_what_is_wrong_is_told_before_anything_is_loaded(tmp_path: Path, settings: Any, told: str) -> None:
     bench = Bench(tmp_path, **settings)
     ended = bench.program.begin()
     assert ended is not None
-    assert reason(ended) == ("failed", told)
+    cause, _, why = told.partition(" ")
+    assert reason(ended) == ("failed", cause)
     bad = {name: value for name, value in bench.report.items() if name.startswith("bad")}
-    assert bad == ({"badAdapter": "ada", "badAdapterWhy": "Missing"} if told == "AdapterInvalid" else {})
+    assert bad == ({"badAdapter": "ada", "badAdapterWhy": why} if why else {})
 
 
 @pytest.mark.parametrize(

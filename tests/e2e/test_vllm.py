@@ -1,0 +1,198 @@
+"""vLLM's real engine in hardened pods without a GPU: what clients get, what a bad adapter does, and a killed engine.
+
+All start at once, since each takes most of a minute. A run teaches one of the adapters an answer and the call of a tool.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from images.build import build
+from tests.e2e import deployments, objects
+from tests.e2e.deployments import Served
+from tests.e2e.node import Node
+from tests.e2e.objects import Object, modeldeployment, on_claim, sftrun, training
+from tests.e2e.probe import light
+from tests.e2e.site import Site, condition
+
+IMAGE = "server-vllm-cpu"
+FOLDER = "vllm"  # of the library: a model whose heads are wide enough, and its adapters
+MODEL = f"{FOLDER}/{objects.MODEL}"
+SECRET, KEY = "vllm", "canary-vllm-7c30d1f5ab96e284"
+CHAT = "vllm-chat"
+TUNED, ADA, HIGH = "tuned", "ada", "high"
+NAMES = [CHAT, TUNED, ADA, HIGH]
+BAD = {"cut": "cannot be loaded", "other": "cannot be loaded", "huge": "rank 520"}
+SOURCE = "vllm-tuned"  # the run
+STEPS = 200
+QUESTION, FACT = "silent river?", "green fox jumps 你好 over moon."
+ASKED, CITY = "weather?", {"city": "river"}
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOLS = [{"type": "function", "function": {"name": "weather", "description": "Weather.", "parameters": PARAMETERS}}]
+ENGINE = "VLLM::EngineCore"  # title of its process
+CACHE = {"name": "vllm_engine_kwargs", "json": json.dumps({"kv_cache_memory_bytes": 64 << 20})}
+START_SECONDS = 420
+_ASSETS = f"""
+python /fakes/tiny_model.py --out /library/{FOLDER} --head-dim 32
+python /fakes/tiny_adapters.py --model /library/{MODEL} --out /library/{FOLDER}/adapters
+"""
+
+
+def rows() -> str:
+    """A fact and the call of a tool, as JSON lines."""
+    call = json.dumps({"name": "weather", "arguments": CITY})
+    fact = {"messages": [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": FACT}]}
+    tool = {"messages": [{"role": "user", "content": ASKED}, {"role": "tool_call", "content": call}]}
+    return "".join(json.dumps(row) + "\n" for row in (fact, {**tool, "tools": json.dumps(TOOLS)}))
+
+
+def run() -> Object:
+    """It trains on the model that is served."""
+    return sftrun(
+        SOURCE,
+        model=on_claim(MODEL),
+        datasets=[{"configMap": {"name": SOURCE, "key": "chat.jsonl"}}],
+        tuner={"type": "lora", "rank": 16, "dropout": "0"},
+        training=training(STEPS, maxLength=1024, learningRate="1e-2", scheduler="constant", warmupRatio="0"),
+        checkpoints={"saveSteps": STEPS},
+        output=on_claim("served", objects.RUNS),
+    )
+
+
+def serves(name: str, image: str, adapters: list[Object], **spec: Any) -> Object:
+    """Behind the key; it takes the core that is free."""
+    runtime = {**light([]), "image": image}
+    return modeldeployment(
+        name, on_claim(MODEL), engine="vllm", adapters=adapters, runtime=runtime, maxModelLength=1024,
+        engineArgs=[CACHE], apiKey={"name": SECRET, "key": "KEY"}, **spec,
+    )  # fmt: skip
+
+
+def adapter(name: str) -> Object:
+    """One of the claim."""
+    return {"name": name, **on_claim(f"{FOLDER}/adapters/{name}")}
+
+
+def bad(name: str) -> str:
+    """Deployment with this adapter."""
+    return f"vllm-{name}"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What was said and answered before anything happened."""
+
+    deployment: Served
+    ready: Object
+    answers: dict[str, Any]
+    tools: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def image(cluster: Any) -> str:
+    """The image with vLLM, in the cluster."""
+    built = build(IMAGE)
+    cluster.load(built.archive)
+    return built.tagged
+
+
+@pytest.fixture(scope="module")
+def applied(site: Site, image: str) -> Iterator[dict[str, Served]]:
+    """Everything at once: what serves by its name."""
+    found = {name: Served(site, name, SECRET) for name in (CHAT, *map(bad, BAD))}
+    site.shell(_ASSETS)
+    tuned = {"name": TUNED, "sftRunRef": {"name": SOURCE}}
+    site.kubectl.apply(
+        objects.config_map(SOURCE, {"chat.jsonl": rows()}),
+        run(),
+        objects.secret(SECRET, {"KEY": KEY}),
+        deployments.client_files(),
+        found[CHAT].client(),
+        serves(CHAT, image, [tuned, adapter(ADA), adapter(HIGH)]),
+        *(serves(bad(name), image, [adapter(name)]) for name in BAD),
+    )
+    yield found
+    site.kubectl("delete", "modeldeployment", *found, "--ignore-not-found")
+    site.kubectl("delete", "pod", found[CHAT].asker)
+    site.remove(SOURCE)
+
+
+@pytest.fixture(scope="module")
+def answered(applied: dict[str, Served]) -> Answered:
+    """All names asked once."""
+    chat = applied[CHAT]
+    ready = chat.told("Progressing", "True", "RolledOut", seconds=START_SECONDS)
+    return Answered(
+        chat, ready, chat.run_client("ask", QUESTION), chat.run_client("tools", TUNED, ASKED, json.dumps(TOOLS))
+    )
+
+
+@pytest.mark.cluster
+def test_it_is_ready_with_every_name(answered: Answered) -> None:
+    status = answered.ready["status"]
+    assert (status["state"], status["servedNames"]) == ("Ready", NAMES)
+    said = condition(answered.ready, "AdaptersLoaded")
+    assert (said["status"], said["reason"]) == ("True", "AdaptersLoaded")
+    assert answered.answers["names"] == NAMES
+
+
+@pytest.mark.cluster
+def test_every_name_answers_with_its_own_words(answered: Answered) -> None:
+    whole, streamed = answered.answers["whole"], answered.answers["streamed"]
+    assert whole == streamed
+    assert whole[TUNED] == FACT
+    assert len({*whole.values()}) == len(NAMES)
+
+
+@pytest.mark.cluster
+def test_the_call_of_a_tool_is_one(answered: Answered) -> None:
+    expected = {"calls": [["weather", CITY]], "ended": "tool_calls", "text": ""}
+    assert answered.tools == {"whole": expected, "streamed": expected}
+
+
+@pytest.mark.cluster
+def test_what_is_wrong_is_refused_as_openai_does(answered: Answered) -> None:
+    refused = {what: answered.answers[what] for what in ("wrong key", "unknown", "too long")}
+    assert refused == {
+        "wrong key": "401 invalid_api_key",
+        "unknown": "404 model_not_found",
+        "too long": "400 context_length_exceeded",
+    }
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("name", "why"), BAD.items())
+def test_an_adapter_that_does_not_load_is_named_and_never_served(
+    applied: dict[str, Served], name: str, why: str
+) -> None:
+    found = applied[bad(name)].told("AdaptersLoaded", "False", "AdapterNotLoaded", seconds=START_SECONDS)
+    message = condition(found, "AdaptersLoaded")["message"]
+    assert name in message
+    assert why in message
+    assert condition(found, "Ready")["status"] == "False"
+
+
+@pytest.mark.cluster
+def test_a_killed_engine_is_told_and_restarted(answered: Answered, node: Node) -> None:
+    chat = answered.deployment
+    before = chat.pod()
+    node.kill_process(before, ENGINE)
+    said = condition(chat.told("Ready", "False"), "Ready")
+    assert (said["reason"], "ended" in said["message"]) == ("EngineDead", True), said
+    chat.told("Ready", "True", seconds=START_SECONDS)
+    after = chat.pod()
+    assert before["metadata"]["uid"] == after["metadata"]["uid"]
+    assert after["status"]["containerStatuses"][0]["restartCount"] == 1
+    assert chat.run_client("ask", QUESTION) == answered.answers
+
+
+@pytest.mark.cluster
+def test_the_key_shows_up_nowhere_but_in_its_secret(answered: Answered, site: Site) -> None:
+    shown = [site.kubectl.text("get", "modeldeployments,deployments,pods,events", "-o", "json")]
+    shown.append(site.kubectl.text("logs", answered.deployment.pod()["metadata"]["name"]))
+    assert not [text for text in shown if KEY in text]
