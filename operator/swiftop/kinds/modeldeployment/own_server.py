@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from swiftop.api.v1alpha1.flags import ExtraArg
 from swiftop.api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from swiftop.errors import Problem
-from swiftop.kinds.modeldeployment.command import largest_rank, model_path
+from swiftop.kinds.modeldeployment.command import SHARE_ON_CPU, largest_rank, model_path
 from swiftop.kinds.modeldeployment.source import Found
 from swiftop.swift.releases import FlagTable
 
@@ -95,6 +95,8 @@ def own_command(
         result += [known.parallel, str(gpus)]
     if spec.gpu_memory_utilization is not None:
         result += [known.memory, spec.gpu_memory_utilization]
+    elif spec.engine == "vllm" and not spec.resources.gpus:
+        result += [known.memory, SHARE_ON_CPU]
     return (*result, *known.always, *(word for arg in spec.engine_args for word in _words(arg, spec.engine, table)))
 
 

@@ -76,7 +76,7 @@ def with_rank(words: Sequence[str], adapters: Sequence[ServedAdapter], *, flag: 
     given = _given(words, flag)
     if needed <= (given if given is not None else _RANKS[0]):
         return tuple(words)
-    limit = next(rank for rank in _RANKS if rank >= needed)
+    limit = next((rank for rank in _RANKS if rank >= needed), _RANKS[-1])  # it refuses the one above it by name
     kept = list(words)
     if given is not None:
         at = kept.index(flag)
