@@ -64,7 +64,10 @@ def _config(adapter: ServedAdapter) -> dict[str, object]:
 def _ranks(adapter: ServedAdapter) -> list[int]:
     found = [adapter.rank]
     if is_folder(adapter.path):
-        config = _config(adapter)
+        try:
+            config = _config(adapter)
+        except Unfit:  # of one that was just downloaded: whoever loads it tells
+            config = {}
         pattern = config.get("rank_pattern")
         found += [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]  # type: ignore[list-item]
     return [rank for rank in found if isinstance(rank, int)]

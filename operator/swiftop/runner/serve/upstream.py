@@ -86,15 +86,15 @@ class _Whole:
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
-    line = await reader.readline()
-    if not line:
-        raise EOFError("no answer")
-    status = int(line.split(None, 2)[1])
+    _, _, rest = (await reader.readline()).partition(b" ")
+    status = int(rest[:3])  # of an empty line: ValueError
     headers: dict[str, str] = {}
     for _ in range(_MOST_HEADERS):
         line = await reader.readline()
-        if line in (b"\r\n", b"\n", b""):
+        if line in (b"\r\n", b"\n"):
             return status, headers
+        if not line:
+            raise EOFError("its head is not complete")
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.strip().lower()] = value.strip()
     raise ValueError("too many headers")

@@ -37,6 +37,7 @@ class Pod:
         self.watch = Watch(
             self.backend, self.board, self.readiness, self.prober,
             tell=self.told.append, stall_seconds=60, load_seconds=12.34, clock=self.clock,
+            also={"server": "Swift", "serverWhy": "Asked"},
         )  # fmt: skip
 
     def _reply(self, asked: Mapping[str, Any]) -> tuple[int, list[Any]]:
