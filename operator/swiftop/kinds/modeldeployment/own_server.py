@@ -1,7 +1,7 @@
 """The command of an engine's own server, from the same spec: without port, host and key, which the guard alone has.
 
-``engineArgs`` are ms-swift's flags. Those of the engine are the engine's own with its name in front; those of the prompt
-count in the check that the pod makes of it; of any other flag the engine's server knows nothing.
+``engineArgs`` are ms-swift's flags. Those of the engine are its own with its name in front; those of the prompt count
+in the check that the pod makes of it; of any other flag the engine's server knows nothing.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ def untranslatable(spec: ModelDeploymentSpec) -> Iterator[Problem]:
         if arg.name in _OF_THE_PROMPT:
             continue
         if not arg.name.startswith(prefix):
-            text = f"--{arg.name} is a flag of ms-swift's server, and the own server of {spec.engine} knows nothing of it"
+            text = (
+                f"--{arg.name} is a flag of ms-swift's server, and the own server of {spec.engine} knows nothing of it"
+            )
             yield Problem(f"{here}.name", text, suggestion=f"use a flag that begins with {prefix}, or server: Swift")
         elif arg.name == _KWARGS:
             yield from _wrong_kwargs(arg, here)

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import causes
 from ..task import Refused
-from . import identity
+from . import engines, identity
 from .backend import InProcess, Loaded
 
 _MODULES = ("swift.pipelines.infer.deploy", "swift.llm.infer.deploy")  # 4.x, 3.x
@@ -19,8 +19,6 @@ _MEDIA = "SWIFT_MEDIA_ALLOWED_DIRS"
 
 def load(words: Sequence[str], names: Sequence[str]) -> Loaded:
     """The model loaded, the app made, nothing listening."""
-    from . import engines
-
     deploy = _deploy(words, names)
     top = min(identity.TOP, int(getattr(deploy.args, "max_logprobs", identity.TOP)))
     embeds = getattr(deploy.args, "task_type", None) == "embedding"

@@ -1,9 +1,9 @@
-"""Serving as PID 1 sees it: what would fail later and dearer, whose server it is, one process, and what its end means."""
+"""Serving as PID 1 sees it: what would fail later and dearer, whose server is taken, one process, and its end."""
 
 from __future__ import annotations
 
-import time
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path

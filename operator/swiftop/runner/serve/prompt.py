@@ -1,8 +1,8 @@
 """Task: would the engine's own server give the model the prompts that ms-swift gives it, token for token?
 
 What counts is what ms-swift's own server would do with the same command: the template, system prompt and agent template
-that args.json of an adapter or of the model has, or that the command sets. Where the chat template of the model differs,
-one is made that does not, and given to the server: the model's folder stays as it is.
+that args.json of an adapter or of the model has, or that the command sets. Where the model's chat template differs, one
+is made that does not, and given to the server: the model's folder stays as it is.
 
 Request: ``{words, model, adapters, hub, revision, directory}``. Result: ``{equal, difference, unknown, chatTemplate,
 agentTemplate, stopTokens, folders, notes}``: ``equal`` is null when nothing can be said, ``chatTemplate`` the file of

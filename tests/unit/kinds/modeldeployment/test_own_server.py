@@ -66,10 +66,17 @@ def test_the_command(name: str) -> None:
         ("vllm", {"name": "vllm_max_num_seqs", "value": "64"}, ["--max-num-seqs", "64"]),
         ("vllm", {"name": "vllm_enforce_eager", "value": "true"}, ["--enforce-eager"]),
         ("vllm", {"name": "vllm_enable_prefix_caching", "value": "False"}, ["--no-enable-prefix-caching"]),
-        ("vllm", {"name": "vllm_limit_mm_per_prompt", "json": '{"image": 2}'}, ["--limit-mm-per-prompt", '{"image": 2}']),
         (
             "vllm",
-            {"name": "vllm_engine_kwargs", "json": '{"kv_cache_memory_bytes": 64, "a": true, "b": false, "c": {"d": 1}}'},
+            {"name": "vllm_limit_mm_per_prompt", "json": '{"image": 2}'},
+            ["--limit-mm-per-prompt", '{"image": 2}'],
+        ),
+        (
+            "vllm",
+            {
+                "name": "vllm_engine_kwargs",
+                "json": '{"kv_cache_memory_bytes": 64, "a": true, "b": false, "c": {"d": 1}}',
+            },
             ["--kv-cache-memory-bytes", "64", "--a", "--no-b", "--c", '{"d": 1}'],
         ),
         ("vllm", {"name": "agent_template", "value": "hermes"}, []),
@@ -87,7 +94,10 @@ def test_a_flag_of_ms_swift_is_the_engine_s_own(engine: str, arg: dict[str, Any]
 @pytest.mark.parametrize(
     ("arg", "said"),
     [
-        ({"name": "temperature", "value": "0"}, r"spec.engineArgs\[0\].name: --temperature is a flag of ms-swift's server"),
+        (
+            {"name": "temperature", "value": "0"},
+            r"spec.engineArgs\[0\].name: --temperature is a flag of ms-swift's server",
+        ),
         ({"name": "sglang_dp_size", "value": "2"}, "use a flag that begins with vllm_, or server: Swift"),
         ({"name": "vllm_engine_kwargs", "json": "[1]"}, "has to be a JSON object"),
         ({"name": "vllm_engine_kwargs", "json": '{"api_key": "x"}'}, "api_key is set by swiftop"),
@@ -119,4 +129,6 @@ def test_transformers_has_no_server_of_its_own() -> None:
 def test_the_resolved_command_is_that_of_the_server() -> None:
     resolved = KIND.prepare(minimal(engine="vllm", server="Native"), world()).resolved
     assert resolved["command"].startswith("python -m vllm.entrypoints.openai.api_server ")
-    assert KIND.prepare(minimal(engine="vllm", server="Auto"), world()).resolved["command"].startswith("python -m swift")
+    assert (
+        KIND.prepare(minimal(engine="vllm", server="Auto"), world()).resolved["command"].startswith("python -m swift")
+    )

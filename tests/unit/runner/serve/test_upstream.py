@@ -142,7 +142,7 @@ async def test_a_slow_reader_slows_the_server_down() -> None:
             sent += PIECE
             try:
                 await asyncio.wait_for(writer.drain(), 1)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 stuck.set()
                 return
 
