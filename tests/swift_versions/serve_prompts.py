@@ -38,7 +38,7 @@ def asked(folder: Path, *words: str, adapters: tuple[Path, ...] = ()) -> dict[st
 
 def adapter() -> Path:
     """Of a training with a system prompt of its own."""
-    path = ROOT / "adapter"
+    path: Path = ROOT / "adapter"
     path.mkdir(exist_ok=True)
     (path / "args.json").write_text(json.dumps(ARGUMENTS))
     (path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8, "target_modules": ["q_proj"]}))

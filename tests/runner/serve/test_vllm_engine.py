@@ -13,9 +13,12 @@ import pytest
 
 from tests.runner.harness import wait_until
 from tests.runner.serve.served import BASE, HELLO, KEY, Served, adapter, events
+from tests.runner.serve.test_answers import WEATHER
 from tests.runner.serve.test_ends import Streaming
 from tests.runner.serve.vllm import (
     LENGTH,
+    PROMPT_TOKENS,
+    PROMPT_TOKENS_OF_TOOLS,
     START_SECONDS,
     bench_with_vllm,
     processes,
@@ -45,6 +48,11 @@ def test_each_name_answers_with_its_own_weights_and_by_its_own_name(server: Serv
     assert len({answer["choices"][0]["message"]["content"] for answer in answers.values()}) == 4
     progress = server.execution.progress()
     assert (progress["server"], progress["serverWhy"]) == ("Swift", "Asked")
+
+
+def test_the_prompt_is_that_of_the_training(server: Served) -> None:
+    found = [server.chat(**asked).json()["usage"]["prompt_tokens"] for asked in ({}, {"tools": [WEATHER]})]
+    assert found == [PROMPT_TOKENS, PROMPT_TOKENS_OF_TOOLS]
 
 
 def test_the_key_is_in_no_log_and_no_command_line(server: Served) -> None:

@@ -18,13 +18,12 @@ from tests.runner.trainer import MODEL, SERVER
 CACHE_BYTES = 64 << 20
 LENGTH, BATCH = 1024, 4
 START_SECONDS = 600.0  # half a minute by itself, and ten times that beside other work
+PROMPT_TOKENS, PROMPT_TOKENS_OF_TOOLS = 97, 0  # of a greeting, alone and with one tool: what the training gives
 ENGINE = "EngineCore"  # in the name of the engine's process
 
 
 def bench_with_vllm(directory: Path, assets: Path) -> Bench:
     """A volume of its own, in the image that has vLLM."""
-    if os.environ.get("TRY_VENV"):
-        return _try(directory, assets)
     return bench(directory, assets, SERVER)
 
 
@@ -94,34 +93,3 @@ def wait_until_it_streams(server: Served) -> None:
     """Until a request gets tokens."""
     wait_until(lambda: server.metric("swiftop_serve_in_flight") >= 1, what="the request")
     wait_until(lambda: server.metric("swiftop_serve_queued") == 0, what="its first token")
-
-
-def _try(directory: Path, assets: Path) -> Bench:
-    from tests.runner.trainer import ENVIRON
-
-    directory.mkdir(exist_ok=True)
-    directory.chmod(0o777)
-    enter = 'mount --bind "$1" /mnt; mount --bind "$2" /srv; mount -t proc proc /proc; mount -t tmpfs tmpfs /tmp; cd /; shift 2; exec "$@"'
-    venv = os.environ["TRY_VENV"]
-    prefix = (
-        "unshare",
-        "--pid",
-        "--fork",
-        "--mount",
-        "--kill-child",
-        "sh",
-        "-c",
-        enter,
-        "sh",
-        str(directory),
-        str(assets),
-    )
-    environ = {
-        **ENVIRON,
-        "PATH": f"{venv}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_CACHE_ROOT": "/tmp/vllm",
-        "VLLM_TARGET_DEVICE": "cpu",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    }
-    return Bench(directory, prefix=prefix, python=f"{venv}/bin/python", mounted="/mnt", environ=environ)
