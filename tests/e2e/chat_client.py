@@ -1,8 +1,8 @@
 """OpenAI's own client in a pod, whose environment has the address and the key. Prints JSON.
 
-``ask QUESTION``: what each name answers, and what is refused. ``tools NAME QUESTION TOOLS``: the calls that it makes. ``load NAME FOLDER``: one long stream after the other and
-beside them one short question after the other, until the folder has a file ``stop``; it has a file ``started`` once a
-stream is in flight.
+``ask QUESTION``: what each name answers, and what is refused. ``tools NAME QUESTION TOOLS``: the calls that it makes.
+``load NAME FOLDER``: one long stream after the other and beside them one short question after the other, until the
+folder has a file ``stop``; it has a file ``started`` once a stream is in flight.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def ask(question: str) -> dict[str, Any]:
     }
 
 
-def load(name: str, folder: Path) -> dict[str, list[dict[str, Any]]]:
+def load(name: str, at: str) -> dict[str, list[dict[str, Any]]]:
     """All answers, with the time at which each began and ended; the first that fails is the last of its kind."""
-    client = openai.OpenAI(max_retries=0)
+    client, folder = openai.OpenAI(max_retries=0), Path(at)
     over = time.time() + LONGEST_SECONDS
     found: dict[str, list[dict[str, Any]]] = {"streams": [], "short": []}
 
@@ -113,5 +113,5 @@ def load(name: str, folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 if __name__ == "__main__":
     what, *words = sys.argv[1:]
-    programs: dict[str, Callable[..., Any]] = {"ask": ask, "tools": tools, "load": lambda name, at: load(name, Path(at))}
+    programs: dict[str, Callable[..., Any]] = {"ask": ask, "tools": tools, "load": load}
     print(json.dumps(programs[what](*words)))

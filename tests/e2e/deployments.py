@@ -1,4 +1,4 @@
-"""A model that is served, as the end-to-end tests see it: its conditions, its pod, and OpenAI's client in front of it."""
+"""A model that is served, as the end-to-end tests see it: its conditions, its pod, and OpenAI's client before it."""
 
 from __future__ import annotations
 

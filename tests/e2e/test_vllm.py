@@ -1,6 +1,6 @@
 """vLLM's real engine in hardened pods without a GPU: what clients get, what a bad adapter does, and a killed engine.
 
-All start at once, since each takes most of a minute. A run teaches one of the adapters an answer and the call of a tool.
+All start at once, since each takes most of a minute. A run teaches one adapter an answer and the call of a tool.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """LoRA adapters of the tiny model, good and bad, without a training: ``tiny_adapters.py --model DIR --out DIR``.
 
 ``ada`` and ``bob`` change what the model says, each in its own way; ``nothing`` changes nothing, as an adapter that was
-never trained; ``cut`` is half a file; ``other`` was made for a wider model, and ``deep`` for one of more layers. ``high``
-has a rank above what vLLM takes unless it is told, and ``huge`` one above all that vLLM takes.
+never trained; ``cut`` is half a file; ``other`` was made for a wider model, and ``deep`` for one of more layers.
+``high`` has a rank above what vLLM takes unless it is told, and ``huge`` one above all that vLLM takes.
 """
 
 from __future__ import annotations

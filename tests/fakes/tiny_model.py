@@ -2,8 +2,8 @@
 
 ``tiny_model.py --out DIR`` needs torch, transformers and tokenizers, so it runs with the trainer image's Python. The
 folder is called Qwen2.5-0.5B-Instruct because ms-swift reads the model's family from the last part of its path.
-``--head-dim 32`` makes it as wide as vLLM needs it on the CPU, where it serves no narrower one. Everything is seeded: the
-same libraries give the same bytes.
+``--head-dim 32`` makes it as wide as vLLM needs it on the CPU, where it serves no narrower one. Everything is seeded:
+the same libraries give the same bytes.
 """
 
 from __future__ import annotations
