@@ -124,7 +124,7 @@ class Served:
         found: dict[str, Any] = wait_until(reached, seconds=seconds, what=f"state {state}")
         return found
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
         def ready() -> bool:
             assert self.execution.process.poll() is None, self.execution.log[-4000:]
             try:
@@ -133,7 +133,7 @@ class Served:
                 return False
 
         try:
-            wait_until(ready, seconds=START_SECONDS, what="readiness")
+            wait_until(ready, seconds=seconds, what="readiness")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.execution.log[-4000:]}") from error
 

@@ -74,9 +74,11 @@ def _plan(prepared: Prepared) -> Plan:
     owner, spec, times = prepared.deployment, prepared.spec, prepared.spec.timeouts
     settings = ServeSettings(
         engine=spec.engine,
-        server="Swift",
+        server=spec.server,
         name=owner.served_name,
         model=model_path(spec, prepared.found),
+        native=prepared.native,
+        swift_only=prepared.swift_only,
         adapters=tuple(
             ServedAdapter(one.name, adapter_path(one, prepared.found), rank_of(one, prepared.found))
             for one in spec.adapters
