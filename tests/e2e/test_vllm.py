@@ -24,10 +24,10 @@ IMAGE = "server-vllm-cpu"
 FOLDER = "vllm"  # of the library: a model whose heads are wide enough, and its adapters
 MODEL = f"{FOLDER}/{objects.MODEL}"
 SECRET, KEY = "vllm", "canary-vllm-7c30d1f5ab96e284"
-CHAT = "vllm-chat"
+SERVERS = {"vllm-swift": "Swift", "vllm-native": "Native"}  # deployments of the same, by their server
 TUNED, ADA, HIGH = "tuned", "ada", "high"
-NAMES = [CHAT, TUNED, ADA, HIGH]
-BAD = {"cut": "cannot be loaded", "other": "cannot be loaded", "huge": "rank 520"}
+ADAPTERS = [TUNED, ADA, HIGH]
+BAD = {"cut": ("Swift", "LoadFailed"), "other": ("Native", "LoadFailed"), "huge": ("Swift", "RankTooHigh")}
 SOURCE = "vllm-tuned"  # the run
 STEPS = 200
 QUESTION, FACT = "silent river?", "green fox jumps 你好 over moon."
@@ -36,7 +36,7 @@ PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "req
 TOOLS = [{"type": "function", "function": {"name": "weather", "description": "Weather.", "parameters": PARAMETERS}}]
 ENGINE = "VLLM::EngineCore"  # title of its process
 CACHE = {"name": "vllm_engine_kwargs", "json": json.dumps({"kv_cache_memory_bytes": 64 << 20})}
-START_SECONDS = 420
+START_SECONDS = 600  # half a minute of one core, times all that start at once
 _ASSETS = f"""
 python /fakes/tiny_model.py --out /library/{FOLDER} --head-dim 32
 python /fakes/tiny_adapters.py --model /library/{MODEL} --out /library/{FOLDER}/adapters
@@ -104,60 +104,73 @@ def image(cluster: Any) -> str:
 @pytest.fixture(scope="module")
 def applied(site: Site, image: str) -> Iterator[dict[str, Served]]:
     """Everything at once: what serves by its name."""
-    found = {name: Served(site, name, SECRET) for name in (CHAT, *map(bad, BAD))}
+    found = {name: Served(site, name, SECRET) for name in (*SERVERS, *map(bad, BAD))}
     site.shell(_ASSETS)
-    tuned = {"name": TUNED, "sftRunRef": {"name": SOURCE}}
+    adapters = [{"name": TUNED, "sftRunRef": {"name": SOURCE}}, adapter(ADA), adapter(HIGH)]
     site.kubectl.apply(
         objects.config_map(SOURCE, {"chat.jsonl": rows()}),
         run(),
         objects.secret(SECRET, {"KEY": KEY}),
         deployments.client_files(),
-        found[CHAT].client(),
-        serves(CHAT, image, [tuned, adapter(ADA), adapter(HIGH)]),
-        *(serves(bad(name), image, [adapter(name)]) for name in BAD),
+        *(found[name].client() for name in SERVERS),
+        *(serves(name, image, adapters, server=server) for name, server in SERVERS.items()),
+        *(serves(bad(name), image, [adapter(name)], server=server) for name, (server, _) in BAD.items()),
     )
     yield found
     site.kubectl("delete", "modeldeployment", *found, "--ignore-not-found")
-    site.kubectl("delete", "pod", found[CHAT].asker)
+    site.kubectl("delete", "pod", *(found[name].asker for name in SERVERS))
     site.remove(SOURCE)
 
 
 @pytest.fixture(scope="module")
-def answered(applied: dict[str, Served]) -> Answered:
-    """All names asked once."""
-    chat = applied[CHAT]
-    ready = chat.told("Progressing", "True", "RolledOut", seconds=START_SECONDS)
-    return Answered(
-        chat, ready, chat.run_client("ask", QUESTION), chat.run_client("tools", TUNED, ASKED, json.dumps(TOOLS))
-    )
+def answered(applied: dict[str, Served]) -> dict[str, Answered]:
+    """All names of both asked once."""
+    return {name: _asked(applied[name]) for name in SERVERS}
+
+
+def _asked(served: Served) -> Answered:
+    ready = served.told("Progressing", "True", "RolledOut", seconds=START_SECONDS)
+    tools = served.run_client("tools", TUNED, ASKED, json.dumps(TOOLS))
+    return Answered(served, ready, served.run_client("ask", QUESTION), tools)
 
 
 @pytest.mark.cluster
-def test_it_is_ready_with_every_name(answered: Answered) -> None:
-    status = answered.ready["status"]
-    assert (status["state"], status["servedNames"]) == ("Ready", NAMES)
-    said = condition(answered.ready, "AdaptersLoaded")
+@pytest.mark.parametrize("name", SERVERS)
+def test_it_is_ready_with_every_name(answered: dict[str, Answered], name: str) -> None:
+    status = answered[name].ready["status"]
+    assert (status["state"], status["servedNames"]) == ("Ready", [name, *ADAPTERS])
+    said = condition(answered[name].ready, "AdaptersLoaded")
     assert (said["status"], said["reason"]) == ("True", "AdaptersLoaded")
-    assert answered.answers["names"] == NAMES
+    assert answered[name].answers["names"] == [name, *ADAPTERS]
+    assert status["serving"]["server"] == SERVERS[name]
 
 
 @pytest.mark.cluster
-def test_every_name_answers_with_its_own_words(answered: Answered) -> None:
-    whole, streamed = answered.answers["whole"], answered.answers["streamed"]
+@pytest.mark.parametrize("name", SERVERS)
+def test_every_name_answers_with_its_own_words(answered: dict[str, Answered], name: str) -> None:
+    whole, streamed = answered[name].answers["whole"], answered[name].answers["streamed"]
     assert whole == streamed
     assert whole[TUNED] == FACT
-    assert len({*whole.values()}) == len(NAMES)
+    assert len({*whole.values()}) == 1 + len(ADAPTERS)
 
 
 @pytest.mark.cluster
-def test_the_call_of_a_tool_is_one(answered: Answered) -> None:
+def test_both_servers_give_the_model_the_same_prompt(answered: dict[str, Answered]) -> None:
+    swift, native = ([*answered[name].answers["whole"].values()] for name in SERVERS)
+    assert swift == native
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_call_of_a_tool_is_one(answered: dict[str, Answered], name: str) -> None:
     expected = {"calls": [["weather", CITY]], "ended": "tool_calls", "text": ""}
-    assert answered.tools == {"whole": expected, "streamed": expected}
+    assert answered[name].tools == {"whole": expected, "streamed": expected}
 
 
 @pytest.mark.cluster
-def test_what_is_wrong_is_refused_as_openai_does(answered: Answered) -> None:
-    refused = {what: answered.answers[what] for what in ("wrong key", "unknown", "too long")}
+@pytest.mark.parametrize("name", SERVERS)
+def test_what_is_wrong_is_refused_as_openai_does(answered: dict[str, Answered], name: str) -> None:
+    refused = {what: answered[name].answers[what] for what in ("wrong key", "unknown", "too long")}
     assert refused == {
         "wrong key": "401 invalid_api_key",
         "unknown": "404 model_not_found",
@@ -166,33 +179,32 @@ def test_what_is_wrong_is_refused_as_openai_does(answered: Answered) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(("name", "why"), BAD.items())
-def test_an_adapter_that_does_not_load_is_named_and_never_served(
-    applied: dict[str, Served], name: str, why: str
-) -> None:
+@pytest.mark.parametrize("name", BAD)
+def test_an_adapter_that_does_not_load_is_named_and_never_served(applied: dict[str, Served], name: str) -> None:
     found = applied[bad(name)].told("AdaptersLoaded", "False", "AdapterNotLoaded", seconds=START_SECONDS)
     message = condition(found, "AdaptersLoaded")["message"]
-    assert name in message
-    assert why in message
+    assert f"adapter {name} does not load" in message
+    assert BAD[name][1] in message
     assert condition(found, "Ready")["status"] == "False"
 
 
 @pytest.mark.cluster
-def test_a_killed_engine_is_told_and_restarted(answered: Answered, node: Node) -> None:
-    chat = answered.deployment
-    before = chat.pod()
-    node.kill_process(before, ENGINE)
-    said = condition(chat.told("Ready", "False"), "Ready")
-    assert (said["reason"], "ended" in said["message"]) == ("EngineDead", True), said
-    chat.told("Ready", "True", seconds=START_SECONDS)
-    after = chat.pod()
-    assert before["metadata"]["uid"] == after["metadata"]["uid"]
-    assert after["status"]["containerStatuses"][0]["restartCount"] == 1
-    assert chat.run_client("ask", QUESTION) == answered.answers
+def test_the_key_shows_up_nowhere_but_in_its_secret(answered: dict[str, Answered], site: Site) -> None:
+    shown = [site.kubectl.text("get", "modeldeployments,deployments,pods,events", "-o", "json")]
+    shown += [site.kubectl.text("logs", one.deployment.pod()["metadata"]["name"]) for one in answered.values()]
+    assert not [text for text in shown if KEY in text]
 
 
 @pytest.mark.cluster
-def test_the_key_shows_up_nowhere_but_in_its_secret(answered: Answered, site: Site) -> None:
-    shown = [site.kubectl.text("get", "modeldeployments,deployments,pods,events", "-o", "json")]
-    shown.append(site.kubectl.text("logs", answered.deployment.pod()["metadata"]["name"]))
-    assert not [text for text in shown if KEY in text]
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_killed_engine_is_told_and_restarted(answered: dict[str, Answered], node: Node, name: str) -> None:
+    served = answered[name].deployment
+    before = served.pod()
+    node.kill_process(before, ENGINE)
+    said = condition(served.told("Ready", "False", "EngineDead"), "Ready")
+    assert "ended" in said["message"]
+    served.told("Ready", "True", seconds=START_SECONDS)
+    after = served.pod()
+    assert before["metadata"]["uid"] == after["metadata"]["uid"]
+    assert after["status"]["containerStatuses"][0]["restartCount"] == 1
+    assert served.run_client("ask", QUESTION) == answered[name].answers
