@@ -29,7 +29,7 @@ TUNED, ADA, HIGH = "tuned", "ada", "high"
 ADAPTERS = [TUNED, ADA, HIGH]
 BAD = {"cut": ("Swift", "LoadFailed"), "other": ("Native", "LoadFailed"), "huge": ("Swift", "RankTooHigh")}
 SOURCE = "vllm-tuned"  # the run
-STEPS = 200
+STEPS = 60
 QUESTION, FACT = "silent river?", "green fox jumps 你好 over moon."
 ASKED, CITY = "weather?", {"city": "river"}
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -38,7 +38,7 @@ ENGINE = "VLLM::EngineCore"  # title of its process
 CACHE = {"name": "vllm_engine_kwargs", "json": json.dumps({"kv_cache_memory_bytes": 64 << 20})}
 START_SECONDS = 600  # half a minute of one core, times all that start at once
 _ASSETS = f"""
-python /fakes/tiny_model.py --out /library/{FOLDER} --head-dim 32
+python /fakes/tiny_model.py --out /library/{FOLDER} --head-dim 32 --initializer-range 0.1
 python /fakes/tiny_adapters.py --model /library/{MODEL} --out /library/{FOLDER}/adapters
 """
 
@@ -58,7 +58,9 @@ def run() -> Object:
         model=on_claim(MODEL),
         datasets=[{"configMap": {"name": SOURCE, "key": "chat.jsonl"}}],
         tuner={"type": "lora", "rank": 16, "dropout": "0"},
-        training=training(STEPS, maxLength=1024, learningRate="1e-2", scheduler="constant", warmupRatio="0"),
+        training=training(
+            STEPS, maxLength=1024, perDeviceBatchSize=2, learningRate="5e-3", scheduler="constant", warmupRatio="0"
+        ),
         checkpoints={"saveSteps": STEPS},
         output=on_claim("served", objects.RUNS),
     )
@@ -116,6 +118,7 @@ def applied(site: Site, image: str) -> Iterator[dict[str, Served]]:
         *(serves(name, image, adapters, server=server) for name, server in SERVERS.items()),
         *(serves(bad(name), image, [adapter(name)], server=server) for name, (server, _) in BAD.items()),
     )
+    site.succeeded(SOURCE, seconds=START_SECONDS)
     yield found
     site.kubectl("delete", "modeldeployment", *found, "--ignore-not-found")
     site.kubectl("delete", "pod", *(found[name].asker for name in SERVERS))
