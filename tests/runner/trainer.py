@@ -23,7 +23,8 @@ DATA = f"{ASSETS}/datasets"
 _ENTER = f"""set -e
 root=$1; work=$2; assets=$3; shift 3
 mount --bind "$work" "$root{WORK}"; mount --bind "$assets" "$root{ASSETS}"
-mount --rbind /dev "$root/dev"; mount -t proc proc "$root/proc"; mount -t tmpfs tmpfs "$root/tmp"
+mount --rbind /dev "$root/dev"; mount --rbind /sys "$root/sys"; mount -t proc proc "$root/proc"
+mount -t tmpfs tmpfs "$root/tmp"
 touch "$root/etc/hosts"; mount --bind /etc/hosts "$root/etc/hosts"
 exec chroot --userspec={USER}:{USER} "$root" "$@"
 """
