@@ -68,10 +68,7 @@ def _pod(prepared: Prepared) -> Pod:
         volumes=_volumes(prepared),
         env=env,
         secrets=tuple(_secrets(prepared)),
-        grace_seconds=spec.timeouts.drain_seconds + spec.timeouts.answer_seconds + # Without a GPU: the probabilities that the guard asks for are gathered by a function that torch would compile, which ends
-# the engine in an image that has no compiler.
-_CPU_ENV = {"vllm": {"TORCH_COMPILE_DISABLE": "1"}}
-_MARGIN_SECONDS,
+        grace_seconds=spec.timeouts.drain_seconds + spec.timeouts.answer_seconds + _MARGIN_SECONDS,
         ports=workload.serve_ports(),
         probes=workload.probes(load_seconds=spec.timeouts.load_seconds),
     )
