@@ -57,7 +57,12 @@ def _moved(words: tuple[str, ...], adapters: tuple[ServedAdapter, ...]) -> tuple
 
 
 def start_vllm(
-    volume: Bench, *adapters: ServedAdapter, server: str, key: bool = False, words: tuple[str, ...] = (), **settings: Any
+    volume: Bench,
+    *adapters: ServedAdapter,
+    server: str,
+    key: bool = False,
+    words: tuple[str, ...] = (),
+    **settings: Any,
 ) -> Served:
     """Start it; it is not waited for. ``words``: more flags of ms-swift."""
     port, rendered = free_port(), _rendered(adapters, server)
