@@ -41,7 +41,8 @@ ENVIRON = {
     "HF_HOME": "/tmp/cache/huggingface",
     "SWANLAB_LOG_DIR": "/tmp/swanlog",
 }
-VLLM_ENVIRON = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CACHE_ROOT": "/tmp/vllm"}  # that pods get with this engine
+# That pods get with this engine.
+VLLM_ENVIRON = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CACHE_ROOT": "/tmp/vllm", "TORCH_COMPILE_DISABLE": "1"}
 FLAGS: dict[str, Any] = {
     "model": MODEL,
     "dataset": f"{DATA}/messages.jsonl#40",

@@ -9,11 +9,15 @@ from typing import Any
 
 import httpx
 
+from swiftop.kinds.modeldeployment.kind import KIND
+from swiftop.kinds.modeldeployment.prepare import Prepared
 from swiftop.runner.protocol import ServedAdapter, ServeSettings
 from swiftop.runner.typed_json import to_json
+from swiftop.swift.paths import CLAIM_MODELS_DIR
 from tests.runner.harness import Bench, descendants, free_port, wait_until
 from tests.runner.serve.served import BASE, KEY, KEY_ENV, OWNER, Served, bench
 from tests.runner.trainer import MODEL, SERVER
+from tests.unit.kinds.modeldeployment.deployments import minimal, world
 
 CACHE_BYTES = 64 << 20
 LENGTH, BATCH = 1024, 4
@@ -27,6 +31,31 @@ def bench_with_vllm(directory: Path, assets: Path) -> Bench:
     return bench(directory, assets, SERVER)
 
 
+def _rendered(adapters: tuple[ServedAdapter, ...], server: str) -> Prepared:
+    """The commands that the operator gives to such a pod; folders are moved to where they lie here."""
+    folders = [{"name": item.name, "persistentVolumeClaim": {"claimName": "a", "path": item.name}} for item in adapters]
+    deployment = minimal(
+        model={"persistentVolumeClaim": {"claimName": "m", "path": Path(MODEL).name}},
+        adapters=folders,
+        engine="vllm",
+        server=server,
+        servedModelName=BASE,
+        maxModelLength=LENGTH,
+        dtype="float32",
+        engineArgs=[
+            {"name": "vllm_max_num_seqs", "value": str(BATCH)},
+            {"name": "vllm_engine_kwargs", "json": json.dumps({"kv_cache_memory_bytes": CACHE_BYTES})},
+        ],
+    )
+    return KIND.prepare(deployment, world())
+
+
+def _moved(words: tuple[str, ...], adapters: tuple[ServedAdapter, ...]) -> tuple[str, ...]:
+    there = {f"{item.name}={CLAIM_MODELS_DIR}/a/{item.name}": f"{item.name}={item.path}" for item in adapters}
+    there[f"{CLAIM_MODELS_DIR}/m/{Path(MODEL).name}"] = MODEL
+    return tuple(there.get(word, word) for word in words)
+
+
 def start_vllm(
     volume: Bench,
     *adapters: ServedAdapter,
@@ -36,23 +65,14 @@ def start_vllm(
     **settings: Any,
 ) -> Served:
     """Start it; it is not waited for. ``words``: more flags of ms-swift."""
-    port = free_port()
-    swift = ["--model", MODEL, "--infer_backend", "vllm", "--served_model_name", BASE, "--torch_dtype", "float32"]
-    swift += ["--vllm_max_model_len", str(LENGTH), "--vllm_max_num_seqs", str(BATCH)]
-    swift += ["--vllm_engine_kwargs", json.dumps({"kv_cache_memory_bytes": CACHE_BYTES})]
-    swift += ["--adapters", *(f"{item.name}={item.path}" for item in adapters)] if adapters else []
-    own = ["python", "-m", "vllm.entrypoints.openai.api_server", "--model", MODEL, "--served-model-name", BASE]
-    own += ["--enable-lora", "--max-loras", str(len(adapters))] if adapters else []
-    own += ["--dtype", "float32", "--max-model-len", str(LENGTH), "--max-num-seqs", str(BATCH)]
-    own += ["--kv-cache-memory-bytes", str(CACHE_BYTES), "--trust-remote-code"]
-    own += ["--uvicorn-log-level", "warning", "--max-log-len", "0"]
+    port, rendered = free_port(), _rendered(adapters, server)
     usual: dict[str, Any] = {"key_env": KEY_ENV if key else "", "drain_seconds": 1.0}
     chosen = ServeSettings(
-        engine="vllm", server=server, name=BASE, model=MODEL, adapters=adapters, port=port, native=tuple(own),
-        **{**usual, **settings},
+        engine="vllm", server=server, name=BASE, model=MODEL, adapters=adapters, port=port,
+        native=_moved(rendered.native, adapters), **{**usual, **settings},
     )  # fmt: skip
     execution = volume.start(
-        [volume.python, "-m", "swift.cli.deploy", *swift, *words],
+        [*_moved(rendered.command, adapters), *words],
         program="serve",
         owner=OWNER,
         settings=to_json(chosen),

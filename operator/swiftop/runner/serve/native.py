@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 from ..protocol import ServedAdapter, ServeSettings
@@ -18,6 +19,7 @@ from .upstream import Unanswered, free_port
 
 ADAPTER_SECONDS = 300.0
 LOOK_SECONDS = 5.0
+METRICS_SECONDS = 2.0  # between two looks at a page that the server takes some milliseconds to make
 
 
 def load(settings: ServeSettings, prompt: Mapping[str, Any]) -> Loaded:
@@ -38,13 +40,22 @@ def load(settings: ServeSettings, prompt: Mapping[str, Any]) -> Loaded:
 class Native:
     """Implements ``Backend``."""
 
-    def __init__(self, kind: OwnServer, process: OwnProcess, *, stops: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        kind: OwnServer,
+        process: OwnProcess,
+        *,
+        stops: tuple[int, ...] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._kind = kind
         self._process = process
         self._upstream = process.upstream
         self._stops = stops
         self._dead: Optional[str] = None
         self._counted = 0.0
+        self._clock = clock
+        self._next_metrics = 0.0
 
     def request(self, path: str, asked: Mapping[str, Any]) -> bytes:
         """As in ``Backend``."""
@@ -78,11 +89,19 @@ class Native:
                 status, _ = await self._upstream.get(self._kind.health, seconds=LOOK_SECONDS)
                 if status == 503:
                     self._dead = "its server says that it is not healthy any more"
-            if self._kind.progress and board.calls:
+            if self._wants_metrics(board):
                 _, page = await self._upstream.get("/metrics", seconds=LOOK_SECONDS)
                 self._saw(counts(page), board)
         except Unanswered:
             return  # its end is seen by its exit code, its silence by what is in flight
+
+    def _wants_metrics(self, board: Board) -> bool:
+        """Of a stream each token is seen, and nothing else has to be known."""
+        unknown = board.silent_seconds > METRICS_SECONDS or any(not call.running for call in board.calls)
+        if not self._kind.progress or not unknown or self._clock() < self._next_metrics:
+            return False
+        self._next_metrics = self._clock() + METRICS_SECONDS
+        return True
 
     def _saw(self, found: Mapping[str, float], board: Board) -> None:
         counted = sum(found.get(name, 0.0) for name in self._kind.progress)

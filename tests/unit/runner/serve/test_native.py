@@ -40,6 +40,7 @@ class FakeServer:
         self.answers: dict[str, tuple[int, bytes]] = {"/health": (200, b"")}
         self.reply: tuple[int, list[Any]] = (200, [b"{}"])
         self.asked: list[dict[str, Any]] = []
+        self.seen: list[str] = []
         self.upstream: Any = self
 
     async def ask(self, method: str, path: str, body: bytes, taker: Taker) -> None:
@@ -52,6 +53,7 @@ class FakeServer:
             await taker.take(piece)
 
     async def get(self, path: str, *, seconds: float) -> tuple[int, bytes]:
+        self.seen.append(path)
         if path not in self.answers:
             raise Unanswered("nobody")
         return self.answers[path]
@@ -67,7 +69,7 @@ class NativeClient(Client):
         super().__init__()
         self.server = FakeServer()
         process: Any = self.server
-        self.native = Native(OWN_SERVERS[engine], process, **options)
+        self.native = Native(OWN_SERVERS[engine], process, **({"clock": clock} if clock else {}), **options)
         self.board = Board(NAMES, clock) if clock else self.board
         self.app = App(self.native, self.board, self.readiness)
 
@@ -193,6 +195,22 @@ async def test_metrics_tell_that_the_engine_is_at_work_on_a_long_answer() -> Non
         silent.append(client.board.silent_seconds)
     assert silent == [100, 0, 100, 0]
     assert call.running  # nothing waited at first
+
+
+async def test_metrics_are_not_asked_for_while_tokens_stream_nor_all_the_time() -> None:
+    clock = Clock()
+    client = NativeClient(clock=clock)
+    client.server.answers["/metrics"] = (200, b"vllm:num_requests_waiting 1\n")
+    call = client.board.begin("ada")
+    for _ in range(3):
+        clock.now += 1
+        await client.native.look(client.board)
+    assert client.server.seen.count("/metrics") == 2
+    for _ in range(9):
+        clock.now += 1
+        call.beat()
+        await client.native.look(client.board)
+    assert client.server.seen.count("/metrics") == 2
 
 
 async def test_the_process_ends_with_the_guard() -> None:
