@@ -25,7 +25,7 @@ demo: $(STAMP)  ## fine-tune a real model on a real cluster, with a live progres
 
 prepare: $(STAMP)  ## build what the tests need, once: Kubernetes and the images (both cached)
 	@$(RUN)/python -m tools.cluster build
-	$(RUN)/python -m images operator trainer-cpu
+	$(RUN)/python -m images operator trainer-cpu server-vllm-cpu
 
 test: lint prepare  ## lint, types, and all tests, the end-to-end ones on the real cluster included
 	$(RUN)/pytest $(PROCESSES)
@@ -57,7 +57,7 @@ docs: $(STAMP)  ## write docs/flags.md from the models and the flag tables
 	$(RUN)/python -m tools.flags_page
 
 images: $(STAMP)  ## build the images that this machine can build
-	$(RUN)/python -m images operator trainer-cpu
+	$(RUN)/python -m images
 
 clean:  ## stop the demo's and the tests' clusters and remove .venv (the cache stays: ~/.cache/swiftop)
 	-$(RUN)/python -m tools.cluster --name demo down

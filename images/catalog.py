@@ -56,6 +56,12 @@ IMAGES: Mapping[str, Image] = {
             base=DEBIAN,
         ),
         Image(
+            name="server-vllm-cpu",
+            sources=("images/server-vllm-cpu/constraints.txt", "images/server-vllm-cpu/fit.py"),
+            arguments=("BASE",),
+            base=DEBIAN,
+        ),
+        Image(
             name="trainer",
             sources=("images/trainer/check.py", "images/trainer/wheels"),
             arguments=(

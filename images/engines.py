@@ -20,7 +20,7 @@ from images.catalog import Image
 Run = Callable[[Sequence[str]], None]  # runs one command, showing its progress; raises BuildError
 OCI_SINCE = 25  # the first Docker whose `save` writes an OCI layout
 PATIENCE = 30.0  # seconds for docker to answer
-STORE_LIMIT = 15e9  # bytes in buildah's store; operator, CPU trainer and all their stages are 2.7e9
+STORE_LIMIT = 15e9  # bytes in buildah's store; operator, CPU trainer, CPU server and all their stages are 6e9
 
 
 class BuildError(Exception):

@@ -62,7 +62,8 @@ REFUSED: tuple[Case, ...] = (
           "at most max"),
     _case("no end of loading", {"timeouts": {"loadSeconds": 0}}, "spec.timeouts.loadSeconds"),
     _case("port 0", {"service": {"port": 0}}, "spec.service.port"),
-    _case("a field that does nothing yet", {"server": "Native"}, "spec.server"),
+    _case("another server", {"server": "Other"}, "spec.server"),
+    _case("transformers' own server", {"server": "Native"}, "spec.server", "transformers has no server of its own"),
     _case("a gate", {"rollout": {"gate": {"prompts": []}}}, "spec.rollout.gate"),
 )  # fmt: skip
 
@@ -71,6 +72,8 @@ ACCEPTED: tuple[Case, ...] = (
     _case("adapters with transformers", {"adapters": [_ADAPTER, {"name": "b", "exportRef": {"name": "e"}}]}),
     _case("adapters with vllm", {**_adapter(rank=64), **_GPU, "engine": "vllm"}),
     _case("vllm on the CPU", {"engine": "vllm"}),
+    _case("vllm's own server", {"engine": "vllm", "server": "Native"}),
+    _case("whichever server", {"server": "Auto"}),
     _case("merged with lmdeploy", {**_GPU, "engine": "lmdeploy", "model": {"id": None, "exportRef": {"name": "a"}}}),
     _case("a checkpoint", {"model": {"id": None, "sftRunRef": {"name": "a", "checkpoint": 508}}}),
     _case("a folder", {"model": {"id": None, "persistentVolumeClaim": {"claimName": "m"}, "type": "qwen2_5"}}),

@@ -1,8 +1,8 @@
 """OpenAI's own client in a pod, whose environment has the address and the key. Prints JSON.
 
-``ask QUESTION``: what each name answers, and what is refused. ``load NAME FOLDER``: one long stream after the other and
-beside them one short question after the other, until the folder has a file ``stop``; it has a file ``started`` once a
-stream is in flight.
+``ask QUESTION``: what each name answers, and what is refused. ``tools NAME QUESTION TOOLS``: the calls that it makes.
+``load NAME FOLDER``: one long stream after the other and beside them one short question after the other, until the
+folder has a file ``stop``; it has a file ``started`` once a stream is in flight.
 """
 
 from __future__ import annotations
@@ -50,6 +50,25 @@ def refusal(client: openai.OpenAI, **asked: Any) -> str:
     return "answered"
 
 
+def tools(name: str, question: str, offered: str) -> dict[str, Any]:
+    """The calls of the offered tools, in one piece and put together from a stream's by the client."""
+    client, asked = openai.OpenAI(max_retries=0), {"model": name, **usual(question, 200), "tools": json.loads(offered)}
+    (plain,) = client.chat.completions.create(**asked).choices
+    with client.chat.completions.stream(**asked) as stream:
+        (pieces,) = stream.get_final_completion().choices
+    return {
+        form: {
+            "calls": [[call.function.name, json.loads(call.function.arguments)] for call in message.tool_calls or ()],
+            "ended": ended,
+            "text": message.content or "",
+        }
+        for form, message, ended in (
+            ("whole", plain.message, plain.finish_reason),
+            ("streamed", pieces.message, pieces.finish_reason),
+        )
+    }
+
+
 def ask(question: str) -> dict[str, Any]:
     """Everything once."""
     client, asked = openai.OpenAI(max_retries=0), usual(question, 32)
@@ -60,12 +79,13 @@ def ask(question: str) -> dict[str, Any]:
         "streamed": {name: streamed(client, model=name, **asked)["text"] for name in names},
         "wrong key": refusal(client.with_options(api_key="wrong"), model=names[0], **asked),
         "unknown": refusal(client, model="nobody", **asked),
+        "too long": refusal(client, model=names[0], **usual(question * 2000, 1)),
     }
 
 
-def load(name: str, folder: Path) -> dict[str, list[dict[str, Any]]]:
+def load(name: str, at: str) -> dict[str, list[dict[str, Any]]]:
     """All answers, with the time at which each began and ended; the first that fails is the last of its kind."""
-    client = openai.OpenAI(max_retries=0)
+    client, folder = openai.OpenAI(max_retries=0), Path(at)
     over = time.time() + LONGEST_SECONDS
     found: dict[str, list[dict[str, Any]]] = {"streams": [], "short": []}
 
@@ -93,4 +113,5 @@ def load(name: str, folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 if __name__ == "__main__":
     what, *words = sys.argv[1:]
-    print(json.dumps(ask(words[0]) if what == "ask" else load(words[0], Path(words[1]))))
+    programs: dict[str, Callable[..., Any]] = {"ask": ask, "tools": tools, "load": load}
+    print(json.dumps(programs[what](*words)))

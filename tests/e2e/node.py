@@ -37,6 +37,16 @@ class Node:
         uid = f"SWIFTOP_POD_UID={pod['metadata']['uid']}"
         self._shell(f"kill -9 $(grep -lzxF '{uid}' /proc/[0-9]*/environ | cut -d/ -f3)")
 
+    def kill_process(self, pod: Object, title: str) -> None:
+        """Send SIGKILL to the processes with this title whose parents belong to a pod.
+
+        A process that has given itself a title has written it over its own environment.
+        """
+        uid = f"SWIFTOP_POD_UID={pod['metadata']['uid']}"
+        titled = f"grep -laF '{title}' /proc/[0-9]*/cmdline | cut -d/ -f3"
+        theirs = f"grep -qzxF '{uid}' /proc/$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$pid/status)/environ"
+        self._shell(f"for pid in $({titled}); do {theirs} && kill -9 $pid; done; true")
+
     def arguments(self) -> str:
         """Command lines of all processes."""
         return self._shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; echo")

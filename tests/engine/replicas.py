@@ -96,6 +96,13 @@ class Replicas:
                 self.condition(pod, "Ready", ready)
         self.count()
 
+    def restart(self) -> None:
+        """The containers that died run again, and say nothing yet."""
+        for pod in self.pods:
+            (state,) = pod["status"]["containerStatuses"]
+            running = {**state, "state": {"running": {"startedAt": text_of(self.cluster.now)}}}
+            self.cluster.put({**pod, "status": {**pod["status"], "containerStatuses": [running]}})
+
     def condition(self, pod: Object, type_: str, holds: bool, **more: Any) -> None:
         others = [c for c in pod["status"].get("conditions", ()) if c["type"] != type_]
         conditions = [*others, {"type": type_, "status": str(holds), **more}]

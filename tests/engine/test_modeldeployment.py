@@ -407,6 +407,12 @@ async def test_an_adapter_that_keeps_its_pod_from_starting_is_named(harness: Ser
     await harness.settle()
     assert harness.told("Ready")[:2] == ("False", "WeightsMissing")
     assert harness.told("AdaptersLoaded")[:2] == ("False", "AdapterNotLoaded")
+    harness.replicas.restart()
+    await harness.settle()
+    assert harness.told("AdaptersLoaded")[:2] == ("False", "AdapterNotLoaded")
+    harness.replicas.say(phase=2, names=2, answering=2)
+    await harness.settle()
+    assert harness.told("AdaptersLoaded")[:2] == ("True", "AdaptersLoaded")
 
 
 async def test_an_engine_that_stops_answering_is_not_ready(harness: Served) -> None:

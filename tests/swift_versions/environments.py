@@ -3,6 +3,8 @@
 All stand on the file system of the CPU trainer image, which has Debian's small CPU-only torch (PyPI's carries gigabytes
 of CUDA) and ms-swift 4.6. An older release is a virtual environment on top that holds only what differs. A program runs
 in there by chroot, in a mount namespace of its own, so that nothing stays mounted; without root in a user namespace.
+
+``image_rootfs(NAME)`` is the file system of any of our images, for tests that start something else in it.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from images import archive, host
 from images.build import build
 from images.cache import cache_root
 
+TRAINER = "trainer-cpu"
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = Path(__file__).parent / "requirements"
 ENVIRONMENTS = "/mnt"  # inside; every Debian has these two empty directories
@@ -110,27 +113,34 @@ def _make(target: Path, root: Path, store: Path, files: Sequence[Path]) -> None:
         _remove(secrets)
 
 
-def image_rootfs() -> Path:
-    """File system of the CPU trainer image, unpacked; the folder's name is the image's digest."""
-    built = build("trainer-cpu")
-    target = cache_directory() / f"rootfs-{built.digest.removeprefix('sha256:')[:16]}"
+def image_rootfs(name: str = TRAINER) -> Path:
+    """File system of an image, unpacked; the folder's name is the image's digest."""
+    built = build(name)
+    target = cache_directory() / name / f"rootfs-{built.digest.removeprefix('sha256:')[:16]}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with _locked(target.parent / "rootfs.lock"):
         if not target.exists():
             _remove(*target.parent.glob("rootfs-*"), *target.parent.glob("part-*"))
             part = target.with_name(f"part-{target.name}")
             part.mkdir()
-            for layer in _layers(built.archive):
-                _apply(built.archive, layer, part)
+            for layer in _manifest(built.archive)["layers"]:
+                _apply(built.archive, _blob(layer["digest"]), part)
             _remove(part / "etc/resolv.conf")
             (part / "etc/resolv.conf").touch()  # a place to mount the machine's own one over
             part.rename(target)
     return target
 
 
-def _layers(file: Path) -> list[str]:
-    manifest = archive.read_json(file, _blob(archive.manifest_digest(file)))
-    return [_blob(layer["digest"]) for layer in manifest["layers"]]
+def image_variables(name: str = TRAINER) -> dict[str, str]:
+    """Environment that an image gives to its containers."""
+    file = build(name).archive
+    settings = archive.read_json(file, _blob(_manifest(file)["config"]["digest"]))
+    return dict(item.split("=", 1) for item in settings["config"]["Env"])
+
+
+def _manifest(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = archive.read_json(file, _blob(archive.manifest_digest(file)))
+    return found
 
 
 def _blob(digest: str) -> str:

@@ -69,7 +69,7 @@ def twice(path: Path, **request: object) -> list[dict[str, Any]]:
 
 def cases() -> dict[str, Any]:
     """All of them."""
-    jinja = importlib.import_module("swiftop.runner.export.jinja")
+    jinja = importlib.import_module("swiftop.runner.chat.jinja")
     chatml = "<|im_start|>user\n{{QUERY}}<|im_end|>\n<|im_start|>assistant\n"
     parts = jinja.Parts(
         prefix="", prompt=chatml, separator="<|im_end|>\n", suffix="<|im_end|>\n", tools=jinja.HERMES,

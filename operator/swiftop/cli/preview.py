@@ -27,6 +27,7 @@ from swiftop.model.kind import Facts, Kind, Object, Prepared, Reference, Seen, W
 from swiftop.model.verdict import Blocked, Create
 from swiftop.reasons import Reason
 from swiftop.runner import bundle
+from swiftop.runner.protocol import NATIVE
 from swiftop.workload.defaults import defaults_of
 from swiftop.workload.job import plan_of
 
@@ -123,12 +124,13 @@ def _output(kind: Kind, prepared: Prepared) -> str:
 
 
 def _commands(job: Object) -> list[list[str]]:
-    """What the pods run of ms-swift: one command, or two where a merged model is quantized."""
+    """What the pods run of ms-swift: one command, or two where a merged model is quantized or a server is chosen."""
     plan = plan_of(job)
     if plan is None:
         return []
-    second = plan.settings.get("quantize") or {}
-    return [list(command) for command in (plan.command, second.get("command") or ()) if command]
+    second = (plan.settings.get("quantize") or {}).get("command") or plan.settings.get("native") or ()
+    first = () if plan.settings.get("server") == NATIVE else plan.command
+    return [list(command) for command in (first, second) if command]
 
 
 def _parsed(kind: Kind, obj: Object) -> Any:

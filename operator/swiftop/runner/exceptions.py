@@ -20,7 +20,7 @@ CONTINUATION_LINES = 5  # an exception's message may go on over some lines
 TEARDOWN = "terminate called without an active exception"  # C++ threads that still run when Python has ended
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
-_RANK = re.compile(r"^\[(?:rank\s*)?(?:default)?\d+\]:\s?", re.IGNORECASE)
+_RANK = re.compile(r"^(?:\[(?:rank\s*)?(?:default)?\d+\]:|\(\w+ pid=\d+\))\s?", re.IGNORECASE)  # torchrun's and vLLM's
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s+File "([^"]+)", line \d+')
 _EXCEPTION = re.compile(
@@ -48,6 +48,7 @@ _LOGGED = re.compile(
 PROGRESS_BAR = re.compile(r"\d+%\|.*\|.*\[.*\]|swiftop-progress ")
 _WRAPPERS = re.compile(
     r"ChildFailedError|SignalException|^subprocess\.CalledProcessError|^SystemExit|ProcessRaisedException"
+    r"|Engine core initialization failed"  # vLLM's, of its engine's process
 )
 
 

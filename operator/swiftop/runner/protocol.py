@@ -143,6 +143,8 @@ SERVING: tuple[Member, ...] = (
     Member("loadSeconds", "float", "swiftop_serve_load_seconds", "From the start until the model was loaded"),
     Member("badAdapter", "str", "", "First adapter that is not served"),
     Member("badAdapterWhy", "str", "", "Why, in a word: LoadFailed, AnswersAsBase, ..."),
+    Member("server", "str", "", "Whose server renders prompts and answers: Swift or Native"),
+    Member("serverWhy", "str", "", "Why this one, in a word: TemplateEqual, TemplateDiffers, ..."),
 )
 PREVIOUS: tuple[Member, ...] = (
     Member("pod", "str", "", "UID of its pod"),
@@ -369,6 +371,10 @@ class ServedAdapter:
     rank: Optional[int] = None  # None: as its own configuration says
 
 
+SWIFT, NATIVE, AUTO = "Swift", "Native", "Auto"
+"""Servers: ms-swift's own around the engine, the engine's own, and the latter where it renders the same prompt."""
+
+
 @dataclass(frozen=True)
 class ServeSettings:
     """What the program ``serve`` has to know. The plan's command is ms-swift's deploy without port, host and key."""
@@ -377,6 +383,8 @@ class ServeSettings:
     server: str
     name: str  # that the model itself is served under
     model: str  # hub id or folder
+    native: tuple[str, ...] = ()  # the engine's own server, likewise without port, host and key
+    swift_only: str = ""  # why Auto takes Swift whatever the prompt is, in a word of the report
     adapters: tuple[ServedAdapter, ...] = ()
     model_revision: str = ""
     hub: str = ""

@@ -27,6 +27,11 @@ class Replica:
         """Whether clients are sent to it."""
         return self.pod.ready and not self.pod.deleting
 
+    @property
+    def loaded(self) -> bool:
+        """Whether its container, as it runs now, has loaded the model."""
+        return bool(self.pod.running_since) and (self.report or {}).get("phase", 0) in (2, 3, 4)
+
 
 @dataclass(frozen=True)  # without slots, for what is computed once
 class Observed:

@@ -44,7 +44,29 @@ def _serving(observed: Observed) -> Status | None:
         found["nextRevision"] = newest
     if told := _told(observed.answering, "inFlight"):
         found["inFlight"] = int(sum(told))
-    return found
+    return {**found, **_server(observed)}
+
+
+def _server(observed: Observed) -> Status:
+    """Whose server answers: of the newest revision that does, where pods may differ."""
+    told = [replica.report or {} for replica in observed.answering if (replica.report or {}).get("server")]
+    if not told:
+        return {}
+    server, why = told[-1]["server"], told[-1].get("serverWhy", "")
+    return {"server": server, "serverReason": why, "serverMessage": SERVER_WHY.get(str(why), "its log tells why")}
+
+
+SERVER_WHY = {
+    "Asked": "the spec asks for it",
+    "NoOwnServer": "the engine has no server of its own",
+    "FlagsOfSwift": "spec.engineArgs has flags that only ms-swift's server knows",
+    "TemplateEqual": "the model's chat template gives the prompts of the training",
+    "TemplateMadeEqual": "a chat template was made that gives the prompts of the training",
+    "TemplateDiffers": "the engine's own server would give other prompts than the training; the pod's log says where "
+    "they part",
+    "TemplateUnknown": "whether the engine's own server would give the prompts of the training cannot be told; the "
+    "pod's log says why",
+}
 
 
 def _told(replicas: Sequence[Replica], member: str) -> list[float]:

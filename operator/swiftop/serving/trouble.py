@@ -36,8 +36,7 @@ def trouble_of(observed: Observed) -> Trouble | None:
 def _of_replica(replica: Replica, observed: Observed) -> Trouble | None:
     """None for one that answers, or is on its way without a hitch."""
     pod, report = replica.pod, replica.report or {}
-    loaded_since = bool(pod.running_since) and report.get("phase", 0) in (2, 3, 4)
-    crash = None if loaded_since or not pod.scheduled else _crash(pod)
+    crash = None if replica.loaded or not pod.scheduled else _crash(pod)
     if pod.ready:
         return None
     if crash is not None:

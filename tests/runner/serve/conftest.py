@@ -18,6 +18,14 @@ def served_assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return assets
 
 
+@pytest.fixture(scope="session")
+def vllm_assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that is wide enough for vLLM on the CPU."""
+    assets = tmp_path_factory.mktemp("vllm-assets")
+    served.make_served_assets(assets, head_dim=32)
+    return assets
+
+
 @pytest.fixture
 def volume(tmp_path: Path, served_assets: Path) -> Iterator[Bench]:
     """For a test that starts a server of its own."""

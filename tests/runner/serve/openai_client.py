@@ -41,7 +41,10 @@ def main() -> None:
     chat = client.chat.completions.create(**usual)
     chunks = list(client.chat.completions.create(**usual, stream=True, stream_options={"include_usage": True}))
     with client.chat.completions.stream(**usual) as stream:
-        helped = stream.get_final_completion().choices[0]
+        try:
+            helped = stream.get_final_completion().choices[0]
+        except openai.LengthFinishReasonError as error:
+            helped = error.completion.choices[0]
     told = {
         "models": [model.id for model in client.models.list()],
         "model": chat.model,

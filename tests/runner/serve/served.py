@@ -17,6 +17,7 @@ from swiftop.runner.protocol import Owner, ServedAdapter, ServeSettings
 from swiftop.runner.typed_json import to_json
 from tests.runner.harness import Bench, Execution, free_port, wait_until
 from tests.runner.trainer import ASSETS, ENVIRON, FAKES, MODEL, enter, make_assets, trainer
+from tests.swift_versions.environments import TRAINER
 
 OWNER = Owner("ModelDeployment", "ns", "chat", "uid-3")
 KEY_ENV, KEY = "SERVE_API_KEY", "sk-very-secret-5f1d"
@@ -26,9 +27,9 @@ HELLO = [{"role": "user", "content": "Hello river"}]
 START_SECONDS = 180.0
 
 
-def make_served_assets(directory: Path) -> None:
+def make_served_assets(directory: Path, head_dim: int = 16) -> None:
     """The tiny model, its adapters and the plugin."""
-    make_assets(directory)
+    make_assets(directory, head_dim)
     (directory / "tiny_adapters.py").write_bytes((FAKES / "tiny_adapters.py").read_bytes())
     (directory / "plugin.py").write_bytes(PLUGIN.read_bytes())
     words = ["python", f"{ASSETS}/tiny_adapters.py", "--model", MODEL, "--out", f"{ASSETS}/adapters"]
@@ -123,7 +124,7 @@ class Served:
         found: dict[str, Any] = wait_until(reached, seconds=seconds, what=f"state {state}")
         return found
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
         def ready() -> bool:
             assert self.execution.process.poll() is None, self.execution.log[-4000:]
             try:
@@ -132,7 +133,7 @@ class Served:
                 return False
 
         try:
-            wait_until(ready, seconds=START_SECONDS, what="readiness")
+            wait_until(ready, seconds=seconds, what="readiness")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.execution.log[-4000:]}") from error
 
@@ -175,6 +176,6 @@ def start(
     return Served(bench, execution, port, client)
 
 
-def bench(directory: Path, assets: Path) -> Bench:
+def bench(directory: Path, assets: Path, image: str = TRAINER) -> Bench:
     """A volume of its own."""
-    return trainer(directory, assets)
+    return trainer(directory, assets, image)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from swiftop.runner import causes
 from swiftop.runner.classify import EndedChild, classify_failure, head_bytes, last_lines, tail_bytes
+from swiftop.runner.ends import EndClass
 from swiftop.runner.exceptions import chains, clean_lines
 from swiftop.runner.hub import causes as hub
 
@@ -251,3 +252,31 @@ def test_any_log_can_be_read(log: str) -> None:
     chains(log)
     clean_lines(log)
     assert classify_failure(FAILED, log).message
+
+
+VLLM = """\
+(EngineCore pid=57) ERROR 11-28 17:01:02 [core.py:1000] EngineCore failed to start.
+(EngineCore pid=57) ERROR 11-28 17:01:02 [core.py:1000] Traceback (most recent call last):
+(EngineCore pid=57) ERROR 11-28 17:01:02 [core.py:1000] torch.OutOfMemoryError: CUDA out of memory.
+(EngineCore pid=57) Process EngineCore:
+(EngineCore pid=57) Traceback (most recent call last):
+(EngineCore pid=57)   File "/opt/vllm/v1/engine/core.py", line 900, in run_engine_core
+(EngineCore pid=57)     engine_core = EngineCoreProc(*args, **kwargs)
+(EngineCore pid=57) {error}
+Traceback (most recent call last):
+  File "/opt/vllm/v1/engine/utils.py", line 1431, in wait_for_engine_startup
+    raise RuntimeError(
+RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {{}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", causes.CUDA_OUT_OF_MEMORY),
+        ("OSError: [Errno 28] No space left on device", causes.DISK_FULL),
+    ],
+)
+def test_what_the_engine_s_process_died_of_counts(error: str, cause: EndClass) -> None:
+    judged = classify_failure(EndedChild(exit_code=1), VLLM.format(error=error))
+    assert (judged.cause, judged.message) == (cause, error)

@@ -12,6 +12,7 @@ from swiftop.reasons import ConditionType
 from swiftop.serving.conditions import COMMON, aspects_of
 from swiftop.serving.decide import Situation, Sources, decide, serving
 from swiftop.serving.observe import Observed, Replica
+from swiftop.serving.status import _serving
 
 NEW, OLD = "new", "old"
 
@@ -135,3 +136,20 @@ def test_every_condition_has_a_reason_whatever_is_said(outlook: Any) -> None:
     assert (stalled.status, reconciling.status) != ("True", "True")
     valid = aspects[ConditionType.VALIDATED]
     assert valid.message == ("mind this" if valid.status == "True" else "x")
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"server": "Native", "serverWhy": "TemplateEqual"}, ("Native", "TemplateEqual", "prompts of the training")),
+        ({"server": "Swift", "serverWhy": "TemplateDiffers"}, ("Swift", "TemplateDiffers", "would give other prompts")),
+        ({"server": "Swift", "serverWhy": "Later"}, ("Swift", "Later", "its log tells why")),
+    ],
+)
+def test_whose_server_answers_and_why_is_told(told: dict[str, Any], said: tuple[str, str, str]) -> None:
+    older = Replica(pod("o", ready=True, revision=OLD), {"server": "Swift", "serverWhy": "Asked"})
+    found = _serving(observed(older, Replica(pod(ready=True), told)))
+    assert found is not None
+    assert (found["server"], found["serverReason"]) == said[:2]
+    assert said[2] in found["serverMessage"]
+    assert "server" not in (_serving(observed(ANSWERS)) or {})

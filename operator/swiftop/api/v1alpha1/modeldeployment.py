@@ -18,6 +18,7 @@ from swiftop.names import MODELDEPLOYMENT
 from swiftop.reasons import ConditionType
 
 Engine = Literal["transformers", "vllm", "sglang", "lmdeploy"]
+Server = Literal["Swift", "Native", "Auto"]
 ADAPTERLESS = ("sglang", "lmdeploy")
 """Engines that, started by ms-swift, drop adapters in silence and answer under their names with the base model."""
 _GPU_ENGINES = ADAPTERLESS  # that have no build for the CPU
@@ -187,7 +188,14 @@ class ServingSpec(WorkloadSpec):
     )
     engine: Annotated[Engine, Owns("infer_backend", "max_batch_size")] = Field(
         description="What computes the answers: transformers (any model, one request at a time), vllm, sglang or "
-        "lmdeploy. Each starts by ms-swift's own server, so that a prompt is encoded exactly as in the training."
+        "lmdeploy."
+    )
+    server: Server = Field(
+        default="Swift",
+        description="Whose server stands between clients and the engine. Swift: ms-swift's own, which encodes a prompt "
+        "exactly as the training did. Native: the engine's own (vllm, sglang, lmdeploy), with its tool calls, guided "
+        "output and speed; allowed only when it gives the model the same prompts, token for token, which each pod "
+        "checks at its start. Auto: Native when that is so, else Swift; status.serving tells which, and why.",
     )
     served_model_name: Annotated[ServedName | None, Owns("served_model_name")] = Field(
         default=None, description="Name that clients ask for the model by. Absent: the name of this object."
@@ -266,6 +274,12 @@ class ModelDeploymentSpec(ServingSpec):
             message="sglang and lmdeploy run on GPUs only: set resources.gpus, or use engine transformers or vllm",
             holds=lambda s: s.resources.gpus > 0 or s.engine not in _GPU_ENGINES,
             field="engine",
+        ),
+        Rule(
+            cel="self.server != 'Native' || self.engine != 'transformers'",
+            message="transformers has no server of its own: use server Swift or Auto, or another engine",
+            holds=lambda s: s.server != "Native" or s.engine != "transformers",
+            field="server",
         ),
         Rule(
             cel="!has(self.tensorParallelSize) || self.engine != 'transformers'",

@@ -36,6 +36,11 @@ class ServingStatus(Reported):
     )
     next_revision: str | None = Field(default=None, description="Revision that is being rolled out.")
     in_flight: int | None = Field(default=None, description="Requests that are being answered.")
+    server: str | None = Field(
+        default=None, description="Whose server answers: Swift (ms-swift's own) or Native (the engine's own)."
+    )
+    server_reason: str | None = Field(default=None, description="Why this one, in a word.")
+    server_message: str | None = Field(default=None, description="Why this one, for people.")
 
 
 class ServingDisplay(Reported):

@@ -23,6 +23,9 @@ Object = dict[str, Any]
 KEY_ENV = "SWIFTOP_API_KEY"
 # It tells its makers of each start otherwise, and keeps a cache where nothing can be written.
 _ENGINE_ENV = {"vllm": {"VLLM_NO_USAGE_STATS": "1", "VLLM_CACHE_ROOT": f"{paths.WORK_DIR}/vllm"}}
+# Without a GPU: the probabilities that the guard asks for are gathered by a function that torch would compile, which ends
+# the engine in an image that has no compiler.
+_CPU_ENV = {"vllm": {"TORCH_COMPILE_DISABLE": "1"}}
 _MARGIN_SECONDS = 45  # of the grace period, above what the guard is given for its own end after the last answer
 
 
@@ -56,6 +59,7 @@ def _pod(prepared: Prepared) -> Pod:
     if not spec.resources.gpus:
         env["CUDA_VISIBLE_DEVICES"] = ""  # a GPU that the node shows to every container is not this pod's
         env["OMP_NUM_THREADS"] = str(threads(spec.resources.cpu or "1", 1))
+        env |= _CPU_ENV.get(spec.engine, {})
     return Pod(
         owner=prepared.deployment,
         spec=spec,
@@ -74,9 +78,11 @@ def _plan(prepared: Prepared) -> Plan:
     owner, spec, times = prepared.deployment, prepared.spec, prepared.spec.timeouts
     settings = ServeSettings(
         engine=spec.engine,
-        server="Swift",
+        server=spec.server,
         name=owner.served_name,
         model=model_path(spec, prepared.found),
+        native=prepared.native,
+        swift_only=prepared.swift_only,
         adapters=tuple(
             ServedAdapter(one.name, adapter_path(one, prepared.found), rank_of(one, prepared.found))
             for one in spec.adapters

@@ -25,6 +25,8 @@ _MEMORY = {
     "sglang": "sglang_mem_fraction_static",
     "lmdeploy": "lmdeploy_cache_max_entry_count",
 }
+# Of the pod's memory, which vLLM takes for the GPU's where there is none: the rest is for the server's process.
+SHARE_ON_CPU = "0.5"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for
 
 
@@ -52,6 +54,8 @@ def flags(spec: ModelDeploymentSpec, *, name: str, table: FlagTable, found: Mapp
         result[_PARALLEL[engine]] = (str(spec.tensor_parallel_size or spec.resources.gpus),)
     if spec.gpu_memory_utilization is not None and engine in _MEMORY:
         result[_MEMORY[engine]] = (spec.gpu_memory_utilization,)
+    elif engine == "vllm" and not spec.resources.gpus:
+        result[_MEMORY[engine]] = (SHARE_ON_CPU,)
     return {**result, **passed(spec)}
 
 

@@ -15,7 +15,7 @@ from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.modeldeployment import FIELD_OF_FLAG, ModelDeployment, ModelDeploymentSpec
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem
-from swiftop.kinds.modeldeployment import source
+from swiftop.kinds.modeldeployment import own_server, source
 from swiftop.kinds.modeldeployment.command import command, flags
 from swiftop.kinds.modeldeployment.source import Found, Resolved, Wanted
 from swiftop.model.conditions import by_type
@@ -23,6 +23,7 @@ from swiftop.model.kind import Facts, World
 from swiftop.model.verdict import Blocked, Waiting
 from swiftop.observe.deployments import deployment_facts
 from swiftop.reasons import ConditionType
+from swiftop.runner.protocol import NATIVE, SWIFT
 from swiftop.serving.decide import Sources
 from swiftop.serving.observe import Observed
 from swiftop.swift import check
@@ -41,6 +42,8 @@ class Prepared:
     spec: ModelDeploymentSpec  # with the defaults in it
     found: Mapping[str, Found]
     command: tuple[str, ...]
+    native: tuple[str, ...]  # that of the engine's own server; empty when it is not to be started
+    swift_only: str  # why Auto takes ms-swift's all the same, as a word
     runner_config_map: str
     resolved: Mapping[str, Any]  # what stays until the digest changes
     replicas: int
@@ -105,17 +108,19 @@ def prepare(deployment: ModelDeployment, world: World[Defaults]) -> Prepared:
     kept = _kept(made.resolved) if made and made.digest == digest else None
     defaults, runner = kept or (world.defaults, world.runner_config_map)
     spec = merged(deployment.spec, defaults)
-    words = _checked(deployment, spec, found)
+    rendered = _checked(deployment, spec, found)
     return Prepared(
         deployment=deployment,
         spec=spec,
         found=found,
-        command=words,
+        command=rendered.command,
+        native=rendered.native,
+        swift_only=rendered.swift_only,
         runner_config_map=runner,
         resolved={
             "image": spec.runtime.image,
             "swiftVersion": spec.runtime.swift_version,
-            "command": shlex.join(words),
+            "command": shlex.join(rendered.native if spec.server == NATIVE else rendered.command),
             "runner": runner,
             "defaults": defaults.model_dump(mode="json", by_alias=True, exclude_defaults=True),
             "sources": [one.recorded() for one in found.values()],
@@ -154,8 +159,15 @@ def _replicas(spec: ModelDeploymentSpec, running: int | None) -> int:
     return min(max(spec.replicas if running is None else running, scaling.min), scaling.max)
 
 
-def _checked(deployment: ModelDeployment, spec: ModelDeploymentSpec, found: Mapping[str, Found]) -> tuple[str, ...]:
-    """The command, once nothing is wrong with the spec."""
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    command: tuple[str, ...]
+    native: tuple[str, ...] = ()
+    swift_only: str = ""
+
+
+def _checked(deployment: ModelDeployment, spec: ModelDeploymentSpec, found: Mapping[str, Found]) -> _Rendered:
+    """The commands, once nothing is wrong with the spec."""
     wrong: list[Problem] = list(problems(deployment))
     try:
         known = table(spec.runtime.swift_version or "", "deploy")
@@ -166,9 +178,18 @@ def _checked(deployment: ModelDeployment, spec: ModelDeploymentSpec, found: Mapp
     typed = flags(spec, name=deployment.served_name, table=known, found=found)
     wrong += check.rendered(typed, known, field_of=FIELD_OF_FLAG)
     wrong += check.extra_args(spec.engine_args, known, "spec.engineArgs")
+    if spec.server == NATIVE:
+        wrong += own_server.untranslatable(spec)
     if wrong:
         raise Invalid(tuple(dict.fromkeys(wrong)))
-    return command(typed, spec)
+    words = command(typed, spec)
+    if spec.server == SWIFT:
+        return _Rendered(words)
+    if spec.engine == "transformers":
+        return _Rendered(words, swift_only=own_server.NO_OWN_SERVER)
+    if any(own_server.untranslatable(spec)):
+        return _Rendered(words, swift_only=own_server.SWIFT_FLAGS)
+    return _Rendered(words, own_server.own_command(spec, name=deployment.served_name, table=known, found=found))
 
 
 def warnings(deployment: ModelDeployment) -> tuple[Problem, ...]:

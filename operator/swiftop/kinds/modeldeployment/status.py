@@ -9,7 +9,7 @@ from swiftop.api.v1alpha1.modeldeployment import ModelDeployment
 from swiftop.kinds.modeldeployment import source
 from swiftop.kinds.modeldeployment.source import reference_of
 from swiftop.model.conditions import Aspect, as_before, by_type, told
-from swiftop.model.facts import Cause
+from swiftop.model.facts import Cause, Report
 from swiftop.model.kind import Frame, Status
 from swiftop.model.verdict import Blocked, Outlook, Serving, Waiting
 from swiftop.reasons import SOURCE, ConditionType, Reason
@@ -100,17 +100,23 @@ def _adapters_loaded(frame: Frame[ModelDeployment, Observed], before: _Before) -
     deployment, observed = frame.resource, frame.observed
     if deployment is None:
         return as_before(before, ConditionType.ADAPTERS_LOADED)
-    bad = next((replica for replica in observed.newest if (replica.report or {}).get("badAdapter")), None)
-    if bad is not None:
-        report = bad.report or {}
-        why = report.get("badAdapterWhy") or "its pod tells why"
-        text = f"adapter {report['badAdapter']} does not load in pod {bad.pod.name}: {why}"
-        return Aspect("False", Reason.ADAPTER_NOT_LOADED, text)
+    for replica in observed.newest:
+        if report := _of_bad_adapter(replica):
+            why = report.get("badAdapterWhy") or "its pod tells why"
+            text = f"adapter {report['badAdapter']} does not load in pod {replica.pod.name}: {why}"
+            return Aspect("False", Reason.ADAPTER_NOT_LOADED, text)
     if not deployment.spec.adapters:
         return Aspect("True", Reason.NO_ADAPTERS)
     if any(map(_answers_all, observed.newest)):
         return Aspect("True", Reason.ADAPTERS_LOADED)
     return Aspect("Unknown", Reason.PENDING)
+
+
+def _of_bad_adapter(replica: Replica) -> Report:
+    """What the container says of one, or what the one before it said, until the model is loaded again."""
+    last = replica.pod.ended or replica.pod.before
+    before = last.outcome.report if last and last.outcome and not (replica.loaded or replica.answers) else {}
+    return next((report for report in (replica.report or {}, before) if report.get("badAdapter")), {})
 
 
 def _answers_all(replica: Replica) -> bool:

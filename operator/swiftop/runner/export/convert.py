@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from .. import causes, task
-from . import folder, origin, weights
+from .. import causes, origin, task
+from . import folder, weights
 from .meter import Meter
 from .tensors import TORCH, Reader
 from .weights import Tensor

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .. import task
-from . import origin
+from .. import origin, task
 
 
 def work(request: Mapping[str, Any], progress: task.Progress) -> Mapping[str, Any]:

@@ -13,22 +13,20 @@ said, and ``unknown`` tells why.
 
 from __future__ import annotations
 
-import datetime
 import importlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
 import transformers
 
 from .. import task
-from . import folder, jinja
-from .probes import PROBES, Probe, difference, in_swift_words
+from ..chat import compare
+from . import folder
 
 FILE = "chat_template.jinja"
-_LONGEST = 1 << 20
 _BY_NAME = ("swift.model", "swift.llm.model.register")  # where models are known by name, in ms-swift 4 and 3
 # Members of a request, and what ms-swift calls them in args.json.
 _ARGUMENTS = {
@@ -49,17 +47,16 @@ def work(request: Mapping[str, Any], progress: task.Progress) -> Mapping[str, An
     asked = {**known, **{key: value for key, value in request.items() if value is not None}}
     try:
         template = _template(artifact, asked)
-        rendered = {probe.name: _ours(template, probe) for probe in PROBES}
+        wanted = compare.rendered(template)
     except Exception as error:  # a model that ms-swift does not know from its folder: nothing can be said
         return {
             **_result(None),
             "templateEqual": None,
-            "unknown": f"ms-swift has no template for it: {_first_line(error)}",
+            "unknown": f"ms-swift has no template for it: {compare.first_line(error)}",
         }
-    notes = _left_out(rendered)
-    wanted = {name: ids for name, ids in rendered.items() if not isinstance(ids, str)}
-    found = _difference(_tokenizer(artifact), wanted)
-    baked = bool(found and request.get("bake")) and _bake(artifact, template, wanted, notes)
+    notes = list(wanted.notes)
+    found = compare.first_difference(_tokenizer(artifact), wanted.tokens)
+    baked = bool(found and request.get("bake")) and _bake(artifact, template, wanted.tokens, notes)
     return _result(None if baked else found, baked=baked, template=template.template_meta.template_type, notes=notes)
 
 
@@ -75,14 +72,6 @@ def _result(
         "template": template,
         "notes": list(notes),
     }
-
-
-def _left_out(rendered: Mapping[str, Any]) -> list[str]:
-    names: dict[str, list[str]] = {}
-    for name, told in rendered.items():
-        if isinstance(told, str):
-            names.setdefault(told, []).append(name)
-    return [f"not compared, because ms-swift refuses it ({', '.join(same)}): {why}" for why, same in names.items()]
 
 
 def _trained_with(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +94,7 @@ def _known_by_name(model: Optional[str]) -> dict[str, Any]:
 def _template(artifact: Path, asked: Mapping[str, Any]) -> Any:
     """ms-swift's template, as the training had it."""
     options = {
-        "max_length": _LONGEST,  # else that of the model, which may be less than a probe
+        "max_length": compare.LONGEST,
         "agent_template": asked.get("agentTemplate"),
         "enable_thinking": asked.get("enableThinking"),
         "response_prefix": asked.get("responsePrefix"),
@@ -126,100 +115,16 @@ def _template(artifact: Path, asked: Mapping[str, Any]) -> Any:
     )
 
 
-def _ours(template: Any, probe: Probe) -> Any:
-    """Tokens by ms-swift, or why it refuses such a dialogue."""
-    row: dict[str, Any] = {"messages": in_swift_words(probe.messages)}
-    if probe.tools:
-        row["tools"] = [dict(tool) for tool in probe.tools]
-    try:
-        return list(template.encode(row)["input_ids"])
-    except (AssertionError, ValueError) as error:
-        return _first_line(error)
-
-
 def _tokenizer(artifact: Path) -> Any:
     return transformers.AutoTokenizer.from_pretrained(artifact, trust_remote_code=True)
 
 
-def _difference(tokenizer: Any, wanted: Mapping[str, Sequence[int]], chat_template: Optional[str] = None) -> Any:
-    """The first probe at which a chat template differs from ms-swift, in words."""
-    for probe in PROBES:
-        if probe.name not in wanted:
-            continue
-        try:
-            text = tokenizer.apply_chat_template(
-                [dict(message) for message in probe.messages],
-                tools=[dict(tool) for tool in probe.tools] or None,
-                chat_template=chat_template,
-                add_generation_prompt=True,
-                tokenize=False,
-            )
-        except Exception as error:  # Jinja's, or what the template itself raises
-            return f"{probe.name}: the chat template refuses it: {_first_line(error)}"
-        theirs = tokenizer(text, add_special_tokens=False)["input_ids"]
-        if found := difference(probe.name, wanted[probe.name], theirs, tokenizer.decode):
-            return found
-    return None
-
-
 def _bake(artifact: Path, template: Any, wanted: Mapping[str, Sequence[int]], notes: list[str]) -> bool:
-    tokenizer = _tokenizer(artifact)
-    for candidate in _candidates(template, tokenizer.chat_template, notes):
-        if _difference(tokenizer, wanted, candidate) is None:
-            _write(artifact, candidate)
-            return _difference(_tokenizer(artifact), wanted) is None
-    notes.append("no chat template was found that renders the same")
-    return False
-
-
-def _candidates(template: Any, own: Any, notes: list[str]) -> Iterator[str]:
-    system, switch = template.template_meta.default_system or "", getattr(template, "jinja_enable_thinking_key", None)
-    if isinstance(own, str):
-        switches = {switch: bool(template.enable_thinking)} if switch and switch in own else {}  # 3.7 knows none
-        yield jinja.with_defaults(own, system=system, switches=switches)
-    try:
-        yield jinja.render(_parts(template))
-    except jinja.Unsupported as error:
-        notes.append(f"no chat template can be made of ms-swift's parts: {error}")
-
-
-def _parts(template: Any) -> jinja.Parts:
-    """The parts of a template, tokens as their text."""
-    meta, tokenizer = template.template_meta, template.tokenizer
-    if _thinks(template) or getattr(meta, "non_thinking_prefix", False):
-        raise jinja.Unsupported("it leaves thoughts out, which a client may switch")
-    if meta.is_post_system or meta.chat_sep is None:
-        raise jinja.Unsupported("it has the system prompt in the last question, or takes one question only")
-
-    def text(prompt: Optional[Sequence[Any]]) -> str:
-        return "".join(part if isinstance(part, str) else tokenizer.decode(part) for part in prompt or ())
-
-    prefix = text(meta.prefix)
-    if datetime.datetime.now().strftime("%d %b %Y") in prefix:
-        raise jinja.Unsupported("it tells today's date")
-    start = _bos(tokenizer) if meta.auto_add_bos else ""
-    return jinja.Parts(
-        prefix=start + prefix,
-        prompt=text(meta.prompt),
-        separator=text(meta.chat_sep),
-        suffix=text(meta.suffix),
-        system_prefix=start + text(meta.system_prefix) if meta.system_prefix is not None else None,
-        default_system=meta.default_system or "",
-        response_prefix=getattr(template, "response_prefix", getattr(meta, "response_prefix", "")) or "",
-        tools=jinja.HERMES if template._agent_template == jinja.HERMES else "",
-    )
-
-
-def _thinks(template: Any) -> bool:
-    """Whether it leaves the thoughts of earlier answers out; ms-swift 3.7 has a class for that."""
-    known = getattr(template.template_meta, "is_thinking", None)
-    return any(cls.__name__ == "ThinkingTemplate" for cls in type(template).__mro__) if known is None else bool(known)
-
-
-def _bos(tokenizer: Any) -> str:
-    """What the tokenizer itself puts before a text."""
-    whole, bare = tokenizer.encode("a"), tokenizer.encode("a", add_special_tokens=False)
-    return str(tokenizer.decode(whole[: whole.index(bare[0])]))
+    candidate = compare.equal_one(template, _tokenizer(artifact), wanted, notes)
+    if candidate is None:
+        return False
+    _write(artifact, candidate)
+    return compare.first_difference(_tokenizer(artifact), wanted) is None
 
 
 def _write(artifact: Path, candidate: str) -> None:
@@ -230,12 +135,6 @@ def _write(artifact: Path, candidate: str) -> None:
     if isinstance(config.get("chat_template"), str):
         config["chat_template"] = candidate
         path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _first_line(error: Exception) -> str:
-    """What an error says, without the lists of all that would be right."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line.partition(". ")[0].partition(" not in [")[0][:200]
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from typing import Any, Optional
 import torch
 import transformers
 
-from .. import causes, task
-from . import folder, forward, limits, lora, origin, sampling, weights
+from .. import causes, origin, task
+from . import folder, forward, limits, lora, sampling, weights
 from .meter import Meter
 from .tensors import Change, Converted, Differs, Expected, Merged, Reader, check_finite, each
 

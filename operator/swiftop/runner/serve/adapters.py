@@ -11,16 +11,18 @@ from ..protocol import ServedAdapter
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-_RANK_FLAG = "--vllm_max_lora_rank"
+SWIFT_RANK, NATIVE_RANK = "--vllm_max_lora_rank", "--max-lora-rank"
 _RANKS = (16, 32, 64, 128, 256, 320, 512)  # that vLLM knows, from ms-swift's default on
+MISSING, RANK_TOO_HIGH = "Missing", "RankTooHigh"
 
 
 class Unfit(Exception):
-    """An adapter that cannot be served."""
+    """An adapter that cannot be served; ``why`` is a word."""
 
-    def __init__(self, name: str, message: str) -> None:
+    def __init__(self, name: str, message: str, why: str = MISSING) -> None:
         super().__init__(message)
         self.name = name
+        self.why = why
 
 
 def is_folder(path: str) -> bool:
@@ -41,6 +43,15 @@ def check(adapters: Sequence[ServedAdapter]) -> None:
             raise Unfit(adapter.name, f"adapter {adapter.name}: {folder} has no {WEIGHTS[0]}")
 
 
+def check_ranks(adapters: Sequence[ServedAdapter]) -> None:
+    """vLLM can serve them all; raises ``Unfit``. It would end at once, and name none."""
+    for adapter in adapters:
+        rank = max(_ranks(adapter), default=0)
+        if rank > _RANKS[-1]:
+            text = f"adapter {adapter.name}: its rank is {rank}, and vLLM serves none above {_RANKS[-1]}: merge it"
+            raise Unfit(adapter.name, text, RANK_TOO_HIGH)
+
+
 def _config(adapter: ServedAdapter) -> dict[str, object]:
     path = Path(adapter.path, CONFIG)
     try:
@@ -53,28 +64,31 @@ def _config(adapter: ServedAdapter) -> dict[str, object]:
 def _ranks(adapter: ServedAdapter) -> list[int]:
     found = [adapter.rank]
     if is_folder(adapter.path):
-        config = _config(adapter)
+        try:
+            config = _config(adapter)
+        except Unfit:  # of one that was just downloaded: whoever loads it tells
+            config = {}
         pattern = config.get("rank_pattern")
         found += [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]  # type: ignore[list-item]
     return [rank for rank in found if isinstance(rank, int)]
 
 
-def with_rank(words: Sequence[str], adapters: Sequence[ServedAdapter]) -> tuple[str, ...]:
+def with_rank(words: Sequence[str], adapters: Sequence[ServedAdapter], *, flag: str = SWIFT_RANK) -> tuple[str, ...]:
     """The command with vLLM's limit high enough for every adapter: one above it ends the engine, for every name."""
     needed = max((rank for adapter in adapters for rank in _ranks(adapter)), default=0)
-    given = _given(words)
+    given = _given(words, flag)
     if needed <= (given if given is not None else _RANKS[0]):
         return tuple(words)
-    limit = next((rank for rank in _RANKS if rank >= needed), needed)
+    limit = next((rank for rank in _RANKS if rank >= needed), _RANKS[-1])  # it refuses the one above it by name
     kept = list(words)
     if given is not None:
-        at = kept.index(_RANK_FLAG)
+        at = kept.index(flag)
         del kept[at : at + 2]
-    return (*kept, _RANK_FLAG, str(limit))
+    return (*kept, flag, str(limit))
 
 
-def _given(words: Sequence[str]) -> Optional[int]:
-    if _RANK_FLAG not in words[:-1]:
+def _given(words: Sequence[str], flag: str) -> Optional[int]:
+    if flag not in words[:-1]:
         return None
-    value = words[words.index(_RANK_FLAG) + 1]
+    value = words[words.index(flag) + 1]
     return int(value) if value.isdecimal() else None

@@ -154,8 +154,14 @@ def event(content: Mapping[str, Any]) -> bytes:
     return f"data: {_ENCODE(content)}\n\n".encode()
 
 
-_LAST = b"data: [DONE]"
-DONE = _LAST + b"\n\n"
+LAST, BETWEEN = b"data: [DONE]", b"\n\n"
+DONE = LAST + BETWEEN
+
+
+def content_of(event: bytes) -> dict[str, Any]:
+    """What an event of a stream says."""
+    found: dict[str, Any] = json.loads(event[5:].decode())
+    return found
 
 
 class Events:
@@ -166,5 +172,5 @@ class Events:
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
         """The complete ones; the last mark of the stream is none of them."""
-        *blocks, self._rest = (self._rest + data).split(b"\n\n")
-        return [json.loads(block[5:].decode()) for block in blocks if block.startswith(b"data:") and block != _LAST]
+        *blocks, self._rest = (self._rest + data).split(BETWEEN)
+        return [content_of(block) for block in blocks if block.startswith(b"data:") and block != LAST]

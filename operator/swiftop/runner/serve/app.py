@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
-from . import answers, errors, metrics, relay, requests
+from . import answers, errors, metrics, requests
 from .backend import Backend
 from .board import FAILED, LEFT, OK, REFUSED, Board, Call
 from .errors import Problem
@@ -105,7 +104,7 @@ class App:
         call = self._board.begin(name)
         outcome = FAILED
         try:
-            sending = json.dumps(requests.repair(exchange.path, asked), ensure_ascii=False).encode()
+            sending = self._backend.request(exchange.path, asked)
             outcome = await self._until_left(exchange, call, self._relay(exchange, call, asked, sending))
         except Problem as problem:
             outcome = FAILED if problem.status >= 500 else REFUSED
@@ -137,7 +136,7 @@ class App:
 
     async def _relay(self, exchange: Exchange, call: Call, asked: Mapping[str, Any], sending: bytes) -> str:
         streams = requests.wants_stream(asked) and exchange.path != requests.EMBEDDINGS
-        taker = relay.Streamed(exchange, call, asked) if streams else relay.Replied(exchange, call, asked)
+        taker = self._backend.answer(exchange, call, asked, streams=streams)
         try:
             await self._backend.ask(call, exchange.path, sending, taker)
             if call.error is not None:

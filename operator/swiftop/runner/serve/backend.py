@@ -1,13 +1,17 @@
-"""What answers behind the guard: ms-swift's app in this process. An engine's own server would be another backend."""
+"""What answers behind the guard: ms-swift's app in this process. An engine's own server (``native``) is another one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+import json
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Any, Optional, Protocol
 
 from ..protocol import ServedAdapter
-from .board import CURRENT, Call
+from . import identity, relay, requests
+from .board import CURRENT, Board, Call
+from .http import Exchange
 
 Message = MutableMapping[str, Any]
 
@@ -26,6 +30,9 @@ class Taker(Protocol):
 class Engine(Protocol):
     """What is known of the engine in this process."""
 
+    async def load(self, adapter: ServedAdapter) -> None:
+        """As in ``Backend``."""
+
     def dead(self) -> Optional[str]:
         """As in ``Backend``."""
 
@@ -34,10 +41,22 @@ class Engine(Protocol):
 
 
 class Backend(Protocol):
-    """Takes requests in ms-swift's words."""
+    """Takes requests in words of its own, and answers in such."""
+
+    def request(self, path: str, asked: Mapping[str, Any]) -> bytes:
+        """A client's request as it is sent; raises ``Problem``."""
+
+    def answer(self, exchange: Exchange, call: Call, asked: Mapping[str, Any], *, streams: bool) -> relay.Answer:
+        """What makes the client's answer of the backend's."""
 
     async def ask(self, call: Call, path: str, body: bytes, taker: Taker) -> None:
         """Send a request, and return when its answer is over. Raises what ended it too soon; may be cancelled."""
+
+    async def load(self, adapter: ServedAdapter) -> None:
+        """Before it is asked for the first time, where that would come too late; raises why it cannot be served."""
+
+    async def look(self, board: Board) -> None:
+        """Once in a while: whether the engine lives, where only a question tells it."""
 
     def dead(self) -> Optional[str]:
         """Why the engine cannot answer any more; None while it can."""
@@ -45,14 +64,45 @@ class Backend(Protocol):
     def misfit(self, adapter: ServedAdapter) -> Optional[str]:
         """What of a loaded adapter does not belong to the model; None where all does, or the engine sees to it."""
 
+    def close(self) -> None:
+        """The end, when all is answered or given up."""
 
-class InProcess:
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready to be asked."""
+
+    backend: Backend
+    embeds: bool = False  # an embedding model
+    top: int = identity.TOP  # alternatives of a token that it can tell the chances of
+
+
+class SwiftWords:
+    """Requests and answers of ms-swift's app, which need a repair each."""
+
+    def request(self, path: str, asked: Mapping[str, Any]) -> bytes:
+        """As in ``Backend``."""
+        return json.dumps(requests.repair(path, asked), ensure_ascii=False).encode()
+
+    def answer(self, exchange: Exchange, call: Call, asked: Mapping[str, Any], *, streams: bool) -> relay.Answer:
+        """As in ``Backend``."""
+        return relay.Streamed(exchange, call, asked) if streams else relay.Replied(exchange, call, asked)
+
+
+class InProcess(SwiftWords):
     """An ASGI app."""
 
     def __init__(self, app: Any, engine: Engine) -> None:
         self._app = app
+        self.load = engine.load
         self.dead = engine.dead
         self.misfit = engine.misfit
+
+    async def look(self, board: Board) -> None:
+        """The engine is in this process: ``dead`` sees it."""
+
+    def close(self) -> None:
+        """It ends with the process."""
 
     async def ask(self, call: Call, path: str, body: bytes, taker: Taker) -> None:
         """Without a socket: the app's messages are the answer."""

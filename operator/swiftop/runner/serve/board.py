@@ -119,6 +119,10 @@ class Board:
             tally.first_token.add(call.first_token - call.started)
             self._recent.append(call.first_token - call.started)
 
+    def engine_works(self) -> None:
+        """It has made tokens, of whichever answer."""
+        self._last_token = self._clock()
+
     @property
     def last_token(self) -> float:
         """When the engine last made one, for whomever."""

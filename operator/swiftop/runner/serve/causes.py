@@ -38,5 +38,11 @@ LOAD_TIMEOUT = EndClass(
     "The model was not loaded in time: look at the download and the volume it is read from, or use a cache.",
     transient=True,
 )
+TEMPLATE_DIFFERS = EndClass(
+    "TemplateDiffers",
+    EXIT_USER,
+    "The engine's own server would give the model other prompts than its training did, and the message says where they "
+    "part: use server: Swift, or Auto, which takes Swift by itself.",
+)
 
-FAILURES = (PORT_TAKEN, ADAPTER_INVALID, ENGINE_DEAD, ENGINE_STALLED, LOAD_TIMEOUT)
+FAILURES = (PORT_TAKEN, ADAPTER_INVALID, ENGINE_DEAD, ENGINE_STALLED, LOAD_TIMEOUT, TEMPLATE_DIFFERS)

@@ -10,13 +10,22 @@ from typing import Any
 
 from .. import causes
 from ..task import Refused
+from . import engines, identity
+from .backend import InProcess, Loaded
 
 _MODULES = ("swift.pipelines.infer.deploy", "swift.llm.infer.deploy")  # 4.x, 3.x
 _MEDIA = "SWIFT_MEDIA_ALLOWED_DIRS"
 
 
-def load(words: Sequence[str], names: Sequence[str]) -> Any:
+def load(words: Sequence[str], names: Sequence[str]) -> Loaded:
     """The model loaded, the app made, nothing listening."""
+    deploy = _deploy(words, names)
+    top = min(identity.TOP, int(getattr(deploy.args, "max_logprobs", identity.TOP)))
+    embeds = getattr(deploy.args, "task_type", None) == "embedding"
+    return Loaded(InProcess(deploy.app, engines.attach(deploy)), embeds=embeds, top=top)
+
+
+def _deploy(words: Sequence[str], names: Sequence[str]) -> Any:
     os.environ.setdefault(_MEDIA, tempfile.mkdtemp(prefix="swiftop-media-"))  # ms-swift's own lock on local files
     deploy = _class()(list(words))
     served = deploy._get_model_list()
@@ -27,11 +36,6 @@ def load(words: Sequence[str], names: Sequence[str]) -> Any:
     if "--verbose" not in words:
         deploy.args.verbose = False  # what people ask and are told does not belong in a log
     return deploy
-
-
-def embeds(deploy: Any) -> bool:
-    """Whether it is an embedding model."""
-    return getattr(deploy.args, "task_type", None) == "embedding"
 
 
 def _class() -> Any:

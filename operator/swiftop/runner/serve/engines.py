@@ -6,8 +6,9 @@ engine only its answer 400.
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -38,11 +39,14 @@ def attach(deploy: Any) -> Engine:
     _remember_errors(engine, in_thread=in_thread)
     if in_thread:
         return Transformers(deploy, engine)
-    return Vllm(engine.engine) if kind == "VllmEngine" else Other()
+    return Vllm(deploy, engine) if kind == "VllmEngine" else Other()
 
 
 class Other:
     """An engine that nothing is known of: its answers are its signs of life."""
+
+    async def load(self, adapter: ServedAdapter) -> None:
+        """As in ``Backend``: the first request loads it."""
 
     def dead(self) -> Optional[str]:
         """As in ``Backend``."""
@@ -147,6 +151,9 @@ class Transformers:
             streamer.end()
             return None
 
+    async def load(self, adapter: ServedAdapter) -> None:
+        """As in ``Backend``: the first request loads it, and one that fails harms no other."""
+
     def dead(self) -> Optional[str]:
         """As in ``Backend``."""
         thread = getattr(self._engine, "_task_thread", None)
@@ -195,10 +202,22 @@ def _taken(config: Any) -> Optional[Call]:
 class Vllm(Other):
     """vLLM's own engine, in processes of its own. It refuses an adapter of another model by itself."""
 
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-        self._generate = inner.generate
-        inner.generate = self._with_beat
+    def __init__(self, deploy: Any, engine: Any) -> None:
+        self._engine, self._inner = engine, engine.engine
+        self._paths: Mapping[str, str] = getattr(deploy.args, "adapter_mapping", None) or {}
+        self._generate = self._inner.generate
+        self._inner.generate = self._with_beat
+
+    async def load(self, adapter: ServedAdapter) -> None:
+        """As in ``Backend``: what fails in the first request that uses it ends the engine, for every name."""
+        pool, add = getattr(self._engine, "_adapters_pool", None), getattr(self._inner, "add_lora", None)
+        if pool is None or add is None:
+            return
+        request = importlib.import_module("vllm.lora.request").LoRARequest(
+            lora_name=adapter.name, lora_path=self._paths.get(adapter.name, adapter.path), lora_int_id=len(pool) + 1
+        )
+        pool[adapter.name] = request  # ms-swift's own requests name it likewise
+        await add(request)
 
     async def _with_beat(self, *words: Any, **others: Any) -> AsyncIterator[Any]:
         call, made = CURRENT.get(), 0

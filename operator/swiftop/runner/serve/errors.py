@@ -64,14 +64,17 @@ def is_dead(error: BaseException) -> bool:
 
 
 def problem_in(status: int, body: object) -> Problem:
-    """What ms-swift's own answer of that status says."""
+    """What the backend's own answer of that status says."""
     found = body if isinstance(body, Mapping) else {}
     if isinstance(found.get("detail"), list):  # FastAPI's: a list of what is wrong where
         first = next((item for item in found["detail"] if isinstance(item, Mapping)), {})
         where = ".".join(str(part) for part in first.get("loc", ()) if part != "body")
         text = f"{where}: {first.get('msg')}" if where else str(first.get("msg") or "the request is not valid")
         return Problem(400, shorten(text), param=where or None)
-    text = shorten(str(found.get("message") or found.get("detail") or f"status {status}"))
+    told = found.get("error")  # in OpenAI's form, as engines' own servers have it
+    told = told if isinstance(told, Mapping) else found
+    text = shorten(str(told.get("message") or told.get("detail") or f"status {status}"))
     if _TOO_LONG.search(text):
         return Problem(400, text, code=TOO_LONG, param="messages")
-    return Problem(400 if status == 422 else status, text)
+    param = told.get("param")
+    return Problem(400 if status == 422 else status, text, param=param if isinstance(param, str) else None)

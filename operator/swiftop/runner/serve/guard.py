@@ -1,7 +1,8 @@
-"""Task: serve until told to stop. The engine and ms-swift live in this process, the port and the key are the guard's.
+"""Task: serve until told to stop. The port and the key are the guard's, whatever answers behind it.
 
-Request: ``{settings, words}``; the API key is in the environment, and is taken out before anything else is imported.
-Progress: members of ``protocol.SERVING``, once a second. Result: nothing.
+Request: ``{settings, words, prompt, also}``: the server is chosen by now, ``prompt`` is what ``serve.prompt`` has found
+where that was asked, and ``also`` goes into each report. The API key is in the environment, and is taken out before
+anything else is imported or started. Progress: members of ``protocol.SERVING``, once a second. Result: nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import task
-from ..protocol import ServeSettings
+from ..protocol import NATIVE, ServeSettings
 from ..typed_json import from_json
 
 
@@ -22,18 +23,41 @@ def work(request: Mapping[str, Any], progress: task.Progress) -> Mapping[str, An
     started = time.monotonic()
     settings = from_json(ServeSettings, request["settings"])
     key = os.environ.pop(settings.key_env, "") if settings.key_env else ""
-    from . import deploy, listener
+    from . import listener
 
     listening = listener.bind(settings.port)  # before the minutes of loading
     names = (settings.name, *(adapter.name for adapter in settings.adapters))
-    made = deploy.load(request["words"], names)
+    loaded = _load(settings, request, names)
     from .serving import Serving
 
     seconds = time.monotonic() - started
     sys.stdout.write(f"swiftop: loaded in {seconds:.1f} s, serving {', '.join(names)} on port {settings.port}\n")
     sys.stdout.flush()
-    Serving(made, settings, key=key, progress=progress, load_seconds=seconds).run(listening)
+    serving = Serving(
+        loaded, settings, key=key, progress=progress, load_seconds=seconds, also=request.get("also") or {}
+    )
+    try:
+        serving.run(listening)
+    finally:
+        loaded.backend.close()
     return {}
+
+
+def _load(settings: ServeSettings, request: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    """Each in its own module: the engine's own server needs none of the libraries in this process."""
+    if settings.server == NATIVE:
+        from . import native
+        from .own_process import EndedEarly
+
+        try:
+            return native.load(settings, request.get("prompt") or {})
+        except EndedEarly as error:
+            sys.stderr.write(f"swiftop: {error}\n")
+            sys.stderr.flush()
+            os._exit(1)  # PID 1 reads why in the server's log
+    from . import deploy
+
+    return deploy.load(request["words"], names)
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ class Prober:
 
     async def _of_adapter(self, adapter: ServedAdapter) -> Optional[Fingerprint]:
         try:
+            await self._backend.load(adapter)
             found = await self._fingerprint(adapter.name)
         except Exception as error:
             if errors.is_dead(error):

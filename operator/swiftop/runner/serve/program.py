@@ -1,9 +1,11 @@
-"""Serving as PID 1 sees it: what would fail later and dearer, one process, and what its end means."""
+"""Serving as PID 1 sees it: what would fail later and dearer, whose server is taken, one process, and its end."""
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -13,16 +15,15 @@ from ..classify import EndedChild, Judged, classify_failure
 from ..ends import EndClass
 from ..hub import causes as hub
 from ..program import Context, Ended, Reached, Route, Step
-from ..protocol import FAILED, FINISHED, INTERRUPTED, SERVING, ServeSettings
+from ..protocol import FAILED, FINISHED, INTERRUPTED, NATIVE, SERVING, SWIFT, ServeSettings
 from ..task import Task
 from ..typed_json import from_json, to_json
-from . import adapters
-from .causes import ADAPTER_INVALID, DRAINED, ENGINE_DEAD, ENGINE_STALLED, LOAD_TIMEOUT
+from . import adapters, choice
+from .causes import ADAPTER_INVALID, DRAINED, ENGINE_DEAD, ENGINE_STALLED, LOAD_TIMEOUT, TEMPLATE_DIFFERS
 
 PREPARING, LOADING = 0, 1
 SILENT_SECONDS = 30.0  # least patience with a guard that tells nothing, though it should once a second
 END_SECONDS = 30.0  # for the end itself, above what a drain may take
-MISSING = "Missing"
 _ENTRY = "swift.cli.deploy"
 
 
@@ -36,14 +37,15 @@ class Serve:
         self._context = context
         self._settings = from_json(ServeSettings, context.plan.settings)
         self._phase = PREPARING
-        self._task: Optional[Task] = None
+        self._task: Optional[Task] = None  # the guard
+        self._prompt: Optional[Task] = None  # the check of the chat template before it
         self._lock: Optional[CacheLock] = None
         self._started = 0.0
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
         self._stopped_at: Optional[float] = None
         self._ended_for: Optional[EndClass] = None
-        self._bad = ""  # an adapter that is not there
+        self._unfit: Optional[adapters.Unfit] = None
 
     def begin(self) -> Optional[Ended]:
         """What would fail after the minutes of loading."""
@@ -66,22 +68,41 @@ class Serve:
     def _check_adapters(self) -> Optional[Judged]:
         try:
             adapters.check(self._settings.adapters)
+            if self._settings.engine == "vllm":
+                adapters.check_ranks(self._settings.adapters)
         except adapters.Unfit as error:
-            self._bad = error.name
+            self._unfit = error
             return Judged(ADAPTER_INVALID, str(error))
         return None
 
     def steps(self) -> Iterator[Step]:
-        """One process."""
-        words = self._context.plan.command
-        if self._settings.engine == "vllm":
-            words = adapters.with_rank(words, self._settings.adapters)
+        """The check of the chat template, where the engine's own server may be taken, and the guard."""
+        settings, words = self._settings, self._context.plan.command
+        if settings.engine == "vllm":
+            words = adapters.with_rank(words, settings.adapters)
         self._lock_cache()
-        request = {"settings": to_json(self._settings), "words": list(_flags(words))}
-        self._task = Task("serve", "serve.guard", request)
         self._phase = LOADING
         self._started = time.monotonic()
+        if choice.needs_check(settings):
+            self._prompt = self._check_of_prompt(words)
+            yield self._prompt.step(without={settings.key_env})
+        chosen = choice.choose(settings, self._prompt.result if self._prompt else {})
+        if settings.server != SWIFT:
+            self._context.output.say(f"swiftop: {chosen.text}")
+        self._task = Task("serve", "serve.guard", _request(chosen, words))
         yield self._task.step()
+
+    def _check_of_prompt(self, words: tuple[str, ...]) -> Task:
+        settings = self._settings
+        request = {
+            "words": list(_flags(words)),
+            "model": settings.model,
+            "adapters": [adapter.path for adapter in settings.adapters],
+            "hub": settings.hub,
+            "revision": settings.model_revision,
+            "directory": tempfile.mkdtemp(prefix="swiftop-prompt-"),
+        }
+        return Task("prompt", "serve.prompt", request)
 
     def _lock_cache(self) -> None:
         """Replicas that start at once download a model once."""
@@ -132,6 +153,8 @@ class Serve:
 
     def judge(self, step: Step, end: EndedChild, evidence: str) -> Optional[Ended]:
         """A guard ends well only when it was asked to."""
+        if self._task is None and not end.forwarded and self._ended_for is None:
+            return self._judge_prompt(end, evidence)
         self._release_lock(loaded=bool(self._told))
         if end.ended_by is not None and self._ended_for is not None:
             return Ended(FAILED, Judged(self._ended_for, end.ended_by))
@@ -142,6 +165,16 @@ class Serve:
             told = Judged(ENGINE_DEAD, "the server ended by itself")
         judged = told or classify_failure(end, evidence)
         return Ended(INTERRUPTED if judged.cause is causes.INTERRUPTED else FAILED, judged)
+
+    def _judge_prompt(self, end: EndedChild, evidence: str) -> Optional[Ended]:
+        """With Auto nothing of it is fatal: what keeps a model from being read, ms-swift's own server tells too."""
+        if self._settings.server != NATIVE:
+            return None
+        self._release_lock(loaded=False)
+        if end.exit_code != 0:
+            return Ended(FAILED, classify_failure(end, evidence))
+        chosen = choice.choose(self._settings, self._prompt.result if self._prompt else {})
+        return None if chosen.server == NATIVE else Ended(FAILED, Judged(TEMPLATE_DIFFERS, chosen.why))
 
     def complete(self) -> Ended:
         """Never reached: ``judge`` ends it."""
@@ -154,12 +187,27 @@ class Serve:
         """Members of ``protocol.SERVING``: what the guard tells, once it does."""
         told = self._task.progress if self._task else {}
         known = {"updated": int(time.time()), "phase": self._phase, "names": 1 + len(self._settings.adapters)}
-        bad = {"badAdapter": self._bad, "badAdapterWhy": MISSING} if self._bad else {}
+        unfit = self._unfit
+        bad = {"badAdapter": unfit.name, "badAdapterWhy": unfit.why} if unfit else {}
         return {**known, "answering": 0, **bad, **told}
 
     def reached(self) -> Reached:
         """Serving has no steps."""
         return Reached()
+
+
+def _request(chosen: choice.Choice, words: tuple[str, ...]) -> dict[str, Any]:
+    """For the guard. Adapters of a hub are folders by now, which tell their rank."""
+    settings = chosen.settings
+    if chosen.server == NATIVE and settings.engine == "vllm":
+        ranked = adapters.with_rank(settings.native, settings.adapters, flag=adapters.NATIVE_RANK)
+        settings = replace(settings, native=ranked)
+    return {
+        "settings": to_json(settings),
+        "words": list(_flags(words)),
+        "prompt": chosen.prompt,
+        "also": {"server": chosen.server, "serverWhy": chosen.word},
+    }
 
 
 def _stopped(end: EndedChild) -> Ended:

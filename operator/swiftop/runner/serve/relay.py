@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from . import answers, requests
 from .board import Call
 from .errors import Problem, problem_in
-from .http import EVENTS, Exchange, json_reply
+from .http import EVENTS, Exchange, Reply, json_reply
 
 _NO_BUFFER = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+
+
+class Answer(Protocol):
+    """Takes the backend's answer, as a ``Taker``, and is told its end."""
+
+    def begin(self, status: int) -> None:
+        """As in ``Taker``."""
+
+    async def take(self, piece: bytes) -> None:
+        """As in ``Taker``."""
+
+    async def end(self) -> None:
+        """All has come; raises ``Problem`` when it is no answer."""
 
 
 class Whole:
@@ -107,6 +120,86 @@ class Streamed(Whole):
         if not self._exchange.begun:
             raise Problem(500, "the engine has made no answer")
         await self._exchange.write(answers.DONE, more=False)
+
+
+class Passed(Whole):
+    """An answer that is right as it is."""
+
+    def __init__(self, exchange: Exchange, call: Call) -> None:
+        super().__init__()
+        self._exchange = exchange
+        self._call = call
+
+    async def end(self) -> None:
+        """Send it; raises ``Problem``."""
+        if self.status != 200:
+            raise self.problem
+        self._call.beat()
+        _count(self._call, json.loads(self.body).get("usage"))
+        self._call.sending = True
+        await self._exchange.reply(Reply(200, self.body))
+
+
+class PassedStream(Whole):
+    """Events that are right as they are; the count of tokens is asked for always, and kept from who did not ask."""
+
+    def __init__(self, exchange: Exchange, call: Call, asked: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._exchange = exchange
+        self._call = call
+        self._wants_usage = requests.wants_usage(asked)
+        self._usage: Any = None
+        self._rest = b""
+        self._done = False
+
+    async def take(self, piece: bytes) -> None:
+        """As in ``Taker``."""
+        if self.status != 200:
+            await super().take(piece)
+            return
+        *events, self._rest = (self._rest + piece).split(answers.BETWEEN)
+        self._call.beat()
+        said = [event + answers.BETWEEN for event in events if self._is_said(event)]
+        if said:
+            await self._send(b"".join(said))
+
+    def _is_said(self, event: bytes) -> bool:
+        """Whether the client hears of it. Most events are not read: there is one for each token."""
+        if event == answers.LAST:
+            self._done = True
+            return False
+        if event.startswith(_ERROR):
+            raise problem_in(500, answers.content_of(event))
+        self._call.tokens += 1  # about; the usage tells it exactly
+        if _USAGE not in event:
+            return True
+        found = answers.content_of(event)
+        self._usage = found.get("usage") or self._usage
+        return bool(found.get("choices")) or self._wants_usage
+
+    async def _send(self, said: bytes) -> None:
+        call = self._call
+        if not self._exchange.begun:
+            await self._exchange.begin(200, EVENTS, _NO_BUFFER)
+        call.sending = True
+        await self._exchange.write(said)
+        call.sending = False
+        call.beat()
+
+    async def end(self) -> None:
+        """The last mark; raises ``Problem``."""
+        if self.status != 200:
+            raise self.problem
+        if not self._done:
+            raise Problem(500, "the engine has not finished its answer")
+        if self._usage:
+            _count(self._call, self._usage)
+        if not self._exchange.begun:
+            await self._exchange.begin(200, EVENTS, _NO_BUFFER)
+        await self._exchange.write(answers.DONE, more=False)
+
+
+_USAGE, _ERROR = b'"usage"', (b'data: {"error"', b'data: {"object":"error"', b'data: {"object": "error"')
 
 
 def _count(call: Call, usage: Any) -> None:

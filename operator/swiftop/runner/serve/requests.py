@@ -8,7 +8,7 @@ answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from . import turns
@@ -69,6 +69,22 @@ def repair(path: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("prompt", "input"):
         if isinstance(done.get(name), list):
             done[name] = _single(name, done[name])
+    return done
+
+
+def passed_on(asked: Mapping[str, Any], *, stops: Sequence[int] = ()) -> dict[str, Any]:
+    """The request for an engine's own server, which knows OpenAI's words; raises ``Problem``.
+
+    ``stops``: tokens that end an answer in ms-swift, and that the model's own configuration does not name.
+    """
+    _check_media(asked)
+    done = dict(asked)
+    if wants_stream(asked):
+        options = asked.get("stream_options")
+        done["stream_options"] = {**(options if isinstance(options, Mapping) else {}), "include_usage": True}
+    if stops:
+        given = asked.get("stop_token_ids")
+        done["stop_token_ids"] = [*(given if isinstance(given, list) else ()), *stops]
     return done
 
 

@@ -7,17 +7,15 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import uvicorn
 
 from .. import task
 from ..protocol import ServeSettings
-from . import deploy as swift
-from . import engines, identity
 from .app import App
-from .backend import InProcess
+from .backend import Loaded
 from .board import Board
 from .causes import ENGINE_DEAD
 from .prober import Prober
@@ -44,31 +42,38 @@ class Serving:
     """One loaded model."""
 
     def __init__(
-        self, deploy: Any, settings: ServeSettings, *, key: str, progress: task.Progress, load_seconds: float
+        self,
+        loaded: Loaded,
+        settings: ServeSettings,
+        *,
+        key: str,
+        progress: task.Progress,
+        load_seconds: float,
+        also: Mapping[str, Any],
     ) -> None:
-        self._deploy = deploy
+        self._loaded = loaded
         self._settings = settings
         self._key = key
         self._progress = progress
         self._load_seconds = load_seconds
+        self._also = also  # members of the report
 
     def run(self, listening: socket.socket) -> None:
         """Until SIGTERM; raises ``Refused`` when the engine fails."""
         asyncio.run(self._run(listening))
 
     async def _run(self, listening: socket.socket) -> None:
-        settings = self._settings
+        settings, loaded = self._settings, self._loaded
         names = (settings.name, *(adapter.name for adapter in settings.adapters))
         board, readiness = Board(names), Readiness(names)
-        backend = InProcess(self._deploy.app, engines.attach(self._deploy))
-        embeds = swift.embeds(self._deploy)
-        top = min(identity.TOP, int(getattr(self._deploy.args, "max_logprobs", identity.TOP)))
+        backend, embeds, top = loaded.backend, loaded.embeds, loaded.top
         prober = Prober(
             backend, board, readiness, base=settings.name, adapters=settings.adapters, embeds=embeds, top=top
         )
         watch = Watch(
             backend, board, readiness, prober,
             tell=self._progress, stall_seconds=settings.stall_seconds, load_seconds=self._load_seconds,
+            also=self._also,
         )  # fmt: skip
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

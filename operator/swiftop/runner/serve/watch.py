@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Optional
 
 from .backend import Backend
@@ -17,6 +18,7 @@ CHECK_SECONDS = 0.5
 TELL_SECONDS = 1.0
 IDLE_SECONDS = 30.0  # between two tokens that nobody asked for
 LOADING, READY, NOT_READY, DRAINING = 1, 2, 3, 4
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Watch:
@@ -32,6 +34,7 @@ class Watch:
         tell: Callable[[Mapping[str, Any]], None],
         stall_seconds: float,
         load_seconds: float,
+        also: Mapping[str, Any] = _NOTHING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
@@ -42,8 +45,10 @@ class Watch:
         self._stall_seconds = stall_seconds
         self._idle_seconds = min(IDLE_SECONDS, stall_seconds / 2)
         self._load_seconds = load_seconds
+        self._also = also  # members that do not change
         self._clock = clock
         self._probe: Optional[asyncio.Task[None]] = None
+        self._look: Optional[asyncio.Task[None]] = None
         self._next_tell = 0.0
 
     async def run(self) -> None:
@@ -55,6 +60,10 @@ class Watch:
 
     def check(self) -> None:
         """One look."""
+        if self._look is None or self._look.done():
+            if self._look is not None:
+                self._look.result()  # what nobody foresaw
+            self._look = asyncio.ensure_future(self._backend.look(self._board))
         dead = self._backend.dead()
         if dead is not None:
             self._readiness.engine_died(dead)
@@ -94,6 +103,7 @@ class Watch:
             "loadSeconds": round(self._load_seconds, 1),
             "badAdapter": bad,
             "badAdapterWhy": word,
+            **self._also,
         }
 
     @property

@@ -54,6 +54,7 @@ CASES: dict[str, ModelDeployment] = {
     "sample": sample("modeldeployment"),
     "sample-merged": sample("modeldeployment-merged"),
     "sample-tiny": sample("modeldeployment-tiny"),
+    "sample-vllm-cpu": sample("modeldeployment-vllm-cpu"),
     "whole": deployment_of(WHOLE),
 }
 

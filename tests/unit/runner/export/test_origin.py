@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from swiftop.runner.export.origin import folder_of
+from swiftop.runner.origin import folder_of
 
 
 @pytest.mark.parametrize("name", ["swift.utils.hub_utils", "swift.llm.model.utils"])

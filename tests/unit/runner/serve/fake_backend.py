@@ -10,7 +10,7 @@ from typing import Any
 
 from swiftop.runner.protocol import ServedAdapter
 from swiftop.runner.serve.app import App
-from swiftop.runner.serve.backend import Taker
+from swiftop.runner.serve.backend import SwiftWords, Taker
 from swiftop.runner.serve.board import Board, Call
 from swiftop.runner.serve.readiness import Readiness
 
@@ -26,7 +26,7 @@ async def until(condition: Callable[[], Any]) -> None:
     raise AssertionError("it has not come to that")
 
 
-class FakeBackend:
+class FakeBackend(SwiftWords):
     """``reply`` makes each answer: status and pieces; an exception among the pieces is raised."""
 
     def __init__(self) -> None:
@@ -34,7 +34,9 @@ class FakeBackend:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.why_dead: str | None = None
         self.misfits: dict[str, str] = {}
-        self.given_up = 0
+        self.loaded: list[str] = []
+        self.unloadable: dict[str, str] = {}
+        self.given_up = self.looks = 0
 
     async def ask(self, call: Call, path: str, body: bytes, taker: Taker) -> None:
         asked = json.loads(body)
@@ -53,6 +55,17 @@ class FakeBackend:
         except asyncio.CancelledError:
             self.given_up += 1
             raise
+
+    async def load(self, adapter: ServedAdapter) -> None:
+        self.loaded.append(adapter.name)
+        if adapter.name in self.unloadable:
+            raise ValueError(self.unloadable[adapter.name])
+
+    async def look(self, board: Board) -> None:
+        self.looks += 1
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def dead(self) -> str | None:
         return self.why_dead

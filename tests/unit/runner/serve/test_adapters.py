@@ -41,7 +41,7 @@ def test_a_folder_has_to_hold_one(tmp_path: Path) -> None:
         ([8], ["--vllm_max_lora_rank", "64"], ["--vllm_max_lora_rank", "64"]),
         ([8], ["--vllm_max_lora_rank", "8"], ["--vllm_max_lora_rank", "8"]),
         ([16], ["--vllm_max_lora_rank", "8"], ["--vllm_max_lora_rank", "16"]),
-        ([700], [], ["--vllm_max_lora_rank", "700"]),
+        ([512], [], ["--vllm_max_lora_rank", "512"]),
         ([], [], []),
     ],
 )
@@ -55,3 +55,11 @@ def test_a_rank_may_be_told_or_differ_by_layer(tmp_path: Path) -> None:
     pattern = made(tmp_path / "pattern", rank_pattern={"q_proj": 100})
     assert adapters.with_rank([], [pattern]) == ("--vllm_max_lora_rank", "128")
     assert adapters.with_rank([], [ServedAdapter("hub", "alice/a", rank=20)]) == ("--vllm_max_lora_rank", "32")
+
+
+def test_a_rank_that_vllm_cannot_serve_is_told(tmp_path: Path) -> None:
+    good, huge = made(tmp_path / "good", r=512), made(tmp_path / "huge", rank_pattern={"q_proj": 513})
+    adapters.check_ranks([good])
+    with pytest.raises(Unfit, match="adapter huge: its rank is 513, and vLLM serves none above 512") as unfit:
+        adapters.check_ranks([good, huge])
+    assert (unfit.value.name, unfit.value.why) == ("huge", "RankTooHigh")

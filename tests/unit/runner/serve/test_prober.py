@@ -37,6 +37,7 @@ class Pod:
         self.watch = Watch(
             self.backend, self.board, self.readiness, self.prober,
             tell=self.told.append, stall_seconds=60, load_seconds=12.34, clock=self.clock,
+            also={"server": "Swift", "serverWhy": "Asked"},
         )  # fmt: skip
 
     def _reply(self, asked: Mapping[str, Any]) -> tuple[int, list[Any]]:
@@ -227,3 +228,14 @@ async def test_what_pid_1_is_told() -> None:
     told = read(SERVING, pod.watch.state())
     assert (told["phase"], told["tokens"], told["requests"], told["firstTokenSeconds"]) == (DRAINING, 6, 1, 0.5)
     assert set(pod.watch.state()) == {member.name for member in SERVING}
+
+
+async def test_an_adapter_that_cannot_be_loaded_is_never_asked() -> None:
+    pod = Pod(ADA, BOB)
+    pod.weights.update(ada=[-2.0], bob=[-3.0])
+    pod.backend.unloadable["ada"] = "its rank is too high"
+    await pod.prober.check_all()
+    assert pod.backend.loaded == ["ada", "bob"]
+    assert "its rank is too high" in pod.readiness.bad["ada"][1]
+    assert pod.readiness.answering == ("base", "bob")
+    assert "ada" not in {asked["model"] for _, asked in pod.backend.asked}

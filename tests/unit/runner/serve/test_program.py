@@ -86,6 +86,7 @@ def test_the_guard_is_started_and_its_key_is_nowhere(tmp_path: Path) -> None:
     assert request["words"] == [*FLAGS, "--vllm_max_lora_rank", "32"]
     assert request["settings"]["keyEnv"] == KEY
     assert "secret-key" not in json.dumps([request, step.command, dict(step.environ)])
+    assert request["also"] == {"server": "Swift", "serverWhy": "Asked"}
     bench.tell(phase=2, names=2, answering=2, tokensPerSecond=3.5)
     assert bench.report == {"phase": 2, "names": 2, "answering": 2, "tokensPerSecond": 3.5}
 
@@ -95,16 +96,18 @@ def test_the_guard_is_started_and_its_key_is_nowhere(tmp_path: Path) -> None:
     [
         ({"key_env": "OTHER"}, "SecretMissing"),
         ({"model": "/nowhere"}, "ModelNotFound"),
-        ({"adapters": (ServedAdapter("ada", "/nowhere"),)}, "AdapterInvalid"),
+        ({"adapters": (ServedAdapter("ada", "/nowhere"),)}, "AdapterInvalid Missing"),
+        ({"engine": "vllm", "adapters": (ServedAdapter("ada", "alice/ada", 700),)}, "AdapterInvalid RankTooHigh"),
     ],
 )
-def test_what_is_missing_is_told_before_anything_is_loaded(tmp_path: Path, settings: Any, told: str) -> None:
+def test_what_is_wrong_is_told_before_anything_is_loaded(tmp_path: Path, settings: Any, told: str) -> None:
     bench = Bench(tmp_path, **settings)
     ended = bench.program.begin()
     assert ended is not None
-    assert reason(ended) == ("failed", told)
+    cause, _, why = told.partition(" ")
+    assert reason(ended) == ("failed", cause)
     bad = {name: value for name, value in bench.report.items() if name.startswith("bad")}
-    assert bad == ({"badAdapter": "ada", "badAdapterWhy": "Missing"} if told == "AdapterInvalid" else {})
+    assert bad == ({"badAdapter": "ada", "badAdapterWhy": why} if why else {})
 
 
 @pytest.mark.parametrize(
@@ -164,3 +167,111 @@ def test_a_drain_has_a_limit(tmp_path: Path) -> None:
     assert begun is not None
     assert bench.program.check(begun + 134) is None
     assert bench.program.check(begun + 136) == "it has not ended 135 s after it was asked to"
+
+
+NATIVE: dict[str, Any] = {
+    "engine": "vllm",
+    "native": ("python", "-m", "vllm", "--model", "alice/m", "--served-model-name", "alice/m"),
+    "adapters": (ServedAdapter("ada", "alice/ada"),),
+}
+FOLDERS = {"alice/m": "/cache/m", "alice/ada": "/cache/ada"}
+EQUAL = {"equal": True, "chatTemplate": "", "folders": FOLDERS}
+
+
+def checked(bench: Bench, result: dict[str, Any] | None, **end: Any) -> dict[str, Any] | Ended:
+    """The request to the guard, or how it ended, after a check that has found this."""
+    steps = bench.program.steps()
+    bench.step = next(steps)
+    assert bench.step.name == "prompt"
+    if result is not None:
+        (bench.folder / "result").write_text(json.dumps(result))
+    how = {"exit_code": 0 if result is not None else 1, **end}
+    ended = bench.program.judge(bench.step, EndedChild(**how), "")
+    if ended is not None:
+        return ended
+    bench.step = next(steps)
+    found: dict[str, Any] = json.loads((bench.folder / "request").read_text())
+    return found
+
+
+def test_the_engine_s_own_server_is_started_where_the_prompt_is_the_same(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, server="Auto", key_env=KEY, **NATIVE)
+    request = checked(bench, EQUAL)
+    assert isinstance(request, dict)
+    settings = request["settings"]
+    assert settings["server"] == "Native"
+    assert settings["native"] == [*NATIVE["native"][:3], "--model", "/cache/m", "--served-model-name", "alice/m"]
+    assert [item["path"] for item in settings["adapters"]] == ["/cache/ada"]
+    assert request["also"] == {"server": "Native", "serverWhy": "TemplateEqual"}
+
+
+def test_what_the_check_is_asked(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, server="Native", key_env=KEY, hub="huggingface", model_revision="v2", **NATIVE)
+    step = bench.start()
+    assert step.without == {KEY}
+    request = json.loads((bench.folder / "request").read_text())
+    assert Path(request.pop("directory")).is_dir()
+    assert request == {
+        "words": [*FLAGS], "model": "alice/m", "adapters": ["alice/ada"], "hub": "huggingface", "revision": "v2",
+    }  # fmt: skip
+
+
+DIFFERENT = {"equal": False, "difference": "system: from token 3 on", "folders": FOLDERS}
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        (DIFFERENT, "TemplateDiffers"),
+        ({"equal": None, "unknown": "no template", "folders": FOLDERS}, "TemplateUnknown"),
+        (None, "TemplateUnknown"),
+    ],
+)
+def test_auto_takes_ms_swift_s_server_otherwise(tmp_path: Path, result: Any, why: str) -> None:
+    request = checked(Bench(tmp_path, server="Auto", **NATIVE), result)
+    assert isinstance(request, dict)
+    assert (request["settings"]["server"], request["settings"]["model"]) == ("Swift", "alice/m")
+    assert request["also"] == {"server": "Swift", "serverWhy": why}
+
+
+def test_native_is_refused_with_the_place_where_prompts_part(tmp_path: Path) -> None:
+    ended = checked(Bench(tmp_path, server="Native", **NATIVE), DIFFERENT)
+    assert isinstance(ended, Ended)
+    assert reason(ended) == ("failed", "TemplateDiffers")
+    assert "system: from token 3 on" in ended.judged.message
+
+
+def test_a_check_that_fails_is_told_as_what_it_is(tmp_path: Path) -> None:
+    ended = checked(Bench(tmp_path, server="Native", **NATIVE), None, exit_code=None, signal=9, memory_killed=True)
+    assert isinstance(ended, Ended)
+    assert reason(ended) == ("failed", "HostOutOfMemory")
+
+
+def test_a_stop_while_prompts_are_compared(tmp_path: Path) -> None:
+    ended = checked(Bench(tmp_path, server="Auto", **NATIVE), None, exit_code=None, signal=15, forwarded=True)
+    assert isinstance(ended, Ended)
+    assert reason(ended) == ("interrupted", "Interrupted")
+
+
+def test_a_check_has_the_same_limit_as_loading(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, server="Auto", load_seconds=100.0, **NATIVE)
+    bench.start()
+    why = bench.program.check(bench.program._started + 101)
+    assert reason(bench.end(None, signal=9, ended_by=why)) == ("failed", "LoadTimeout")
+
+
+def test_a_server_that_cannot_be_another_is_not_checked(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, server="Auto", swift_only="NoOwnServer")
+    assert bench.start().name == "serve"
+    assert json.loads((bench.folder / "request").read_text())["also"]["serverWhy"] == "NoOwnServer"
+
+
+def test_a_template_that_was_made_is_given_to_an_engine_that_takes_one(tmp_path: Path) -> None:
+    made = {**EQUAL, "difference": "system: ...", "chatTemplate": "/tmp/c.jinja"}
+    request = checked(Bench(tmp_path, server="Auto", **NATIVE), made)
+    assert isinstance(request, dict)
+    assert (request["prompt"]["chatTemplate"], request["also"]["serverWhy"]) == ("/tmp/c.jinja", "TemplateMadeEqual")
+    other = {"engine": "lmdeploy", "native": ("lmdeploy", "alice/m")}
+    request = checked(Bench(tmp_path / "other", server="Auto", **other), made)
+    assert isinstance(request, dict)
+    assert request["also"] == {"server": "Swift", "serverWhy": "TemplateDiffers"}

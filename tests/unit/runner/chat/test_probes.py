@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from swiftop.runner.export.probes import PROBES, difference, in_swift_words
+from swiftop.runner.chat.probes import PROBES, difference, in_swift_words
 
 
 def letters(ids: Sequence[int]) -> str:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from swiftop.runner.export import jinja
-from swiftop.runner.export.jinja import Parts
+from swiftop.runner.chat import jinja
+from swiftop.runner.chat.jinja import Parts
 
 LLAMA = Parts(
     prefix="<|begin|>",

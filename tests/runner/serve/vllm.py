@@ -1,0 +1,115 @@
+"""The guard around vLLM's real engine, inside ms-swift's server or before its own. Each start costs half a minute."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from swiftop.kinds.modeldeployment.kind import KIND
+from swiftop.kinds.modeldeployment.prepare import Prepared
+from swiftop.runner.protocol import ServedAdapter, ServeSettings
+from swiftop.runner.typed_json import to_json
+from swiftop.swift.paths import CLAIM_MODELS_DIR
+from tests.runner.harness import Bench, descendants, free_port, wait_until
+from tests.runner.serve.served import BASE, KEY, KEY_ENV, OWNER, Served, bench
+from tests.runner.trainer import MODEL, SERVER
+from tests.unit.kinds.modeldeployment.deployments import minimal, world
+
+CACHE_BYTES = 64 << 20
+LENGTH, BATCH = 1024, 4
+START_SECONDS = 600.0  # half a minute by itself, and ten times that beside other work
+PROMPT_TOKENS, PROMPT_TOKENS_OF_TOOLS = 97, 0  # of a greeting, alone and with one tool: what the training gives
+ENGINE = "EngineCore"  # in the name of the engine's process
+
+
+def bench_with_vllm(directory: Path, assets: Path) -> Bench:
+    """A volume of its own, in the image that has vLLM."""
+    return bench(directory, assets, SERVER)
+
+
+def _rendered(adapters: tuple[ServedAdapter, ...], server: str) -> Prepared:
+    """The commands that the operator gives to such a pod; folders are moved to where they lie here."""
+    folders = [{"name": item.name, "persistentVolumeClaim": {"claimName": "a", "path": item.name}} for item in adapters]
+    deployment = minimal(
+        model={"persistentVolumeClaim": {"claimName": "m", "path": Path(MODEL).name}},
+        adapters=folders,
+        engine="vllm",
+        server=server,
+        servedModelName=BASE,
+        maxModelLength=LENGTH,
+        dtype="float32",
+        engineArgs=[
+            {"name": "vllm_max_num_seqs", "value": str(BATCH)},
+            {"name": "vllm_engine_kwargs", "json": json.dumps({"kv_cache_memory_bytes": CACHE_BYTES})},
+        ],
+    )
+    return KIND.prepare(deployment, world())
+
+
+def _moved(words: tuple[str, ...], adapters: tuple[ServedAdapter, ...]) -> tuple[str, ...]:
+    there = {f"{item.name}={CLAIM_MODELS_DIR}/a/{item.name}": f"{item.name}={item.path}" for item in adapters}
+    there[f"{CLAIM_MODELS_DIR}/m/{Path(MODEL).name}"] = MODEL
+    return tuple(there.get(word, word) for word in words)
+
+
+def start_vllm(
+    volume: Bench,
+    *adapters: ServedAdapter,
+    server: str,
+    key: bool = False,
+    words: tuple[str, ...] = (),
+    **settings: Any,
+) -> Served:
+    """Start it; it is not waited for. ``words``: more flags of ms-swift."""
+    port, rendered = free_port(), _rendered(adapters, server)
+    usual: dict[str, Any] = {"key_env": KEY_ENV if key else "", "drain_seconds": 1.0}
+    chosen = ServeSettings(
+        engine="vllm", server=server, name=BASE, model=MODEL, adapters=adapters, port=port,
+        native=_moved(rendered.native, adapters), **{**usual, **settings},
+    )  # fmt: skip
+    execution = volume.start(
+        [*_moved(rendered.command, adapters), *words],
+        program="serve",
+        owner=OWNER,
+        settings=to_json(chosen),
+        environ={KEY_ENV: KEY} if key else {},
+        secret_env=(KEY_ENV,) if key else (),
+    )
+    headers = {"Authorization": f"Bearer {KEY}"} if key else {}
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=120, trust_env=False)
+    return Served(volume, execution, port, client)
+
+
+def processes(server: Served) -> dict[int, str]:
+    """Command lines of all of its processes."""
+    found = {}
+    for pid in descendants(server.execution.process.pid):
+        found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found
+
+
+def signal_engine(server: Served, number: int) -> None:
+    """To the process that computes."""
+    (pid,) = [pid for pid, words in processes(server).items() if ENGINE in words]
+    os.kill(pid, number)
+
+
+def running(server: Served) -> float:
+    """Requests that vLLM's own server is at work on, as it tells."""
+    (pid, words), *_ = [(pid, words) for pid, words in processes(server).items() if "api_server" in words]
+    environ = dict(item.partition("=")[::2] for item in Path(f"/proc/{pid}/environ").read_text().split("\0") if item)
+    port = words.split("--port ")[1].split()[0]
+    headers = {"Authorization": f"Bearer {environ['VLLM_API_KEY']}"}
+    page = httpx.get(f"http://127.0.0.1:{port}/metrics", headers=headers, trust_env=False).text
+    rows = [row for row in page.splitlines() if row.startswith("vllm:num_requests_running{")]
+    return sum(float(row.rpartition(" ")[2]) for row in rows)
+
+
+def wait_until_it_streams(server: Served) -> None:
+    """Until a request gets tokens."""
+    wait_until(lambda: server.metric("swiftop_serve_in_flight") >= 1, what="the request")
+    wait_until(lambda: server.metric("swiftop_serve_queued") == 0, what="its first token")
