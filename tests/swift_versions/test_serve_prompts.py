@@ -25,7 +25,7 @@ def results(release: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["equal", "a short limit"])
 def test_the_same_prompts(release: str, name: str) -> None:
     found = results(release)[name]
-    assert (found["equal"], found["difference"], found["made"], found["stopTokens"]) == (True, "", "", [])
+    assert (found["equal"], found["difference"], found["made"]) == (True, "", "")
     assert found["agentTemplate"] == "hermes"
 
 
@@ -60,5 +60,7 @@ def test_what_cannot_be_compared_is_said(release: str, name: str, why: str) -> N
 
 
 def test_ends_that_the_model_itself_does_not_know_are_told(release: str) -> None:
-    found = results(release)["no end but that of a text"]
-    assert len(found["stopTokens"]) == 1
+    """The end of a text ends an answer in ms-swift, too; a base model knows that one alone."""
+    end_of_text, end_of_turn = 0, 2
+    assert results(release)["equal"]["stopTokens"] == [end_of_text]
+    assert results(release)["no end but that of a text"]["stopTokens"] == [end_of_turn]

@@ -23,8 +23,8 @@ Object = dict[str, Any]
 KEY_ENV = "SWIFTOP_API_KEY"
 # It tells its makers of each start otherwise, and keeps a cache where nothing can be written.
 _ENGINE_ENV = {"vllm": {"VLLM_NO_USAGE_STATS": "1", "VLLM_CACHE_ROOT": f"{paths.WORK_DIR}/vllm"}}
-# Without a GPU: the probabilities that the guard asks for are gathered by a function that torch would compile, which ends
-# the engine in an image that has no compiler.
+# Without a GPU: the probabilities that the guard asks for are gathered by a function that torch would compile, which
+# ends the engine in an image that has no compiler.
 _CPU_ENV = {"vllm": {"TORCH_COMPILE_DISABLE": "1"}}
 _MARGIN_SECONDS = 45  # of the grace period, above what the guard is given for its own end after the last answer
 
