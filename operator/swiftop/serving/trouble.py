@@ -40,7 +40,7 @@ def _of_replica(replica: Replica, observed: Observed) -> Trouble | None:
     crash = None if loaded_since or not pod.scheduled else _crash(pod)
     if pod.ready:
         return None
-    if crash is not None:
+    if crash is not None and not pod.waiting:  # what keeps it from being started again is the newer of the two
         return Trouble(crash, lasting=True, dead=pod.restarts >= _CRASHES)
     if pod.running_since:
         return _bad_adapter(report)

@@ -65,6 +65,9 @@ LOADING = Replica(pod(), {"phase": 1})
         (observed(Replica(pod(), {"phase": 3, "badAdapter": "a"})), False, "AdapterNotLoaded", True, False),
         (observed(Replica(pod(waiting=Cause("SecretMissing", "x"), running_since=""))), False, "SecretMissing", True,
          False),
+        # What keeps it from being started again is newer than how it ended.
+        (observed(Replica(died("CUDAOutOfMemory", waiting=Cause("SecretMissing", "x")))), False, "SecretMissing", True,
+         False),
         (observed(Replica(pod(running_since="")), obstacle=Cause("VolumeMountFailed", "x")), False,
          "VolumeMountFailed", True, False),
         (observed(refused="exceeded quota: x"), False, "QuotaExceeded", False, False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,32 @@ def test_a_drain_has_a_limit(tmp_path: Path) -> None:
     assert begun is not None
     assert bench.program.check(begun + 134) is None
     assert bench.program.check(begun + 136) == "it has not ended 135 s after it was asked to"
+
+
+def test_a_guard_that_hangs_is_not_waited_for_when_it_is_asked_to_stop(tmp_path: Path) -> None:
+    """The kubelet asks, after some probes without an answer: the longest answer of all is none that comes."""
+    bench = Bench(tmp_path, drain_seconds=5.0, answer_seconds=300.0)
+    bench.start()
+    begun = bench.program._started
+    bench.tell(phase=2, updated=1)
+    assert bench.program.check(begun + 10) is None
+    bench.program.stop()
+    bench.program._stopped_at = begun + 35
+    bench.tell(phase=4, updated=2)
+    assert bench.program.check(begun + 36) is None
+    assert bench.program.check(begun + 65) is None
+    why = bench.program.check(begun + 67)
+    assert why == "nothing was heard of it for 31 s"
+    assert reason(bench.end(None, signal=9, ended_by=why, forwarded=True)) == ("failed", "EngineStalled")
+
+
+def test_what_a_guard_said_long_ago_is_not_how_it_is(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.start()
+    bench.tell(phase=2, names=1, answering=1, updated=1)
+    assert bench.program.check(time.monotonic()) is None
+    assert (bench.report["phase"], bench.report["answering"]) == (2, 1)
+    bench.program._told_at -= 11
+    assert (bench.report["phase"], bench.report["answering"]) == (3, 0)
+    bench.tell(phase=2, names=1, answering=1, updated=2)  # it goes on
+    assert bench.report["phase"] == 2
