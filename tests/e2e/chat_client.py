@@ -1,8 +1,8 @@
 """OpenAI's own client in a pod, whose environment has the key: ``chat_client.py URL WHAT ...``. Prints JSON.
 
-``ask QUESTION``: what each name answers, and what is refused. ``load NAME FOLDER TOKENS THREADS``: in so many threads one
-long stream after the other and in as many one short question after the other, until the folder has a file ``stop``; it
-has a file ``started`` once a stream is in flight. ``hold SECONDS``: a connection that is kept though nothing is asked.
+``ask QUESTION``: what each name answers, and what is refused. ``load NAME FOLDER TOKENS STREAMS SHORT``: in so many threads
+one long stream after the other, in others one short question after the other, until the folder has a file ``stop``; it has
+a file ``started`` once a stream is in flight. ``hold SECONDS``: a connection that is kept though nothing is asked.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def ask(client: openai.OpenAI, question: str) -> dict[str, Any]:
 
 
 def load(
-    client: openai.OpenAI, name: str, folder: Path, *, tokens: int, threads: int
+    client: openai.OpenAI, name: str, folder: Path, *, tokens: int, threads: dict[str, int]
 ) -> dict[str, list[dict[str, Any]]]:
     """All answers, with the time at which each began and ended; the first that fails is the last of its thread."""
     over = time.time() + LONGEST_SECONDS
@@ -80,12 +80,14 @@ def load(
                 found[kind].append({"error": f"{type(error).__name__}: {error}", "begun": begun})
                 return
             found[kind].append({**answer, "begun": begun, "until": time.time()})
+            with (folder / "answered").open("a") as answered:
+                answered.write(".")
 
     kinds: dict[str, Callable[[], dict[str, str]]] = {
         "streams": lambda: streamed(client, (folder / "started").touch, model=name, **usual("cloud?", tokens)),
         "short": lambda: whole(client, model=name, **usual("river?", 2)),
     }
-    running = [threading.Thread(target=repeat, args=item) for item in kinds.items() for _ in range(threads)]
+    running = [threading.Thread(target=repeat, args=item) for item in kinds.items() for _ in range(threads[item[0]])]
     for thread in running:
         thread.start()
     for thread in running:
@@ -108,7 +110,9 @@ def main() -> None:
     if what == "ask":
         print(json.dumps(ask(client, words[0])))
     elif what == "load":
-        print(json.dumps(load(client, words[0], Path(words[1]), tokens=int(words[2]), threads=int(words[3]))))
+        tokens, streams, short = map(int, words[2:])
+        threads = {"streams": streams, "short": short}
+        print(json.dumps(load(client, words[0], Path(words[1]), tokens=tokens, threads=threads)))
     else:
         print(json.dumps(hold(url, float(words[0]))))
 

@@ -95,12 +95,12 @@ class Endpoint:
         """What it answers now."""
         return self._client("ask", question)
 
-    def load(self, name: str = "", *, tokens: int = 300, threads: int = 1) -> Load:
+    def load(self, *, tokens: int = 300, streams: int = 1, short: int = 1) -> Load:
         """Requests without a pause, from now on."""
         folder = f"{LOAD}/{self.name}"
         client_shell(self.site, f"rm -rf {folder} && mkdir -p {folder}")
         pool = ThreadPoolExecutor(1)
-        words = ("load", name or self.name, folder, str(tokens), str(threads))
+        words = ("load", self.name, folder, str(tokens), str(streams), str(short))
         return Load(self.site, folder, pool.submit(self._client, *words), pool)
 
     def hold(self, seconds: float) -> None:
@@ -131,6 +131,11 @@ class Load:
     def wait(self) -> None:
         """Until one is."""
         eventually(self.flows, what="a stream is in flight", seconds=60)
+
+    def answered(self) -> int:
+        """How many requests were, so far."""
+        assert not self._answers.done(), self._answers.result()
+        return len(client_shell(self.site, f"cat {self.folder}/answered || true"))
 
     def stop(self) -> dict[str, list[Object]]:
         """All answers, the last ones complete."""
