@@ -153,7 +153,7 @@ def hung(faults: Faults) -> Story:
 
 
 def unfit(faults: Faults) -> Story:
-    """Two of its adapters are no good: one is half a file, one of another model. Each is mended as it is told to be."""
+    """Two of its adapters are no good: one is half a file, one was made for a deeper model. Each is mended as it is told to be."""
     one, seen = faults.endpoint(UNFIT), faults.seen
 
     def adapter(name: str, folder: str) -> Object:
@@ -165,7 +165,7 @@ def unfit(faults: Faults) -> Story:
     def mend(*adapters: Object) -> Callable[[Now], None]:
         return lambda _now: one.patch(adapters=list(adapters))
 
-    first, second = adapter("first", "cut"), adapter("second", "other")
+    first, second = adapter("first", "cut"), adapter("second", "deep")
     acts = (
         faults.once(UNFIT, "AdaptersLoaded", "False", "AdapterNotLoaded", mend(adapter("first", "ada"), second), "first"),
         faults.once(

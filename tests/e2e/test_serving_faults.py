@@ -108,7 +108,7 @@ def test_the_port_is_the_same_though_the_container_before_still_has_connections(
 
 @pytest.mark.cluster
 def test_each_adapter_that_does_not_load_is_named_until_it_is_mended(played: Played) -> None:
-    for name, why in (("first", "LoadFailed"), ("second", "LoadFailed")):
+    for name, why in (("first", "LoadFailed"), ("second", "OtherModel")):
         what = f"{UNFIT} AdapterNotLoaded {name}"
         status, message = played.told(what, "AdaptersLoaded")
         assert status == "False"
