@@ -1,8 +1,8 @@
 """Answers that a rolling update loses: ``python -m tests.bench.rolling_update [--requests 500] [--replicas 1 2]``.
 
-On a real cluster, with the real engine (transformers, on the CPU): a deployment is updated again and again while streams
-of some ten seconds are in flight and short questions wait behind them, until so many requests were answered. Each answer
-is compared with the first of its kind. Printed too is what it took from apply to Ready, phase by phase.
+On a real cluster, with the real engine (transformers, on the CPU): a deployment is updated again and again while
+streams of some ten seconds are in flight and short questions wait behind them, until so many requests were answered.
+Each answer is compared with the first of its kind. Printed too is what it took from apply to Ready, phase by phase.
 SWIFTOP_TEST_CLUSTER=NAME takes a cluster that stays.
 """
 

@@ -1,8 +1,8 @@
 """What the guard costs beside plain ``swift deploy``: ``python -m tests.bench.serve_cost [--pairs 300]``.
 
 Both serve the same tiny model by real ms-swift 4.6 on the transformers engine, in the trainer image, at the same time;
-they are asked in turns that alternate, so that what else the machine does falls on both. Short requests (one token) give
-the cost of a request, streams the tokens per second; then a client leaves a long stream, and the next one asks.
+they are asked in turns that alternate, so that what else the machine does falls on both. Short requests (one token)
+give the cost of a request, streams the tokens per second; then a client leaves a long stream, and the next one asks.
 """
 
 from __future__ import annotations
@@ -72,11 +72,13 @@ class Server:
     def left(self) -> float:
         """Seconds until the next client is answered, when one has left a long stream after its first words."""
         asked = {**_asked(LONG_TOKENS), "stream": True}
-        with httpx.Client(base_url=self.client.base_url, timeout=300, trust_env=False) as client:
-            with client.stream("POST", "/v1/chat/completions", json=asked) as told:
-                lines = told.iter_lines()
-                for _ in range(5):
-                    next(lines)
+        with (
+            httpx.Client(base_url=self.client.base_url, timeout=300, trust_env=False) as client,
+            client.stream("POST", "/v1/chat/completions", json=asked) as told,
+        ):
+            lines = told.iter_lines()
+            for _ in range(5):
+                next(lines)
         begun = time.perf_counter()
         self.ask(1).raise_for_status()
         return time.perf_counter() - begun
@@ -155,7 +157,9 @@ def report(guard: Server, bare: Server, count: int, streams: int, leavers: int) 
     print(f"  guarded / plain, by pair: {spread(ratio, 3)}")
     gone = pairs(leavers, guard.left, bare.left)
     ours, theirs = zip(*gone, strict=True)
-    print(f"answer after a client has left a stream of {LONG_TOKENS} tokens, s: guarded {spread(ours)} (at most", end=" ")
+    print(
+        f"answer after a client has left a stream of {LONG_TOKENS} tokens, s: guarded {spread(ours)} (at most", end=" "
+    )
     print(f"{max(ours):.2f}), plain {spread(theirs)}; {leavers} times each")
     print(f"load of the machine: {os.getloadavg()[0]:.1f}")
 

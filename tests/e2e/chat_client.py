@@ -1,8 +1,9 @@
 """OpenAI's own client in a pod, whose environment has the key: ``chat_client.py URL WHAT ...``. Prints JSON.
 
-``ask QUESTION``: what each name answers, and what is refused. ``load NAME FOLDER TOKENS STREAMS SHORT``: in so many threads
-one long stream after the other, in others one short question after the other, until the folder has a file ``stop``; it has
-a file ``started`` once a stream is in flight. ``hold SECONDS``: a connection that is kept though nothing is asked.
+``ask QUESTION``: what each name answers, and what is refused. ``load NAME FOLDER TOKENS STREAMS SHORT``: in so many
+threads one long stream after the other, in others one short question after the other, until the folder has a file
+``stop``; it has a file ``started`` once a stream is in flight. ``hold SECONDS``: a connection that is kept though
+nothing is asked.
 """
 
 from __future__ import annotations

@@ -72,12 +72,13 @@ class Faults:
 
     # What is waited for
 
-    def once(self, name: str, type_: str, status: str, reason: str, do: Callable[[Now], object], told: str = "") -> Act:
-        """Do it when the condition says so of the spec as it is, with these words in its message."""
+    def once(self, name: str, said: tuple[str, str, str], do: Callable[[Now], object], *, told: str = "") -> Act:
+        """Do it when a condition says so (type, status, reason) of the spec as it is, its message with these words."""
+        type_, _, reason = said
 
         def act(now: Now, _held: Collection[str]) -> bool:
             found = now.get(name, {})
-            if not says(found, type_, status, reason) or told not in condition(found, type_)["message"]:
+            if not says(found, *said) or told not in condition(found, type_)["message"]:
                 return False
             self.keep(name, f"{name} {reason} {told}".rstrip(), now)
             do(now)
@@ -87,7 +88,7 @@ class Faults:
 
     def rolled_out(self, name: str, do: Callable[[Now], object]) -> Act:
         """Do it when all replicas are as the spec says."""
-        return self.once(name, "Progressing", "True", "RolledOut", do)
+        return self.once(name, ("Progressing", "True", "RolledOut"), do)
 
     def replicas(self, name: str, text: str, do: Callable[[], object]) -> Act:
         """Do it when its column says so."""
@@ -115,10 +116,10 @@ def kept(faults: Faults) -> Story:
 
     acts = (
         faults.rolled_out(KEPT, lambda _now: one.patch(**TOO_LITTLE)),
-        faults.once(KEPT, "Progressing", "False", "HostOutOfMemory", mend),
+        faults.once(KEPT, ("Progressing", "False", "HostOutOfMemory"), mend),
         faults.rolled_out(KEPT, lambda _now: scale(2)),
         faults.replicas(KEPT, "1/2", lambda: scale(0)),
-        faults.once(KEPT, "Ready", "False", "ScaledToZero", lambda _now: None),
+        faults.once(KEPT, ("Ready", "False", "ScaledToZero"), lambda _now: None),
     )
     return Story(KEPT, lambda _now: served(KEPT, MODEL), acts, serves=True)
 
@@ -145,15 +146,15 @@ def hung(faults: Faults) -> Story:
 
     acts = (
         faults.rolled_out(HUNG, hang),
-        faults.once(HUNG, "Ready", "False", "SecretMissing", give_back),
-        faults.once(HUNG, "Ready", "False", "EngineStalled", look),
+        faults.once(HUNG, ("Ready", "False", "SecretMissing"), give_back),
+        faults.once(HUNG, ("Ready", "False", "EngineStalled"), look),
         faults.rolled_out(HUNG, ask),
     )
     return Story(HUNG, lambda _now: served(HUNG, MODEL, **behind_key(LATE_SECRET)), acts, serves=True)
 
 
 def unfit(faults: Faults) -> Story:
-    """Two of its adapters are no good: one is half a file, one was made for a deeper model. Each is mended as it is told to be."""
+    """Two of its adapters are no good: one is half a file, one was made for a deeper model. Each is mended."""
     one, seen = faults.endpoint(UNFIT), faults.seen
 
     def adapter(name: str, folder: str) -> Object:
@@ -166,21 +167,18 @@ def unfit(faults: Faults) -> Story:
         return lambda _now: one.patch(adapters=list(adapters))
 
     first, second = adapter("first", "cut"), adapter("second", "deep")
+    bad = ("AdaptersLoaded", "False", "AdapterNotLoaded")
     acts = (
-        faults.once(UNFIT, "AdaptersLoaded", "False", "AdapterNotLoaded", mend(adapter("first", "ada"), second), "first"),
-        faults.once(
-            UNFIT, "AdaptersLoaded", "False", "AdapterNotLoaded",
-            mend(adapter("first", "ada"), adapter("second", "bob")), "second",
-        ),
+        faults.once(UNFIT, bad, mend(adapter("first", "ada"), second), told="first"),
+        faults.once(UNFIT, bad, mend(adapter("first", "ada"), adapter("second", "bob")), told="second"),
         faults.rolled_out(UNFIT, ask),
-    )  # fmt: skip
+    )
     return Story(UNFIT, lambda _now: served(UNFIT, MODEL, adapters=[first, second]), acts, serves=True)
 
 
 def lost(faults: Faults) -> Story:
     """Its model is not where the spec says; once it is mended others decide on the number of replicas."""
     one, kubectl, seen = faults.endpoint(LOST), faults.site.kubectl, faults.seen
-    scaling = {"min": 1, "max": 3, "target": 4}
 
     def autoscaled(_now: Now) -> None:
         seen.autoscaler = kubectl.get("hpa", f"{LOST}-mdep") or {}
@@ -192,13 +190,14 @@ def lost(faults: Faults) -> Story:
         assert found["spec"]["replicas"] == 2
         kubectl.delete("modeldeployment", LOST)
 
+    def mend(_now: Now) -> None:
+        one.patch(model=MODEL, autoscaling={"min": 1, "max": 3, "target": 4})
+
     acts = (
-        faults.once(
-            LOST, "Ready", "False", "ModelNotFound", lambda _now: one.patch(model=MODEL, autoscaling=scaling)
-        ),
+        faults.once(LOST, ("Ready", "False", "ModelNotFound"), mend),
         faults.rolled_out(LOST, autoscaled),
         faults.replicas(LOST, "1/2", look),
-    )  # fmt: skip
+    )
     return Story(LOST, lambda _now: served(LOST, on_claim("models/nowhere")), acts, serves=True)
 
 

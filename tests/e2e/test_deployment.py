@@ -1,8 +1,8 @@
 """From the training to an answer that the tuned model alone gives, and what serves goes on whatever happens to it.
 
 Two deployments are applied before the export and the run that they refer to: one serves the merged model, the other the
-base model with the adapter beside it. Then export and run are deleted, and made again with something else to learn, while
-the one is asked without a pause and the container of the other is killed: what is newer takes over by itself.
+base model with the adapter beside it. Then export and run are deleted, and made again with something else to learn,
+while the one is asked without a pause and the container of the other is killed: what is newer takes over by itself.
 """
 
 from __future__ import annotations

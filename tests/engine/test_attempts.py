@@ -241,7 +241,7 @@ class TestInterruptions:
         ends: list[dict[str, Any]] = []
         for number in range(3):
             gone = harness.cluster.find(names.POD, harness.kubernetes.pod_name)["metadata"]["uid"]
-            ends.append({"pod": gone, "time": int(harness.cluster.now) + number, "reason": "Interrupted"})
+            ends.append({"pod": gone, "time": int(harness.cluster.now) + 1 + number, "reason": "Interrupted"})
             harness.kubernetes.delete_pod()
             harness.kubernetes.create_pod()
             harness.kubernetes.place()

@@ -97,7 +97,7 @@ def test_pods_that_have_all_vanished_are_one_interruption_under_their_job() -> N
     second = Observed(replace(JOB, uid="j2", attempt=2), (SECOND,), previous=(LOST,))
     assert found(second, once) == once
     late = replace(expected, time=at(50 + 120))
-    assert found(second, (late,)) == (late, OF_REPORT)
+    assert found(second, (late,)) == (OF_REPORT, late)
     # One whose own pod told of it is another one, however soon the next came.
     assert found(second, (interruption("a", kept=5, seconds=40),)) == (interruption("a", kept=5, seconds=40), OF_REPORT)
 

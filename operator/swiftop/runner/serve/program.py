@@ -124,7 +124,11 @@ class Serve:
         if now - (self._stopped_at or now) > limit:
             return self._end(ENGINE_STALLED, f"it has not ended {limit:g} s after it was asked to")
         silent = now - self._told_at if self._told else 0.0
-        return self._end(ENGINE_STALLED, f"nothing was heard of it for {silent:.0f} s") if silent > SILENT_SECONDS else None
+        return (
+            self._end(ENGINE_STALLED, f"nothing was heard of it for {silent:.0f} s")
+            if silent > SILENT_SECONDS
+            else None
+        )
 
     def _end(self, cause: EndClass, text: str) -> str:
         self._ended_for = cause
