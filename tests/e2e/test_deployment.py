@@ -128,15 +128,14 @@ def disturbed(site: Site, node: Node, served: Served) -> Disturbed:
         load.wait()
         node.kill_container(before[MERGED])
         killed = both[MERGED].told("Ready", "False", "ContainerLost")
+        both[MERGED].told("Ready", "True", seconds=240)
+        revived = both[MERGED].pod
         site.kubectl.apply(EXPORT, chat(NEWER), RUN)
-        both[MERGED].told("Ready", "True", seconds=120)
-        revived = site.kubectl.get("pod", before[MERGED]["metadata"]["name"])
         with ThreadPoolExecutor(1) as pool:
             stopped = pool.submit(_stopped, site, before[BESIDE])
             after = {name: _replaced(one, before[name]) for name, one in both.items()}
     finally:
         told = load.stop()
-    assert revived is not None
     pods = {name: (before[name], after[name]) for name in NAMES}
     return Disturbed(deleted, pods, killed, revived, told, stopped.result(), answers(site))
 
@@ -144,7 +143,7 @@ def disturbed(site: Site, node: Node, served: Served) -> Disturbed:
 def _stopped(site: Site, pod: Object) -> float:
     """When it was told to go."""
     return eventually(
-        lambda: told_to_go(site, pod), what="the old pod is told to go", seconds=240, pause=0.2,
+        lambda: told_to_go(site, pod), what="the old pod is told to go", seconds=300, pause=0.2,
         explain=lambda: site.story(BESIDE),
     )  # fmt: skip
 
@@ -153,7 +152,7 @@ def _replaced(one: Endpoint, before: Object) -> Object:
     """The pod of the newer revision, once that of the one before is gone."""
     eventually(
         lambda: revision(before) not in map(revision, one.pods) and says_it_is_over(one),
-        what=f"{one.name} follows", seconds=240, explain=lambda: one.site.story(one.name),
+        what=f"{one.name} follows", seconds=300, explain=lambda: one.site.story(one.name),
     )  # fmt: skip
     one.site.kubectl("wait", "--for=delete", f"pod/{before['metadata']['name']}", "--timeout=60s")
     return one.pod
