@@ -29,6 +29,7 @@ rows = [row.split() for name in ("tcp", "tcp6") for row in pathlib.Path("/proc/n
 print(*sorted({row[3] for row in rows if row[1].endswith(":1F40")}))
 """
 CLOSING = {"05", "06"}  # FIN_WAIT2, TIME_WAIT: with nobody behind them, and still in the way of a careless bind
+LISTENS = "0A"
 TINY_ADAPTERS = f"""
 python /fakes/tiny_adapters.py --model /{objects.LIBRARY}/{objects.MODEL} --out /tmp/{ADAPTERS} &&
 cp -r /tmp/{ADAPTERS} /{objects.LIBRARY}/
@@ -137,8 +138,15 @@ def hung(faults: Faults) -> Story:
         seen.pods["hung, ended"] = one.pod
         kubectl.apply(objects.secret(LATE_SECRET, {"KEY": KEY}))
 
-    def look(_now: Now) -> None:
-        seen.sockets |= set(kubectl.text("exec", one.pod["metadata"]["name"], "--", "python", "-c", _SOCKETS).split())
+    def look(now: Now, _held: Collection[str]) -> bool:
+        """Once it runs again."""
+        pod = one.pod
+        (container,) = pod["status"]["containerStatuses"]
+        if "running" not in container["state"]:
+            return False
+        found = set(kubectl.text("exec", pod["metadata"]["name"], "--", "python", "-c", _SOCKETS).split())
+        seen.sockets |= found
+        return LISTENS in found and says(now[HUNG], "Ready", "False", "EngineStalled")
 
     def ask(_now: Now) -> None:
         seen.pods["hung, again"] = one.pod
@@ -147,7 +155,7 @@ def hung(faults: Faults) -> Story:
     acts = (
         faults.rolled_out(HUNG, hang),
         faults.once(HUNG, ("Ready", "False", "SecretMissing"), give_back),
-        faults.once(HUNG, ("Ready", "False", "EngineStalled"), look),
+        look,
         faults.rolled_out(HUNG, ask),
     )
     return Story(HUNG, lambda _now: served(HUNG, MODEL, **behind_key(LATE_SECRET)), acts, serves=True)

@@ -202,7 +202,7 @@ class Actor:
             await self._cluster.apply(child)
 
     async def _look_for_runner(self, namespace: str) -> None:
-        """Make sure of the runner's ConfigMap: somebody may have deleted it, or the namespace be another of its name."""
+        """Make sure of the runner's ConfigMap: somebody may have deleted it, or the namespace and made it anew."""
         if await self._cluster.get(names.CONFIG_MAP, namespace, self._runner_name) is None:
             self._with_runner.discard(namespace)
         await self._ensure_runner(namespace)

@@ -90,6 +90,13 @@ def test_the_worst_of_several_is_told() -> None:
     assert "(restarted 5 times)" in found.rollout.message
 
 
+def test_what_the_kubelet_alone_tells_has_advice_of_this_kind() -> None:
+    end = Ended(exit_code=137, reason="OOMKilled", message="", started="", finished="")
+    found = serving(deployment(), observed(Replica(pod(running_since="", before=end, restarts=1))))
+    assert found.rollout is not None
+    assert (found.rollout.reason, "training" in found.rollout.suggestion) == ("HostOutOfMemory", False)
+
+
 WAITS = Waiting(Phase.PENDING, Cause("SourcePending", "not yet"))
 
 
