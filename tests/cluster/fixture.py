@@ -8,6 +8,7 @@ SWIFTOP_TEST_CLUSTER=NAME uses the cluster of that name, brings it up where need
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,9 @@ class RunningCluster:
         self._cluster.signal(component, number)
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[RunningCluster]:
-    """One cluster for the whole session."""
+@contextmanager
+def running_cluster() -> Iterator[RunningCluster]:
+    """One that is kept, or one of its own."""
     kept = os.environ.get(KEEP_VARIABLE)
     if kept:
         with locks.session(Layout.of(kept), shared=True):
@@ -99,3 +100,10 @@ def cluster() -> Iterator[RunningCluster]:
             yield RunningCluster(backend)
         finally:
             backend.down()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RunningCluster]:
+    """One cluster for the whole session."""
+    with running_cluster() as running:
+        yield running

@@ -1,8 +1,9 @@
-"""OpenAI's own client in a pod, whose environment has the address and the key. Prints JSON.
+"""OpenAI's own client in a pod, whose environment has the key: ``chat_client.py URL WHAT ...``. Prints JSON.
 
 ``ask QUESTION``: what each name answers, and what is refused. ``tools NAME QUESTION TOOLS``: the calls that it makes.
-``load NAME FOLDER``: one long stream after the other and beside them one short question after the other, until the
-folder has a file ``stop``; it has a file ``started`` once a stream is in flight.
+``load NAME FOLDER TOKENS STREAMS SHORT``: in so many threads one long stream after the other, in others one short
+question after the other, until the folder has a file ``stop``; it has a file ``started`` once a stream is in flight.
+``hold SECONDS``: a connection that is kept though nothing is asked.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 
-LONGEST_SECONDS = 240  # that nobody has to stop it
+LONGEST_SECONDS = 540  # that nobody has to stop it
 
 
 def usual(question: str, tokens: int) -> Any:
@@ -50,9 +52,9 @@ def refusal(client: openai.OpenAI, **asked: Any) -> str:
     return "answered"
 
 
-def tools(name: str, question: str, offered: str) -> dict[str, Any]:
+def tools(client: openai.OpenAI, name: str, question: str, offered: str) -> dict[str, Any]:
     """The calls of the offered tools, in one piece and put together from a stream's by the client."""
-    client, asked = openai.OpenAI(max_retries=0), {"model": name, **usual(question, 200), "tools": json.loads(offered)}
+    asked = {"model": name, **usual(question, 200), "tools": json.loads(offered)}
     (plain,) = client.chat.completions.create(**asked).choices
     with client.chat.completions.stream(**asked) as stream:
         (pieces,) = stream.get_final_completion().choices
@@ -69,9 +71,9 @@ def tools(name: str, question: str, offered: str) -> dict[str, Any]:
     }
 
 
-def ask(question: str) -> dict[str, Any]:
+def ask(client: openai.OpenAI, question: str) -> dict[str, Any]:
     """Everything once."""
-    client, asked = openai.OpenAI(max_retries=0), usual(question, 32)
+    asked = usual(question, 32)
     names = [model.id for model in client.models.list()]
     return {
         "names": names,
@@ -83,9 +85,10 @@ def ask(question: str) -> dict[str, Any]:
     }
 
 
-def load(name: str, at: str) -> dict[str, list[dict[str, Any]]]:
-    """All answers, with the time at which each began and ended; the first that fails is the last of its kind."""
-    client, folder = openai.OpenAI(max_retries=0), Path(at)
+def load(
+    client: openai.OpenAI, name: str, folder: Path, *, tokens: int, threads: dict[str, int]
+) -> dict[str, list[dict[str, Any]]]:
+    """All answers, with the time at which each began and ended; the first that fails is the last of its thread."""
     over = time.time() + LONGEST_SECONDS
     found: dict[str, list[dict[str, Any]]] = {"streams": [], "short": []}
 
@@ -95,23 +98,47 @@ def load(name: str, at: str) -> dict[str, list[dict[str, Any]]]:
             try:
                 answer = once()
             except Exception as error:
-                found[kind].append({"error": f"{type(error).__name__}: {error}"})
+                found[kind].append({"error": f"{type(error).__name__}: {error}", "begun": begun})
                 return
             found[kind].append({**answer, "begun": begun, "until": time.time()})
+            with (folder / "answered").open("a") as answered:
+                answered.write(".")
 
     kinds: dict[str, Callable[[], dict[str, str]]] = {
-        "streams": lambda: streamed(client, (folder / "started").touch, model=name, **usual("cloud?", 300)),
+        "streams": lambda: streamed(client, (folder / "started").touch, model=name, **usual("cloud?", tokens)),
         "short": lambda: whole(client, model=name, **usual("river?", 2)),
     }
-    threads = [threading.Thread(target=repeat, args=item) for item in kinds.items()]
-    for thread in threads:
+    running = [threading.Thread(target=repeat, args=item) for item in kinds.items() for _ in range(threads[item[0]])]
+    for thread in running:
         thread.start()
-    for thread in threads:
+    for thread in running:
         thread.join()
     return found
 
 
+def hold(url: str, seconds: float) -> str:
+    """For a server that goes away meanwhile: it has to close first."""
+    with httpx.Client(trust_env=False) as client:
+        client.get(f"{url}/models")
+        time.sleep(seconds)
+    return "held"
+
+
+def main() -> None:
+    """What the words say."""
+    url, what, *words = sys.argv[1:]
+    client = openai.OpenAI(base_url=url, max_retries=0, timeout=300)
+    if what == "ask":
+        print(json.dumps(ask(client, words[0])))
+    elif what == "tools":
+        print(json.dumps(tools(client, *words)))
+    elif what == "load":
+        tokens, streams, short = map(int, words[2:])
+        threads = {"streams": streams, "short": short}
+        print(json.dumps(load(client, words[0], Path(words[1]), tokens=tokens, threads=threads)))
+    else:
+        print(json.dumps(hold(url, float(words[0]))))
+
+
 if __name__ == "__main__":
-    what, *words = sys.argv[1:]
-    programs: dict[str, Callable[..., Any]] = {"ask": ask, "tools": tools, "load": load}
-    print(json.dumps(programs[what](*words)))
+    main()

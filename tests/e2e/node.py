@@ -34,8 +34,12 @@ class Node:
 
     def kill_container(self, pod: Object) -> None:
         """Send SIGKILL to all processes of a container, as no one inside could."""
-        uid = f"SWIFTOP_POD_UID={pod['metadata']['uid']}"
-        self._shell(f"kill -9 $(grep -lzxF '{uid}' /proc/[0-9]*/environ | cut -d/ -f3)")
+        self._shell(f"kill -9 {_of(pod)}")
+
+    def stop_guard(self, pod: Object) -> None:
+        """Whatever it does, the guard does not go on."""
+        guard = "grep -qzF .serve.guard /proc/$process/cmdline"
+        self._shell(f"for process in {_of(pod)}; do {guard} && kill -STOP $process; done; true")
 
     def kill_process(self, pod: Object, title: str) -> None:
         """Send SIGKILL to the processes with this title whose parents belong to a pod.
@@ -53,3 +57,9 @@ class Node:
 
     def _shell(self, script: str) -> str:
         return self.site.kubectl.within(NAME).text("exec", NAME, "--", "bash", "-c", script)
+
+
+def _of(pod: Object) -> str:
+    """In a shell, the processes of the main container."""
+    uid = f"SWIFTOP_POD_UID={pod['metadata']['uid']}"
+    return f"$(grep -lzxF '{uid}' /proc/[0-9]*/environ | cut -d/ -f3)"

@@ -9,7 +9,7 @@ from typing import Any
 from tests.e2e.site import Site, condition
 from tests.e2e.support import Object, eventually
 
-KINDS = "sftruns,modelexports,datasetuploads"
+KINDS = "sftruns,modelexports,datasetuploads,modeldeployments"
 ENDS = ("True", "False")
 
 Now = Mapping[str, Object]  # all objects by their name, as they are
@@ -24,6 +24,7 @@ class Story:
     make: Callable[[Now], Object]
     acts: tuple[Act, ...] = ()
     after: tuple[str, ...] = ()  # is applied when these have succeeded
+    serves: bool = False  # it never ends: the story is over with the last act
 
 
 History = dict[str, list[Object]]  # every state in which each was seen, oldest first
@@ -34,6 +35,7 @@ def watch(site: Site, stories: tuple[Story, ...], held: Callable[[], Collection[
     history: History = {story.name: [] for story in stories}
     waiting = list(stories)
     acts = {story.name: list(story.acts) for story in stories}
+    ending = [story.name for story in stories if not story.serves]
 
     def over() -> bool:
         now = {found["metadata"]["name"]: found for found in site.kubectl.items(KINDS)}
@@ -48,7 +50,7 @@ def watch(site: Site, stories: tuple[Story, ...], held: Callable[[], Collection[
         for name, left in acts.items():
             if name in now and left and left[0](now, keeps):
                 del left[0]
-        return not waiting and not any(acts.values()) and all(_ended(now, name) for name in history)
+        return not waiting and not any(acts.values()) and all(_ended(now, name) for name in ending)
 
     eventually(over, what="all end", seconds=seconds, explain=lambda: "\n".join(_told(site, history, acts)))
     return history

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from images.build import build
-from tests.e2e import deployments, objects
-from tests.e2e.deployments import Served
+from tests.e2e import objects
+from tests.e2e.endpoint import KEY, Endpoint, behind_key, start_client
 from tests.e2e.node import Node
 from tests.e2e.objects import Object, modeldeployment, on_claim, sftrun, training
 from tests.e2e.probe import light
@@ -23,7 +23,6 @@ from tests.e2e.site import Site, condition
 IMAGE = "server-vllm-cpu"
 FOLDER = "vllm"  # of the library: a model whose heads are wide enough, and its adapters
 MODEL = f"{FOLDER}/{objects.MODEL}"
-SECRET, KEY = "vllm", "canary-vllm-7c30d1f5ab96e284"
 SERVERS = {"vllm-swift": "Swift", "vllm-native": "Native"}  # deployments of the same, by their server
 TUNED, ADA, HIGH = "tuned", "ada", "high"
 ADAPTERS = [TUNED, ADA, HIGH]
@@ -71,7 +70,7 @@ def serves(name: str, image: str, adapters: list[Object], **spec: Any) -> Object
     runtime = {**light([]), "image": image}
     return modeldeployment(
         name, on_claim(MODEL), engine="vllm", adapters=adapters, runtime=runtime, maxModelLength=1024,
-        engineArgs=[CACHE], apiKey={"name": SECRET, "key": "KEY"}, **spec,
+        engineArgs=[CACHE], **behind_key(), **spec,
     )  # fmt: skip
 
 
@@ -89,7 +88,7 @@ def bad(name: str) -> str:
 class Answered:
     """What was said and answered before anything happened."""
 
-    deployment: Served
+    deployment: Endpoint
     ready: Object
     answers: dict[str, Any]
     tools: dict[str, Any]
@@ -104,37 +103,33 @@ def image(cluster: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def applied(site: Site, image: str) -> Iterator[dict[str, Served]]:
+def applied(site: Site, image: str) -> Iterator[dict[str, Endpoint]]:
     """Everything at once: what serves by its name."""
-    found = {name: Served(site, name, SECRET) for name in (*SERVERS, *map(bad, BAD))}
+    found = {name: Endpoint(site, name) for name in (*SERVERS, *map(bad, BAD))}
+    start_client(site)
     site.shell(_ASSETS)
     adapters = [{"name": TUNED, "sftRunRef": {"name": SOURCE}}, adapter(ADA), adapter(HIGH)]
     site.kubectl.apply(
         objects.config_map(SOURCE, {"chat.jsonl": rows()}),
         run(),
-        objects.secret(SECRET, {"KEY": KEY}),
-        deployments.client_files(),
-        *(found[name].client() for name in SERVERS),
         *(serves(name, image, adapters, server=server) for name, server in SERVERS.items()),
         *(serves(bad(name), image, [adapter(name)], server=server) for name, (server, _) in BAD.items()),
     )
     site.succeeded(SOURCE, seconds=START_SECONDS)
     yield found
     site.kubectl("delete", "modeldeployment", *found, "--ignore-not-found")
-    site.kubectl("delete", "pod", *(found[name].asker for name in SERVERS))
     site.remove(SOURCE)
 
 
 @pytest.fixture(scope="module")
-def answered(applied: dict[str, Served]) -> dict[str, Answered]:
+def answered(applied: dict[str, Endpoint]) -> dict[str, Answered]:
     """All names of both asked once."""
     return {name: _asked(applied[name]) for name in SERVERS}
 
 
-def _asked(served: Served) -> Answered:
+def _asked(served: Endpoint) -> Answered:
     ready = served.told("Progressing", "True", "RolledOut", seconds=START_SECONDS)
-    tools = served.run_client("tools", TUNED, ASKED, json.dumps(TOOLS))
-    return Answered(served, ready, served.run_client("ask", QUESTION), tools)
+    return Answered(served, ready, served.ask(QUESTION), served.tools(TUNED, ASKED, TOOLS))
 
 
 @pytest.mark.cluster
@@ -183,7 +178,7 @@ def test_what_is_wrong_is_refused_as_openai_does(answered: dict[str, Answered], 
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("name", BAD)
-def test_an_adapter_that_does_not_load_is_named_and_never_served(applied: dict[str, Served], name: str) -> None:
+def test_an_adapter_that_does_not_load_is_named_and_never_served(applied: dict[str, Endpoint], name: str) -> None:
     found = applied[bad(name)].told("AdaptersLoaded", "False", "AdapterNotLoaded", seconds=START_SECONDS)
     message = condition(found, "AdaptersLoaded")["message"]
     assert f"adapter {name} does not load" in message
@@ -194,7 +189,7 @@ def test_an_adapter_that_does_not_load_is_named_and_never_served(applied: dict[s
 @pytest.mark.cluster
 def test_the_key_shows_up_nowhere_but_in_its_secret(answered: dict[str, Answered], site: Site) -> None:
     shown = [site.kubectl.text("get", "modeldeployments,deployments,pods,events", "-o", "json")]
-    shown += [site.kubectl.text("logs", one.deployment.pod()["metadata"]["name"]) for one in answered.values()]
+    shown += [site.kubectl.text("logs", one.deployment.pod["metadata"]["name"]) for one in answered.values()]
     assert not [text for text in shown if KEY in text]
 
 
@@ -202,12 +197,12 @@ def test_the_key_shows_up_nowhere_but_in_its_secret(answered: dict[str, Answered
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_killed_engine_is_told_and_restarted(answered: dict[str, Answered], node: Node, name: str) -> None:
     served = answered[name].deployment
-    before = served.pod()
+    before = served.pod
     node.kill_process(before, ENGINE)
     said = condition(served.told("Ready", "False", "EngineDead"), "Ready")
     assert "ended" in said["message"]
     served.told("Ready", "True", seconds=START_SECONDS)
-    after = served.pod()
+    after = served.pod
     assert before["metadata"]["uid"] == after["metadata"]["uid"]
     assert after["status"]["containerStatuses"][0]["restartCount"] == 1
-    assert served.run_client("ask", QUESTION) == answered[name].answers
+    assert served.ask(QUESTION) == answered[name].answers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from swiftop import names
@@ -220,7 +222,7 @@ class TestInterruptions:
         await self.again(harness)
         ended = int(harness.cluster.now)
         previous = {"pod": gone, "time": ended, "reason": "Lost", "step": 7, "keptStep": 4}
-        harness.say(phase=1, step=5, maxSteps=9, previous=previous)
+        harness.say(phase=1, step=5, maxSteps=9, previous=[previous])
         harness.cluster.now += 20
         await harness.settle()
         expected = {
@@ -232,6 +234,23 @@ class TestInterruptions:
             "lostSteps": 3,
         }
         assert harness.status["interruptions"] == [expected]
+
+    async def test_of_several_pods_that_nobody_saw_go_the_last_one_tells(self) -> None:
+        """On a busy machine each may be gone, and its successor too, before the operator looks."""
+        harness = await started()
+        ends: list[dict[str, Any]] = []
+        for number in range(3):
+            gone = harness.cluster.find(names.POD, harness.kubernetes.pod_name)["metadata"]["uid"]
+            ends.append({"pod": gone, "time": int(harness.cluster.now) + 1 + number, "reason": "Interrupted"})
+            harness.kubernetes.delete_pod()
+            harness.kubernetes.create_pod()
+            harness.kubernetes.place()
+            harness.kubernetes.run()
+        harness.cluster.now += 20
+        harness.say(phase=0, previous=ends)
+        await harness.settle()
+        assert [one["pod"] for one in harness.status["interruptions"]] == [end["pod"] for end in ends]
+        assert harness.condition("Succeeded") == ("False", "NoProgress")
 
     async def test_a_run_without_replacement_goes_on_in_a_new_attempt_and_uses_no_retry(self) -> None:
         harness = await started(checkpoints={"resume": "Never"}, lifecycle={"maxRetries": 0})

@@ -462,6 +462,34 @@ async def test_a_volume_that_is_not_mounted_is_told_by_events(harness: Served) -
     assert harness.told("Ready")[:2] == ("False", "ConfigMapMissing")
 
 
+async def test_a_runner_that_is_gone_is_made_again_once_a_pod_misses_it(harness: Served) -> None:
+    await serving(harness)
+    (runner,) = harness.cluster.of_kind(names.CONFIG_MAP)
+    harness.cluster.remove(names.CONFIG_MAP, NAMESPACE, runner["metadata"]["name"])
+    harness.replicas.remove(harness.replicas.pods[0])
+    harness.replicas.act()
+    (pod,) = harness.replicas.pods
+    harness.replicas.condition(pod, "PodScheduled", True)
+    harness.cluster.now += 30
+    about = {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+    message = f'MountVolume.SetUp failed for volume "runner" : configmap "{runner["metadata"]["name"]}" not found'
+    event = {"reason": "FailedMount", "message": message, "metadata": {}, "involvedObject": about}
+    harness.cluster.warned.append({**event, "lastTimestamp": "2027-01-15T08:00:30Z"})
+    await harness.settle()
+    assert [made["binaryData"] for made in harness.cluster.of_kind(names.CONFIG_MAP)] == [runner["binaryData"]]
+
+
+async def test_a_namespace_that_is_made_anew_gets_the_runner_before_any_pod(harness: Served) -> None:
+    await serving(harness)
+    for resource in (names.SERVICE, names.DEPLOYMENT, names.CONFIG_MAP, names.POD):
+        for child in harness.cluster.of_kind(resource):
+            harness.cluster.remove(resource, NAMESPACE, child["metadata"]["name"])
+    harness.cluster.remove(names.MODELDEPLOYMENT, NAMESPACE, "chat")
+    await harness.settle()
+    await harness.put(served())
+    assert len(list(harness.cluster.of_kind(names.CONFIG_MAP))) == 1
+
+
 async def test_a_foreign_service_of_its_name_is_never_taken_over(harness: Served) -> None:
     foreign = {
         "apiVersion": "v1",

@@ -173,7 +173,7 @@ class TestInterruptions:
             await harness.settle()
             harness.kubernetes.attempt(attempt)
             harness.kubernetes.start()
-            harness.say(phase=0, previous={"pod": gone, "time": ended, "reason": "Lost", "step": 7})
+            harness.say(phase=0, previous=[{"pod": gone, "time": ended, "reason": "Lost", "step": 7}])
             await harness.settle()
         assert harness.status["retries"] == 4
         assert "interruptions" not in harness.status
@@ -193,7 +193,7 @@ class TestInterruptions:
         await harness.settle()
         harness.kubernetes.attempt(2)
         harness.kubernetes.start()
-        harness.say(phase=0, previous={"pod": gone, "time": ended, "reason": "Interrupted", "step": 6})
+        harness.say(phase=0, previous=[{"pod": gone, "time": ended, "reason": "Interrupted", "step": 6}])
         harness.cluster.now += 60
         await harness.settle()
         assert "interruptions" not in harness.status

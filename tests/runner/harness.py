@@ -66,6 +66,14 @@ def descendants(pid: int) -> list[int]:
     return [*children, *(below for child in children for below in descendants(child))]
 
 
+def alive(pid: int) -> bool:
+    """Whether it still does something; what is left of a killed process until its parent asks does nothing."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @dataclass
 class Bench:
     """One output directory, and the executions of a run on it."""

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from swiftop.runner.protocol import POD_NAME, POD_UID, Source
-from tests.runner.harness import FAKE, OWNER, UNSHARE, Bench, Execution, descendants, interpreters, wait_until
+from tests.runner.harness import FAKE, OWNER, UNSHARE, Bench, Execution, alive, descendants, interpreters, wait_until
 
 TWO: dict[str, Any] = {"nodes": 2, "master_addr": "localhost"}
 KEY = "sk-0123456789-abcdef"
@@ -197,17 +197,17 @@ def test_an_execution_that_left_no_message_is_told_by_the_next(pid1: Bench) -> N
     os.kill(run.runner_pid, signal.SIGKILL)
     run.process.wait(30)
     run = pid1.fake("graceful", environ={POD_UID: "pod-2"})
-    previous = run.wait_for_step(4)["previous"]
+    (previous,) = run.wait_for_step(4)["previous"]
     lost = {"pod": "pod-1", "time": previous["time"], "reason": "Lost", "step": 4}
     assert previous == lost
     assert abs(previous["time"] - time.time()) < 60
     run.terminate()
     message = run.end()[1]
-    assert message["progress"]["previous"] == lost
+    assert message["progress"]["previous"] == [lost]
     again = pid1.fake("finish")
-    previous = again.end()[1]["progress"]["previous"]
+    before, previous = again.end()[1]["progress"]["previous"]
     expected = {"pod": "pod-2", "time": previous["time"], "reason": "Interrupted", "step": 4, "keptStep": 4}
-    assert previous == expected
+    assert (before, previous) == (lost, expected)
     first, second, third = pid1.record["executions"]
     assert (first["podName"], first["outcome"], first["startStep"]) == ("demo-1-x", "interrupted", None)
     assert (second["startStep"], third["startStep"], third["keptStep"]) == (None, 4, 20)
@@ -373,7 +373,7 @@ def test_a_fault_of_the_runner_ends_the_training_and_is_told(bench: Bench) -> No
     assert (code, message["outcome"], message["reason"], message["message"]) == (20, "failed", "Unknown", text)
     assert "Traceback" in run.log
     assert KEY not in run.log + json.dumps(message)
-    assert not [pid for pid in training if Path(f"/proc/{pid}").exists()]
+    wait_until(lambda: not any(map(alive, training)), what="the end of the training")
     assert bench.record["executions"][0]["outcome"] == "failed"
 
 
@@ -387,7 +387,7 @@ def test_a_volume_that_is_full_when_the_runner_writes_is_told(bench: Bench) -> N
     training = wait_until(lambda: descendants(run.runner_pid), what="the training")
     code, message = run.end()
     assert (code, message["outcome"], message["reason"]) == (11, "failed", "DiskFull"), run.log
-    wait_until(lambda: not [pid for pid in training if Path(f"/proc/{pid}").exists()], what="the end of the training")
+    wait_until(lambda: not any(map(alive, training)), what="the end of the training")
 
 
 def test_a_damaged_record_starts_nothing(bench: Bench) -> None:

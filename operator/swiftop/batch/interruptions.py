@@ -1,13 +1,13 @@
 """How often an object was interrupted, and whether it gets anywhere between.
 
 Each execution that is taken away (eviction, preemption, node loss, deleted pod) is one interruption. It is learned from
-its pod, or, when the pod has vanished with its termination message, from the next execution, which reads the record on
-the volume. What the spec's own ``suspend`` stops is none.
+its pod, or, when the pod has vanished with its termination message, from a later execution, which reads the record on
+the volume: several pods may have come and gone before anybody looked. What the spec's own ``suspend`` stops is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,19 +77,23 @@ def updated(
     that was stopped by its own wish.
     """
     # A pod and its successor may both tell of one end; the pod knows better.
-    reported = [one for one in _reported(observed.previous, stopped) if not _known_by_its_job(one, known)]
+    told = [one for end in observed.previous for one in _reported(end, stopped)]
+    reported = [one for one in told if not _known_by_its_job(one, known, {other.pod for other in told})]
     seen = [one for one in _seen(observed, kept) if not _known_by_its_pod(one, observed.job, known)]
     found = {one.pod: one for one in (*reported, *seen)}
     # A failure that was answered by a retry is none, though the next execution finds no more than that it ended.
     counted = {one.pod for one in known} | {observed.job.retry_of if observed.job else ""}
     forgotten = known[0].time if len(known) >= REMEMBERED else ""  # a pod may outlive the memory of its end
     new = [one for pod, one in found.items() if pod not in counted and one.time > forgotten]
-    return (*known, *sorted(new, key=lambda one: one.time))[-REMEMBERED:]
+    return tuple(sorted((*known, *new), key=lambda one: one.time))[-REMEMBERED:]
 
 
-def _known_by_its_job(one: Interruption, known: Sequence[Interruption]) -> bool:
-    """Whether it stands there already, under its Job, since nobody knew its pod any more."""
-    unseen = [other for other in known if other.cause == Reason.POD_DELETED and other.step is None]
+def _known_by_its_job(one: Interruption, known: Sequence[Interruption], pods: Collection[str]) -> bool:
+    """Whether it stands there already, under its Job, since nobody knew its pod any more; ``pods`` are no Jobs."""
+    unseen = [
+        other for other in known
+        if other.cause == Reason.POD_DELETED and other.step is None and other.pod not in pods
+    ]  # fmt: skip
     return any(abs(seconds_of(other.time) - seconds_of(one.time)) < _SAME_SECONDS for other in unseen)
 
 
@@ -145,8 +149,8 @@ def _of_pod(pod: PodFacts, cause: Cause, kept: int | None, *, key: str) -> Inter
     )
 
 
-def _reported(previous: Previous | None, stopped: str) -> list[Interruption]:
-    if previous is None or previous.reason not in (causes.INTERRUPTED.reason, causes.LOST.reason):
+def _reported(previous: Previous, stopped: str) -> list[Interruption]:
+    if previous.reason not in (causes.INTERRUPTED.reason, causes.LOST.reason):
         return []
     if previous.time <= seconds_of(stopped):
         return []

@@ -23,7 +23,7 @@ class Observed:
     pods: tuple[PodFacts, ...] = ()  # every execution of it that still exists, oldest first
     obstacle: Cause | None = None  # what events tell about a pod that does not come to life
     heard: Report | None = None  # what the pod of rank 0 said while it ran
-    previous: Previous | None = None  # how the execution before that pod's ended
+    previous: tuple[Previous, ...] = ()  # how executions before that pod's ended, the newest last
     reachable: bool = True  # False when that pod cannot be heard
 
     @cached_property
@@ -110,7 +110,7 @@ def _with_reading(observed: Observed, latest: Callable[[str], Reading | None]) -
     return replace(
         observed,
         heard=reading.report,
-        previous=(ended.previous if ended else None) or reading.previous,
+        previous=(ended.previous if ended else ()) or reading.previous,
         reachable=reading.reachable or not leader.running_since,
     )
 

@@ -85,6 +85,8 @@ class Actor:
         What was found in line once is not rendered again while neither spec nor sources nor children change.
         """
         kind, uid, state = subject.kind, subject.obj["metadata"]["uid"], _state_of(subject, apply)
+        if apply.live or apply.repair:
+            await self._look_for_runner(subject.key.namespace)
         if self._agreed.get(subject.key) == state:
             return {}
         prepared = _guarded(kind.prepare, subject.resource, await self._gather.world(subject))
@@ -148,10 +150,7 @@ class Actor:
         return _Checked(subject.obj["metadata"]["generation"], version)
 
     async def _repair(self, subject: Subject) -> None:
-        namespace = subject.key.namespace
-        if await self._cluster.get(names.CONFIG_MAP, namespace, self._runner_name) is None:
-            self._with_runner.discard(namespace)
-            await self._ensure_runner(namespace)
+        await self._look_for_runner(subject.key.namespace)
         prepared = _guarded(subject.kind.prepare, subject.resource, await self._gather.world(subject))
         for child in _guarded(subject.kind.objects, prepared):
             await self._ensure_child(child, subject.obj["metadata"]["uid"])
@@ -201,6 +200,12 @@ class Actor:
             child = adopted_claim(known, child)
         if not as_wanted(known, child):
             await self._cluster.apply(child)
+
+    async def _look_for_runner(self, namespace: str) -> None:
+        """Make sure of the runner's ConfigMap: somebody may have deleted it, or the namespace and made it anew."""
+        if await self._cluster.get(names.CONFIG_MAP, namespace, self._runner_name) is None:
+            self._with_runner.discard(namespace)
+        await self._ensure_runner(namespace)
 
     async def _ensure_runner(self, namespace: str) -> None:
         """The runner's ConfigMap, once per namespace and process."""

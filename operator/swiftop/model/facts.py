@@ -31,7 +31,7 @@ class Outcome:
     suggestion: str = ""
     log: str = ""
     report: Report = field(default_factory=dict)
-    previous: Previous | None = None
+    previous: tuple[Previous, ...] = ()
     bad_rows: tuple[BadRow, ...] = ()
 
 

@@ -62,7 +62,7 @@ class Reading:
     """What a pod last said. ``report`` is None when it was never heard; ``reachable`` is False when it cannot be."""
 
     report: Report | None
-    previous: Previous | None = None  # how the execution before that pod's ended
+    previous: tuple[Previous, ...] = ()  # how executions before that pod's ended, the newest last
     reachable: bool = True
 
 

@@ -61,11 +61,12 @@ class Apply:
     """Bring all children into line with the spec by server-side apply, and delete those that are no longer wanted.
 
     ``key`` stands for what besides spec and children decides what they are; ``live``: it has changed, and is read from
-    the cluster before anything is made of it.
+    the cluster before anything is made of it. ``repair``: what the pods need beside the children may be missing.
     """
 
     key: str = ""
     live: bool = False
+    repair: bool = False
 
 
 Action = Create | Ensure | Delete | Apply

@@ -1,4 +1,4 @@
-"""What to do about an end of an export or an upload, where ``causes`` speaks of a training's fields.
+"""What to do about an end of an export, an upload or a server, where ``causes`` speaks of a training's fields.
 
 One row a reason. A reason that is not here says the same of all work.
 """
@@ -11,7 +11,7 @@ from . import causes
 from .ends import EndClass
 from .hub import causes as hub
 
-EXPORT, UPLOAD = "export", "upload"
+EXPORT, UPLOAD, SERVE = "export", "upload", "serve"
 _VALID = "Put a valid MODELSCOPE_API_TOKEN or HF_TOKEN into the credentials Secret, or into that of {own}"
 _HUB = (
     "The hub does not answer: check DNS, proxy and NetworkPolicy, or use a mirror (MODELSCOPE_ENDPOINT, HF_ENDPOINT in "
@@ -66,8 +66,31 @@ _ADVICE: Mapping[EndClass, tuple[str, ...]] = {
     causes.SECRET_MISSING: ("Add the named key to the credentials Secret, or name one by tokenSecret of the target.",),
 }
 
+_SERVING: Mapping[EndClass, str] = {
+    causes.CUDA_OUT_OF_MEMORY: "Use GPUs with more memory or more of them (resources.gpus), or lower maxModelLength or "
+    "gpuMemoryUtilization.",
+    causes.SHARED_MEMORY_EXHAUSTED: "Raise resources.sharedMemory.",
+    causes.HOST_OUT_OF_MEMORY: "Raise resources.memory: it holds the libraries, and without GPUs the weights in dtype.",
+    causes.FLASH_ATTENTION_MISSING: "Use an image with flash-attn for its torch and CUDA, or leave out attn_impl in "
+    "engineArgs.",
+    causes.DEEPSPEED_MISSING: "Use an image that has the deepspeed package.",
+    causes.PACKAGE_MISSING: "Use an image that has the package, or leave out what needs it in engineArgs.",
+    causes.PRECISION_UNSUPPORTED: "Set dtype to a type that the GPU knows: float16 before Ampere.",
+    causes.VOLUME_NOT_WRITABLE: "Let the cache belong to the pod's user: set runtime.securityContext (runAsUser, "
+    "fsGroup), or choose a claim that is writable and not ReadOnlyMany.",
+    causes.DISK_FULL: "Free or enlarge the cache, or the disk of the node.",
+    hub.HUB_UNREACHABLE: _HUB + " Or take the model from a claim.",
+    causes.INVALID_ARGUMENTS: "ms-swift refuses an argument: compare engineArgs and status.resolved.command with the "
+    "flags of the version in the image, and set runtime.swiftVersion to it.",
+    causes.COLLECTIVE_FAILED: "The GPUs of the pod do not reach each other: look at their links and at /dev/shm "
+    "(resources.sharedMemory).",
+    causes.SECRET_MISSING: "Add the named key to the Secret of apiKey, or to the credentials Secret.",
+}
+
 
 def suggestion(cause: EndClass, program: str) -> str:
     """What to do about it, when this program ended so."""
+    if program == SERVE:
+        return _SERVING.get(cause, cause.suggestion)
     texts = _ADVICE.get(cause) if program in (EXPORT, UPLOAD) else None
     return texts[-1 if program == UPLOAD else 0] if texts else cause.suggestion

@@ -158,7 +158,7 @@ class Runner:
         """What ``GET /progress`` tells, filtered as its readers do: an odd value from the outside is left out."""
         document: dict[str, Any] = {"version": REPORT_VERSION, **read(self._program.members, self._program.report())}
         previous = self._context.record.previous
-        return {**document, "previous": previous.to_json()} if previous is not None else document
+        return {**document, "previous": [one.to_json() for one in previous]} if previous else document
 
     def _print_progress(self) -> None:
         """The line that the operator reads from the log when it cannot reach the pod."""

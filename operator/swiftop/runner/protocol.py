@@ -189,7 +189,7 @@ def attribute(member: str) -> str:
 
 @dataclass(frozen=True)
 class Previous:
-    """How the execution before this one ended: its own termination message may have vanished with its pod."""
+    """How an execution before this one ended: its own termination message may have vanished with its pod."""
 
     pod: str
     time: int
@@ -203,9 +203,17 @@ class Previous:
         return found
 
 
-def read_previous(document: object) -> Optional[Previous]:
-    """The end of the execution before, as a report tells it; None when it tells of none."""
+PREVIOUS_ONES = 3  # that a report tells of: pods that come and go at once may all be gone before anybody looks
+
+
+def read_previous(document: object) -> tuple[Previous, ...]:
+    """The ends of executions before, as a report tells them, the newest last."""
     said = document.get("previous") if isinstance(document, Mapping) else None
+    ends = said[-PREVIOUS_ONES:] if isinstance(said, list) else []
+    return tuple(end for one in ends if (end := _previous(one)) is not None)
+
+
+def _previous(said: object) -> Optional[Previous]:
     found: dict[str, Any] = {attribute(name): value for name, value in read(PREVIOUS, said).items()}
     return Previous(**found) if {"pod", "time", "reason"} <= found.keys() else None
 

@@ -78,11 +78,15 @@ class Record:
             self.data["executions"][-1] = last
 
     @property
-    def previous(self) -> Optional[Previous]:
-        """How the execution before this one ended."""
-        executions = [{}, *(self.data.get("executions") or [])]
-        said = executions[-2 if self.epoch else -1]
-        return read_previous({"previous": {**said, "time": said.get("end")}})
+    def previous(self) -> tuple[Previous, ...]:
+        """How the execution before this one ended, and those before that in the same attempt or the one before it.
+
+        Of older attempts nothing is told: which of their ends was answered by a retry is not known any more.
+        """
+        executions = self.data.get("executions") or []
+        before, attempt = (executions[:-1] if self.epoch else executions), self.last_execution.get("attempt") or 0
+        told = [one for one in before[:-1] if (one.get("attempt") or 0) >= attempt - 1] + before[-1:]
+        return read_previous({"previous": [{**one, "time": one.get("end")} for one in told]})
 
     def begin(
         self,

@@ -59,7 +59,9 @@ def decide(s: Situation) -> Verdict:
         return Verdict(_hindered(made, s, sources.missing) if made else sources.missing)
     if made is None or made.deleting:
         return Verdict(Waiting(Phase.PENDING, _created()), (Apply(sources.revision, live=True),))
-    apply = Apply(sources.revision, live=made.digest != sources.revision)
+    lacks = trouble_of(s.observed)
+    repair = lacks is not None and lacks.cause.reason == Reason.CONFIG_MAP_MISSING
+    apply = Apply(sources.revision, live=made.digest != sources.revision, repair=repair)
     outlook = replace(serving(made, s.observed), told=sources.told)
     return Verdict(outlook, (apply,), poll=None if outlook.rollout is None else _EVENTS_SECONDS)
 

@@ -8,6 +8,8 @@ from swiftop.model.facts import Cause, PodFacts, Report
 from swiftop.observe.ending import pod_cause
 from swiftop.observe.events import refusal
 from swiftop.reasons import DEPENDENCIES, Reason
+from swiftop.runner import causes
+from swiftop.runner.advice import SERVE, suggestion
 from swiftop.serving.observe import Observed, Replica
 
 # Somebody has to make or fix what is missing; a volume is mostly made a moment later.
@@ -39,7 +41,7 @@ def _of_replica(replica: Replica, observed: Observed) -> Trouble | None:
     crash = None if replica.loaded or not pod.scheduled else _crash(pod)
     if pod.ready:
         return None
-    if crash is not None:
+    if crash is not None and not pod.waiting:  # what keeps it from being started again is the newer of the two
         return Trouble(crash, lasting=True, dead=pod.restarts >= _CRASHES)
     if pod.running_since:
         return _bad_adapter(report)
@@ -63,5 +65,8 @@ def _crash(pod: PodFacts) -> Cause | None:
     cause = pod_cause(replace(pod, ended=pod.ended or pod.before))
     if cause is None:
         return None
+    known = causes.BY_REASON.get(cause.reason)
+    if known is not None and cause.suggestion == known.suggestion:  # the kubelet said it, who knows no program
+        cause = replace(cause, suggestion=suggestion(known, SERVE))
     times = f" (restarted {pod.restarts} times)" if pod.restarts > 1 else ""
     return replace(cause, message=cause.message + times)

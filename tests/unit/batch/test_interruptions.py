@@ -38,14 +38,23 @@ def test_one_that_left_no_report_had_kept_what_the_status_knows() -> None:
 
 
 def test_a_pod_that_has_vanished_is_told_of_by_its_successor() -> None:
-    assert found(Observed(JOB, (SECOND,), previous=LOST)) == (OF_REPORT,)
+    assert found(Observed(JOB, (SECOND,), previous=(LOST,))) == (OF_REPORT,)
     interrupted = replace(LOST, reason="Interrupted")
-    assert found(Observed(JOB, (SECOND,), previous=interrupted)) == (replace(OF_REPORT, cause="Interrupted"),)
+    assert found(Observed(JOB, (SECOND,), previous=(interrupted,))) == (replace(OF_REPORT, cause="Interrupted"),)
+
+
+def test_each_of_several_pods_that_have_vanished_is_one() -> None:
+    """The first was seen to be deleted before its first step, the others by nobody, and all within seconds."""
+    early = Interruption(time=at(45), cause="PodDeleted", pod="early")
+    ends = (replace(LOST, pod="early", time=int(START + 46)), LOST, replace(LOST, pod="third", time=int(START + 55)))
+    expected = (early, OF_REPORT, replace(OF_REPORT, pod="third", time=at(55)))
+    assert found(Observed(JOB, (SECOND,), previous=ends), (early,)) == expected
+    assert found(Observed(JOB, (SECOND,), previous=ends), expected) == expected
 
 
 @pytest.mark.parametrize("reason", ["DiskFull", "MaxSteps", "HubUnreachable"])
 def test_an_execution_that_failed_by_itself_was_not_taken_away(reason: str) -> None:
-    assert found(Observed(JOB, (SECOND,), previous=replace(LOST, reason=reason))) == ()
+    assert found(Observed(JOB, (SECOND,), previous=(replace(LOST, reason=reason),))) == ()
     assert found(Observed(FAILED, (said("failed", reason),))) == ()
     assert found(Observed(JOB, (DONE,))) == ()
 
@@ -54,15 +63,15 @@ def test_each_is_counted_once_whoever_tells_it_and_how_often() -> None:
     once = found(Observed(JOB, (TOLD, SECOND)))
     assert found(Observed(JOB, (TOLD, SECOND)), once) == once
     of_same_pod = replace(LOST, pod="a", reason="Interrupted")
-    assert found(Observed(JOB, (SECOND,), previous=of_same_pod), once) == once
-    assert found(Observed(JOB, (TOLD, SECOND), previous=of_same_pod)) == (OF_POD,)
+    assert found(Observed(JOB, (SECOND,), previous=(of_same_pod,)), once) == once
+    assert found(Observed(JOB, (TOLD, SECOND), previous=(of_same_pod,))) == (OF_POD,)
 
 
 def test_a_failure_that_a_retry_answers_is_none_whoever_tells_of_it() -> None:
     """The record on the volume may know no more than that the execution before it ended."""
     retry = replace(JOB, uid="j2", attempt=2, retry_of="gone")
-    assert found(Observed(retry, (SECOND,), previous=LOST)) == ()
-    assert found(Observed(replace(retry, retry_of="other"), (SECOND,), previous=LOST)) == (OF_REPORT,)
+    assert found(Observed(retry, (SECOND,), previous=(LOST,))) == ()
+    assert found(Observed(replace(retry, retry_of="other"), (SECOND,), previous=(LOST,))) == (OF_REPORT,)
 
 
 @pytest.mark.parametrize(
@@ -85,10 +94,10 @@ def test_pods_that_have_all_vanished_are_one_interruption_under_their_job() -> N
     exhausted = replace(FAILED, failure_reason="DeadlineExceeded")
     assert found(Observed(exhausted), kept=8) == ()
     # What the next execution finds on the volume is the same end, when it is about as old.
-    second = Observed(replace(JOB, uid="j2", attempt=2), (SECOND,), previous=LOST)
+    second = Observed(replace(JOB, uid="j2", attempt=2), (SECOND,), previous=(LOST,))
     assert found(second, once) == once
     late = replace(expected, time=at(50 + 120))
-    assert found(second, (late,)) == (late, OF_REPORT)
+    assert found(second, (late,)) == (OF_REPORT, late)
     # One whose own pod told of it is another one, however soon the next came.
     assert found(second, (interruption("a", kept=5, seconds=40),)) == (interruption("a", kept=5, seconds=40), OF_REPORT)
 
@@ -102,7 +111,7 @@ def test_what_was_taken_away_before_it_started_has_lost_nothing() -> None:
 
 
 def test_they_stand_in_the_order_of_time_and_ten_are_kept() -> None:
-    both = found(Observed(JOB, (TOLD, SECOND), previous=LOST))
+    both = found(Observed(JOB, (TOLD, SECOND), previous=(LOST,)))
     assert both == (OF_REPORT, OF_POD)
     many = tuple(replace(interruption(f"p{number}"), time=at(number)) for number in range(10))
     assert found(Observed(JOB, (TOLD, SECOND)), many) == (*many[1:], OF_POD)
@@ -113,8 +122,8 @@ def test_what_suspend_stops_is_none() -> None:
     stopped = said("interrupted", "Interrupted", 75, deleting=at(120))
     assert found(Observed(stopping, (stopped,))) == ()
     # Afterwards only the record tells of it.
-    assert found(Observed(JOB, (SECOND,), previous=LOST), stopped=at(50)) == ()
-    assert found(Observed(JOB, (SECOND,), previous=LOST), stopped=at(49)) == (OF_REPORT,)
+    assert found(Observed(JOB, (SECOND,), previous=(LOST,)), stopped=at(50)) == ()
+    assert found(Observed(JOB, (SECOND,), previous=(LOST,)), stopped=at(49)) == (OF_REPORT,)
 
 
 def test_of_several_ranks_there_is_one_for_each_attempt() -> None:
@@ -126,7 +135,7 @@ def test_of_several_ranks_there_is_one_for_each_attempt() -> None:
     # One that failed by itself ended the attempt, and not the eviction beside it.
     assert found(Observed(FAILED, (said("failed", "DiskFull"), rank(TOLD, 1)))) == ()
     # What the next attempt's rank 0 finds on the volume is the same end.
-    second = Observed(replace(JOB, uid="j2", attempt=2), (SECOND, rank(RUNS, 1)), previous=replace(LOST, pod="a"))
+    second = Observed(replace(JOB, uid="j2", attempt=2), (SECOND, rank(RUNS, 1)), previous=(replace(LOST, pod="a"),))
     assert found(second, (one,)) == (one,)
 
 

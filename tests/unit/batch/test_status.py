@@ -264,7 +264,7 @@ def test_interruptions_are_written_and_not_those_that_suspend_makes() -> None:
     assert found["interruptions"] == [{"time": at(90), "cause": "Evicted", "pod": "a", "checkpointStep": 8}]
     stopped = {"conditions": [{"type": "Suspended", "status": "False", "reason": "NotSuspended", "message": "",
                                "lastTransitionTime": at(60)}]}  # fmt: skip
-    assert "interruptions" not in status(RUNNING, Observed(JOB, (RUNS,), previous=LOST), stopped)
+    assert "interruptions" not in status(RUNNING, Observed(JOB, (RUNS,), previous=(LOST,)), stopped)
 
 
 # GPU seconds

@@ -36,7 +36,7 @@ def test_an_outcome_is_read_whole() -> None:
         "message": "m",
         "log": "l",
         "progress": {"phase": 1, "step": 5, "checkpointTime": -1, "trackerWorkspace": "a/../b", "made": "up",
-                     "previous": {"pod": "p", "time": 7, "reason": "Lost", "step": 3}},
+                     "previous": [{"pod": "p", "time": 7, "reason": "Lost", "step": 3}]},
     }  # fmt: skip
     assert outcome_of(json.dumps(said), TRAINING) == Outcome(
         outcome="interrupted",
@@ -44,7 +44,7 @@ def test_an_outcome_is_read_whole() -> None:
         message="m",
         log="l",
         report={"phase": 1, "step": 5},
-        previous=Previous("p", 7, "Lost", 3),
+        previous=(Previous("p", 7, "Lost", 3),),
     )
 
 

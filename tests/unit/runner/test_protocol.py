@@ -16,6 +16,7 @@ from swiftop.runner.protocol import (
     EXPORTING,
     LARGEST,
     PREVIOUS,
+    PREVIOUS_ONES,
     TRAINING,
     UPLOADING,
     BadPlan,
@@ -156,10 +157,12 @@ def test_whatever_a_pod_says_can_be_printed(document: object) -> None:
 
 def test_the_end_of_the_execution_before() -> None:
     previous = Previous(pod="p", time=5, reason="Lost", step=3)
-    assert read_previous({"previous": {**previous.to_json(), "keptStep": 1e300}}) == previous
-    odd: tuple[object, ...] = (None, [], {}, {"previous": []}, {"previous": {"pod": "p", "reason": "Lost"}})
+    assert read_previous({"previous": [{**previous.to_json(), "keptStep": 1e300}]}) == (previous,)
+    odd: tuple[object, ...] = (None, [], {}, {"previous": {}}, {"previous": [[], {"pod": "p", "reason": "Lost"}]})
     for said in odd:
-        assert read_previous(said) is None
+        assert read_previous(said) == ()
+    many = [dataclasses.replace(previous, pod=f"p{number}") for number in range(9)]
+    assert read_previous({"previous": [one.to_json() for one in many]}) == tuple(many[-PREVIOUS_ONES:])
 
 
 def test_a_large_model_has_a_size() -> None:

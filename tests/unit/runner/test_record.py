@@ -167,20 +167,33 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
 
 def test_the_end_of_the_execution_before_is_told(tmp_path: Path) -> None:
     first = begin(tmp_path)
-    assert first.previous is None
+    assert first.previous == ()
     first.end(outcome="interrupted", reason="Interrupted", message="m", step=9, kept_step=8)
     second = begin(tmp_path, checkpoint="/o/checkpoint-8")
-    assert second.previous is not None
-    told = second.previous
+    (told,) = second.previous
     assert (told.pod, told.reason, told.step, told.kept_step) == ("p", "Interrupted", 9, 8)
     again = Record(tmp_path, uid="u")
     again.load()
-    assert again.previous is None  # it is still running, or has left no end
+    assert [end.step for end in again.previous] == [9]  # the one after it still runs, or has left no end
     again.close(at=50.6, step=12, kept_step=None)
     again.begin(attempt=2, pod={"pod": "q", "podName": "n"}, command=("a",))
-    assert again.previous == Previous(pod="p", time=51, reason="Lost", step=12)
+    assert again.previous == (told, Previous(pod="p", time=51, reason="Lost", step=12))
     lost = json.loads((tmp_path / NAME).read_text())["executions"][1]
     assert (lost["outcome"], lost["reason"], lost["checkpoint"]) == ("interrupted", "Lost", "/o/checkpoint-8")
+
+
+def test_the_ends_of_this_attempt_and_of_the_one_before_it_are_told(tmp_path: Path) -> None:
+    """Of older ones nobody knows any more which was answered by a retry. Three are enough to give up."""
+
+    def told(attempt: int) -> list[int | None]:
+        record = begin(tmp_path, attempt=attempt)
+        record.end(outcome="interrupted", reason="Interrupted", message="", step=record.epoch, kept_step=None)
+        return [end.step for end in record.previous]
+
+    attempts = (1, 1, 2, 2, 3, 3, 3, 9)
+    assert [told(attempt) for attempt in attempts] == [
+        [], [1], [1, 2], [1, 2, 3], [3, 4], [3, 4, 5], [4, 5, 6], [7],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("value", [1e300, -1, "x", [], {}])
@@ -189,6 +202,5 @@ def test_an_odd_value_in_the_record_is_left_out(tmp_path: Path, value: object) -
     data = json.loads((tmp_path / NAME).read_text())
     data["executions"][0]["step"] = value
     (tmp_path / NAME).write_text(json.dumps(data))
-    previous = begin(tmp_path).previous
-    assert previous is not None
+    (previous,) = begin(tmp_path).previous
     assert (previous.step, previous.kept_step) == (None, 8)

@@ -66,6 +66,9 @@ LOADING = Replica(pod(), {"phase": 1})
         (observed(Replica(pod(), {"phase": 3, "badAdapter": "a"})), False, "AdapterNotLoaded", True, False),
         (observed(Replica(pod(waiting=Cause("SecretMissing", "x"), running_since=""))), False, "SecretMissing", True,
          False),
+        # What keeps it from being started again is newer than how it ended.
+        (observed(Replica(died("CUDAOutOfMemory", waiting=Cause("SecretMissing", "x")))), False, "SecretMissing", True,
+         False),
         (observed(Replica(pod(running_since="")), obstacle=Cause("VolumeMountFailed", "x")), False,
          "VolumeMountFailed", True, False),
         (observed(refused="exceeded quota: x"), False, "QuotaExceeded", False, False),
@@ -86,6 +89,13 @@ def test_the_worst_of_several_is_told() -> None:
     assert found.rollout is not None
     assert found.rollout.reason == "LossNaN"
     assert "(restarted 5 times)" in found.rollout.message
+
+
+def test_what_the_kubelet_alone_tells_has_advice_of_this_kind() -> None:
+    end = Ended(exit_code=137, reason="OOMKilled", message="", started="", finished="")
+    found = serving(deployment(), observed(Replica(pod(running_since="", before=end, restarts=1))))
+    assert found.rollout is not None
+    assert (found.rollout.reason, "training" in found.rollout.suggestion) == ("HostOutOfMemory", False)
 
 
 WAITS = Waiting(Phase.PENDING, Cause("SourcePending", "not yet"))

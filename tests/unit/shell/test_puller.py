@@ -132,10 +132,10 @@ async def test_news_is_told_once(world: World) -> None:
 
 async def test_the_log_is_read_after_three_failed_pages(world: World) -> None:
     previous = '{"pod":"p","time":9,"reason":"Lost","keptStep":4}'
-    world.page, world.log = broken, f'swiftop-progress {{"version":1,"step":5,"previous":{previous}}}'
+    world.page, world.log = broken, f'swiftop-progress {{"version":1,"step":5,"previous":[{previous}]}}'
     assert await world.look(2) is None
     assert world.log_reads == 0
-    assert await world.look() == Reading({"step": 5}, Previous("p", 9, "Lost", kept_step=4))
+    assert await world.look() == Reading({"step": 5}, (Previous("p", 9, "Lost", kept_step=4),))
 
 
 async def test_both_ways_down_is_told_and_the_last_numbers_stay(world: World) -> None:

@@ -21,8 +21,9 @@ from ..typed_json import from_json, to_json
 from . import adapters, choice
 from .causes import ADAPTER_INVALID, DRAINED, ENGINE_DEAD, ENGINE_STALLED, LOAD_TIMEOUT, TEMPLATE_DIFFERS
 
-PREPARING, LOADING = 0, 1
+PREPARING, LOADING, NOT_READY = 0, 1, 3
 SILENT_SECONDS = 30.0  # least patience with a guard that tells nothing, though it should once a second
+STALE_SECONDS = 10.0  # what it said longer ago does not count as its state any more
 END_SECONDS = 30.0  # for the end itself, above what a drain may take
 _ENTRY = "swift.cli.deploy"
 
@@ -138,10 +139,17 @@ class Serve:
         return self._end(ENGINE_STALLED, f"nothing was heard of it for {silent:.0f} s") if silent > patience else None
 
     def _check_drain(self, now: float) -> Optional[str]:
+        """One that hangs is not waited for: the kubelet asks it to stop because it does not answer."""
         settings = self._settings
         limit = settings.drain_seconds + settings.answer_seconds + END_SECONDS
-        late = now - (self._stopped_at or now) > limit
-        return self._end(ENGINE_STALLED, f"it has not ended {limit:g} s after it was asked to") if late else None
+        if now - (self._stopped_at or now) > limit:
+            return self._end(ENGINE_STALLED, f"it has not ended {limit:g} s after it was asked to")
+        silent = now - self._told_at if self._told else 0.0
+        return (
+            self._end(ENGINE_STALLED, f"nothing was heard of it for {silent:.0f} s")
+            if silent > SILENT_SECONDS
+            else None
+        )
 
     def _end(self, cause: EndClass, text: str) -> str:
         self._ended_for = cause
@@ -189,7 +197,8 @@ class Serve:
         known = {"updated": int(time.time()), "phase": self._phase, "names": 1 + len(self._settings.adapters)}
         unfit = self._unfit
         bad = {"badAdapter": unfit.name, "badAdapterWhy": unfit.why} if unfit else {}
-        return {**known, "answering": 0, **bad, **told}
+        stale = told and told == self._told and time.monotonic() - self._told_at > STALE_SECONDS
+        return {**known, "answering": 0, **bad, **told, **({"phase": NOT_READY, "answering": 0} if stale else {})}
 
     def reached(self) -> Reached:
         """Serving has no steps."""

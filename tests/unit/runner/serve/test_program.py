@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -275,3 +276,32 @@ def test_a_template_that_was_made_is_given_to_an_engine_that_takes_one(tmp_path:
     request = checked(Bench(tmp_path / "other", server="Auto", **other), made)
     assert isinstance(request, dict)
     assert request["also"] == {"server": "Swift", "serverWhy": "TemplateDiffers"}
+
+
+def test_a_guard_that_hangs_is_not_waited_for_when_it_is_asked_to_stop(tmp_path: Path) -> None:
+    """The kubelet asks, after some probes without an answer: the longest answer of all is none that comes."""
+    bench = Bench(tmp_path, drain_seconds=5.0, answer_seconds=300.0)
+    bench.start()
+    begun = bench.program._started
+    bench.tell(phase=2, updated=1)
+    assert bench.program.check(begun + 10) is None
+    bench.program.stop()
+    bench.program._stopped_at = begun + 35
+    bench.tell(phase=4, updated=2)
+    assert bench.program.check(begun + 36) is None
+    assert bench.program.check(begun + 65) is None
+    why = bench.program.check(begun + 67)
+    assert why == "nothing was heard of it for 31 s"
+    assert reason(bench.end(None, signal=9, ended_by=why, forwarded=True)) == ("failed", "EngineStalled")
+
+
+def test_what_a_guard_said_long_ago_is_not_how_it_is(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.start()
+    bench.tell(phase=2, names=1, answering=1, updated=1)
+    assert bench.program.check(time.monotonic()) is None
+    assert (bench.report["phase"], bench.report["answering"]) == (2, 1)
+    bench.program._told_at -= 11
+    assert (bench.report["phase"], bench.report["answering"]) == (3, 0)
+    bench.tell(phase=2, names=1, answering=1, updated=2)  # it goes on
+    assert bench.report["phase"] == 2
