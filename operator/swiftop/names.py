@@ -60,6 +60,8 @@ RESOURCES = {
         *(JOB, POD, DEPLOYMENT, SERVICE, PDB, HPA, CONFIG_MAP, PVC, EVENT, LEASE),
     )
 }
+CHILDLESS = frozenset({PDB, HPA})
+"""Children that own no others."""
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_KIND = f"{GROUP}/kind"

@@ -13,6 +13,7 @@ from swiftop.model.conditions import by_type
 from swiftop.model.kind import Key
 from swiftop.shell.cluster import Cluster
 from tests.apiserver.cases import merged
+from tests.apiserver.process import eventually
 from tests.apiserver.runs import served
 from tests.apiserver.test_children import Operator
 from tests.unit.kinds.modeldeployment.deployments import children_of
@@ -91,7 +92,11 @@ async def test_an_edit_is_a_new_generation_of_what_it_changes_and_of_nothing_els
     after = await operator.generations()
     assert {kind for kind in before if before[kind][2] != after[kind][2]} == {"Deployment"}
     await operator.edit(replicas=1)
-    assert (await operator.generations()).keys() == {"Service", "Deployment"}
+
+    async def left() -> bool:
+        return (await operator.generations()).keys() == {"Service", "Deployment"}
+
+    await eventually(left, within=30)
 
 
 async def scale(operator: Served, name: str, replicas: int) -> None:
