@@ -44,6 +44,7 @@ MODELEXPORT = Resource(API_VERSION, "ModelExport", "modelexports", "mexp")
 DATASETUPLOAD = Resource(API_VERSION, "DatasetUpload", "datasetuploads", "dsup")
 MODELDEPLOYMENT = Resource(API_VERSION, "ModelDeployment", "modeldeployments", "mdep")
 DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments")
+REPLICA_SET = Resource("apps/v1", "ReplicaSet", "replicasets")
 PDB = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 HPA = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 JOB = Resource("batch/v1", "Job", "jobs")
@@ -57,7 +58,7 @@ RESOURCES = {
     resource.kind: resource
     for resource in (
         *(SFTRUN, MODELEXPORT, DATASETUPLOAD, MODELDEPLOYMENT),
-        *(JOB, POD, DEPLOYMENT, SERVICE, PDB, HPA, CONFIG_MAP, PVC, EVENT, LEASE),
+        *(JOB, POD, DEPLOYMENT, REPLICA_SET, SERVICE, PDB, HPA, CONFIG_MAP, PVC, EVENT, LEASE),
     )
 }
 CHILDLESS = frozenset({PDB, HPA})
@@ -76,6 +77,7 @@ ANNOTATION_RETRIES = f"{GROUP}/retries"
 ANNOTATION_RETRY_OF = f"{GROUP}/retry-of"  # UID of a pod
 ANNOTATION_GPU_SECONDS = f"{GROUP}/gpu-seconds-before"
 ANNOTATION_RESOLVED = f"{GROUP}/resolved"  # of a Deployment: what its pods stay with
+ANNOTATION_WITHDRAWN = f"{GROUP}/withdrawn"  # of a Deployment: the revision that did not pass its gate, and why
 ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"  # the Job controller's: rank of a pod
 MANAGED_BY = "swiftop"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"

@@ -86,6 +86,7 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     ROLLED_OUT = "RolledOut"
     ROLLOUT_OVERDUE = "RolloutOverdue"
+    GATE_FAILED = "GateFailed"
     NO_ADAPTERS = "NoAdapters"
     ADAPTER_NOT_LOADED = "AdapterNotLoaded"
     ADAPTERS_LOADED = "AdaptersLoaded"

@@ -21,8 +21,8 @@ from swiftop.errors import Conflict, Forbidden, SwiftopError, Transient
 from tests.engine.fakecluster import Fault
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import NAMESPACE
+from tests.engine.served import OF_EXPORT, Served, export_of, served
 from tests.engine.test_convergence import finish
-from tests.engine.test_modeldeployment import OF_EXPORT, Served, export_of, served
 
 Step = tuple[Callable[[Served], bool], Callable[[Served], object]]  # when it can be taken, and what is done
 

@@ -59,6 +59,7 @@ from swiftop.model.verdict import (
     Serving,
     Verdict,
     Waiting,
+    Withdraw,
     patience,
 )
 from swiftop.observe.jobs import job_facts
@@ -232,6 +233,8 @@ class Reconciler:
                         await self._actor.delete(subject.key, action)
                     case Apply() if subject.resource is not None:
                         done = await self._apply(subject, facts, action, done)
+                    case Withdraw():
+                        await self._actor.withdraw(subject, action)
             except BLOCKING as error:
                 done = _hindered(done, explained(error), action)
             except Transient as error:

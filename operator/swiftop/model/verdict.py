@@ -68,7 +68,17 @@ class Apply:
     live: bool = False
 
 
-Action = Create | Ensure | Delete | Apply
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take a revision of a Deployment back: to the pods of another one, or to none where ``to`` is empty."""
+
+    name: str
+    revision: str
+    to: str
+    message: str
+
+
+Action = Create | Ensure | Delete | Apply | Withdraw
 
 
 # What to say

@@ -28,7 +28,8 @@ _SPEC: dict[names.Resource, tuple[str, ...]] = {
 }
 _ANNOTATIONS = (
     names.ANNOTATION_GENERATION, names.ANNOTATION_DIGEST, names.ANNOTATION_RETRIES, names.ANNOTATION_RETRY_OF,
-    names.ANNOTATION_GPU_SECONDS, names.ANNOTATION_RESOLVED, names.ANNOTATION_INDEX,
+    names.ANNOTATION_GPU_SECONDS, names.ANNOTATION_RESOLVED, names.ANNOTATION_WITHDRAWN,
+    names.ANNOTATION_INDEX,
 )  # fmt: skip
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # kubectl's copy of the whole object
 

@@ -11,7 +11,8 @@ from swiftop.api.v1alpha1.flags import ExtraArg, Flag, Owns, field_of_flag, mark
 from swiftop.api.v1alpha1.hub import DType, Hub, ModelType, Revision
 from swiftop.api.v1alpha1.modeldeployment_status import ModelDeploymentStatus
 from swiftop.api.v1alpha1.refs import ClaimFile, ClaimPath, ExportReference, RunCheckpoint, SecretKey
-from swiftop.api.v1alpha1.rules import Rule, matching, one_of
+from swiftop.api.v1alpha1.rollout import GatePrompt, Rollout, ServedName
+from swiftop.api.v1alpha1.rules import Rule, one_of
 from swiftop.api.v1alpha1.scalars import HubId, Share
 from swiftop.api.v1alpha1.workload import LabelName, ServingResource, WorkloadSpec
 from swiftop.names import MODELDEPLOYMENT
@@ -21,13 +22,6 @@ Engine = Literal["transformers", "vllm", "sglang", "lmdeploy"]
 ADAPTERLESS = ("sglang", "lmdeploy")
 """Engines that, started by ms-swift, drop adapters in silence and answer under their names with the base model."""
 _GPU_ENGINES = ADAPTERLESS  # that have no build for the CPU
-
-# ms-swift splits name=path at each '='; what clients write into "model".
-ServedName = Annotated[
-    str,
-    Field(min_length=1, max_length=96),
-    matching(r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$", "write letters, digits and . _ / : -, as in mh-sft-7b"),
-]
 
 
 class ServedModel(Model):
@@ -136,16 +130,6 @@ class ServiceOptions(Model):
     port: int = Field(default=8000, ge=1, le=65_535, description="Port of the Service.")
     annotations: dict[LabelName, Annotated[str, Field(max_length=1024)]] = Field(
         default_factory=dict, max_length=16, description="Annotations of the Service, as load balancers read them."
-    )
-
-
-class Rollout(Model):
-    """How a change of the sources reaches the pods."""
-
-    follow: bool = Field(
-        default=True,
-        description="A newer result of what exportRef and sftRunRef name, as of an export that was made again, is "
-        "rolled out by itself. false: what was resolved first stays until the reference in the spec is changed.",
     )
 
 
@@ -299,6 +283,14 @@ class ModelDeploymentSpec(ServingSpec):
             holds=lambda s: s.resources.processes_per_node is None,
             field="resources.processesPerNode",
         ),
+        Rule(
+            cel="!has(self.rollout) || !has(self.rollout.gate) || !has(self.rollout.gate.maxEvalLoss) || "
+            "has(self.model.sftRunRef) || has(self.model.exportRef) || has(self.adapters) && "
+            "self.adapters.exists(a, has(a.sftRunRef) || has(a.exportRef))",
+            message="maxEvalLoss is compared with the evaluation of a run: name one by sftRunRef or exportRef",
+            holds=lambda s: s.rollout.gate is None or s.rollout.gate.max_eval_loss is None or s.refers,
+            field="rollout.gate.maxEvalLoss",
+        ),
     )
 
     engine_args: tuple[ServeArg, ...] = Field(
@@ -307,6 +299,17 @@ class ModelDeploymentSpec(ServingSpec):
         description="Further flags of swift deploy, for example vllm_max_num_seqs.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
+
+    @property
+    def gate_prompts(self) -> tuple[GatePrompt, ...]:
+        """What a new pod is asked before it is ready."""
+        return self.rollout.gate.prompts if self.rollout.gate else ()
+
+    @property
+    def refers(self) -> bool:
+        """Whether any of what is served is another object's result."""
+        sources: tuple[ServedModel | ServedAdapter, ...] = (self.model, *self.adapters)
+        return any(source.sft_run_ref or source.export_ref for source in sources)
 
     def unique(self) -> dict[str, list[str]]:
         """Names that must be unique in their list."""
@@ -348,6 +351,16 @@ class ModelDeployment(ServingResource):
             "rename it, or set servedModelName",
             holds=lambda obj: obj.served_name not in [adapter.name for adapter in obj.spec.adapters],
             field="spec.adapters",
+        ),
+        Rule(
+            cel="!has(self.spec.rollout) || !has(self.spec.rollout.gate) || !has(self.spec.rollout.gate.prompts) || "
+            "self.spec.rollout.gate.prompts.all(p, !has(p.name) || p.name == (has(self.spec.servedModelName) ? "
+            "self.spec.servedModelName : self.metadata.name) || has(self.spec.adapters) && "
+            "self.spec.adapters.exists(a, a.name == p.name))",
+            message="a prompt of the gate names nothing that is served: write the name of an adapter, or leave name "
+            "out to ask the model itself",
+            holds=lambda obj: all(prompt.name in (None, *obj.served_names) for prompt in obj.spec.gate_prompts),
+            field="spec.rollout.gate.prompts",
         ),
     )
 

@@ -13,6 +13,7 @@ class ServedSource(SourceStatus):
 
     ref: str = Field(description="What the spec names: SFTRun/name/checkpoint or ModelExport/name.")
     rank: int | None = Field(default=None, description="Rank of an adapter, as its run was told.")
+    eval_loss: float | None = Field(default=None, description="Loss of the last evaluation of its checkpoint.")
 
 
 class ResolvedServing(Reported):

@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from swiftop import names
 from swiftop.api.parse import parse
@@ -15,10 +15,11 @@ from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.modeldeployment import FIELD_OF_FLAG, ModelDeployment, ModelDeploymentSpec
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem
-from swiftop.kinds.modeldeployment import source
+from swiftop.kinds.modeldeployment import gate, source
 from swiftop.kinds.modeldeployment.command import command, flags
-from swiftop.kinds.modeldeployment.source import Found, Resolved, Wanted
+from swiftop.kinds.modeldeployment.source import Found, Resolved
 from swiftop.model.conditions import by_type
+from swiftop.model.facts import Cause, DeploymentFacts
 from swiftop.model.kind import Facts, World
 from swiftop.model.verdict import Blocked, Waiting
 from swiftop.observe.deployments import deployment_facts
@@ -45,6 +46,7 @@ class Prepared:
     resolved: Mapping[str, Any]  # what stays until the digest changes
     replicas: int
     digest: str
+    made: DeploymentFacts | None = None  # what is there in place of the revision that is asked for
 
 
 def sources(deployment: ModelDeployment, facts: Facts[ModelDeployment, Observed]) -> Sources:
@@ -56,11 +58,12 @@ def sources(deployment: ModelDeployment, facts: Facts[ModelDeployment, Observed]
     observed = facts.observed.deployment
     pins = source.pinned_by(status, observed.resolved if observed else "")
     resolved = _resolved(deployment, facts.references, pins, known=known)
-    missing = next((one for one in resolved.values() if isinstance(one, Waiting | Blocked)), None)
+    missing = next((one for one in resolved.found.values() if isinstance(one, Waiting | Blocked)), None)
     if missing is not None:
         return Sources(missing=missing)
-    found = {ref: one for ref, one in resolved.items() if isinstance(one, Found)}
-    return Sources(revision=revision(deployment, found), told=_told(deployment, facts, found))
+    found = {ref: one for ref, one in resolved.found.items() if isinstance(one, Found)}
+    told = _told(deployment, facts, found)
+    return Sources(revision=revision(deployment, found), held=resolved.held, told=told)
 
 
 def _told(deployment: ModelDeployment, facts: Facts[ModelDeployment, Observed], found: Mapping[str, Found]) -> Any:
@@ -72,16 +75,27 @@ def _told(deployment: ModelDeployment, facts: Facts[ModelDeployment, Observed], 
     return next((one for one in told if one is not None), None)
 
 
+class _All(NamedTuple):
+    """All that the spec refers to, and why some of it is still what it was."""
+
+    found: dict[str, Resolved]
+    held: Cause | None
+
+
 def _resolved(
     deployment: ModelDeployment, references: Mapping[Any, Any], pins: Mapping[str, Found], *, known: str = ""
-) -> dict[str, Resolved]:
+) -> _All:
     namespace, follow = deployment.metadata.namespace, deployment.spec.rollout.follow
-
-    def one(wanted: Wanted) -> Resolved:
-        other = references.get(wanted.reference(namespace))
-        return source.resolve(wanted, other, pins.get(wanted.ref), follow=follow, known=known)
-
-    return {wanted.ref: one(wanted) for wanted in source.wanted_of(deployment)}
+    found: dict[str, Resolved] = {}
+    held: Cause | None = None
+    for wanted in source.wanted_of(deployment):
+        other, pinned = references.get(wanted.reference(namespace)), pins.get(wanted.ref)
+        now = source.resolve(wanted, other, pinned, follow=follow, known=known)
+        if isinstance(now, Found) and (shut := gate.shut(deployment, now, pinned)) is not None:
+            held = held or (shut if pinned else None)
+            now = pinned or Blocked(shut, stalled=True)
+        found[wanted.ref] = now
+    return _All(found, held)
 
 
 def revision(deployment: ModelDeployment, found: Mapping[str, Found]) -> str:
@@ -92,6 +106,8 @@ def revision(deployment: ModelDeployment, found: Mapping[str, Found]) -> str:
     """
     content = deployment.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     spec = {name: value for name, value in content.items() if name not in _OUTSIDE}
+    if deployment.spec.gate_prompts:
+        spec["gate"] = content["rollout"]["gate"]["prompts"]  # what is asked in the pods
     identities = sorted(one.identity for one in found.values())
     return hashlib.sha256(json.dumps([spec, identities], sort_keys=True).encode()).hexdigest()[:10]
 
@@ -122,11 +138,12 @@ def prepare(deployment: ModelDeployment, world: World[Defaults]) -> Prepared:
         },
         replicas=_replicas(spec, made.wanted if made else None),
         digest=digest,
+        made=made if made and made.withdrawn and made.withdrawn.revision == digest else None,
     )
 
 
 def _found(deployment: ModelDeployment, world: World[Defaults], pins: Mapping[str, Found]) -> dict[str, Found]:
-    resolved, namespace = _resolved(deployment, world.references, pins), deployment.metadata.namespace
+    resolved, namespace = _resolved(deployment, world.references, pins).found, deployment.metadata.namespace
     found = {}
     for wanted in source.wanted_of(deployment):
         one = resolved[wanted.ref]
@@ -173,7 +190,7 @@ def _checked(deployment: ModelDeployment, spec: ModelDeploymentSpec, found: Mapp
 
 def warnings(deployment: ModelDeployment) -> tuple[Problem, ...]:
     """What is allowed, and may not be what was meant."""
-    spec, found = deployment.spec, []
+    spec, found = deployment.spec, gate.warnings(deployment)
     if spec.api_key is None and spec.service.type != "ClusterIP":
         text = "whoever reaches the Service may ask: there is no key"
         found.append(Problem("spec.apiKey", text, "name a key of a Secret in spec.apiKey"))

@@ -18,6 +18,7 @@ from swiftop.model.facts import Cause
 from swiftop.model.kind import Object, Reference
 from swiftop.model.verdict import Blocked, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
+from swiftop.runner.protocol import number
 from swiftop.swift import paths
 
 _DEFAULT_RANK = 8  # ms-swift's own
@@ -33,6 +34,7 @@ class Found:
     path: str
     type: str = ""  # of the model, in ms-swift's words
     rank: int | None = None  # of an adapter
+    eval_loss: float | None = None  # of the checkpoint
 
     @property
     def directory(self) -> str:
@@ -46,8 +48,8 @@ class Found:
 
     def recorded(self) -> dict[str, Any]:
         """An item of ``status.resolved.sources``."""
-        members = {**asdict(self), "claimName": self.claim_name}
-        del members["claim_name"]
+        members = {**asdict(self), "claimName": self.claim_name, "evalLoss": self.eval_loss}
+        del members["claim_name"], members["eval_loss"]
         return {name: value for name, value in members.items() if value not in ("", None)}
 
 
@@ -119,9 +121,9 @@ def _read(sources: object) -> dict[str, Found]:
             continue
         told = {name: source.get(name, "") for name in ("ref", "uid", "path", "type")}
         told["claim_name"] = source.get("claimName", "")
-        rank = source.get("rank")
+        rank, loss = source.get("rank"), number(source.get("evalLoss"))
         if all(isinstance(value, str) for value in told.values()) and told["ref"] and told["claim_name"]:
-            found[told["ref"]] = Found(**told, rank=rank if isinstance(rank, int) else None)
+            found[told["ref"]] = Found(**told, rank=rank if isinstance(rank, int) else None, eval_loss=loss)
     return found
 
 
@@ -181,7 +183,15 @@ def _of_run(wanted: Wanted, checkpoint: RunCheckpoint, run: Object | None, known
 
 def _located(wanted: Wanted, checkpoint: RunCheckpoint, run: Object | None) -> Found:
     where = located(checkpoint, run)
-    return Found(ref=wanted.ref, uid=where.uid, claim_name=where.claim_name, path=where.path)
+    loss = _loss_of((run or {}).get("status") or {}, where.path)
+    return Found(ref=wanted.ref, uid=where.uid, claim_name=where.claim_name, path=where.path, eval_loss=loss)
+
+
+def _loss_of(status: Mapping[str, Any], path: str) -> float | None:
+    """Known of the newest checkpoint and of the best one."""
+    known = [status.get(name) or {} for name in ("checkpoint", "bestCheckpoint")]
+    step = path.rpartition("checkpoint-")[2]
+    return next((number(one.get("evalLoss")) for one in known if str(one.get("step")) == step), None)
 
 
 def _of_export(wanted: Wanted, name: str, export: Object | None, known: str) -> Resolved:
@@ -197,6 +207,7 @@ def _of_export(wanted: Wanted, name: str, export: Object | None, known: str) -> 
         claim_name=status["artifact"]["claimName"],
         path=status["artifact"].get("path") or "",
         type=source.get("type") or "",
+        eval_loss=number(status["artifact"].get("evalLoss")),
     )
 
 

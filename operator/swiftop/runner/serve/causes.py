@@ -39,4 +39,10 @@ LOAD_TIMEOUT = EndClass(
     transient=True,
 )
 
-FAILURES = (PORT_TAKEN, ADAPTER_INVALID, ENGINE_DEAD, ENGINE_STALLED, LOAD_TIMEOUT)
+GATE_FAILED = EndClass(
+    "GateFailed",
+    EXIT_ARTIFACT,
+    "The message tells what was asked and what was answered: serve a better checkpoint, or correct rollout.gate.",
+)
+
+FAILURES = (PORT_TAKEN, ADAPTER_INVALID, ENGINE_DEAD, ENGINE_STALLED, LOAD_TIMEOUT, GATE_FAILED)
