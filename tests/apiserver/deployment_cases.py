@@ -14,11 +14,17 @@ MINIMAL: Patch = {
 }
 _case = partial(Case, base=MINIMAL)
 _ADAPTER: Patch = {"name": "tuned", "sftRunRef": {"name": "run"}}
+_PROMPT: Patch = {"prompt": "Who are you?", "contains": "swift"}
+_CHECKPOINT: Patch = {"model": {"id": None, "sftRunRef": {"name": "a"}}}
 _GPU: Patch = {"resources": {"gpus": 1}}
 
 
 def _adapter(**members: object) -> Patch:
     return {"adapters": [{**_ADAPTER, **members}]}
+
+
+def _gate(**members: object) -> Patch:
+    return {"rollout": {"gate": members}}
 
 
 def _arg(name: str, **value: object) -> Patch:
@@ -63,7 +69,14 @@ REFUSED: tuple[Case, ...] = (
     _case("no end of loading", {"timeouts": {"loadSeconds": 0}}, "spec.timeouts.loadSeconds"),
     _case("port 0", {"service": {"port": 0}}, "spec.service.port"),
     _case("a field that does nothing yet", {"server": "Native"}, "spec.server"),
-    _case("a gate", {"rollout": {"gate": {"prompts": []}}}, "spec.rollout.gate"),
+    _case("an empty gate", {"rollout": {"gate": {"prompts": []}}}, "spec.rollout.gate", "needs prompts or maxEvalLoss"),
+    _case("a prompt for a name that is not served", _gate(prompts=[{**_PROMPT, "name": "other"}]),
+          "spec.rollout.gate.prompts", "names nothing that is served"),
+    _case("a prompt without an answer", _gate(prompts=[{"prompt": "a"}]), "spec.rollout.gate.prompts[0].contains"),
+    _case("17 prompts", _gate(prompts=[_PROMPT] * 17), "spec.rollout.gate.prompts"),
+    _case("no token", _gate(prompts=[{**_PROMPT, "maxTokens": 0}]), "spec.rollout.gate.prompts[0].maxTokens"),
+    _case("a loss of nothing", {**_gate(maxEvalLoss="0"), **_CHECKPOINT}, "spec.rollout.gate.maxEvalLoss", "above 0"),
+    _case("a loss without a run", _gate(maxEvalLoss="1.5"), "spec.rollout.gate.maxEvalLoss", "name one by sftRunRef"),
 )  # fmt: skip
 
 ACCEPTED: tuple[Case, ...] = (
@@ -73,6 +86,14 @@ ACCEPTED: tuple[Case, ...] = (
     _case("vllm on the CPU", {"engine": "vllm"}),
     _case("merged with lmdeploy", {**_GPU, "engine": "lmdeploy", "model": {"id": None, "exportRef": {"name": "a"}}}),
     _case("a checkpoint", {"model": {"id": None, "sftRunRef": {"name": "a", "checkpoint": 508}}}),
+    _case("a gate for the model and an adapter", {
+        **_adapter(), **_gate(prompts=[_PROMPT, {**_PROMPT, "name": "tuned"}, {**_PROMPT, "name": "minimal"}]),
+    }),
+    _case("a gate for the model by its name", {
+        **_gate(prompts=[{**_PROMPT, "name": "base"}]), "servedModelName": "base",
+    }),
+    _case("a highest loss", {**_gate(maxEvalLoss="1.5"), **_CHECKPOINT}),
+    _case("a highest loss of an adapter", {**_gate(maxEvalLoss="1.5"), **_adapter()}),
     _case("a folder", {"model": {"id": None, "persistentVolumeClaim": {"claimName": "m"}, "type": "qwen2_5"}}),
     _case("all of it", {
         **_adapter(), "resources": {"gpus": 4}, "engine": "vllm", "servedModelName": "Qwen/Qwen2.5:7b",
