@@ -111,6 +111,11 @@ def server_name(owner: Resource, name: str) -> str:
     return f"{name}-{owner.infix}"
 
 
+def merge_name(owner: Resource, name: str, digest: str) -> str:
+    """ModelExport that merges what an object serves: its name is bounded as that of any object of ours."""
+    return f"{name[: MAX_NAME - len(owner.infix) - 10].rstrip('-')}-{owner.infix}-{digest[:8]}"
+
+
 def _child_name(owner: Resource, name: str, part: str) -> str:
     return "-".join(word for word in (name, owner.infix, part) if word)
 

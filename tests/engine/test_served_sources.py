@@ -47,7 +47,12 @@ async def test_a_whole_chain_in_reverse(harness: Served) -> None:
 @pytest.mark.parametrize(
     ("other", "spec", "reason", "said"),
     [
-        (run_of(), {"model": {"sftRunRef": {"name": "tiny"}}}, "SourceUnusable", "trained an adapter"),
+        (
+            run_of(),
+            {"model": {"sftRunRef": {"name": "tiny"}}, "adapters": [{"name": "a", "id": "me/a"}]},
+            "SourceUnusable",
+            "merged, it is another model than that of the adapters",
+        ),
         (run_of(tuner="full"), WITH_ADAPTER, "SourceUnusable", "trained the whole model"),
         (run_of(output=None), WITH_ADAPTER, "SourceUnusable", "not on a volume"),
         (export_of(merge=False), OF_EXPORT, "SourceUnusable", "exported an adapter, not a model"),

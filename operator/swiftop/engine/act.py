@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from swiftop.engine.ports import Cluster
 from swiftop.errors import AlreadyExists, Conflict, SwiftopError
 from swiftop.model.facts import Withdrawn
 from swiftop.model.kind import Key, Kind, Object, Pinned, Seen
-from swiftop.model.verdict import Apply, Create, Delete, Ensure, Withdraw
+from swiftop.model.verdict import Apply, Create, Delete, Ensure, Make, Withdraw
 from swiftop.names import Resource
 from swiftop.observe.jobs import job_facts, owner_uid
 from swiftop.runner import bundle
@@ -125,6 +126,17 @@ class Actor:
             child = {**child, "spec": {**child["spec"], "template": known["spec"]["template"]}}
         # With its UID: another object that has taken its name meanwhile is not overwritten.
         return await self._cluster.apply({**child, "metadata": {**meta, "uid": known["metadata"]["uid"]}})
+
+    async def make(self, subject: Subject, make: Make) -> None:
+        """POST, once nothing has its name: what is somebody else's is left alone."""
+        child, uid = make.child, subject.obj["metadata"]["uid"]
+        meta = child["metadata"]
+        known = await self._cluster.get(names.RESOURCES[child["kind"]], meta["namespace"], meta["name"])
+        if known is not None and (owner_uid(known) != uid or terminating(known)):
+            raise name_conflict(known)
+        if known is None:
+            with suppress(AlreadyExists):  # made this moment, as by another operator: the next look tells whose it is
+                await self._cluster.create(child)
 
     async def withdraw(self, subject: Subject, withdraw: Withdraw) -> None:
         """Take a revision back. The Deployment controller keeps the templates of earlier ones as ReplicaSets."""

@@ -54,6 +54,7 @@ from swiftop.model.verdict import (
     Ensure,
     Failed,
     Finished,
+    Make,
     Outlook,
     Phase,
     Serving,
@@ -233,6 +234,8 @@ class Reconciler:
                         await self._actor.delete(subject.key, action)
                     case Apply() if subject.resource is not None:
                         done = await self._apply(subject, facts, action, done)
+                    case Make():
+                        await self._actor.make(subject, action)
                     case Withdraw():
                         await self._actor.withdraw(subject, action)
             except BLOCKING as error:
@@ -369,7 +372,7 @@ def _read(kind: Kind, obj: Object) -> tuple[Any, Explanation | None]:
 
 def _is_live(action: Action) -> bool:
     """Whether the object is read live before this is done: what is made by it cannot be unmade."""
-    return isinstance(action, Create) or (isinstance(action, Apply) and action.live)
+    return isinstance(action, Create | Make) or (isinstance(action, Apply) and action.live)
 
 
 def _hindered(done: _Done, explanation: Explanation, action: Action) -> _Done:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from swiftop.model.facts import Cause
 from swiftop.names import Resource
@@ -78,7 +79,14 @@ class Withdraw:
     message: str
 
 
-Action = Create | Ensure | Delete | Apply | Withdraw
+@dataclass(frozen=True, slots=True)
+class Make:
+    """Create one child that is not there, an object of ours that has its own children: it is never changed."""
+
+    child: dict[str, Any]
+
+
+Action = Create | Ensure | Delete | Apply | Withdraw | Make
 
 
 # What to say

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from swiftop.model.facts import Cause, DeploymentFacts
-from swiftop.model.verdict import Apply, Blocked, Phase, Serving, Verdict, Waiting, Withdraw
+from swiftop.model.verdict import Action, Apply, Blocked, Phase, Serving, Verdict, Waiting, Withdraw
 from swiftop.reasons import Reason
 from swiftop.runner.serve.causes import GATE_FAILED
 from swiftop.serving.observe import Observed, Replica
@@ -34,13 +34,14 @@ class Sources:
 
     ``revision`` is a digest of spec and sources: what the newest pods are to be made from. ``missing`` is what is
     waited for; ``held`` why a newer result is not let through; ``told`` what is to be said of a source that is used as
-    it was found.
+    it was found; ``actions`` what has to be done for the sources themselves.
     """
 
     revision: str = ""
     missing: Waiting | Blocked | None = None
     held: Cause | None = None
     told: Cause | None = None
+    actions: tuple[Action, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,9 @@ def decide(s: Situation) -> Verdict:
         unreadable = s.unreadable or Blocked(Cause(Reason.INVALID_SPEC, "the spec cannot be read"), stalled=True)
         return Verdict(_hindered(made, s, unreadable) if made else unreadable)
     if sources.missing is not None:
-        return Verdict(_hindered(made, s, sources.missing) if made else sources.missing)
+        return Verdict(_hindered(made, s, sources.missing) if made else sources.missing, sources.actions)
     if made is None or made.deleting:
-        return Verdict(Waiting(Phase.PENDING, _created()), (Apply(sources.revision, live=True),))
+        return Verdict(Waiting(Phase.PENDING, _created()), (Apply(sources.revision, live=True), *sources.actions))
     outlook = replace(serving(made, s.observed), told=sources.told)
     withdrawn = made.withdrawn if made.withdrawn and made.withdrawn.revision == sources.revision else None
     failure = gate_failure(made, s.observed) if made.digest == sources.revision and withdrawn is None else None
@@ -71,8 +72,8 @@ def decide(s: Situation) -> Verdict:
     apply = Apply(sources.revision, live=made.digest != sources.revision and withdrawn is None)
     held = Cause(Reason.GATE_FAILED, withdrawn.message, GATE_FAILED.suggestion) if withdrawn else sources.held
     if held is not None:
-        return Verdict(_held(outlook, held), (apply,))
-    return Verdict(outlook, (apply,), poll=None if outlook.rollout is None else _EVENTS_SECONDS)
+        return Verdict(_held(outlook, held), (apply, *sources.actions))
+    return Verdict(outlook, (apply, *sources.actions), poll=None if outlook.rollout is None else _EVENTS_SECONDS)
 
 
 def _earlier(observed: Observed) -> str:

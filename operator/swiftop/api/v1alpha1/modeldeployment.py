@@ -11,7 +11,7 @@ from swiftop.api.v1alpha1.flags import ExtraArg, Flag, Owns, field_of_flag, mark
 from swiftop.api.v1alpha1.hub import DType, Hub, ModelType, Revision
 from swiftop.api.v1alpha1.modeldeployment_status import ModelDeploymentStatus
 from swiftop.api.v1alpha1.refs import ClaimFile, ClaimPath, ExportReference, RunCheckpoint, SecretKey
-from swiftop.api.v1alpha1.rollout import GatePrompt, Rollout, ServedName
+from swiftop.api.v1alpha1.rollout import GatePrompt, Merge, Rollout, ServedName
 from swiftop.api.v1alpha1.rules import Rule, one_of
 from swiftop.api.v1alpha1.scalars import HubId, Share
 from swiftop.api.v1alpha1.workload import LabelName, ServingResource, WorkloadSpec
@@ -48,8 +48,8 @@ class ServedModel(Model):
     )
     sft_run_ref: Annotated[RunCheckpoint | None, Owns("model")] = Field(
         default=None,
-        description="A checkpoint of an SFTRun that trained the whole model. One that trained an adapter is named in "
-        "adapters, or merged by a ModelExport.",
+        description="A checkpoint of an SFTRun. When it trained an adapter, that is merged into its model first, by a "
+        "ModelExport which is made for this object (see merge).",
     )
     id: Annotated[HubId | None, Owns("model")] = Field(
         default=None,
@@ -215,6 +215,10 @@ class ServingSpec(WorkloadSpec):
     service: Annotated[ServiceOptions, Owns("host", "port")] = Field(
         default_factory=ServiceOptions, description="The Service that clients reach the pods by."
     )
+    merge: Merge | None = Field(
+        default=None,
+        description="How model.sftRunRef is merged when its run trained an adapter. Absent: on the volume of the run.",
+    )
     rollout: Rollout = Field(default_factory=Rollout, description="How a change of the sources reaches the pods.")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="Limits in time of a pod.")
 
@@ -241,7 +245,7 @@ class ModelDeploymentSpec(ServingSpec):
         Rule(
             cel="!has(self.adapters) || size(self.adapters) == 0 || !(self.engine in ['sglang', 'lmdeploy'])",
             message="ms-swift gives sglang and lmdeploy no adapters: the names of the adapters would answer with the "
-            "base model. Merge the adapter with a ModelExport and name it in model.exportRef, or use engine vllm",
+            "base model. Name the run of the adapter in model.sftRunRef, which merges it first, or use engine vllm",
             holds=lambda s: not s.adapters or s.engine not in ADAPTERLESS,
             field="adapters",
         ),
@@ -290,6 +294,12 @@ class ModelDeploymentSpec(ServingSpec):
             message="maxEvalLoss is compared with the evaluation of a run: name one by sftRunRef or exportRef",
             holds=lambda s: s.rollout.gate is None or s.rollout.gate.max_eval_loss is None or s.refers,
             field="rollout.gate.maxEvalLoss",
+        ),
+        Rule(
+            cel="!has(self.merge) || has(self.model.sftRunRef)",
+            message="only the adapter of model.sftRunRef is merged: remove merge",
+            holds=lambda s: s.merge is None or s.model.sft_run_ref is not None,
+            field="merge",
         ),
     )
 

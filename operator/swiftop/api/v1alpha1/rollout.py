@@ -1,4 +1,4 @@
-"""How a change reaches the pods of what serves, and what it has to pass before it does."""
+"""What has to be done before the pods of what serves are changed, and how they are."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field
 from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.rules import Rule, matching
 from swiftop.api.v1alpha1.scalars import PositiveNumber
+from swiftop.api.v1alpha1.workload import Output, Resources
 
 # ms-swift splits name=path at each '='; what clients write into "model".
 ServedName = Annotated[
@@ -16,6 +17,28 @@ ServedName = Annotated[
     Field(min_length=1, max_length=96),
     matching(r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$", "write letters, digits and . _ / : -, as in mh-sft-7b"),
 ]
+
+
+class Merge(Model):
+    """How the adapter of a run is merged into its model before it is served."""
+
+    RULES: ClassVar = (
+        Rule(
+            cel="!has(self.output) || !has(self.output.ephemeral) || !self.output.ephemeral",
+            message="the merged model would be lost with the pod that makes it: name a claim or a volume",
+            holds=lambda merge: merge.output is None or not merge.output.ephemeral,
+            field="output",
+        ),
+    )
+
+    output: Output | None = Field(
+        default=None,
+        description="Where the merged model goes. Absent: beside the checkpoint, on the volume of its run. Pods on "
+        "several nodes need one that all of them can mount.",
+    )
+    resources: Resources | None = Field(
+        default=None, description="What the pod that merges gets. Absent: no GPU, and memory by the size of the model."
+    )
 
 
 class GatePrompt(Model):
