@@ -123,12 +123,16 @@ def test_what_is_shown_of_a_report_are_members_of_a_report() -> None:
     assert set(SHOWN) <= {member.name for member in TRAINING}
 
 
+NEWEST = {"step": 400, "path": f"{DIRECTORY}/checkpoint-400", "evalLoss": 0.75}
+BEST = {"step": 300, "path": f"{DIRECTORY}/checkpoint-300", "evalLoss": 0.625}
+
+
 @pytest.mark.parametrize(
     ("name", "odd", "gone"),
     [
-        ("checkpointTime", LARGEST + 1, {"checkpoint": {"step": 400, "path": f"{DIRECTORY}/checkpoint-400"}}),
-        ("checkpointTime", -1, {"checkpoint": {"step": 400, "path": f"{DIRECTORY}/checkpoint-400"}}),
-        ("bestMetric", float("nan"), {"bestCheckpoint": {"step": 300, "path": f"{DIRECTORY}/checkpoint-300"}}),
+        ("checkpointTime", LARGEST + 1, {"checkpoint": NEWEST}),
+        ("checkpointTime", -1, {"checkpoint": NEWEST}),
+        ("bestMetric", float("nan"), {"bestCheckpoint": BEST}),
         ("checkpointStep", 1e300, {"checkpoint": None}),
         ("loss", float("inf"), {"progress": {"step": 412, "maxSteps": 1000, "etaSeconds": 4333}}),
     ],
