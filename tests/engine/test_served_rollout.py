@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from swiftop.errors import Transient
+from tests.engine.fakecluster import Fault
 from tests.engine.served import Object, Served, serving
 
 
@@ -36,6 +38,22 @@ async def test_an_edit_is_not_said_to_be_rolled_out_before_it_is(harness: Served
     assert [harness.told(type_)[0] for type_ in ("Ready", "Reconciling", "Stalled")] == ["True", "True", "False"]
 
 
+@pytest.mark.parametrize("spec", [{"system": "Be brief."}, {"replicas": 2}])
+async def test_nor_while_the_api_server_does_not_take_it(harness: Served, spec: Object) -> None:
+    await serving(harness)
+    harness.cluster.put({**harness.run, "spec": {**harness.run["spec"], **spec}})
+    harness.cluster.fault = lambda verb, _kind: Fault(Transient("500")) if verb == "apply" else None
+    with pytest.raises(Transient):
+        await harness.look()
+    assert harness.status["observedGeneration"] == 2
+    assert harness.told("Progressing")[:2] == ("True", "RollingOut")
+    assert [harness.told(type_)[0] for type_ in ("Ready", "Reconciling", "Stalled")] == ["True", "True", "False"]
+    harness.cluster.fault = lambda _verb, _kind: None
+    await harness.settle()
+    await harness.start()
+    assert harness.told("Progressing")[:2] == ("True", "RolledOut")
+
+
 async def test_a_new_revision_that_fails_leaves_the_old_one_serving(harness: Served) -> None:
     await serving(harness)
     old = harness.replicas.pods[0]["metadata"]["name"]
@@ -49,6 +67,7 @@ async def test_a_new_revision_that_fails_leaves_the_old_one_serving(harness: Ser
     status, reason, message = harness.told("Progressing")
     assert (status, reason) == ("False", "HostOutOfMemory")
     assert "(restarted 4 times)" in message
+    assert message.endswith("it holds the weights while they are loaded, and without a GPU what is computed as well.")
     assert harness.told("Stalled")[:2] == ("True", "HostOutOfMemory")
     assert harness.cluster.posted[-1][:2] == ("Warning", "HostOutOfMemory")  # though it is as Ready as before
     await harness.edit(dtype="bfloat16")

@@ -44,6 +44,7 @@ from swiftop.engine.references import References
 from swiftop.errors import Invalid, NotFound, SwiftopError, Transient
 from swiftop.kinds.registry import KINDS
 from swiftop.model.conditions import by_type, told
+from swiftop.model.facts import Cause
 from swiftop.model.kind import Facts, Frame, Key, Kind, Object, Pinned
 from swiftop.model.verdict import (
     Action,
@@ -64,7 +65,7 @@ from swiftop.model.verdict import (
     patience,
 )
 from swiftop.observe.jobs import job_facts
-from swiftop.reasons import ConditionType
+from swiftop.reasons import ConditionType, Reason
 from swiftop.runner import bundle
 
 log = logging.getLogger(__name__)
@@ -243,7 +244,7 @@ class Reconciler:
             except Transient as error:
                 if isinstance(action, Create):
                     raise
-                done = replace(done, error=error)  # no reason to keep back what the object waits for
+                done = _interrupted(done, error)
         return done
 
     async def _create(self, subject: Subject, create: Create, done: _Done) -> _Done:
@@ -373,6 +374,15 @@ def _read(kind: Kind, obj: Object) -> tuple[Any, Explanation | None]:
 def _is_live(action: Action) -> bool:
     """Whether the object is read live before this is done: what is made by it cannot be unmade."""
     return isinstance(action, Create | Make) or (isinstance(action, Apply) and action.live)
+
+
+def _interrupted(done: _Done, error: Transient) -> _Done:
+    """No reason to keep back what the object waits for; but what was to be changed is not, and must not look done."""
+    outlook = done.outlook
+    if isinstance(outlook, Serving) and outlook.rollout is None:
+        cause = Cause(Reason.ROLLING_OUT, "what the spec asks for is not all written yet, and tried again")
+        outlook = replace(outlook, rollout=cause)
+    return replace(done, outlook=outlook, error=error)
 
 
 def _hindered(done: _Done, explanation: Explanation, action: Action) -> _Done:

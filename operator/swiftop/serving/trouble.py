@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from swiftop.model.facts import Cause, DeploymentFacts, PodFacts, Report
-from swiftop.observe.ending import pod_cause
+from swiftop.observe.ending import pod_cause, suited
 from swiftop.observe.events import refusal
 from swiftop.reasons import DEPENDENCIES, Reason
+from swiftop.runner.advice import SERVE
 from swiftop.serving.observe import Observed, Replica
 
 # Somebody has to make or fix what is missing; a volume is mostly made a moment later.
@@ -75,5 +76,6 @@ def _crash(pod: PodFacts) -> Cause | None:
     cause = pod_cause(replace(pod, ended=pod.ended or pod.before))
     if cause is None:
         return None
+    cause = suited(cause, SERVE)
     times = f" (restarted {pod.restarts} times)" if pod.restarts > 1 else ""
     return replace(cause, message=cause.message + times)
