@@ -82,7 +82,7 @@ ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"  # the Job control
 MANAGED_BY = "swiftop"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
-CONTAINER = "trainer"
+CONTAINER = "swift"  # of every pod, whatever it uses ms-swift for
 PROGRESS_PORT = protocol.PORT
 PROGRESS_PORT_NAME = "progress"
 

@@ -200,7 +200,7 @@ class Cluster:
         return found
 
     async def log_tail(self, namespace: str, pod: str, seconds: int) -> str:
-        """End of what the trainer container wrote in the last ``seconds``; empty when that is nothing or it is gone.
+        """End of what the main container wrote in the last ``seconds``; empty when that is nothing or it is gone.
 
         The server's own limit of bytes counts from the oldest line and cuts the newest off, so the cut is made here.
         """
