@@ -61,6 +61,7 @@ WHOLE: dict[str, Any] = {
 CASES: dict[str, ModelDeployment] = {
     "sample": sample("modeldeployment"),
     "sample-merged": sample("modeldeployment-merged"),
+    "sample-run": sample("modeldeployment-run"),
     "sample-tiny": sample("modeldeployment-tiny"),
     "whole": deployment_of(WHOLE),
 }

@@ -64,6 +64,14 @@ def test_an_open_door_is_warned_of() -> None:
     assert "spec.apiKey" in [warning.path for warning in warnings]
 
 
+def test_a_question_to_what_no_training_changes_is_warned_of() -> None:
+    spec = yaml.safe_load(sample("modeldeployment"))
+    prompts = [{"prompt": "a", "contains": "b"}, {"name": "mh-sft-7b", "prompt": "a", "contains": "b"}]
+    spec["spec"]["rollout"] = {"gate": {"prompts": prompts}}
+    ((_, warnings),) = previews(yaml.safe_dump(spec))
+    assert [warning.path for warning in warnings if "gate" in warning.path] == ["spec.rollout.gate.prompts[0]"]
+
+
 def test_what_is_wrong_is_told_with_its_place() -> None:
     spec = yaml.safe_load(sample("modeldeployment-merged"))
     spec["spec"]["engineArgs"] = [{"name": "lmdeploy_tpp", "value": "1"}]
