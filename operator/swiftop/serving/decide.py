@@ -71,9 +71,8 @@ def decide(s: Situation) -> Verdict:
         return Verdict(_held(outlook, failure), (Withdraw(made.name, made.digest, to, failure.message),))
     apply = Apply(sources.revision, live=made.digest != sources.revision and withdrawn is None)
     held = Cause(Reason.GATE_FAILED, withdrawn.message, GATE_FAILED.suggestion) if withdrawn else sources.held
-    if held is not None:
-        return Verdict(_held(outlook, held), (apply, *sources.actions))
-    return Verdict(outlook, (apply, *sources.actions), poll=None if outlook.rollout is None else _EVENTS_SECONDS)
+    poll = None if outlook.rollout is None else _EVENTS_SECONDS
+    return Verdict(_held(outlook, held) if held else outlook, (apply, *sources.actions), poll=poll)
 
 
 def _earlier(observed: Observed) -> str:
