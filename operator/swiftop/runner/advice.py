@@ -71,20 +71,25 @@ _SERVING: Mapping[EndClass, str] = {
     "gpuMemoryUtilization.",
     causes.SHARED_MEMORY_EXHAUSTED: "Raise resources.sharedMemory.",
     causes.HOST_OUT_OF_MEMORY: "Raise resources.memory: it holds the libraries, and without GPUs the weights in dtype.",
-    causes.FLASH_ATTENTION_MISSING: "Use an image with flash-attn for its torch and CUDA, or leave out attn_impl in "
-    "engineArgs.",
+    causes.FLASH_ATTENTION_MISSING: "Use an image with flash-attn for its torch and CUDA, or choose another attention "
+    "by attn_impl in engineArgs.",
     causes.DEEPSPEED_MISSING: "Use an image that has the deepspeed package.",
     causes.PACKAGE_MISSING: "Use an image that has the package, or leave out what needs it in engineArgs.",
-    causes.PRECISION_UNSUPPORTED: "Set dtype to a type that the GPU knows: float16 before Ampere.",
+    causes.PRECISION_UNSUPPORTED: "Set dtype to a type that the GPU knows: float16 before Ampere, float32 without one.",
     causes.VOLUME_NOT_WRITABLE: "Let the cache belong to the pod's user: set runtime.securityContext (runAsUser, "
     "fsGroup), or choose a claim that is writable and not ReadOnlyMany.",
     causes.DISK_FULL: "Free or enlarge the cache, or the disk of the node.",
     hub.HUB_UNREACHABLE: _HUB + " Or take the model from a claim.",
-    causes.INVALID_ARGUMENTS: "ms-swift refuses an argument: compare engineArgs and status.resolved.command with the "
-    "flags of the version in the image, and set runtime.swiftVersion to it.",
+    causes.INVALID_ARGUMENTS: "ms-swift or the engine refuses an argument: compare engineArgs and "
+    "status.resolved.command with the flags of the version in the image, and set runtime.swiftVersion to it.",
     causes.COLLECTIVE_FAILED: "The GPUs of the pod do not reach each other: look at their links and at /dev/shm "
     "(resources.sharedMemory).",
     causes.SECRET_MISSING: "Add the named key to the Secret of apiKey, or to the credentials Secret.",
+    causes.WEIGHTS_MISSING: "The folder has no weights that can be loaded: check its path, and that its files are "
+    "complete.",
+    causes.QUANTIZATION_UNSUPPORTED: "The engine cannot load this quantization on this GPU: use another GPU, another "
+    "engine, or a model without it.",
+    causes.UNKNOWN: "See the end of the pod's log: kubectl logs --previous.",
 }
 
 
