@@ -44,6 +44,7 @@ MODELEXPORT = Resource(API_VERSION, "ModelExport", "modelexports", "mexp")
 DATASETUPLOAD = Resource(API_VERSION, "DatasetUpload", "datasetuploads", "dsup")
 MODELDEPLOYMENT = Resource(API_VERSION, "ModelDeployment", "modeldeployments", "mdep")
 DEPLOYMENT = Resource("apps/v1", "Deployment", "deployments")
+REPLICA_SET = Resource("apps/v1", "ReplicaSet", "replicasets")
 PDB = Resource("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 HPA = Resource("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 JOB = Resource("batch/v1", "Job", "jobs")
@@ -57,9 +58,11 @@ RESOURCES = {
     resource.kind: resource
     for resource in (
         *(SFTRUN, MODELEXPORT, DATASETUPLOAD, MODELDEPLOYMENT),
-        *(JOB, POD, DEPLOYMENT, SERVICE, PDB, HPA, CONFIG_MAP, PVC, EVENT, LEASE),
+        *(JOB, POD, DEPLOYMENT, REPLICA_SET, SERVICE, PDB, HPA, CONFIG_MAP, PVC, EVENT, LEASE),
     )
 }
+CHILDLESS = frozenset({PDB, HPA})
+"""Children that own no others."""
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_KIND = f"{GROUP}/kind"
@@ -74,11 +77,12 @@ ANNOTATION_RETRIES = f"{GROUP}/retries"
 ANNOTATION_RETRY_OF = f"{GROUP}/retry-of"  # UID of a pod
 ANNOTATION_GPU_SECONDS = f"{GROUP}/gpu-seconds-before"
 ANNOTATION_RESOLVED = f"{GROUP}/resolved"  # of a Deployment: what its pods stay with
+ANNOTATION_WITHDRAWN = f"{GROUP}/withdrawn"  # of a Deployment: the revision that did not pass its gate, and why
 ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"  # the Job controller's: rank of a pod
 MANAGED_BY = "swiftop"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
-CONTAINER = "trainer"
+CONTAINER = "swift"  # of every pod, whatever it uses ms-swift for
 PROGRESS_PORT = protocol.PORT
 PROGRESS_PORT_NAME = "progress"
 
@@ -105,6 +109,11 @@ def service_name(owner: Resource, name: str) -> str:
 def server_name(owner: Resource, name: str) -> str:
     """Deployment of what serves, its budget and its autoscaler; the Service has the object's own name."""
     return f"{name}-{owner.infix}"
+
+
+def merge_name(owner: Resource, name: str, digest: str) -> str:
+    """ModelExport that merges what an object serves: its name is bounded as that of any object of ours."""
+    return f"{name[: MAX_NAME - len(owner.infix) - 10].rstrip('-')}-{owner.infix}-{digest[:8]}"
 
 
 def _child_name(owner: Resource, name: str, part: str) -> str:

@@ -77,6 +77,7 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     NOT_SUSPENDED = "NotSuspended"
     # what serves
+    MERGING = "Merging"
     DEPLOYMENT_CREATED = "DeploymentCreated"
     LOADING = "Loading"
     ANSWERING = "Answering"
@@ -86,6 +87,7 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     ROLLED_OUT = "RolledOut"
     ROLLOUT_OVERDUE = "RolloutOverdue"
+    GATE_FAILED = "GateFailed"
     NO_ADAPTERS = "NoAdapters"
     ADAPTER_NOT_LOADED = "AdapterNotLoaded"
     ADAPTERS_LOADED = "AdaptersLoaded"
@@ -140,6 +142,7 @@ DEPENDENCIES = frozenset(
         Reason.SOURCE_DELETED,
         Reason.SOURCE_FAILED,
         Reason.NO_BEST_CHECKPOINT,
+        Reason.MERGING,
         Reason.VOLUME_PENDING,
         Reason.VOLUME_MOUNT_FAILED,
         Reason.IMAGE_PULL_FAILED,
@@ -156,6 +159,7 @@ SOURCE = frozenset(
         Reason.SOURCE_DELETED,
         Reason.SOURCE_FAILED,
         Reason.NO_BEST_CHECKPOINT,
+        Reason.MERGING,
     }
 )
 """Reasons of an object that waits for another one's results."""

@@ -14,11 +14,17 @@ MINIMAL: Patch = {
 }
 _case = partial(Case, base=MINIMAL)
 _ADAPTER: Patch = {"name": "tuned", "sftRunRef": {"name": "run"}}
+_PROMPT: Patch = {"prompt": "Who are you?", "contains": "swift"}
+_CHECKPOINT: Patch = {"model": {"id": None, "sftRunRef": {"name": "a"}}}
 _GPU: Patch = {"resources": {"gpus": 1}}
 
 
 def _adapter(**members: object) -> Patch:
     return {"adapters": [{**_ADAPTER, **members}]}
+
+
+def _gate(**members: object) -> Patch:
+    return {"rollout": {"gate": members}}
 
 
 def _arg(name: str, **value: object) -> Patch:
@@ -38,9 +44,13 @@ REFUSED: tuple[Case, ...] = (
     _case("an adapter of the object's name", _adapter(name="minimal"), "spec.adapters", "has the name of the model"),
     _case("an adapter of the model's name", {**_adapter(name="base"), "servedModelName": "base"}, "spec.adapters",
           "has the name of the model"),
-    _case("adapters with sglang", {**_adapter(), **_GPU, "engine": "sglang"}, "spec.adapters", "Merge the adapter"),
+    _case("adapters with sglang", {**_adapter(), **_GPU, "engine": "sglang"}, "spec.adapters",
+          "Name the run of the adapter in model.sftRunRef"),
     _case("adapters with lmdeploy", {**_adapter(), **_GPU, "engine": "lmdeploy"}, "spec.adapters",
-          "Merge the adapter"),
+          "Name the run of the adapter in model.sftRunRef"),
+    _case("a merge of nothing", {"merge": {}}, "spec.merge", "only the adapter of model.sftRunRef"),
+    _case("a merged model that is lost", {**_CHECKPOINT, "merge": {"output": {"ephemeral": True}}},
+          "spec.merge.output", "would be lost"),
     _case("lmdeploy without a GPU", {"engine": "lmdeploy"}, "spec.engine", "run on GPUs only"),
     _case("parallel transformers", {**_GPU, "tensorParallelSize": 1}, "spec.tensorParallelSize", "by itself"),
     _case("more parallel than GPUs", {**_GPU, "engine": "vllm", "tensorParallelSize": 2}, "spec.tensorParallelSize",
@@ -64,7 +74,14 @@ REFUSED: tuple[Case, ...] = (
     _case("port 0", {"service": {"port": 0}}, "spec.service.port"),
     _case("another server", {"server": "Other"}, "spec.server"),
     _case("transformers' own server", {"server": "Native"}, "spec.server", "transformers has no server of its own"),
-    _case("a gate", {"rollout": {"gate": {"prompts": []}}}, "spec.rollout.gate"),
+    _case("an empty gate", {"rollout": {"gate": {"prompts": []}}}, "spec.rollout.gate", "needs prompts or maxEvalLoss"),
+    _case("a prompt for a name that is not served", _gate(prompts=[{**_PROMPT, "name": "other"}]),
+          "spec.rollout.gate.prompts", "names nothing that is served"),
+    _case("a prompt without an answer", _gate(prompts=[{"prompt": "a"}]), "spec.rollout.gate.prompts[0].contains"),
+    _case("17 prompts", _gate(prompts=[_PROMPT] * 17), "spec.rollout.gate.prompts"),
+    _case("no token", _gate(prompts=[{**_PROMPT, "maxTokens": 0}]), "spec.rollout.gate.prompts[0].maxTokens"),
+    _case("a loss of nothing", {**_gate(maxEvalLoss="0"), **_CHECKPOINT}, "spec.rollout.gate.maxEvalLoss", "above 0"),
+    _case("a loss without a run", _gate(maxEvalLoss="1.5"), "spec.rollout.gate.maxEvalLoss", "name one by sftRunRef"),
 )  # fmt: skip
 
 ACCEPTED: tuple[Case, ...] = (
@@ -76,6 +93,17 @@ ACCEPTED: tuple[Case, ...] = (
     _case("whichever server", {"server": "Auto"}),
     _case("merged with lmdeploy", {**_GPU, "engine": "lmdeploy", "model": {"id": None, "exportRef": {"name": "a"}}}),
     _case("a checkpoint", {"model": {"id": None, "sftRunRef": {"name": "a", "checkpoint": 508}}}),
+    _case("a gate for the model and an adapter", {
+        **_adapter(), **_gate(prompts=[_PROMPT, {**_PROMPT, "name": "tuned"}, {**_PROMPT, "name": "minimal"}]),
+    }),
+    _case("a gate for the model by its name", {
+        **_gate(prompts=[{**_PROMPT, "name": "base"}]), "servedModelName": "base",
+    }),
+    _case("a highest loss", {**_gate(maxEvalLoss="1.5"), **_CHECKPOINT}),
+    _case("a highest loss of an adapter", {**_gate(maxEvalLoss="1.5"), **_adapter()}),
+    _case("a merge to a volume of its own", {**_CHECKPOINT, "merge": {
+        "output": {"volume": {"size": "20Gi", "retain": "Delete"}}, "resources": {"gpus": 0, "memory": "24Gi"},
+    }}),
     _case("a folder", {"model": {"id": None, "persistentVolumeClaim": {"claimName": "m"}, "type": "qwen2_5"}}),
     _case("all of it", {
         **_adapter(), "resources": {"gpus": 4}, "engine": "vllm", "servedModelName": "Qwen/Qwen2.5:7b",

@@ -105,6 +105,16 @@ async def test_a_deleted_object_is_gone_after_all_that_it_owns(k8s: Cluster, nam
     await k8s.delete(names.JOB, namespace, "a", made["metadata"]["uid"])  # nor when it is gone
 
 
+async def test_what_owns_nothing_goes_at_once(k8s: Cluster, namespace: str) -> None:
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "a"}}}
+    meta = {"namespace": namespace, "name": "a"}
+    budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta, "spec": spec}
+    made = await k8s.create(budget)
+    await k8s.delete(names.PDB, namespace, "a", made["metadata"]["uid"])
+    assert await k8s.get(names.PDB, namespace, "a") is None
+    await k8s.create(budget)
+
+
 async def test_a_namesake_with_another_uid_is_left_alone(k8s: Cluster, namespace: str) -> None:
     made = await k8s.create(job(namespace))
     await k8s.delete(names.JOB, namespace, "a", "00000000-0000-0000-0000-000000000000")

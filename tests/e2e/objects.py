@@ -156,7 +156,7 @@ def small(memory: str) -> Object:
 
 def slow(name: str, plugin: str = "slow.py", pod: Object | None = None, *, steps: int = 40, **spec: Any) -> Object:
     """Run that trains for as many seconds as it has steps; ``pod`` adds to its pod. ConfigMap ``slow`` has plugins."""
-    trainer = {"name": "trainer", "resources": {"requests": {"cpu": SLOW_REQUEST}}}
+    trainer = {"name": "swift", "resources": {"requests": {"cpu": SLOW_REQUEST}}}
     return sftrun(
         name,
         runtime={"podPatch": {"spec": {"containers": [trainer], **(pod or {})}}},

@@ -73,7 +73,7 @@ class Probe:
 
 def light(env: Iterable[Object], *, container: Object | None = None, volumes: Iterable[Object] = ()) -> Object:
     """``spec.runtime`` of a pod that waits more than it computes: it takes the core that is free."""
-    trainer = {"name": "trainer", "resources": {"requests": {"cpu": "50m", "memory": "300Mi"}}, **(container or {})}
+    trainer = {"name": "swift", "resources": {"requests": {"cpu": "50m", "memory": "300Mi"}}, **(container or {})}
     spec: dict[str, Any] = {"containers": [trainer], **({"volumes": list(volumes)} if volumes else {})}
     return {"env": list(env), "podPatch": {"spec": spec}}
 

@@ -135,7 +135,7 @@ def test_progress_comes_out_of_the_log_when_the_page_cannot_be_reached(
     """Even when the training prints more between two looks than is ever read at once."""
     assert_succeeded(site, seen["unheard"])
     assert any(1 <= step < STEPS for step in steps_told(seen["unheard"]))
-    log = site.kubectl.text("logs", "-l", "swiftop.dev/name=unheard", "-c", "trainer", "--tail=-1")
+    log = site.kubectl.text("logs", "-l", "swiftop.dev/name=unheard", "-c", "swift", "--tail=-1")
     assert len(log) > STEPS * 8192
 
 

@@ -55,7 +55,7 @@ def by_id(name: str, **swanlab: str) -> Object:
 def leaking() -> Object:
     """Run that prints its environment and then ends with an exception that quotes its tokens."""
     reference = {"secretKeyRef": {"name": CREDENTIALS, "key": "OTHER_TOKEN"}}
-    patch = {"spec": {"containers": [{"name": "trainer", "env": [{"name": "OTHER", "valueFrom": reference}]}]}}
+    patch = {"spec": {"containers": [{"name": "swift", "env": [{"name": "OTHER", "valueFrom": reference}]}]}}
     run = by_id("leaking")
     run["spec"]["extraArgs"] = [{"name": "external_plugins", "values": ["/swiftop/files/leak.py"]}]
     run["spec"]["files"] = [{"configMap": {"name": "plugin", "key": "leak.py"}}]

@@ -81,7 +81,7 @@ def cases(image: str) -> list[Case]:
     """Each suggestion of a run that waits, as far as it is done in this namespace."""
     unsafe = {"initContainers": [{"name": "prepare", "image": image, "command": ["true"]}]}
     unpulled = {"initContainers": [hardened("prepare", image=NOWHERE, script="true")]}
-    refused = {"containers": [{"name": "trainer", "ports": [{"name": "NOT_A_NAME", "containerPort": 9000}]}]}
+    refused = {"containers": [{"name": "swift", "ports": [{"name": "NOT_A_NAME", "containerPort": 9000}]}]}
     return [
         Case(waiting("squatted"), "NameConflict", "delete it", without_stranger),
         Case(

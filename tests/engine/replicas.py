@@ -22,6 +22,7 @@ class Replicas:
         self.readings = readings
         self.name = f"{name}-mdep"
         self.made = 0
+        self.available: Object | None = None  # labels of the template whose pods were all ready once
 
     @property
     def deployment(self) -> Object:
@@ -53,8 +54,13 @@ class Replicas:
     def count(self, **more: Any) -> None:
         """Its status."""
         deployment = self.deployment
+        if all(map(self._is_new, self.pods)) and sum(map(is_ready, self.pods)) >= deployment["spec"]["replicas"]:
+            self.available = deployment["spec"]["template"]["metadata"]["labels"]
+        done = self.available == deployment["spec"]["template"]["metadata"]["labels"]
+        reason = "NewReplicaSetAvailable" if done else "ReplicaSetUpdated"
         status = {
             **deployment.get("status", {}),
+            "conditions": [{"type": "Progressing", "status": "True", "reason": reason}],
             "observedGeneration": deployment["metadata"]["generation"],
             "replicas": len(self.pods),
             "updatedReplicas": sum(map(self._is_new, self.pods)),
@@ -67,14 +73,32 @@ class Replicas:
     def _create(self) -> None:
         self.made += 1
         template = copy.deepcopy(self.deployment["spec"]["template"])
+        owner = self._set(template)
         metadata = {
             "name": f"{self.name}-{self.made}",
             "namespace": NAMESPACE,
             "labels": template["metadata"]["labels"],
-            "ownerReferences": [{"kind": "ReplicaSet", "name": self.name, "uid": "rs", "controller": True}],
+            "ownerReferences": [{"kind": "ReplicaSet", **owner, "controller": True}],
         }
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
         self.cluster.put({**pod, "status": {"phase": "Pending"}})
+
+    def _set(self, template: Object) -> Object:
+        """The ReplicaSet of a template, with a copy of the Deployment's annotations; its name and UID."""
+        meta, labels = self.deployment["metadata"], template["metadata"]["labels"]
+        name = f"{self.name}-{labels[names.LABEL_REVISION]}"
+        hashed = {**labels, "pod-template-hash": "x"}
+        metadata = {
+            "name": name,
+            "namespace": NAMESPACE,
+            "labels": hashed,
+            "annotations": meta["annotations"],
+            "ownerReferences": [{"kind": "Deployment", "name": self.name, "uid": meta["uid"], "controller": True}],
+        }
+        kept = {**template, "metadata": {**template["metadata"], "labels": hashed}}
+        made = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata, "spec": {"template": kept}}
+        uid = self.cluster.put(made)["metadata"]["uid"]
+        return {"name": name, "uid": uid}
 
     def remove(self, pod: Object) -> None:
         self.cluster.remove(names.POD, NAMESPACE, pod["metadata"]["name"])

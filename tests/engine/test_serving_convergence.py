@@ -21,8 +21,8 @@ from swiftop.errors import Conflict, Forbidden, SwiftopError, Transient
 from tests.engine.fakecluster import Fault
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import NAMESPACE
+from tests.engine.served import DONE, OF_EXPORT, Served, export_of, run_of, served
 from tests.engine.test_convergence import finish
-from tests.engine.test_modeldeployment import OF_EXPORT, Served, export_of, served
 
 Step = tuple[Callable[[Served], bool], Callable[[Served], object]]  # when it can be taken, and what is done
 
@@ -56,6 +56,40 @@ STEPS: tuple[Step, ...] = (
     (_always, lambda h: h.cluster.remove(names.MODELEXPORT, NAMESPACE, "merged")),
     (_always, _edit(replicas=1)),
 )
+
+
+def _merges(harness: Served) -> list[Any]:
+    """Exports that have not ended."""
+    return [export for export in harness.cluster.of_kind(names.MODELEXPORT) if not export.get("status")]
+
+
+def _merge(harness: Served) -> None:
+    """They end; where the result lies is told by the checkpoint."""
+    for export in _merges(harness):
+        path = f"merged-{export['spec']['source']['sftRunRef']['checkpoint']}/model"
+        status = {"conditions": DONE, "artifact": {"claimName": "tiny-output", "path": path}}
+        harness.cluster.put({**export, "status": status})
+
+
+def _serves(path: str) -> Callable[[Served], bool]:
+    def ready(harness: Served) -> bool:
+        found = (names.DEPLOYMENT.kind, NAMESPACE, "chat-mdep") in harness.cluster.objects
+        return found and path in str(harness.plan["settings"]["model"])
+
+    return ready
+
+
+MERGED = {"model": {"sftRunRef": {"name": "tiny"}}}
+MERGING: tuple[Step, ...] = (
+    (_always, lambda h: h.cluster.put(run_of(conditions=[{**DONE[0], "status": "Unknown"}]))),
+    (_always, lambda h: h.cluster.put(run_of())),
+    (lambda h: bool(_merges(h)), _merge),
+    (_serves("merged-20"), lambda h: h.replicas.start()),
+    (_always, lambda h: h.cluster.put(run_of(checkpoint={"step": 40}))),
+    (lambda h: bool(_merges(h)), _merge),
+    (_serves("merged-40"), lambda h: h.replicas.start()),
+    (_always, lambda h: h.cluster.remove(names.SFTRUN, NAMESPACE, "tiny")),
+)
 _ERRORS: tuple[SwiftopError, ...] = (Transient("500"), Conflict("409"), Forbidden("PATCH /x: 403 exceeded quota"))
 _between = st.lists(
     st.one_of(
@@ -70,11 +104,12 @@ _between = st.lists(
 class Play:
     """One play of the script."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: tuple[Step, ...] = STEPS, **spec: Any) -> None:
         self.harness = Served()
+        self.steps = steps
         self.faults: list[Fault] = []
         self.harness.cluster.fault = self._fault
-        self.harness.cluster.put(served(**OF_EXPORT))
+        self.harness.cluster.put(served(**(spec or OF_EXPORT)))
 
     def _fault(self, verb: str, kind: str) -> Fault | None:
         return self.faults.pop() if self.faults and verb != "get" else None
@@ -115,7 +150,7 @@ class Play:
                 assert [reference["uid"] for reference in child["metadata"]["ownerReferences"]] == [owner]
 
     async def to_the_end(self, between: list[list[Any]]) -> Any:
-        for (ready, step), actions in zip(STEPS, between, strict=True):
+        for (ready, step), actions in zip(self.steps, between, strict=True):
             for number in range(50):
                 if ready(self.harness):
                     break
@@ -144,6 +179,7 @@ class Play:
             kept.append((kind, name, obj["metadata"].get("labels"), obj["metadata"].get("annotations"), content))
         text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", json.dumps(kept, sort_keys=True))
         text = re.sub(r"[0-9a-f]{8}-0000-4000-8000-0{12}", "UID", text)
+        text = re.sub(r"chat-mdep-[0-9a-f]{8}", "chat-mdep-DIGEST", text)
         # Digests of what has UIDs in it, and generations of what was written more or less often.
         text = re.sub(r'"observedGeneration": \d+', '"observedGeneration": 0', text)
         return json.loads(re.sub(r"(?<![0-9a-f])[0-9a-f]{10}(?![0-9a-f])", "REVISION", text))
@@ -163,5 +199,18 @@ async def test_any_disturbance_converges_to_the_undisturbed_end() -> None:
     disturbed()
 
 
-async def _compared(between: list[list[Any]], expected: Any) -> None:
-    assert await Play().to_the_end(between) == expected
+async def test_so_does_one_that_has_its_model_merged() -> None:
+    expected = await Play(MERGING, **MERGED).to_the_end([["deliver all", "look", "look"] for _ in MERGING])
+    kinds = [kind for kind, *_ in expected]
+    assert kinds.count("ModelExport") == 1  # that of the older checkpoint has gone
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(between=st.lists(_between, min_size=len(MERGING), max_size=len(MERGING)))
+    def disturbed(between: list[list[Any]]) -> None:
+        finish(_compared(between, expected, MERGING, **MERGED))
+
+    disturbed()
+
+
+async def _compared(between: list[list[Any]], expected: Any, steps: tuple[Step, ...] = STEPS, **spec: Any) -> None:
+    assert await Play(steps, **spec).to_the_end(between) == expected

@@ -136,7 +136,7 @@ PLATFORM: dict[str, Any] = {
             "spec": {
                 "volumes": [{"name": "scratch", "emptyDir": {}}],
                 "containers": [
-                    {"name": "trainer", "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]},
+                    {"name": "swift", "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]},
                     {"name": "sidecar", "image": "busybox"},
                 ],
             },

@@ -11,8 +11,9 @@ from swiftop.batch.observe import Observed
 from swiftop.model.facts import Cause, PodFacts
 from swiftop.model.times import seconds_of
 from swiftop.model.verdict import Blocked, Verdict, Waiting
+from swiftop.observe.ending import suited
 from swiftop.reasons import Reason
-from swiftop.runner import advice, causes
+from swiftop.runner import causes
 
 # How long the Job controller has to see that a main container has ended, before another container of the pod is taken
 # to keep the pod alive; and how long past its grace period a pod may exist.
@@ -112,7 +113,7 @@ class Situation:
         if job is None or self.finished or (job.deleting and not job.failed):
             return None
         if job.failed or (self.ended_beside_others and not finished_well(self.observed)):
-            return _suited(cause_of(job, self.observed), self.words.program)
+            return suited(cause_of(job, self.observed), self.words.program)
         return None
 
     @property
@@ -214,11 +215,3 @@ def resuming(cause: Cause, text: str) -> Cause:
     """What is said of an attempt that follows another one."""
     reason = Reason.RESUMING if is_interruption(cause) else cause.reason
     return replace(cause, reason=reason, message=f"{cause.message}; {text}")
-
-
-def _suited(cause: Cause, program: str) -> Cause:
-    """Advice in words of the kind, where the operator itself has found the cause."""
-    known = causes.BY_REASON.get(cause.reason)
-    if known is None or cause.suggestion != known.suggestion:
-        return cause
-    return replace(cause, suggestion=advice.suggestion(known, program))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,11 +15,13 @@ from swiftop.engine.blocked import BLOCKING, BlockedError, mistake
 from swiftop.engine.gather import Gatherer, Subject
 from swiftop.engine.ports import Cluster
 from swiftop.errors import AlreadyExists, Conflict, SwiftopError
+from swiftop.model.facts import Withdrawn
 from swiftop.model.kind import Key, Kind, Object, Pinned, Seen
-from swiftop.model.verdict import Apply, Create, Delete, Ensure
+from swiftop.model.verdict import Apply, Create, Delete, Ensure, Make, Withdraw
 from swiftop.names import Resource
 from swiftop.observe.jobs import job_facts, owner_uid
 from swiftop.runner import bundle
+from swiftop.workload.deployment import taken_back
 from swiftop.workload.runner import runner_config_map
 
 log = logging.getLogger(__name__)
@@ -119,8 +122,39 @@ class Actor:
             raise name_conflict(known)
         if in_line(known, child):
             return known
+        if child["kind"] == names.DEPLOYMENT.kind and "template" not in child["spec"]:  # that which is there
+            child = {**child, "spec": {**child["spec"], "template": known["spec"]["template"]}}
         # With its UID: another object that has taken its name meanwhile is not overwritten.
         return await self._cluster.apply({**child, "metadata": {**meta, "uid": known["metadata"]["uid"]}})
+
+    async def make(self, subject: Subject, make: Make) -> None:
+        """POST, once nothing has its name: what is somebody else's is left alone."""
+        child, uid = make.child, subject.obj["metadata"]["uid"]
+        meta = child["metadata"]
+        known = await self._cluster.get(names.RESOURCES[child["kind"]], meta["namespace"], meta["name"])
+        if known is not None and (owner_uid(known) != uid or terminating(known)):
+            raise name_conflict(known)
+        if known is None:
+            with suppress(AlreadyExists):  # made this moment, as by another operator: the next look tells whose it is
+                await self._cluster.create(child)
+
+    async def withdraw(self, subject: Subject, withdraw: Withdraw) -> None:
+        """Take a revision back. The Deployment controller keeps the templates of earlier ones as ReplicaSets."""
+        namespace, uid = subject.key.namespace, subject.obj["metadata"]["uid"]
+        made = await self._cluster.get(names.DEPLOYMENT, namespace, withdraw.name)
+        if made is None or terminating(made) or owner_uid(made) != uid:
+            return
+        if made["metadata"]["annotations"].get(names.ANNOTATION_DIGEST) != withdraw.revision:
+            return
+        labels = {names.LABEL_UID: uid, names.LABEL_REVISION: withdraw.to}
+        sets = await self._cluster.list(names.REPLICA_SET, namespace, labels) if withdraw.to else ()
+        own = [one for one in sets if owner_uid(one) == made["metadata"]["uid"]]
+        earlier = max(own, key=lambda one: str(one["metadata"]["creationTimestamp"]), default=None)
+        if withdraw.to and earlier is None:
+            log.warning("%s: no template of revision %s is left to go back to", "/".join(subject.key), withdraw.to)
+            return
+        withdrawn = Withdrawn(withdraw.revision, withdraw.message)
+        await self._cluster.apply(taken_back(made, earlier, withdrawn))
 
     async def delete(self, key: Key, delete: Delete) -> None:
         """Delete one child, its own children first."""

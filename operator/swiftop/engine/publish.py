@@ -28,7 +28,7 @@ _WARNINGS = (
         Reason.POD_SECURITY_VIOLATION,
         Reason.QUOTA_EXCEEDED,
     }
-) - {Reason.VOLUME_PENDING, Reason.SOURCE_PENDING}
+) - {Reason.VOLUME_PENDING, Reason.SOURCE_PENDING, Reason.MERGING}
 
 
 def settled(

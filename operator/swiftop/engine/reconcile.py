@@ -44,6 +44,7 @@ from swiftop.engine.references import References
 from swiftop.errors import Invalid, NotFound, SwiftopError, Transient
 from swiftop.kinds.registry import KINDS
 from swiftop.model.conditions import by_type, told
+from swiftop.model.facts import Cause
 from swiftop.model.kind import Facts, Frame, Key, Kind, Object, Pinned
 from swiftop.model.verdict import (
     Action,
@@ -54,15 +55,17 @@ from swiftop.model.verdict import (
     Ensure,
     Failed,
     Finished,
+    Make,
     Outlook,
     Phase,
     Serving,
     Verdict,
     Waiting,
+    Withdraw,
     patience,
 )
 from swiftop.observe.jobs import job_facts
-from swiftop.reasons import ConditionType
+from swiftop.reasons import ConditionType, Reason
 from swiftop.runner import bundle
 
 log = logging.getLogger(__name__)
@@ -232,12 +235,16 @@ class Reconciler:
                         await self._actor.delete(subject.key, action)
                     case Apply() if subject.resource is not None:
                         done = await self._apply(subject, facts, action, done)
+                    case Make():
+                        await self._actor.make(subject, action)
+                    case Withdraw():
+                        await self._actor.withdraw(subject, action)
             except BLOCKING as error:
                 done = _hindered(done, explained(error), action)
             except Transient as error:
                 if isinstance(action, Create):
                     raise
-                done = replace(done, error=error)  # no reason to keep back what the object waits for
+                done = _interrupted(done, error)
         return done
 
     async def _create(self, subject: Subject, create: Create, done: _Done) -> _Done:
@@ -366,7 +373,16 @@ def _read(kind: Kind, obj: Object) -> tuple[Any, Explanation | None]:
 
 def _is_live(action: Action) -> bool:
     """Whether the object is read live before this is done: what is made by it cannot be unmade."""
-    return isinstance(action, Create) or (isinstance(action, Apply) and action.live)
+    return isinstance(action, Create | Make) or (isinstance(action, Apply) and action.live)
+
+
+def _interrupted(done: _Done, error: Transient) -> _Done:
+    """No reason to keep back what the object waits for; but what was to be changed is not, and must not look done."""
+    outlook = done.outlook
+    if isinstance(outlook, Serving) and outlook.rollout is None:
+        cause = Cause(Reason.ROLLING_OUT, "what the spec asks for is not all written yet, and tried again")
+        outlook = replace(outlook, rollout=cause)
+    return replace(done, outlook=outlook, error=error)
 
 
 def _hindered(done: _Done, explanation: Explanation, action: Action) -> _Done:

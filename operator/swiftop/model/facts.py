@@ -64,6 +64,14 @@ class JobFacts:
         return self.complete or self.failed
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A revision that was taken back, and why."""
+
+    revision: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentFacts:
     """What serves, as its controller sees it."""
@@ -73,8 +81,10 @@ class DeploymentFacts:
     owner_uid: str
     digest: str = ""  # of what it was made from; the same as the revision of its newest pods
     resolved: str = ""  # JSON of what its pods stay with
+    withdrawn: Withdrawn | None = None
     deleting: bool = False
     seen: bool = False  # its controller has worked on this generation
+    rolled_out: bool = False  # all pods of its template have been available once
     wanted: int = 0
     replicas: int = 0
     updated: int = 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from swiftop.model.facts import Cause
 from swiftop.names import Resource
@@ -68,7 +69,24 @@ class Apply:
     live: bool = False
 
 
-Action = Create | Ensure | Delete | Apply
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take a revision of a Deployment back: to the pods of another one, or to none where ``to`` is empty."""
+
+    name: str
+    revision: str
+    to: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """Create one child that is not there, an object of ours that has its own children: it is never changed."""
+
+    child: dict[str, Any]
+
+
+Action = Create | Ensure | Delete | Apply | Withdraw | Make
 
 
 # What to say

@@ -8,11 +8,12 @@ resort.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from swiftop.model.facts import Cause, Ended, PodFacts
 from swiftop.observe.report import tail
 from swiftop.reasons import Reason
-from swiftop.runner import causes
+from swiftop.runner import advice, causes
 from swiftop.runner.ends import EXIT_INTERRUPTED
 from swiftop.runner.protocol import FAILED, FINISHED, INTERRUPTED
 
@@ -60,6 +61,14 @@ def pod_cause(pod: PodFacts) -> Cause | None:
         _by_exit_code,
     )
     return next((cause for ask in witnesses if (cause := ask(pod)) is not None), None)
+
+
+def suited(cause: Cause, program: str) -> Cause:
+    """Advice in words of the kind, where the operator itself has found the cause."""
+    known = causes.BY_REASON.get(cause.reason)
+    if known is None or cause.suggestion != known.suggestion:
+        return cause
+    return replace(cause, suggestion=advice.suggestion(known, program))
 
 
 def _reported(pod: PodFacts) -> Cause | None:

@@ -1,4 +1,4 @@
-"""What to do about an end of an export or an upload, where ``causes`` speaks of a training's fields.
+"""What to do about an end of an export, an upload or a server, where ``causes`` speaks of a training's fields.
 
 One row a reason. A reason that is not here says the same of all work.
 """
@@ -11,7 +11,7 @@ from . import causes
 from .ends import EndClass
 from .hub import causes as hub
 
-EXPORT, UPLOAD = "export", "upload"
+EXPORT, UPLOAD, SERVE = "export", "upload", "serve"
 _VALID = "Put a valid MODELSCOPE_API_TOKEN or HF_TOKEN into the credentials Secret, or into that of {own}"
 _HUB = (
     "The hub does not answer: check DNS, proxy and NetworkPolicy, or use a mirror (MODELSCOPE_ENDPOINT, HF_ENDPOINT in "
@@ -66,8 +66,37 @@ _ADVICE: Mapping[EndClass, tuple[str, ...]] = {
     causes.SECRET_MISSING: ("Add the named key to the credentials Secret, or name one by tokenSecret of the target.",),
 }
 
+_SERVING: Mapping[EndClass, str] = {
+    causes.CUDA_OUT_OF_MEMORY: "Use GPUs with more memory or more of them (resources.gpus), lower maxModelLength, or "
+    "change gpuMemoryUtilization.",
+    causes.SHARED_MEMORY_EXHAUSTED: "Raise resources.sharedMemory.",
+    causes.HOST_OUT_OF_MEMORY: "Raise resources.memory: it holds the weights while they are loaded, and without a GPU "
+    "what is computed as well.",
+    causes.FLASH_ATTENTION_MISSING: "Use an image with flash-attn for its torch and CUDA, or choose another attention "
+    "by attn_impl in engineArgs.",
+    causes.DEEPSPEED_MISSING: "Use an image that has the deepspeed package.",
+    causes.PACKAGE_MISSING: "Use an image that has the package, as that of the engine.",
+    causes.PRECISION_UNSUPPORTED: "Set dtype to a type that the GPU knows: float16 before Ampere, float32 without one.",
+    causes.VOLUME_NOT_WRITABLE: "Let the cache belong to the pod's user: set runtime.securityContext (runAsUser, "
+    "fsGroup), or choose a claim that is writable and not ReadOnlyMany.",
+    causes.DISK_FULL: "Free or enlarge the cache, or the disk of the node.",
+    hub.HUB_UNREACHABLE: _HUB + " A model on a claim needs no hub.",
+    causes.INVALID_ARGUMENTS: "ms-swift or the engine refuses an argument: compare engineArgs with the flags of the "
+    "version in the image (swiftop preview), and set runtime.swiftVersion to it.",
+    causes.COLLECTIVE_FAILED: "The processes of the engine lost each other: look at the GPUs, then at NCCL settings in "
+    "runtime.env.",
+    causes.SECRET_MISSING: "Add the named key to the Secret that apiKey or credentials names.",
+    causes.WEIGHTS_MISSING: "The folder has no weights that can be loaded: check its path, and that its files are "
+    "complete.",
+    causes.QUANTIZATION_UNSUPPORTED: "The engine cannot load this quantization on this GPU: use another GPU, another "
+    "engine, or a model without it.",
+    causes.UNKNOWN: "See the end of the pod's log: kubectl logs --previous.",
+}
+
 
 def suggestion(cause: EndClass, program: str) -> str:
     """What to do about it, when this program ended so."""
+    if program == SERVE:
+        return _SERVING.get(cause, cause.suggestion)
     texts = _ADVICE.get(cause) if program in (EXPORT, UPLOAD) else None
     return texts[-1 if program == UPLOAD else 0] if texts else cause.suggestion

@@ -76,6 +76,8 @@ TRAINING: tuple[Member, ...] = (
     ),
     Member("bestStep", "int", "swiftop_run_best_step", "Step of the best checkpoint"),
     Member("bestMetric", "float", "swiftop_run_best_metric", "Metric of the best checkpoint"),
+    Member("checkpointEvalLoss", "float", "", "Last evaluation loss up to the newest complete checkpoint"),
+    Member("bestEvalLoss", "float", "", "Last evaluation loss up to the best checkpoint"),
     Member("trackerWorkspace", "str", "", "Whose API key it is, as only the tracker's server knows"),
 )
 MOST_TARGETS = 4  # repositories that one export is pushed to
@@ -93,6 +95,7 @@ EXPORTING: tuple[Member, ...] = (
     Member("artifactDigest", "str", "", "SHA-256 of the list of files of the result"),
     Member("artifactBytes", "size", "swiftop_export_artifact_bytes", "Size of the result"),
     Member("artifactDtype", "str", "", "Type of its weights"),
+    Member("artifactEvalLoss", "float", "", "Last evaluation loss of the checkpoint that it was made of"),
     Member("artifactQuantization", "str", "", "Method and bits of its quantization, as awq-int4"),
     Member("merged", "int", "", "1 once the model is there that is quantized"),
     Member("verified", "int", "", "1 once the result was compared with what it was made of"),
@@ -376,6 +379,16 @@ SWIFT, NATIVE, AUTO = "Swift", "Native", "Auto"
 
 
 @dataclass(frozen=True)
+class GatePrompt:
+    """What a new pod has to answer rightly before it is ready."""
+
+    name: str  # that is asked
+    prompt: str
+    contains: str  # in the answer
+    max_tokens: int = 256
+
+
+@dataclass(frozen=True)
 class ServeSettings:
     """What the program ``serve`` has to know. The plan's command is ms-swift's deploy without port, host and key."""
 
@@ -394,6 +407,7 @@ class ServeSettings:
     answer_seconds: float = 300.0  # longest answer that is waited for after that
     stall_seconds: float = 120.0  # requests in flight without a token: the engine hangs
     load_seconds: float = 1800.0
+    gate: tuple[GatePrompt, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from swiftop.model.facts import Cause, DeploymentFacts
-from swiftop.model.verdict import Apply, Blocked, Phase, Serving, Verdict, Waiting
+from swiftop.model.verdict import Action, Apply, Blocked, Phase, Serving, Verdict, Waiting, Withdraw
 from swiftop.reasons import Reason
+from swiftop.runner.serve.causes import GATE_FAILED
 from swiftop.serving.observe import Observed, Replica
-from swiftop.serving.trouble import Trouble, trouble_of
+from swiftop.serving.trouble import Trouble, gate_failure, trouble_of
 
 _EVENTS_SECONDS = 10.0  # Events are not watched
 _LOADING = Cause(Reason.LOADING, "the model is downloaded and loaded")
@@ -32,12 +33,15 @@ class Sources:
     """What is served, of other objects' results.
 
     ``revision`` is a digest of spec and sources: what the newest pods are to be made from. ``missing`` is what is
-    waited for; ``told`` what is to be said of a source that is used as it was found.
+    waited for; ``held`` why a newer result is not let through; ``told`` what is to be said of a source that is used as
+    it was found; ``actions`` what has to be done for the sources themselves.
     """
 
     revision: str = ""
     missing: Waiting | Blocked | None = None
+    held: Cause | None = None
     told: Cause | None = None
+    actions: tuple[Action, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +60,31 @@ def decide(s: Situation) -> Verdict:
         unreadable = s.unreadable or Blocked(Cause(Reason.INVALID_SPEC, "the spec cannot be read"), stalled=True)
         return Verdict(_hindered(made, s, unreadable) if made else unreadable)
     if sources.missing is not None:
-        return Verdict(_hindered(made, s, sources.missing) if made else sources.missing)
+        return Verdict(_hindered(made, s, sources.missing) if made else sources.missing, sources.actions)
     if made is None or made.deleting:
-        return Verdict(Waiting(Phase.PENDING, _created()), (Apply(sources.revision, live=True),))
-    apply = Apply(sources.revision, live=made.digest != sources.revision)
+        return Verdict(Waiting(Phase.PENDING, _created()), (Apply(sources.revision, live=True), *sources.actions))
     outlook = replace(serving(made, s.observed), told=sources.told)
-    return Verdict(outlook, (apply,), poll=None if outlook.rollout is None else _EVENTS_SECONDS)
+    withdrawn = made.withdrawn if made.withdrawn and made.withdrawn.revision == sources.revision else None
+    failure = gate_failure(made, s.observed) if made.digest == sources.revision and withdrawn is None else None
+    if failure is not None:
+        to = _earlier(s.observed)
+        return Verdict(_held(outlook, failure), (Withdraw(made.name, made.digest, to, failure.message),))
+    apply = Apply(sources.revision, live=made.digest != sources.revision and withdrawn is None)
+    held = Cause(Reason.GATE_FAILED, withdrawn.message, GATE_FAILED.suggestion) if withdrawn else sources.held
+    poll = None if outlook.rollout is None else _EVENTS_SECONDS
+    return Verdict(_held(outlook, held) if held else outlook, (apply, *sources.actions), poll=poll)
+
+
+def _earlier(observed: Observed) -> str:
+    """Revision to go back to: one that answers, else one that still has pods."""
+    ranked = sorted(observed.older, key=lambda replica: replica.answers, reverse=True)
+    return ranked[0].pod.revision if ranked else ""
+
+
+def _held(outlook: Serving, cause: Cause) -> Serving:
+    """What is asked for does not pass the gate; what answered goes on."""
+    why = outlook.cause if outlook.ready else cause
+    return replace(outlook, cause=why, rollout=cause, failing=True, stalled=True)
 
 
 def _hindered(made: DeploymentFacts, s: Situation, by: Waiting | Blocked) -> Serving:

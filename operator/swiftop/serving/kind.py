@@ -36,6 +36,10 @@ class Own(NamedTuple):
     warning: str = ""  # what is allowed but has no effect
 
 
+def _nothing(_prepared: Any) -> list[Object]:
+    return []
+
+
 def _no_warnings(_resource: Any) -> tuple[Problem, ...]:
     return ()
 
@@ -51,6 +55,7 @@ class ServingKind(Generic[R, P]):
     sources: Callable[[R, Facts[R, Observed]], Sources]
     prepare_with: Callable[[R, World[Defaults]], P]
     objects_of: Callable[[P], list[Object]]  # the Deployment last
+    before_of: Callable[[P], list[Object]] = _nothing  # what has to end well before these are made
     own: Callable[[Frame[R, Observed]], Own]
     warnings_of: Callable[[R], tuple[Problem, ...]] = _no_warnings
 
@@ -64,7 +69,7 @@ class ServingKind(Generic[R, P]):
 
     @property
     def children(self) -> tuple[Resource, ...]:
-        return (*APPLIED, names.POD)
+        return (*APPLIED, names.POD, names.MODELEXPORT)
 
     @property
     def applied(self) -> tuple[Resource, ...]:
@@ -96,7 +101,7 @@ class ServingKind(Generic[R, P]):
 
     def build(self, prepared: P, create: Create) -> list[Object]:
         """There are no attempts: the same whatever is asked for."""
-        return self.objects_of(prepared)
+        return [*self.before_of(prepared), *self.objects_of(prepared)]
 
     def objects(self, prepared: P) -> list[Object]:
         return self.objects_of(prepared)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from swiftop import names
 from swiftop.model.facts import Cause, DeploymentFacts, PodFacts, Report
-from swiftop.model.kind import Ask, Seen
+from swiftop.model.kind import Ask, Object, Seen
 from swiftop.model.times import seconds_of
+from swiftop.names import Resource
 from swiftop.observe.deployments import deployment_facts
 from swiftop.observe.events import MOUNT_PATIENCE_SECONDS, Question, not_started, obstacle_of
+from swiftop.observe.jobs import owner_uid
 from swiftop.observe.pods import pod_facts
 from swiftop.runner.protocol import Member
 
@@ -35,6 +38,7 @@ class Observed:
     deployment: DeploymentFacts | None = None
     replicas: tuple[Replica, ...] = ()  # that are not over, oldest first
     obstacle: Cause | None = None  # what events tell about a pod that does not come to life
+    exports: tuple[Object, ...] = ()  # ModelExports that were made for it
 
     @cached_property
     def answering(self) -> tuple[Replica, ...]:
@@ -53,6 +57,11 @@ class Observed:
         revision = self.deployment.digest if self.deployment else ""
         return tuple(r for r in self.replicas if r.pod.revision != revision and not r.pod.deleting)
 
+    @property
+    def settled(self) -> bool:
+        """Whether no pod is left but those of the newest revision."""
+        return len(self.newest) == len(self.replicas)
+
 
 def observe(seen: Seen, *, members: tuple[Member, ...], gpu_resource: str) -> Observed:
     """Facts of the children. Objects of another owner of the same name (or of nobody) are left out."""
@@ -68,11 +77,17 @@ def observe(seen: Seen, *, members: tuple[Member, ...], gpu_resource: str) -> Ob
     observed = Observed(
         next((facts for facts in found if facts.owner_uid == uid), None),
         tuple(sorted(replicas, key=lambda replica: (replica.pod.created, replica.pod.name))),
+        exports=made_for(uid, seen.children),
     )
     for ask, events in seen.answers.items():
         obstacle = obstacle_of(Question(ask.resource, ask.name, ask.uid), events)
         observed = replace(observed, obstacle=obstacle)
     return observed
+
+
+def made_for(uid: str, children: Mapping[Resource, Sequence[Object]]) -> tuple[Object, ...]:
+    """The ModelExports among the children of the object of this UID."""
+    return tuple(export for export in children.get(names.MODELEXPORT, ()) if owner_uid(export) == uid)
 
 
 def asks(observed: Observed, seen: Seen) -> tuple[Ask, ...]:

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from swiftop.model.facts import Cause, PodFacts, Report
-from swiftop.observe.ending import pod_cause
+from swiftop.model.facts import Cause, DeploymentFacts, PodFacts, Report
+from swiftop.observe.ending import pod_cause, suited
 from swiftop.observe.events import refusal
 from swiftop.reasons import DEPENDENCIES, Reason
+from swiftop.runner.advice import SERVE
 from swiftop.serving.observe import Observed, Replica
 
 # Somebody has to make or fix what is missing; a volume is mostly made a moment later.
 _LACKING = (DEPENDENCIES | {Reason.CONTAINER_CONFIG_ERROR, Reason.INIT_CONTAINER_FAILED}) - {Reason.VOLUME_PENDING}
 _CRASHES = 3  # restarts after which it will not come to life by itself
+
+
+def gate_failure(deployment: DeploymentFacts, observed: Observed) -> Cause | None:
+    """How the newest revision answered wrongly, as long as none of it was ever ready; None when it did not.
+
+    What was let through once stays, whatever a pod that is started again makes of the same question.
+    """
+    if deployment.rolled_out or any(replica.answers for replica in observed.newest):
+        return None
+    crashes = [_crash(replica.pod) for replica in observed.newest]
+    return next((cause for cause in crashes if cause is not None and cause.reason == Reason.GATE_FAILED), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +76,6 @@ def _crash(pod: PodFacts) -> Cause | None:
     cause = pod_cause(replace(pod, ended=pod.ended or pod.before))
     if cause is None:
         return None
+    cause = suited(cause, SERVE)
     times = f" (restarted {pod.restarts} times)" if pod.restarts > 1 else ""
     return replace(cause, message=cause.message + times)

@@ -200,7 +200,7 @@ class Cluster:
         return found
 
     async def log_tail(self, namespace: str, pod: str, seconds: int) -> str:
-        """End of what the trainer container wrote in the last ``seconds``; empty when that is nothing or it is gone.
+        """End of what the main container wrote in the last ``seconds``; empty when that is nothing or it is gone.
 
         The server's own limit of bytes counts from the oldest line and cuts the newest off, so the cut is made here.
         """
@@ -243,11 +243,14 @@ class Cluster:
         return await self._write("PUT", path_of(names.RESOURCES[obj["kind"]], meta["namespace"], meta["name"]), obj)
 
     async def delete(self, kind: names.Resource, namespace: str, name: str, uid: str) -> None:
-        """Delete the object of this UID after all that it owns: its name is free only when its pods are gone."""
+        """Delete the object of this UID after all that it owns: its name is free only when its pods are gone.
+
+        What owns nothing goes at once, and its name is free for the next.
+        """
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": "Foreground",
+            "propagationPolicy": "Background" if kind in names.CHILDLESS else "Foreground",
             "preconditions": {"uid": uid},
         }
         self._check_right(body)

@@ -129,7 +129,7 @@ class Controller:
         if verb == "PATCH" and resource.kind not in self._kinds and _others_wrote(obj):
             self._add(resource, obj)
         if resource.kind in self._kinds:  # our own status is news to those who wait for it
-            for waiting in self.referring(Key(resource.kind, obj["metadata"]["namespace"], obj["metadata"]["name"])):
+            for waiting in self._concerned(resource, obj):
                 self.queue.add(waiting)
 
     async def resync(self, cluster: Cluster) -> None:
@@ -312,5 +312,12 @@ class Controller:
             return
         self.queue.add(key)
         if resource.kind in self._kinds:
-            for waiting in self.referring(key):
+            for waiting in self._concerned(resource, obj):
                 self.queue.add(waiting)
+
+    def _concerned(self, resource: names.Resource, obj: Object) -> Iterator[Key]:
+        """Those who wait for an object of ours, and the one that it was made for."""
+        yield from self.referring(Key(resource.kind, obj["metadata"]["namespace"], obj["metadata"]["name"]))
+        owner = owner_of(obj)
+        if owner and owner.kind in self._kinds:
+            yield owner

@@ -87,7 +87,7 @@ def last_in_log(text: str, members: Members) -> Reading | None:
 
 
 def is_running(pod: Object) -> bool:
-    """Whether the trainer has started and not ended."""
+    """Whether the main container has started and not ended."""
     return "running" in _container(pod).get("state", {})
 
 

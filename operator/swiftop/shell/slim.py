@@ -28,7 +28,8 @@ _SPEC: dict[names.Resource, tuple[str, ...]] = {
 }
 _ANNOTATIONS = (
     names.ANNOTATION_GENERATION, names.ANNOTATION_DIGEST, names.ANNOTATION_RETRIES, names.ANNOTATION_RETRY_OF,
-    names.ANNOTATION_GPU_SECONDS, names.ANNOTATION_RESOLVED, names.ANNOTATION_INDEX,
+    names.ANNOTATION_GPU_SECONDS, names.ANNOTATION_RESOLVED, names.ANNOTATION_WITHDRAWN,
+    names.ANNOTATION_INDEX,
 )  # fmt: skip
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # kubectl's copy of the whole object
 
@@ -87,18 +88,26 @@ def _controllers(meta: Object) -> list[Object]:
 
 def over(resource: names.Resource, obj: Object) -> Object:
     """Identity and results of an object that has ended for good."""
-    meta, status = obj["metadata"], obj["status"]
+    meta, status = {**obj["metadata"], "ownerReferences": _controllers(obj["metadata"])}, obj["status"]
     summary = [condition for condition in status.get("conditions") or () if condition["type"] == _SUMMARY]
     results = {**status, "conditions": summary}
     kept: Object = {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
-        "metadata": {key: _compact(meta[key]) for key in _OWNER_IDENTITY if meta.get(key)},
+        "metadata": {key: _compact(meta[key]) for key in (*_OWNER_IDENTITY, "ownerReferences") if meta.get(key)},
         "status": {key: _compact(results[key]) for key in _RESULTS if key in results},
     }
-    if lifecycle := (obj.get("spec") or {}).get("lifecycle"):
-        kept["spec"] = {"lifecycle": _compact(lifecycle)}
+    if spec := _spec_of_over(obj.get("spec") or {}):
+        kept["spec"] = _compact(spec)
     return kept
+
+
+def _spec_of_over(spec: Object) -> Object:
+    """When it is to go, and what the result of a training is: an adapter, of which rank, or a whole model."""
+    tuner = spec.get("tuner") or {}
+    told = {key: tuner[key] for key in ("type", "rank") if key in tuner}
+    found = {"lifecycle": spec.get("lifecycle"), "tuner": told}
+    return {key: value for key, value in found.items() if value}
 
 
 def child_of_over(resource: names.Resource, obj: Object) -> Object:

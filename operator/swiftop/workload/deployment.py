@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from swiftop import names
 from swiftop.api.v1alpha1.base import CustomResource
+from swiftop.model.facts import Withdrawn
 from swiftop.model.kind import Pinned
 from swiftop.names import Resource
 from swiftop.runner.protocol import SERVE_PORT
@@ -20,6 +22,9 @@ Object = dict[str, Any]
 
 PORT_NAME = "openai"
 _PROBE_SECONDS = 5
+_OWN_LABELS = (names.LABEL_MANAGED_BY, names.LABEL_KIND, names.LABEL_NAME, names.LABEL_UID)
+_HASH = "pod-template-hash"  # the Deployment controller's own label
+_APPLIED = ("replicas", "revisionHistoryLimit", "progressDeadlineSeconds", "strategy", "selector", "template")
 _LIVENESS_FAILURES = 6
 IN_FLIGHT = "swiftop_serve_in_flight"
 """Metric of the pods' own pages that an autoscaler aims at."""
@@ -73,6 +78,52 @@ def deployment(
         names.ANNOTATION_RESOLVED: json.dumps(resolved, ensure_ascii=False, sort_keys=True, separators=(",", ":")),
     }
     return _object(names.DEPLOYMENT, pod.owner, name, spec, annotations)
+
+
+def as_it_is(made: Object, *, digest: str, resolved: str, withdrawn: Withdrawn) -> Object:
+    """``made`` with the template that is there, since the one that is asked for was taken back.
+
+    Where that is the one itself, no pod of it is wanted: it would hold its GPUs, and answer wrongly again.
+    """
+    spec = {name: value for name, value in made["spec"].items() if name != "template"}
+    if digest == withdrawn.revision:
+        spec["replicas"] = 0
+    annotations = _annotations(digest, resolved, withdrawn)
+    return {**made, "metadata": {**made["metadata"], "annotations": annotations}, "spec": spec}
+
+
+def taken_back(made: Object, earlier: Object | None, withdrawn: Withdrawn) -> Object:
+    """A live Deployment without the revision that did not pass its gate: with the template of an earlier ReplicaSet,
+    whose annotations the Deployment controller has copied, or with no pods at all."""
+    meta, kept = made["metadata"], earlier or made
+    known = kept["metadata"].get("annotations") or {}
+    spec = {name: made["spec"][name] for name in _APPLIED if name in made["spec"]}
+    if earlier is None:
+        spec["replicas"] = 0
+    else:
+        template = earlier["spec"]["template"]
+        labels = {key: value for key, value in template["metadata"]["labels"].items() if key != _HASH}
+        spec["template"] = {**template, "metadata": {**template["metadata"], "labels": labels}}
+    digest = spec["template"]["metadata"]["labels"].get(names.LABEL_REVISION, "")
+    annotations = _annotations(digest, known.get(names.ANNOTATION_RESOLVED, ""), withdrawn)
+    labels = {key: value for key, value in meta["labels"].items() if key in _OWN_LABELS}
+    owners = [owner for owner in meta["ownerReferences"] if owner.get("controller")]
+    identity = {name: meta[name] for name in ("name", "namespace", "uid")}
+    return {
+        "apiVersion": names.DEPLOYMENT.api_version,
+        "kind": names.DEPLOYMENT.kind,
+        "metadata": {**identity, "labels": labels, "ownerReferences": owners, "annotations": annotations},
+        "spec": spec,
+    }
+
+
+def _annotations(digest: str, resolved: str, withdrawn: Withdrawn) -> dict[str, str]:
+    found = {
+        names.ANNOTATION_DIGEST: digest,
+        names.ANNOTATION_RESOLVED: resolved,
+        names.ANNOTATION_WITHDRAWN: json.dumps(asdict(withdrawn), ensure_ascii=False, sort_keys=True),
+    }
+    return {name: text for name, text in found.items() if text}
 
 
 def service(

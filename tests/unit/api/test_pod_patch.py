@@ -13,7 +13,7 @@ def spec(**fields: Any) -> dict[str, Any]:
     return {"spec": fields}
 
 
-def container(name: str = "trainer", **fields: Any) -> dict[str, Any]:
+def container(name: str = "swift", **fields: Any) -> dict[str, Any]:
     return spec(containers=[{"name": name, **fields}])
 
 
@@ -110,8 +110,8 @@ BANNED = {
     "spec.containers[0].livenessProbe.terminationGracePeriodSeconds": container(
         livenessProbe={"terminationGracePeriodSeconds": "9999"}
     ),
-    "metadata.annotations.container.apparmor.security.beta.kubernetes.io/trainer": {
-        "metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/trainer": "unconfined"}}
+    "metadata.annotations.container.apparmor.security.beta.kubernetes.io/swift": {
+        "metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/swift": "unconfined"}}
     },
     "metadata.annotations.seccomp.security.alpha.kubernetes.io/pod": {
         "metadata": {"annotations": {"seccomp.security.alpha.kubernetes.io/pod": "unconfined"}}
@@ -129,7 +129,7 @@ BANNED = {
     "spec.volumes[0]": spec(volumes=["x"]),
     "spec.volumes": spec(volumes={"name": "x"}),
     "spec.volumes[0].name": spec(volumes=[{"name": ["x"], "emptyDir": {}}]),
-    "spec.containers": spec(containers="trainer"),
+    "spec.containers": spec(containers="swift"),
     "spec.imagePullSecrets[1]": spec(imagePullSecrets=[{"name": "x"}, "y"]),
     "spec.containers[0].env[0]": container(env=["A"]),
     "spec.containers[0].env[0].valueFrom": container(env=[{"name": "A", "valueFrom": "b"}]),

@@ -12,7 +12,7 @@ def test_a_failed_init_container_is_the_cause_of_the_end() -> None:
     status = {
         "phase": "Failed",
         "initContainerStatuses": [{"name": "download", "ready": False, "state": state}],
-        "containerStatuses": [{"name": "trainer", "state": {"waiting": {"reason": "PodInitializing"}}}],
+        "containerStatuses": [{"name": "swift", "state": {"waiting": {"reason": "PodInitializing"}}}],
     }
     pod = {"metadata": {"name": "p", "uid": "u"}, "spec": {}, "status": status}
     cause = pod_cause(pod_facts(pod, gpu_resource="nvidia.com/gpu", members=()))

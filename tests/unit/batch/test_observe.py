@@ -75,15 +75,15 @@ def test_an_older_attempt_does_not_stand_in_for_one_that_is_gone() -> None:
 
 def test_the_first_container_that_is_known_of_says_when_it_started() -> None:
     ran: dict[str, Any] = {
-        "containerStatuses": [{"name": "trainer", "state": {"terminated": {"startedAt": at(5), "exitCode": 1}}}]
+        "containerStatuses": [{"name": "swift", "state": {"terminated": {"startedAt": at(5), "exitCode": 1}}}]
     }
-    runs: dict[str, Any] = {"containerStatuses": [{"name": "trainer", "state": {"running": {"startedAt": at(50)}}}]}
+    runs: dict[str, Any] = {"containerStatuses": [{"name": "swift", "state": {"running": {"startedAt": at(50)}}}]}
     both = seen(jobs=(job(),), pods=(pod("a", **ran), pod("b", seconds=40, **runs)))
     assert of(both).started == at(5)
     assert of(seen(jobs=(job(),), pods=(pod("a"),))).started == ""
 
 
-RUNNING: dict[str, Any] = {"containerStatuses": [{"name": "trainer", "state": {"running": {"startedAt": at(50)}}}]}
+RUNNING: dict[str, Any] = {"containerStatuses": [{"name": "swift", "state": {"running": {"startedAt": at(50)}}}]}
 
 
 def test_what_the_pod_of_rank_0_said() -> None:
@@ -103,7 +103,7 @@ def test_a_termination_message_is_newer_than_the_last_pull() -> None:
         '{"pod": "gone", "time": 1800000050, "reason": "Lost"}}}'
     )
     state = {"terminated": {"exitCode": 0, "message": message}}
-    ended = pod("a", phase="Succeeded", containerStatuses=[{"name": "trainer", "state": state}])
+    ended = pod("a", phase="Succeeded", containerStatuses=[{"name": "swift", "state": state}])
     found = of(seen(jobs=(job(),), pods=(ended,), reading={"a": Reading({"step": 9})}.get))
     assert (found.report, found.heard) == ({"step": 10}, {"step": 9})
     assert found.previous is not None
@@ -114,8 +114,8 @@ def questions(what: Seen) -> tuple[Ask, ...]:
     return asks(of(what), what, job_name="run-2", claim_name="run-output")
 
 
-TOLD = [{"name": "trainer", "state": {"terminated": {"exitCode": 1, "message": '{"outcome": "failed"}'}}}]
-MUTE = [{"name": "trainer", "state": {"terminated": {"exitCode": 1}}}]
+TOLD = [{"name": "swift", "state": {"terminated": {"exitCode": 1, "message": '{"outcome": "failed"}'}}}]
+MUTE = [{"name": "swift", "state": {"terminated": {"exitCode": 1}}}]
 OVER: dict[str, Any] = {"conditions": [{"type": "Failed", "status": "True"}]}
 POD_ASK = Ask("children", names.POD, uid=UID)
 

@@ -25,13 +25,13 @@ def unschedulable(message: str) -> Cause:
 
 def init(*containers: dict[str, Any]) -> Cause | None:
     """Why a pod with these init containers does not start."""
-    states = {"containerStatuses": [{"name": "trainer", "state": {"waiting": {"reason": "PodInitializing"}}}]}
+    states = {"containerStatuses": [{"name": "swift", "state": {"waiting": {"reason": "PodInitializing"}}}]}
     whole = pod(initContainerStatuses=list(containers), **states)
     return pod_facts(whole, gpu_resource="nvidia.com/gpu", members=TRAINING).waiting
 
 
 def waiting(reason: str, message: str) -> Cause | None:
-    container = {"name": "trainer", "state": {"waiting": {"reason": reason, "message": message}}}
+    container = {"name": "swift", "state": {"waiting": {"reason": reason, "message": message}}}
     return pod_facts(pod(containerStatuses=[container]), gpu_resource="nvidia.com/gpu", members=TRAINING).waiting
 
 
@@ -92,7 +92,7 @@ def test_a_container_on_its_way_is_no_cause(reason: str) -> None:
 
 def test_the_trainer_counts_and_not_its_sidecar() -> None:
     sidecar = {"name": "sidecar", "state": {"terminated": {"exitCode": 1}}}
-    trainer = {"name": "trainer", "state": {"running": {"startedAt": "2027-01-15T08:00:00Z"}}}
+    trainer = {"name": "swift", "state": {"running": {"startedAt": "2027-01-15T08:00:00Z"}}}
     facts = pod_facts(
         pod(containerStatuses=[sidecar, trainer], phase="Running"), gpu_resource="nvidia.com/gpu", members=TRAINING
     )
@@ -154,7 +154,7 @@ def test_init_containers(containers: tuple[dict[str, Any], ...], cause: Cause | 
 
 
 def test_what_the_main_container_waits_for_comes_first() -> None:
-    pull = {"name": "trainer", "state": {"waiting": {"reason": "ErrImagePull", "message": "x"}}}
+    pull = {"name": "swift", "state": {"waiting": {"reason": "ErrImagePull", "message": "x"}}}
     whole = pod(initContainerStatuses=[FETCHES], containerStatuses=[pull])
     cause = pod_facts(whole, gpu_resource="nvidia.com/gpu", members=TRAINING).waiting
     assert cause is not None
@@ -162,7 +162,7 @@ def test_what_the_main_container_waits_for_comes_first() -> None:
 
 
 def test_a_sidecar_that_runs_on_does_not_hide_the_end_of_the_main_container() -> None:
-    trainer = {"name": "trainer", "state": {"terminated": {"exitCode": 0, "startedAt": "2027-01-15T08:00:00Z"}}}
+    trainer = {"name": "swift", "state": {"terminated": {"exitCode": 0, "startedAt": "2027-01-15T08:00:00Z"}}}
     sidecar = {"name": "log-shipper", "state": {"running": {}}}
     whole = pod(phase="Running", containerStatuses=[sidecar, trainer])
     facts = pod_facts(whole, gpu_resource="nvidia.com/gpu", members=TRAINING)
@@ -180,7 +180,7 @@ def test_the_rank_of_a_pod_is_a_number_or_none(text: str, rank: int) -> None:
 
 
 def test_the_message_of_a_container_rewrites_no_terminal() -> None:
-    told = pod(containerStatuses=[{"name": "trainer", "state": {"terminated": {"message": "\x1b[2Jbye"}}}])
+    told = pod(containerStatuses=[{"name": "swift", "state": {"terminated": {"message": "\x1b[2Jbye"}}}])
     ended = pod_facts(told, gpu_resource="nvidia.com/gpu", members=TRAINING).ended
     assert ended is not None
     assert ended.message == "[2Jbye"

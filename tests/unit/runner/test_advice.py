@@ -1,4 +1,4 @@
-"""What an export or an upload is told to do has fields of its own, and none of a training."""
+"""What an export, an upload or a server is told to do has fields of its own, and none of a training."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import pytest
 
 from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.api.v1alpha1.datasetupload import DatasetUpload
+from swiftop.api.v1alpha1.modeldeployment import ModelDeployment
 from swiftop.api.v1alpha1.modelexport import ModelExport
 from swiftop.runner import causes
 from swiftop.runner.advice import suggestion
 from swiftop.runner.ends import EndClass
 from swiftop.runner.hub.causes import HUB_AUTH_FAILED
+from swiftop.runner.serve import causes as serve
 
 OF_TRAININGS = (
     causes.TRACKER_AUTH_FAILED,
@@ -23,19 +25,23 @@ OF_TRAININGS = (
     causes.SOURCE_CHECKPOINT_MISSING,  # names the fields of both kinds
     causes.SOURCE_CHECKPOINT_UNFIT,
 )
-OF_ONE_PROGRAM = {
-    causes.DATA_INVALID: "upload",
-    causes.QUANTIZATION_UNSUPPORTED: "export",
-    causes.WEIGHTS_MISSING: "train",
+OF_PROGRAMS = {
+    causes.DATA_INVALID: ("upload",),
+    causes.DATASET_NOT_FOUND: ("export", "upload"),
+    causes.DATASET_EMPTY: ("export", "upload"),
+    causes.DATASET_FORMAT: ("export", "upload"),
+    causes.QUANTIZATION_UNSUPPORTED: ("export", "serve"),
+    causes.WEIGHTS_MISSING: ("serve",),
+    serve.GATE_FAILED: ("serve",),
 }
 FIELD = re.compile(r"(?<![\w./-])([a-z][A-Za-z]+)(?:\[\])?\.([a-zA-Z]+)")
-KINDS: dict[str, type[CustomResource]] = {"export": ModelExport, "upload": DatasetUpload}
+KINDS: dict[str, type[CustomResource]] = {"export": ModelExport, "upload": DatasetUpload, "serve": ModelDeployment}
 
 
 @pytest.mark.parametrize("program", KINDS)
 @pytest.mark.parametrize("cause", [c for c in causes.FAILURES if c not in OF_TRAININGS], ids=lambda c: c.reason)
 def test_each_field_that_is_named_is_there(cause: EndClass, program: str) -> None:
-    if OF_ONE_PROGRAM.get(cause, program) != program:
+    if program not in OF_PROGRAMS.get(cause, KINDS):
         return
     known = KINDS[program].model_fields["spec"].annotation
     assert known is not None

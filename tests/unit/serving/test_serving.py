@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from swiftop.model.facts import Cause, DeploymentFacts, Ended, Outcome, PodFacts
-from swiftop.model.verdict import Apply, Blocked, Phase, Serving, Waiting
+from swiftop import names
+from swiftop.model.facts import Cause, DeploymentFacts, Ended, Outcome, PodFacts, Withdrawn
+from swiftop.model.verdict import Apply, Blocked, Phase, Serving, Waiting, Withdraw
+from swiftop.observe.deployments import deployment_facts
 from swiftop.reasons import ConditionType
 from swiftop.serving.conditions import COMMON, aspects_of
 from swiftop.serving.decide import Situation, Sources, decide, serving
@@ -86,6 +88,46 @@ def test_the_worst_of_several_is_told() -> None:
     assert found.rollout is not None
     assert found.rollout.reason == "LossNaN"
     assert "(restarted 5 times)" in found.rollout.message
+
+
+def test_a_revision_is_taken_back_to_the_one_that_answers() -> None:
+    failed = Replica(died("GateFailed"))
+    seen = observed(failed, Replica(pod("a", revision="broken")), Replica(pod("b", revision=OLD, ready=True)))
+    verdict = decide(Situation(sources=Sources(revision=NEW), observed=seen))
+    assert verdict.actions == (Withdraw("d", NEW, OLD, "it said so"),)
+    assert isinstance(verdict.outlook, Serving)
+    assert (verdict.outlook.ready, verdict.outlook.failing, verdict.outlook.stalled) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        observed(Replica(died("GateFailed")), rolled_out=True),
+        observed(Replica(died("GateFailed")), Replica(pod("b", ready=True)), wanted=2),
+        observed(Replica(died("GateFailed")), digest=OLD),  # another one is asked for by now
+        observed(Replica(died("EngineDead"))),
+    ],
+)
+def test_nothing_else_is_taken_back(seen: Observed) -> None:
+    verdict = decide(Situation(sources=Sources(revision=NEW), observed=seen))
+    assert all(isinstance(action, Apply) for action in verdict.actions)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"revision": "a", "message": "b\\u001b"}', Withdrawn("a", "b")),
+        ("", None),
+        ("{", None),
+        ("[" * 100_000, None),
+        ("[]", None),
+        ('{"revision": 3, "message": "b"}', None),
+        ('{"revision": "a"}', None),
+    ],
+)
+def test_what_somebody_wrote_over_the_mark_is_as_if_it_was_not_there(text: str, found: Withdrawn | None) -> None:
+    meta = {"name": "d", "annotations": {names.ANNOTATION_WITHDRAWN: text}}
+    assert deployment_facts({"metadata": meta}).withdrawn == found
 
 
 WAITS = Waiting(Phase.PENDING, Cause("SourcePending", "not yet"))

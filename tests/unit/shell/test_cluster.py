@@ -148,7 +148,7 @@ async def test_the_newest_end_of_a_log_is_kept(server: Server, monkeypatch: pyte
     server.answers[LOG] = b"old\n" * 100_000 + b"the newest line\n"
     text = await k8s.log_tail("ns", "a-1-x", 40)
     assert (len(text), text.splitlines()[-1]) == (64, "the newest line")
-    assert server.asked == [("GET", LOG, {"container": "trainer", "sinceSeconds": "40"})]
+    assert server.asked == [("GET", LOG, {"container": "swift", "sinceSeconds": "40"})]
     await k8s.close()
 
 

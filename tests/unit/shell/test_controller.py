@@ -117,6 +117,31 @@ def test_two_kinds_of_one_name_live_side_by_side() -> None:
     run(scenario())
 
 
+def test_what_an_object_of_ours_was_made_for_hears_of_it() -> None:
+    async def scenario() -> None:
+        controller = Controller(Config())
+        labels = {names.LABEL_KIND: "ModelDeployment", names.LABEL_NAME: "chat"}
+        controller.seen(names.MODELEXPORT, "ADDED", obj(names.MODELEXPORT, "chat-mdep-1", labels=labels))
+        stranger = {names.LABEL_KIND: "Stranger", names.LABEL_NAME: "chat"}
+        controller.seen(names.MODELEXPORT, "ADDED", obj(names.MODELEXPORT, "b", labels=stranger))
+        keys: list[Key] = []
+
+        async def reconcile(key: Key) -> None:
+            keys.append(key)
+
+        asyncio.get_running_loop().call_later(1, controller.queue.stop)
+        await controller.work(reconcile)
+        exports = [Key("ModelExport", "ns", name) for name in ("b", "chat-mdep-1")]
+        assert sorted(keys) == [Key("ModelDeployment", "ns", "chat"), *exports]
+
+    run(scenario())
+
+
+def test_our_own_kinds_are_watched_whole_though_one_is_another_s_child() -> None:
+    assert WATCHED[names.MODELEXPORT] == ""
+    assert WATCHED[names.DEPLOYMENT] == names.MANAGED_SELECTOR
+
+
 def test_a_pod_is_asked_for_progress_if_its_kind_says_so() -> None:
     async def scenario() -> None:
         controller = with_exports()

@@ -130,7 +130,10 @@ def test_the_operator_may_do_with_each_kind_what_the_engine_does() -> None:
     """No more and no less, and with no kind that is not in the registry."""
     granted = rights("base/rbac.yaml", "swiftop")
     ours = {resource: verbs for resource, verbs in granted.items() if resource.startswith(f"{names.GROUP}/")}
-    assert ours == of_kinds({"": {"get", "list", "watch"}, "/status": {"patch"}, "/finalizers": {"update"}})
+    reading = {"get", "list", "watch"}
+    made = f"{names.MODELEXPORT.group}/{names.MODELEXPORT.plural}"  # for deployments
+    assert ours.pop(made) == {*reading, "create", "delete"}
+    assert {**ours, made: reading} == of_kinds({"": reading, "/status": {"patch"}, "/finalizers": {"update"}})
 
 
 @pytest.mark.parametrize("resource", WATCHED, ids=lambda resource: resource.plural)
@@ -139,10 +142,12 @@ def test_the_operator_may_watch_what_it_watches(resource: names.Resource) -> Non
     assert granted.get(f"{resource.group}/{resource.plural}", set()) >= {"list", "watch"}
 
 
-def test_nothing_is_deleted_that_holds_results_or_serves() -> None:
+def test_no_volume_and_nothing_that_serves_is_deleted() -> None:
     granted = rights("base/rbac.yaml", "swiftop")
     deleted = [resource for resource, verbs in granted.items() if {"delete", "deletecollection"} & verbs]
-    assert deleted == ["batch/jobs", "policy/poddisruptionbudgets", "autoscaling/horizontalpodautoscalers"]
+    assert deleted == [
+        "swiftop.dev/modelexports", "batch/jobs", "policy/poddisruptionbudgets", "autoscaling/horizontalpodautoscalers",
+    ]  # fmt: skip
 
 
 def test_people_may_read_and_write_each_kind_but_no_status() -> None:

@@ -23,7 +23,7 @@ Object = dict[str, Any]
 
 POD: Object = {
     "metadata": {"namespace": "ns", "name": "a-1-x", "uid": "u"},
-    "status": {"podIP": "10.1.2.3", "containerStatuses": [{"name": "trainer", "state": {"running": {}}}]},
+    "status": {"podIP": "10.1.2.3", "containerStatuses": [{"name": "swift", "state": {"running": {}}}]},
 }
 
 

@@ -328,6 +328,20 @@ def test_of_an_object_that_is_over_its_identity_and_its_results_are_kept() -> No
     }
 
 
+def test_what_a_deployment_had_made_is_known_as_its_own_when_it_is_over() -> None:
+    """And of a run, what its result is."""
+    labels = {names.LABEL_KIND: "ModelDeployment", names.LABEL_NAME: "chat", names.LABEL_UID: "d"}
+    owner = {"uid": "d", "controller": True}
+    made = sftrun(version=7)
+    made["metadata"] |= {"labels": labels, "ownerReferences": [{"kind": "ModelDeployment", **owner}, {"uid": "x"}]}
+    made["spec"] |= {"tuner": {"type": "lora", "rank": 64, "targets": ["q_proj"]}}
+    store = Store()
+    store.observe(names.SFTRUN, made)
+    (found,) = store.children(names.SFTRUN, Key("ModelDeployment", "ns", "chat"))
+    assert found["metadata"]["ownerReferences"] == [owner]
+    assert found["spec"] == {"tuner": {"type": "lora", "rank": 64}}
+
+
 @pytest.mark.parametrize("owner_first", [True, False])
 def test_of_the_children_of_an_object_that_is_over_the_identity_is_kept(owner_first: bool) -> None:
     store = Store()

@@ -15,11 +15,11 @@ from tests.support.objects import IMAGE, ON_CPU, children_of, run_of
 _MERGE_KEYS = {**POD_MERGE_KEYS, **CONTAINER_MERGE_KEYS}
 _NAMES = st.sampled_from(sorted({*_MERGE_KEYS, *_MERGE_KEYS.values(), "valueFrom", "secretKeyRef", "envFrom"}))
 _VALUES = st.recursive(
-    st.sampled_from(["trainer", "tmp", "/tmp", 8080, None, True, "secretKeyRef"]),
+    st.sampled_from(["swift", "tmp", "/tmp", 8080, None, True, "secretKeyRef"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_NAMES, inner, max_size=3),
     max_leaves=6,
 )
-_TRAINERS = st.dictionaries(_NAMES, _VALUES, max_size=3).map(lambda fields: [{**fields, "name": "trainer"}])
+_TRAINERS = st.dictionaries(_NAMES, _VALUES, max_size=3).map(lambda fields: [{**fields, "name": "swift"}])
 PATCHES = st.fixed_dictionaries({"spec": st.dictionaries(_NAMES, _VALUES, max_size=2)}) | st.fixed_dictionaries(
     {"spec": st.fixed_dictionaries({"containers": _TRAINERS})}
 )

@@ -11,7 +11,8 @@ from swiftop.api.v1alpha1.flags import ExtraArg, Flag, Owns, field_of_flag, mark
 from swiftop.api.v1alpha1.hub import DType, Hub, ModelType, Revision
 from swiftop.api.v1alpha1.modeldeployment_status import ModelDeploymentStatus
 from swiftop.api.v1alpha1.refs import ClaimFile, ClaimPath, ExportReference, RunCheckpoint, SecretKey
-from swiftop.api.v1alpha1.rules import Rule, matching, one_of
+from swiftop.api.v1alpha1.rollout import GatePrompt, Merge, Rollout, ServedName
+from swiftop.api.v1alpha1.rules import Rule, one_of
 from swiftop.api.v1alpha1.scalars import HubId, Share
 from swiftop.api.v1alpha1.workload import LabelName, ServingResource, WorkloadSpec
 from swiftop.names import MODELDEPLOYMENT
@@ -22,13 +23,6 @@ Server = Literal["Swift", "Native", "Auto"]
 ADAPTERLESS = ("sglang", "lmdeploy")
 """Engines that, started by ms-swift, drop adapters in silence and answer under their names with the base model."""
 _GPU_ENGINES = ADAPTERLESS  # that have no build for the CPU
-
-# ms-swift splits name=path at each '='; what clients write into "model".
-ServedName = Annotated[
-    str,
-    Field(min_length=1, max_length=96),
-    matching(r"^[A-Za-z0-9][A-Za-z0-9._/:-]*$", "write letters, digits and . _ / : -, as in mh-sft-7b"),
-]
 
 
 class ServedModel(Model):
@@ -55,8 +49,8 @@ class ServedModel(Model):
     )
     sft_run_ref: Annotated[RunCheckpoint | None, Owns("model")] = Field(
         default=None,
-        description="A checkpoint of an SFTRun that trained the whole model. One that trained an adapter is named in "
-        "adapters, or merged by a ModelExport.",
+        description="A checkpoint of an SFTRun. When it trained an adapter, that is merged into its model first, by a "
+        "ModelExport which is made for this object (see merge).",
     )
     id: Annotated[HubId | None, Owns("model")] = Field(
         default=None,
@@ -137,16 +131,6 @@ class ServiceOptions(Model):
     port: int = Field(default=8000, ge=1, le=65_535, description="Port of the Service.")
     annotations: dict[LabelName, Annotated[str, Field(max_length=1024)]] = Field(
         default_factory=dict, max_length=16, description="Annotations of the Service, as load balancers read them."
-    )
-
-
-class Rollout(Model):
-    """How a change of the sources reaches the pods."""
-
-    follow: bool = Field(
-        default=True,
-        description="A newer result of what exportRef and sftRunRef name, as of an export that was made again, is "
-        "rolled out by itself. false: what was resolved first stays until the reference in the spec is changed.",
     )
 
 
@@ -239,6 +223,10 @@ class ServingSpec(WorkloadSpec):
     service: Annotated[ServiceOptions, Owns("host", "port")] = Field(
         default_factory=ServiceOptions, description="The Service that clients reach the pods by."
     )
+    merge: Merge | None = Field(
+        default=None,
+        description="How model.sftRunRef is merged when its run trained an adapter. Absent: on the volume of the run.",
+    )
     rollout: Rollout = Field(default_factory=Rollout, description="How a change of the sources reaches the pods.")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="Limits in time of a pod.")
 
@@ -265,7 +253,7 @@ class ModelDeploymentSpec(ServingSpec):
         Rule(
             cel="!has(self.adapters) || size(self.adapters) == 0 || !(self.engine in ['sglang', 'lmdeploy'])",
             message="ms-swift gives sglang and lmdeploy no adapters: the names of the adapters would answer with the "
-            "base model. Merge the adapter with a ModelExport and name it in model.exportRef, or use engine vllm",
+            "base model. Name the run of the adapter in model.sftRunRef, which merges it first, or use engine vllm",
             holds=lambda s: not s.adapters or s.engine not in ADAPTERLESS,
             field="adapters",
         ),
@@ -313,6 +301,20 @@ class ModelDeploymentSpec(ServingSpec):
             holds=lambda s: s.resources.processes_per_node is None,
             field="resources.processesPerNode",
         ),
+        Rule(
+            cel="!has(self.rollout) || !has(self.rollout.gate) || !has(self.rollout.gate.maxEvalLoss) || "
+            "has(self.model.sftRunRef) || has(self.model.exportRef) || has(self.adapters) && "
+            "self.adapters.exists(a, has(a.sftRunRef) || has(a.exportRef))",
+            message="maxEvalLoss is compared with the evaluation of a run: name one by sftRunRef or exportRef",
+            holds=lambda s: s.rollout.gate is None or s.rollout.gate.max_eval_loss is None or s.refers,
+            field="rollout.gate.maxEvalLoss",
+        ),
+        Rule(
+            cel="!has(self.merge) || has(self.model.sftRunRef)",
+            message="only the adapter of model.sftRunRef is merged: remove merge",
+            holds=lambda s: s.merge is None or s.model.sft_run_ref is not None,
+            field="merge",
+        ),
     )
 
     engine_args: tuple[ServeArg, ...] = Field(
@@ -321,6 +323,17 @@ class ModelDeploymentSpec(ServingSpec):
         description="Further flags of swift deploy, for example vllm_max_num_seqs.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
+
+    @property
+    def gate_prompts(self) -> tuple[GatePrompt, ...]:
+        """What a new pod is asked before it is ready."""
+        return self.rollout.gate.prompts if self.rollout.gate else ()
+
+    @property
+    def refers(self) -> bool:
+        """Whether any of what is served is another object's result."""
+        sources: tuple[ServedModel | ServedAdapter, ...] = (self.model, *self.adapters)
+        return any(source.sft_run_ref or source.export_ref for source in sources)
 
     def unique(self) -> dict[str, list[str]]:
         """Names that must be unique in their list."""
@@ -362,6 +375,16 @@ class ModelDeployment(ServingResource):
             "rename it, or set servedModelName",
             holds=lambda obj: obj.served_name not in [adapter.name for adapter in obj.spec.adapters],
             field="spec.adapters",
+        ),
+        Rule(
+            cel="!has(self.spec.rollout) || !has(self.spec.rollout.gate) || !has(self.spec.rollout.gate.prompts) || "
+            "self.spec.rollout.gate.prompts.all(p, !has(p.name) || p.name == (has(self.spec.servedModelName) ? "
+            "self.spec.servedModelName : self.metadata.name) || has(self.spec.adapters) && "
+            "self.spec.adapters.exists(a, a.name == p.name))",
+            message="a prompt of the gate names nothing that is served: write the name of an adapter, or leave name "
+            "out to ask the model itself",
+            holds=lambda obj: all(prompt.name in (None, *obj.served_names) for prompt in obj.spec.gate_prompts),
+            field="spec.rollout.gate.prompts",
         ),
     )
 

@@ -13,6 +13,10 @@ class ServedSource(SourceStatus):
 
     ref: str = Field(description="What the spec names: SFTRun/name/checkpoint or ModelExport/name.")
     rank: int | None = Field(default=None, description="Rank of an adapter, as its run was told.")
+    made_of: str | None = Field(
+        default=None, description="Claim and path of the adapter that was merged for this deployment, if one was."
+    )
+    eval_loss: float | None = Field(default=None, description="Loss of the last evaluation of its checkpoint.")
 
 
 class ResolvedServing(Reported):

@@ -173,6 +173,9 @@ class Artifact(Reported):
     quantization: str | None = Field(
         default=None, description="Method and bits of its quantization, as awq-int4 or fp8. Absent: it has none."
     )
+    eval_loss: float | None = Field(
+        default=None, description="Loss of the last evaluation of the checkpoint that it was made of."
+    )
     template_equal: bool | None = Field(
         default=None,
         description="Whether its chat template gives the same tokens as that of the training. Absent: not compared, or "

@@ -31,6 +31,7 @@ class Checkpoint(Reported):
     step: int = Field(description="Optimizer step of the checkpoint.")
     path: str = Field(default="", description="Its folder, as seen in the training pod.")
     time: str | None = Field(default=None, description="When it was written.", json_schema_extra=TIME)
+    eval_loss: float | None = Field(default=None, description="Loss of the last evaluation up to this step.")
 
 
 class BestCheckpoint(Reported):
@@ -41,6 +42,7 @@ class BestCheckpoint(Reported):
     metric: float | None = Field(
         default=None, description="What it was chosen by: the evaluation loss, if not set otherwise."
     )
+    eval_loss: float | None = Field(default=None, description="Loss of the last evaluation up to this step.")
 
 
 class TrackingStatus(Reported):

@@ -245,7 +245,7 @@ class Runtime(Model):
     )
     pod_patch: dict[str, Any] | None = Field(
         default=None,
-        description="Strategic merge patch on the pod template ({metadata, spec}), containers by name (trainer). For "
+        description="Strategic merge patch on the pod template ({metadata, spec}), containers by name (swift). For "
         "what has no field here. Refused: service accounts, host namespaces and paths, privileges, literal secrets.",
         json_schema_extra=members(
             metadata="Labels and annotations to add to the pods.",

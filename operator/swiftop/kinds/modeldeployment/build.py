@@ -7,6 +7,7 @@ from typing import Any
 from swiftop import names
 from swiftop.batch.origin import SOURCE_DIR
 from swiftop.kinds.modeldeployment.command import adapter_path, model_path, mounted_claims, rank_of, remote
+from swiftop.kinds.modeldeployment.gate import prompts
 from swiftop.kinds.modeldeployment.prepare import Prepared
 from swiftop.runner.protocol import Plan, ServedAdapter, ServeSettings
 from swiftop.runner.typed_json import to_json
@@ -50,6 +51,9 @@ def objects(prepared: Prepared) -> list[Object]:
         resolved=prepared.resolved,
         load_seconds=spec.timeouts.load_seconds,
     )
+    there = prepared.made
+    if there is not None and there.withdrawn is not None:
+        made = workload.as_it_is(made, digest=there.digest, resolved=there.resolved, withdrawn=there.withdrawn)
     return [*children, made]
 
 
@@ -94,6 +98,7 @@ def _plan(prepared: Prepared) -> Plan:
         answer_seconds=float(times.answer_seconds),
         stall_seconds=float(times.stall_seconds),
         load_seconds=float(times.load_seconds),
+        gate=prompts(owner),
     )
     return Plan(
         program="serve",

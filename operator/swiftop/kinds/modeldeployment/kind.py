@@ -7,6 +7,7 @@ from swiftop.kinds.modeldeployment import prepare, status
 from swiftop.kinds.modeldeployment.build import objects
 from swiftop.kinds.modeldeployment.prepare import Prepared
 from swiftop.kinds.modeldeployment.source import wanted_of
+from swiftop.kinds.modeldeployment.sources import sources
 from swiftop.model.kind import Reference
 from swiftop.runner.protocol import SERVING
 from swiftop.serving.kind import ServingKind
@@ -22,9 +23,10 @@ KIND: ServingKind[ModelDeployment, Prepared] = ServingKind(
     members=SERVING,
     volatile=status.VOLATILE,
     references_of=_references,
-    sources=prepare.sources,
+    sources=sources,
     prepare_with=prepare.prepare,
     objects_of=objects,
+    before_of=lambda prepared: list(prepared.before),
     own=status.own,
     warnings_of=prepare.warnings,
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,23 +13,18 @@ from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.modeldeployment import FIELD_OF_FLAG, ModelDeployment, ModelDeploymentSpec
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem
-from swiftop.kinds.modeldeployment import own_server, source
+from swiftop.kinds.modeldeployment import gate, merge, own_server, source
 from swiftop.kinds.modeldeployment.command import command, flags
-from swiftop.kinds.modeldeployment.source import Found, Resolved, Wanted
-from swiftop.model.conditions import by_type
-from swiftop.model.kind import Facts, World
-from swiftop.model.verdict import Blocked, Waiting
+from swiftop.kinds.modeldeployment.source import Found
+from swiftop.kinds.modeldeployment.sources import resolve, revision
+from swiftop.model.facts import DeploymentFacts
+from swiftop.model.kind import Object, World
 from swiftop.observe.deployments import deployment_facts
-from swiftop.reasons import ConditionType
 from swiftop.runner.protocol import NATIVE, SWIFT
-from swiftop.serving.decide import Sources
-from swiftop.serving.observe import Observed
+from swiftop.serving.observe import made_for
 from swiftop.swift import check
 from swiftop.swift.releases import table
 from swiftop.workload.resolve import image_missing, merged
-
-# Members of the spec that change no pod.
-_OUTSIDE = frozenset({"replicas", "autoscaling", "service", "rollout"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,55 +41,8 @@ class Prepared:
     resolved: Mapping[str, Any]  # what stays until the digest changes
     replicas: int
     digest: str
-
-
-def sources(deployment: ModelDeployment, facts: Facts[ModelDeployment, Observed]) -> Sources:
-    """What is to be served, as far as the other objects tell it now."""
-    status = facts.obj.get("status") or {}
-    # What the last status says of another name, before an edit, is not said of this one.
-    said = by_type(status).get(ConditionType.MODEL_READY, {})
-    known = said.get("reason", "") if said.get("observedGeneration") == deployment.metadata.generation else ""
-    observed = facts.observed.deployment
-    pins = source.pinned_by(status, observed.resolved if observed else "")
-    resolved = _resolved(deployment, facts.references, pins, known=known)
-    missing = next((one for one in resolved.values() if isinstance(one, Waiting | Blocked)), None)
-    if missing is not None:
-        return Sources(missing=missing)
-    found = {ref: one for ref, one in resolved.items() if isinstance(one, Found)}
-    return Sources(revision=revision(deployment, found), told=_told(deployment, facts, found))
-
-
-def _told(deployment: ModelDeployment, facts: Facts[ModelDeployment, Observed], found: Mapping[str, Found]) -> Any:
-    namespace = deployment.metadata.namespace
-    told = (
-        source.told(wanted, facts.references.get(wanted.reference(namespace)), found.get(wanted.ref))
-        for wanted in source.wanted_of(deployment)
-    )
-    return next((one for one in told if one is not None), None)
-
-
-def _resolved(
-    deployment: ModelDeployment, references: Mapping[Any, Any], pins: Mapping[str, Found], *, known: str = ""
-) -> dict[str, Resolved]:
-    namespace, follow = deployment.metadata.namespace, deployment.spec.rollout.follow
-
-    def one(wanted: Wanted) -> Resolved:
-        other = references.get(wanted.reference(namespace))
-        return source.resolve(wanted, other, pins.get(wanted.ref), follow=follow, known=known)
-
-    return {wanted.ref: one(wanted) for wanted in source.wanted_of(deployment)}
-
-
-def revision(deployment: ModelDeployment, found: Mapping[str, Found]) -> str:
-    """Digest of all that decides what a pod is: the same as long as none of it changes.
-
-    The platform's defaults are none of it: what serves stays with those that it was made with. What has its default
-    value does not count, so that an upgrade which knows more fields gives the same.
-    """
-    content = deployment.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    spec = {name: value for name, value in content.items() if name not in _OUTSIDE}
-    identities = sorted(one.identity for one in found.values())
-    return hashlib.sha256(json.dumps([spec, identities], sort_keys=True).encode()).hexdigest()[:10]
+    before: tuple[Object, ...] = ()  # what has to be merged first, for a preview
+    made: DeploymentFacts | None = None  # what is there in place of the revision that is asked for
 
 
 def prepare(deployment: ModelDeployment, world: World[Defaults]) -> Prepared:
@@ -104,6 +50,7 @@ def prepare(deployment: ModelDeployment, world: World[Defaults]) -> Prepared:
     known = [deployment_facts(one) for one in world.children.get(names.DEPLOYMENT, ())]
     made = next((one for one in known if one.owner_uid == deployment.metadata.uid), None)
     found = _found(deployment, world, source.pinned_by(world.previous, made.resolved if made else ""))
+    before = _merged_first(deployment, found)
     digest = revision(deployment, found)
     kept = _kept(made.resolved) if made and made.digest == digest else None
     defaults, runner = kept or (world.defaults, world.runner_config_map)
@@ -127,17 +74,28 @@ def prepare(deployment: ModelDeployment, world: World[Defaults]) -> Prepared:
         },
         replicas=_replicas(spec, made.wanted if made else None),
         digest=digest,
+        before=before,
+        made=made if made and made.withdrawn and made.withdrawn.revision == digest else None,
     )
 
 
 def _found(deployment: ModelDeployment, world: World[Defaults], pins: Mapping[str, Found]) -> dict[str, Found]:
-    resolved, namespace = _resolved(deployment, world.references, pins), deployment.metadata.namespace
+    exports = made_for(deployment.metadata.uid, world.children)
+    resolved = resolve(deployment, world.references, pins, exports).found
+    namespace = deployment.metadata.namespace
     found = {}
     for wanted in source.wanted_of(deployment):
         one = resolved[wanted.ref]
         other = world.references.get(wanted.reference(namespace))
         found[wanted.ref] = one if isinstance(one, Found) else source.presumed(wanted, other)
     return found
+
+
+def _merged_first(deployment: ModelDeployment, found: dict[str, Found]) -> tuple[Object, ...]:
+    """For a preview alone: what has to be merged, with ``found`` as it is after that."""
+    adapters = {ref: one for ref, one in found.items() if one.unmerged}
+    found.update({ref: merge.presumed(deployment, one) for ref, one in adapters.items()})
+    return tuple(merge.child(deployment, one) for one in adapters.values())
 
 
 def _kept(resolved: str) -> tuple[Defaults, str] | None:
@@ -194,7 +152,7 @@ def _checked(deployment: ModelDeployment, spec: ModelDeploymentSpec, found: Mapp
 
 def warnings(deployment: ModelDeployment) -> tuple[Problem, ...]:
     """What is allowed, and may not be what was meant."""
-    spec, found = deployment.spec, []
+    spec, found = deployment.spec, gate.warnings(deployment)
     if spec.api_key is None and spec.service.type != "ClusterIP":
         text = "whoever reaches the Service may ask: there is no key"
         found.append(Problem("spec.apiKey", text, "name a key of a Secret in spec.apiKey"))

@@ -18,6 +18,7 @@ from swiftop.model.facts import Cause
 from swiftop.model.kind import Object, Reference
 from swiftop.model.verdict import Blocked, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
+from swiftop.runner.protocol import number
 from swiftop.swift import paths
 
 _DEFAULT_RANK = 8  # ms-swift's own
@@ -31,13 +32,25 @@ class Found:
     uid: str  # of the object that wrote it
     claim_name: str
     path: str
+    made_of: str = ""  # claim and path of the checkpoint that was merged for this deployment
+    unmerged: bool = False  # an adapter that is to be a model
     type: str = ""  # of the model, in ms-swift's words
     rank: int | None = None  # of an adapter
+    eval_loss: float | None = None  # of the checkpoint
 
     @property
     def directory(self) -> str:
         """Its folder in the pod."""
         return paths.join(f"{SOURCE_DIR}/{self.claim_name}", self.path)
+
+    @property
+    def place(self) -> str:
+        """Claim and path."""
+        return f"{self.claim_name}/{self.path}"
+
+    def comes_of(self, other: Found) -> bool:
+        """Whether this is that result, or was merged of it."""
+        return self.identity == other.identity or (self.uid == other.uid and self.made_of == other.place)
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
@@ -46,8 +59,11 @@ class Found:
 
     def recorded(self) -> dict[str, Any]:
         """An item of ``status.resolved.sources``."""
-        members = {**asdict(self), "claimName": self.claim_name}
-        del members["claim_name"]
+        members = {
+            **asdict(self), "claimName": self.claim_name, "evalLoss": self.eval_loss, "madeOf": self.made_of,
+        }  # fmt: skip
+        for name in ("claim_name", "eval_loss", "made_of", "unmerged"):
+            del members[name]
         return {name: value for name, value in members.items() if value not in ("", None)}
 
 
@@ -58,6 +74,7 @@ class Wanted:
     to: RunCheckpoint | ExportReference
     field: str = ""  # in the user's spelling
     adapter: bool = False
+    alone: bool = True  # the only thing that is served
 
     @property
     def ref(self) -> str:
@@ -93,7 +110,8 @@ def _wanted(deployment: ModelDeployment) -> Iterator[Wanted]:
     sources += [(f"adapters[{number}]", True, adapter) for number, adapter in enumerate(spec.adapters)]
     for field, adapter, source in sources:
         if source.sft_run_ref is not None:
-            yield Wanted(to=source.sft_run_ref, field=f"{field}.sftRunRef", adapter=adapter)
+            alone = not spec.adapters
+            yield Wanted(to=source.sft_run_ref, field=f"{field}.sftRunRef", adapter=adapter, alone=alone)
         elif source.export_ref is not None:
             yield Wanted(to=source.export_ref, field=f"{field}.exportRef", adapter=adapter)
 
@@ -118,10 +136,10 @@ def _read(sources: object) -> dict[str, Found]:
         if not isinstance(source, dict):
             continue
         told = {name: source.get(name, "") for name in ("ref", "uid", "path", "type")}
-        told["claim_name"] = source.get("claimName", "")
-        rank = source.get("rank")
+        told["claim_name"], told["made_of"] = source.get("claimName", ""), source.get("madeOf", "")
+        rank, loss = source.get("rank"), number(source.get("evalLoss"))
         if all(isinstance(value, str) for value in told.values()) and told["ref"] and told["claim_name"]:
-            found[told["ref"]] = Found(**told, rank=rank if isinstance(rank, int) else None)
+            found[told["ref"]] = Found(**told, rank=rank if isinstance(rank, int) else None, eval_loss=loss)
     return found
 
 
@@ -133,15 +151,17 @@ def resolve(wanted: Wanted, other: Object | None, pinned: Found | None, *, follo
     now = _of_run(wanted, run, other, known) if run else _of_export(wanted, wanted.to.name, other, known)
     if pinned is not None and not isinstance(now, Found):
         return pinned
-    if pinned is not None and isinstance(now, Found) and now.identity == pinned.identity:
-        return replace(now, type=now.type or pinned.type, rank=now.rank or pinned.rank)
+    if pinned is not None and isinstance(now, Found) and pinned.comes_of(now):
+        return replace(pinned, type=now.type or pinned.type, rank=now.rank or pinned.rank, eval_loss=now.eval_loss)
     return now
 
 
 def presumed(wanted: Wanted, other: Object | None) -> Found:
     """Where a result will lie, for a preview: nothing is made of it. What nobody knows yet stands in brackets."""
     if isinstance(wanted.to, RunCheckpoint):
-        return _located(wanted, wanted.to, other)
+        tuner = ((other or {}).get("spec") or {}).get("tuner") or {}
+        adapter = other is not None and tuner.get("type", "lora") != "full"
+        return replace(_located(wanted, wanted.to, other), unmerged=adapter and not wanted.adapter)
     claim = names.output_claim_name(names.MODELEXPORT, wanted.to.name)
     return Found(ref=wanted.ref, uid="", claim_name=claim, path=f"{wanted.to.name}-<uid>/model")
 
@@ -164,24 +184,31 @@ def _of_run(wanted: Wanted, checkpoint: RunCheckpoint, run: Object | None, known
     reader = Reader(thing="deployment", field=wanted.field, instead=instead, known=known)
     if (missing := awaited(checkpoint, run, reader)) is not None:
         return missing
-    spec = (run or {}).get("spec") or {}
-    if "model" not in spec:  # the store keeps but a part of what is over
-        return _located(wanted, checkpoint, run)
+    spec = (run or {}).get("spec") or {}  # of a run that is over the store keeps the tuner alone
     tuner = spec.get("tuner") or {}
     whole = tuner.get("type", "lora") == "full"
     if whole and wanted.adapter:
         text = f"SFTRun {checkpoint.name} trained the whole model, not an adapter"
         return unusable(text, "name it in spec.model.sftRunRef")
-    if not whole and not wanted.adapter:
-        text = f"SFTRun {checkpoint.name} trained an adapter, not a whole model"
-        return unusable(text, "name it in spec.adapters, or merge it with a ModelExport and name that")
-    rank = (tuner.get("rank") or _DEFAULT_RANK) if tuner.get("type", "lora") == "lora" else None
-    return replace(_located(wanted, checkpoint, run), type=spec["model"].get("type") or "", rank=rank)
+    if not whole and not wanted.adapter and not wanted.alone:
+        text = f"SFTRun {checkpoint.name} trained an adapter: merged, it is another model than that of the adapters"
+        return unusable(text, "name the model itself in spec.model, and this run in spec.adapters")
+    rank = (tuner.get("rank") or _DEFAULT_RANK) if tuner.get("type", "lora") == "lora" and wanted.adapter else None
+    type_ = (spec.get("model") or {}).get("type") or ""
+    return replace(_located(wanted, checkpoint, run), type=type_, rank=rank, unmerged=not whole and not wanted.adapter)
 
 
 def _located(wanted: Wanted, checkpoint: RunCheckpoint, run: Object | None) -> Found:
     where = located(checkpoint, run)
-    return Found(ref=wanted.ref, uid=where.uid, claim_name=where.claim_name, path=where.path)
+    loss = _loss_of((run or {}).get("status") or {}, where.path)
+    return Found(ref=wanted.ref, uid=where.uid, claim_name=where.claim_name, path=where.path, eval_loss=loss)
+
+
+def _loss_of(status: Mapping[str, Any], path: str) -> float | None:
+    """Known of the newest checkpoint and of the best one."""
+    known = [status.get(name) or {} for name in ("checkpoint", "bestCheckpoint")]
+    step = path.rpartition("checkpoint-")[2]
+    return next((number(one.get("evalLoss")) for one in known if str(one.get("step")) == step), None)
 
 
 def _of_export(wanted: Wanted, name: str, export: Object | None, known: str) -> Resolved:
@@ -197,6 +224,7 @@ def _of_export(wanted: Wanted, name: str, export: Object | None, known: str) -> 
         claim_name=status["artifact"]["claimName"],
         path=status["artifact"].get("path") or "",
         type=source.get("type") or "",
+        eval_loss=number(status["artifact"].get("evalLoss")),
     )
 
 

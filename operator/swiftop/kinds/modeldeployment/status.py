@@ -83,7 +83,9 @@ def _model_ready(outlook: Outlook, observed: Observed, before: _Before) -> Aspec
         return told("False", cause)
     if isinstance(outlook, Serving) and outlook.told is not None:
         return told("True", outlook.told)
-    return Aspect("True", Reason.READY) if observed.deployment else as_before(before, ConditionType.MODEL_READY)
+    shut = cause is not None and cause.reason == Reason.GATE_FAILED  # it is there, and not let through
+    there = shut or observed.deployment is not None
+    return Aspect("True", Reason.READY) if there else as_before(before, ConditionType.MODEL_READY)
 
 
 def _cause(outlook: Outlook) -> Cause | None:

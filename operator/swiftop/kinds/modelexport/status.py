@@ -57,6 +57,8 @@ def _artifact(report: Report | Mapping[str, Any], output: Status | None) -> Stat
         found["dtype"] = dtype
     if quantization := report.get("artifactQuantization"):
         found["quantization"] = quantization
+    if (loss := report.get("artifactEvalLoss")) is not None:
+        found["evalLoss"] = loss
     if (equal := report.get("templateEqual")) is not None:
         found["templateEqual"] = bool(equal)
     return found

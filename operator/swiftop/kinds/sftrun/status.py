@@ -91,10 +91,14 @@ def _checkpoints(
         checkpoint = {"step": step, "path": _path(run, step)}
         if (time := report.get("checkpointTime")) is not None:
             checkpoint["time"] = text_of(float(time))
+        if (loss := report.get("checkpointEvalLoss")) is not None:
+            checkpoint["evalLoss"] = loss
     if (step := report.get("bestStep")) is not None:
         best = {"step": step, "path": _path(run, step)}
         if (metric := report.get("bestMetric")) is not None:
             best["metric"] = metric
+        if (loss := report.get("bestEvalLoss")) is not None:
+            best["evalLoss"] = loss
     return checkpoint, best
 
 

@@ -14,6 +14,7 @@ from typing import Any, Optional
 from .. import causes, preflight
 from ..cachelock import Loading
 from ..classify import EndedChild, Judged, classify_failure, shorten
+from ..evalloss import eval_loss
 from ..hub.request import CHECK_TASK, MODEL, MODELSCOPE, PUSH_TASK, Push, Target
 from ..pace import Pace
 from ..program import Context, Ended, Reached, Route, Step
@@ -245,6 +246,8 @@ class Export:
         """The manifest comes last: nothing is written to the result after its files were hashed."""
         yield self._started(Task("finish", "export.finish", {"artifact": str(folder), "card": self._card()}))
         self._checked |= {name: self._result_of_task.get(name) for name in ("digest", "bytes", "dtype")}
+        if self._settings.source:
+            self._checked["evalLoss"] = eval_loss(Path(self._settings.source))
 
     def _card(self) -> Optional[dict[str, Any]]:
         """Nothing but what goes to a hub needs one."""
@@ -377,7 +380,8 @@ class Export:
         checked = {name: int(known[name]) for name in _CHECKED if known.get(name) is not None}
         checked |= {"merged": 1} if self._state.full else {}
         told = {**artifact, **checked, **self._progress(), **self._published()}
-        return {"updated": round(time.time()), "phase": self._phase, **told}
+        loss = {"artifactEvalLoss": known["evalLoss"]} if known.get("evalLoss") is not None else {}
+        return {"updated": round(time.time()), "phase": self._phase, **told, **loss}
 
     def _progress(self) -> dict[str, Any]:
         """Of the running step. Asked for once a second, because it tells the time that is left by what it saw."""

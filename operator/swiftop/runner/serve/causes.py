@@ -45,4 +45,10 @@ TEMPLATE_DIFFERS = EndClass(
     "part: use server: Swift, or Auto, which takes Swift by itself.",
 )
 
-FAILURES = (PORT_TAKEN, ADAPTER_INVALID, ENGINE_DEAD, ENGINE_STALLED, LOAD_TIMEOUT, TEMPLATE_DIFFERS)
+GATE_FAILED = EndClass(
+    "GateFailed",
+    EXIT_ARTIFACT,
+    "The message tells what was asked and what was answered: serve a better checkpoint, or correct rollout.gate.",
+)
+
+FAILURES = (PORT_TAKEN, ADAPTER_INVALID, ENGINE_DEAD, ENGINE_STALLED, LOAD_TIMEOUT, TEMPLATE_DIFFERS, GATE_FAILED)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import filecmp
 import itertools
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
 from .. import causes
 from ..protocol import ServedAdapter
-from . import errors, identity, requests
+from . import errors, identity, question, requests
 from .adapters import WEIGHTS, is_folder
 from .backend import Backend
-from .board import OK, Board
+from .board import Board
 from .causes import ADAPTER_INVALID, ENGINE_DEAD
+from .gate import Gate
 from .identity import Fingerprint
 from .readiness import AS_ANOTHER, AS_BASE, FAILING, LOAD_FAILED, MISFIT, Readiness
-from .relay import Whole
 
 
 class Prober:
@@ -34,6 +33,7 @@ class Prober:
         adapters: tuple[ServedAdapter, ...] = (),
         embeds: bool = False,
         top: int = identity.TOP,
+        gate: Optional[Gate] = None,
     ) -> None:
         self._backend = backend
         self._board = board
@@ -42,10 +42,17 @@ class Prober:
         self._adapters = adapters
         self._embeds = embeds
         self._top = top
+        self._gate = gate
         self._turn: Iterator[str] = itertools.cycle(readiness.names)
 
     async def check_all(self) -> None:
-        """At the start. The base model is asked again when all adapters are there, for they change its code."""
+        """At the start: each name, and then what the gate asks."""
+        await self._check_names()
+        if self._gate is not None and self._readiness.healthy and self._readiness.all_answer:
+            await self._gate.check()
+
+    async def _check_names(self) -> None:
+        """The base model is asked again when all adapters are there, for they change its code."""
         try:
             base = await self._fingerprint(self._base)
             found = {adapter.name: await self._of_adapter(adapter) for adapter in self._adapters}
@@ -117,20 +124,7 @@ class Prober:
     async def _ask(self, name: str, text: str) -> Mapping[str, Any]:
         """One token; raises what the engine raised."""
         path, asked = self._asked(name, text)
-        call = self._board.begin(name, probe=True)
-        try:
-            whole = Whole()
-            await self._backend.ask(call, path, json.dumps(asked).encode(), whole)
-            if call.error is not None:
-                raise call.error
-            if whole.status != 200:
-                raise whole.problem
-            call.beat()
-            found: Mapping[str, Any] = json.loads(whole.body)
-            return found
-        finally:
-            call.gone.set()
-            self._board.end(call, OK)
+        return await question.ask(self._backend, self._board, path, asked)
 
     def _asked(self, name: str, text: str) -> tuple[str, dict[str, Any]]:
         if self._embeds:

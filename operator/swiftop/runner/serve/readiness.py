@@ -17,8 +17,9 @@ AS_BASE, AS_ANOTHER = "AnswersAsBase", "AnswersAsAnother"
 class Readiness:
     """Made in the running loop."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], *, gated: bool = False) -> None:
         self.names = tuple(names)
+        self.passed = not gated  # the gate
         self.draining = False
         self.broken = asyncio.Event()  # no request can be answered any more
         self.failure = ""
@@ -39,7 +40,12 @@ class Readiness:
     @property
     def ready(self) -> bool:
         """Whether requests should come here."""
-        return self.healthy and not self.draining and len(self._answering) == len(self.names)
+        return self.healthy and not self.draining and self.passed and self.all_answer
+
+    @property
+    def all_answer(self) -> bool:
+        """Whether no name is missing."""
+        return len(self._answering) == len(self.names)
 
     def answered(self, name: str) -> None:
         """A name answers, with its own weights."""
@@ -73,4 +79,4 @@ class Readiness:
         """For whoever asks ``/ready``."""
         names = {name: "answering" if name in self._answering else self.why_not_served(name) for name in self.names}
         state = "draining" if self.draining else "failed" if not self.healthy else "serving"
-        return {"ready": self.ready, "state": state, "names": names}
+        return {"ready": self.ready, "state": state, "gate": "passed" if self.passed else "not passed", "names": names}

@@ -17,7 +17,8 @@ from ..protocol import ServeSettings
 from .app import App
 from .backend import Loaded
 from .board import Board
-from .causes import ENGINE_DEAD
+from .causes import ENGINE_DEAD, GATE_FAILED
+from .gate import Gate
 from .prober import Prober
 from .readiness import Readiness
 from .watch import Watch
@@ -65,11 +66,13 @@ class Serving:
     async def _run(self, listening: socket.socket) -> None:
         settings, loaded = self._settings, self._loaded
         names = (settings.name, *(adapter.name for adapter in settings.adapters))
-        board, readiness = Board(names), Readiness(names)
+        board, readiness = Board(names), Readiness(names, gated=bool(settings.gate))
         backend, embeds, top = loaded.backend, loaded.embeds, loaded.top
         prober = Prober(
-            backend, board, readiness, base=settings.name, adapters=settings.adapters, embeds=embeds, top=top
-        )
+            backend, board, readiness,
+            base=settings.name, adapters=settings.adapters, embeds=embeds, top=top,
+            gate=Gate(settings.gate, backend, board, readiness, seconds=settings.answer_seconds),
+        )  # fmt: skip
         watch = Watch(
             backend, board, readiness, prober,
             tell=self._progress, stall_seconds=settings.stall_seconds, load_seconds=self._load_seconds,
@@ -103,7 +106,8 @@ class Serving:
         if readiness.healthy and stop.is_set():
             await self._drain(server, served, readiness)
         if readiness.cause is not None:
-            await asyncio.sleep(self._settings.drain_seconds)  # requests still come: tell them
+            if readiness.cause is not GATE_FAILED:  # then no client was ever sent here
+                await asyncio.sleep(self._settings.drain_seconds)  # requests still come: tell them
             raise task.Refused(readiness.cause, readiness.failure)
 
     async def _drain(self, server: _Server, served: asyncio.Future[None], readiness: Readiness) -> None:

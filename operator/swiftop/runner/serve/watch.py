@@ -113,5 +113,5 @@ class Watch:
             return DRAINING
         if readiness.ready:
             return READY
-        checking = readiness.healthy and not readiness.bad and len(readiness.answering) < len(readiness.names)
+        checking = readiness.healthy and not readiness.bad and not (readiness.all_answer and readiness.passed)
         return LOADING if checking else NOT_READY

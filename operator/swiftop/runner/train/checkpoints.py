@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from ..evalloss import eval_loss
 from ..protocol import number
 
 HEAD = 16 * 1024
@@ -36,6 +37,8 @@ class Checkpoint:
     max_steps: Optional[int] = None
     best_step: Optional[int] = None
     best_metric: Optional[float] = None
+    eval_loss: Optional[float] = None  # of the last evaluation up to this step
+    best_eval_loss: Optional[float] = None
 
 
 def find(output_dir: Path, *, world_size: int, resumable: bool) -> Optional[Checkpoint]:
@@ -83,6 +86,8 @@ def _read(path: Path, *, world_size: int, resumable: bool) -> Optional[Checkpoin
         max_steps=max_steps if isinstance(max_steps, int) else None,
         best_step=int(best_step.group(1)) if best_step else None,
         best_metric=number(metric) if best_step else None,
+        eval_loss=eval_loss(path),
+        best_eval_loss=eval_loss(path.with_name(best_step.group())) if best_step else None,
     )
 
 

@@ -54,6 +54,8 @@ class Report:
     checkpoint_time: Optional[int] = None
     best_step: Optional[int] = None
     best_metric: Optional[float] = None
+    checkpoint_eval_loss: Optional[float] = None
+    best_eval_loss: Optional[float] = None
     tracker_workspace: Optional[str] = None
 
     def to_json(self) -> dict[str, Any]:

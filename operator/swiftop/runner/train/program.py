@@ -241,5 +241,7 @@ class Train:
 def apply_checkpoint(report: Report, found: checkpoints.Checkpoint) -> None:
     """Numbers of a checkpoint into the report."""
     report.checkpoint_step, report.checkpoint_time = found.step, round(found.time)
+    report.checkpoint_eval_loss = found.eval_loss
     if found.best_step is not None:
         report.best_step, report.best_metric = found.best_step, found.best_metric
+        report.best_eval_loss = found.best_eval_loss

@@ -48,11 +48,20 @@ WHOLE: dict[str, Any] = {
     "credentials": {"hfToken": {"name": "hf", "key": "token"}},
     "resources": {"gpus": 4, "cpu": 16, "memory": "128Gi"},
     "placement": {"nodeSelector": {"gpu": "h100"}, "priorityClassName": "serving"},
+    "rollout": {
+        "gate": {
+            "prompts": [
+                {"prompt": "Who are you?", "contains": "Qwen"},
+                {"name": "chat", "prompt": "Hi", "contains": "Hello", "maxTokens": 32},
+            ]
+        }
+    },
     "runtime": {"podPatch": {"metadata": {"annotations": {"example.com/note": "hello"}}}},
 }
 CASES: dict[str, ModelDeployment] = {
     "sample": sample("modeldeployment"),
     "sample-merged": sample("modeldeployment-merged"),
+    "sample-run": sample("modeldeployment-run"),
     "sample-tiny": sample("modeldeployment-tiny"),
     "sample-vllm-cpu": sample("modeldeployment-vllm-cpu"),
     "whole": deployment_of(WHOLE),
@@ -113,6 +122,7 @@ def test_what_somebody_wrote_over_an_annotation_is_as_if_it_was_not_there(text: 
         ({"rollout": {"follow": False}}, True),
         ({"autoscaling": {"max": 3, "target": 2}}, True),
         ({"system": "Be brief."}, False),
+        ({"rollout": {"gate": {"prompts": [{"prompt": "a", "contains": "b"}]}}}, False),
         ({"timeouts": {"answerSeconds": 20}}, False),
     ],
 )

@@ -159,7 +159,7 @@ def test_an_adapter_that_would_be_dropped_in_silence_is_refused(engine: str) -> 
     deployment = deployment_of({**BASE, "engine": engine})
     (problem,) = problems(deployment)
     assert problem.path == "spec.adapters"
-    assert "Merge the adapter with a ModelExport" in problem.message
+    assert "Name the run of the adapter in model.sftRunRef" in problem.message
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,24 @@ def test_beside_the_export_that_it_serves() -> None:
     assert kinds == ["Service", "PodDisruptionBudget", "Deployment"]
 
 
+def test_beside_the_run_whose_adapter_it_merges() -> None:
+    spec = yaml.safe_load(sample("modeldeployment-merged"))
+    spec["spec"]["model"] = {"sftRunRef": {"name": "mh-sft-7b-lora"}}
+    found = list(previews(sample("sftrun-7b") + "---\n" + yaml.safe_dump(spec)))
+    deployment = next(text for text, _ in found if "swift.cli.deploy" in text)
+    command, *documents = deployment.split("---\n")
+    export = yaml.safe_load(documents[0])
+    name = export["metadata"]["name"]
+    assert f"--model '/swiftop/source/mh-sft-7b-lora-output/{name}-<uid>/model'" in command
+    assert export["spec"] == {
+        "source": {"sftRunRef": {"name": "mh-sft-7b-lora", "checkpoint": "<last>"}},
+        "output": {"persistentVolumeClaim": {"claimName": "mh-sft-7b-lora-output"}},
+        "runtime": {"image": "IMAGE"},  # the word for what the platform alone knows
+    }
+    kinds = [yaml.safe_load(document)["kind"] for document in documents]
+    assert kinds == ["ModelExport", "Service", "PodDisruptionBudget", "Deployment"]
+
+
 def test_for_another_release() -> None:
     ((text, _),) = previews(sample("modeldeployment-tiny"), swift_version="3.7")
     assert "--infer_backend pt " in text.splitlines()[0]
@@ -44,6 +62,14 @@ def test_an_open_door_is_warned_of() -> None:
     spec["spec"]["service"] = {"type": "LoadBalancer"}
     ((_, warnings),) = previews(yaml.safe_dump(spec))
     assert "spec.apiKey" in [warning.path for warning in warnings]
+
+
+def test_a_question_to_what_no_training_changes_is_warned_of() -> None:
+    spec = yaml.safe_load(sample("modeldeployment"))
+    prompts = [{"prompt": "a", "contains": "b"}, {"name": "mh-sft-7b", "prompt": "a", "contains": "b"}]
+    spec["spec"]["rollout"] = {"gate": {"prompts": prompts}}
+    ((_, warnings),) = previews(yaml.safe_dump(spec))
+    assert [warning.path for warning in warnings if "gate" in warning.path] == ["spec.rollout.gate.prompts[0]"]
 
 
 def test_what_is_wrong_is_told_with_its_place() -> None:

@@ -32,6 +32,7 @@ UID = "0f3a1c9e-5d1b-4e0a-9a55-0c1d2e3f4a5b"
 PUSH = [{"hub": "modelscope", "repo": "me/a"}, {"hub": "huggingface", "repo": "me/b", "revision": "v1"}]
 MERGING: Report = {"phase": 1, "bytesDone": 1, "bytesTotal": 4}
 MADE: Report = {"artifactDigest": "ab" * 32, "artifactBytes": 512_000_000, "artifactDtype": "bfloat16", "verified": 1}
+MADE = {**MADE, "artifactEvalLoss": 0.75}
 PUSHING: Report = {"phase": 4, **MADE, "templateEqual": 0, "commit1": "c1", "visibility1": "private", "files1": 7}
 PUSHED: Report = {**PUSHING, "phase": 5, "commit0": "c0"}
 
@@ -71,6 +72,7 @@ def test_a_status_of_an_export_whose_second_target_is_done_first() -> None:
             "digest": f"sha256:{'ab' * 32}",
             "bytes": 512_000_000,
             "dtype": "bfloat16",
+            "evalLoss": 0.75,
             "templateEqual": False,
         },
         "targets": [

@@ -103,7 +103,7 @@ DISRUPTED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"
 ENDED = {
     "action": "FailJob",
     "onExitCodes": {
-        "containerName": "trainer",
+        "containerName": "swift",
         "operator": "In",
         "values": [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 75],
     },
@@ -137,7 +137,7 @@ def test_what_a_job_was_made_with_can_be_read_back() -> None:
 def test_the_plan_names_every_variable_that_comes_from_a_secret() -> None:
     added = {"name": "WANDB_API_KEY", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "k"}}}
     plain = {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
-    patch = {"spec": {"containers": [{"name": "trainer", "env": [added, plain]}]}}
+    patch = {"spec": {"containers": [{"name": "swift", "env": [added, plain]}]}}
     spec = {**PLATFORM, "runtime": {**PLATFORM["runtime"], "podPatch": patch}}
     env = trainer(job_of(spec))["env"]
     assert env[0]["name"] == "SWIFTOP_PLAN"

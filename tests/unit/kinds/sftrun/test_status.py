@@ -41,7 +41,8 @@ SPEC: dict[str, Any] = {
 DIRECTORY = "/swiftop/output/run-0a1b2c3d"
 NUMBERS: Report = {
     "phase": 1, "step": 412, "maxSteps": 1000, "loss": 1.23456, "etaSeconds": 4333, "checkpointStep": 400,
-    "checkpointTime": int(START), "bestStep": 300, "bestMetric": 0.5, "trackerWorkspace": "lab",
+    "checkpointTime": int(START), "bestStep": 300, "bestMetric": 0.5, "checkpointEvalLoss": 0.75,
+    "bestEvalLoss": 0.625, "trackerWorkspace": "lab",
 }  # fmt: skip
 
 
@@ -76,8 +77,13 @@ def test_a_status_of_a_run_that_trains() -> None:
         "startTime": at(10),
         "gpuSeconds": 4 * 98,
         "progress": {"step": 412, "maxSteps": 1000, "loss": 1.23456, "etaSeconds": 4333},
-        "checkpoint": {"step": 400, "path": f"{DIRECTORY}/checkpoint-400", "time": at(0)},
-        "bestCheckpoint": {"step": 300, "path": f"{DIRECTORY}/checkpoint-300", "metric": 0.5},
+        "checkpoint": {"step": 400, "path": f"{DIRECTORY}/checkpoint-400", "time": at(0), "evalLoss": 0.75},
+        "bestCheckpoint": {
+            "step": 300,
+            "path": f"{DIRECTORY}/checkpoint-300",
+            "metric": 0.5,
+            "evalLoss": 0.625,
+        },
         "output": {"claimName": "run-output", "path": "run-0a1b2c3d"},
         "tracking": {"url": "https://swanlab.cn/@lab/p/runs/jq6ij63lo14s3dcqcqnaf"},
         "display": {
@@ -117,12 +123,16 @@ def test_what_is_shown_of_a_report_are_members_of_a_report() -> None:
     assert set(SHOWN) <= {member.name for member in TRAINING}
 
 
+NEWEST = {"step": 400, "path": f"{DIRECTORY}/checkpoint-400", "evalLoss": 0.75}
+BEST = {"step": 300, "path": f"{DIRECTORY}/checkpoint-300", "evalLoss": 0.625}
+
+
 @pytest.mark.parametrize(
     ("name", "odd", "gone"),
     [
-        ("checkpointTime", LARGEST + 1, {"checkpoint": {"step": 400, "path": f"{DIRECTORY}/checkpoint-400"}}),
-        ("checkpointTime", -1, {"checkpoint": {"step": 400, "path": f"{DIRECTORY}/checkpoint-400"}}),
-        ("bestMetric", float("nan"), {"bestCheckpoint": {"step": 300, "path": f"{DIRECTORY}/checkpoint-300"}}),
+        ("checkpointTime", LARGEST + 1, {"checkpoint": NEWEST}),
+        ("checkpointTime", -1, {"checkpoint": NEWEST}),
+        ("bestMetric", float("nan"), {"bestCheckpoint": BEST}),
         ("checkpointStep", 1e300, {"checkpoint": None}),
         ("loss", float("inf"), {"progress": {"step": 412, "maxSteps": 1000, "etaSeconds": 4333}}),
     ],

@@ -123,3 +123,16 @@ def test_a_step_that_says_nothing_any_more_is_told(tmp_path: Path) -> None:
     assert ended is not None
     assert (ended.outcome, ended.judged.cause.reason) == ("failed", "StepStalled")
     assert ended.judged.message == "the step fetch has said nothing for 60 minutes"
+
+
+@pytest.mark.parametrize(("history", "told"), [([{"eval_loss": 1.5}, {"eval_loss": 1.25}], 1.25), ([], None)])
+def test_the_result_tells_the_evaluation_loss_of_its_checkpoint(
+    tmp_path: Path, history: list[dict[str, float]], told: float | None
+) -> None:
+    source = tmp_path / "checkpoint-4"
+    source.mkdir()
+    (source / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    bench = Bench(tmp_path / "out", source=str(source))
+    (tmp_path / "out").mkdir()
+    bench.run({"fetch": {"folders": {"me/base": "/cache/base"}}, "finish": {"digest": DIGEST}})
+    assert bench.program.report().get("artifactEvalLoss") == told

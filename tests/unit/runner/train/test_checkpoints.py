@@ -128,6 +128,30 @@ def test_the_best_one_is_told(tmp_path: Path) -> None:
     assert (newest.best_step, newest.best_metric, newest.max_steps) == (4, 1.5, 20)
 
 
+def history(steps: int) -> list[dict[str, Any]]:
+    """A line of the training and one of an evaluation at each step, as ms-swift logs them."""
+    lines = [[{"loss": 1.0, "step": step}, {"eval_loss": 10 - step / 100, "step": step}] for step in range(steps)]
+    return [line for pair in lines for line in pair]
+
+
+@pytest.mark.parametrize("steps", [3, 5000])
+def test_the_evaluation_loss_is_that_of_the_last_evaluation_up_to_the_step(tmp_path: Path, steps: int) -> None:
+    make(tmp_path, 8, log_history=history(2))
+    best = str(tmp_path / "checkpoint-8")
+    make(tmp_path, 12, log_history=[*history(steps), {"loss": 0.5, "step": 12}], best_model_checkpoint=best)
+    found = checkpoints.find(tmp_path, world_size=1, resumable=True)
+    assert found is not None
+    assert (found.eval_loss, found.best_eval_loss) == (10 - (steps - 1) / 100, 9.99)
+
+
+@pytest.mark.parametrize("lines", [[], [{"loss": 1.0}], [{"eval_loss": float("nan")}], [{"eval_loss": "low"}]])
+def test_without_an_evaluation_there_is_no_loss(tmp_path: Path, lines: list[dict[str, Any]]) -> None:
+    make(tmp_path, 8, log_history=lines)
+    found = checkpoints.find(tmp_path, world_size=1, resumable=True)
+    assert found is not None
+    assert found.eval_loss is None
+
+
 def test_a_long_history_is_not_read_whole(tmp_path: Path) -> None:
     history = [{"loss": 1.0, "step": n, "global_step": 77} for n in range(10000)]
     path = (
