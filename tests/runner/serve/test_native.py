@@ -219,7 +219,7 @@ def test_it_drains(server: Served) -> None:
 def with_bad_ones(tmp_path_factory: pytest.TempPathFactory, vllm_assets: Path) -> Iterator[Served]:
     made = bench_with_vllm(tmp_path_factory.mktemp("bad") / "work", vllm_assets)
     names = [adapter(name) for name in ("nothing", "cut", "ada", "other", "deep")]
-    started = start_vllm(made, *names, server="Native", drain_seconds=0.0, stall_seconds=6.0)
+    started = start_vllm(made, *names, server="Native", drain_seconds=1.0, stall_seconds=6.0)
     try:
         started.wait_for_state("serving", START_SECONDS)
         wait_until(lambda: "not ready yet" not in str(started.told()), seconds=300, what="the check of all names")

@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 PROBES = ("Hello! Who are you?", "The capital of France is", "1, 2, 3,")
 TOP = 20
+ROUNDED = 1e-4  # of a logarithm: the same weights on another path, as an adapter that changes nothing
 CHANGED = 0.25  # of a logarithm: what the base model says must not depend on the adapters beside it
 
 Fingerprint = Mapping[tuple[int, str], float]
@@ -45,4 +46,4 @@ def differ(one: Fingerprint, other: Fingerprint, *, noise: float = 0.0) -> bool:
     apart = difference(one, other)
     if apart is None:
         return bool(one or other)
-    return apart > 2 * noise or (one.keys() != other.keys() and noise == 0)
+    return apart > max(2 * noise, ROUNDED) or (one.keys() != other.keys() and noise == 0)

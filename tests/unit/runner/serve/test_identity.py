@@ -21,7 +21,8 @@ BASE = identity.fingerprint([answer(a=-1.0, b=-2.0), answer(a=-0.5)])
     ("answers", "noise", "differs"),
     [
         ([answer(a=-1.0, b=-2.0), answer(a=-0.5)], 0.0, False),
-        ([answer(a=-1.0, b=-2.0), answer(a=-0.5001)], 0.0, True),
+        ([answer(a=-1.0, b=-2.0), answer(a=-0.501)], 0.0, True),
+        ([answer(a=-1.0, b=-2.0), answer(a=-0.500001)], 0.0, False),  # the same, on another path
         ([answer(a=-1.0, b=-2.0), answer(a=-0.5001)], 0.001, False),
         ([answer(a=-1.0, b=-3.0), answer(a=-0.5)], 0.001, True),
         ([answer(a=-1.0, c=-2.0), answer(a=-0.5)], 0.0, True),
