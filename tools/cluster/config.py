@@ -298,7 +298,7 @@ def network_commands() -> list[list[str]]:
     """The cluster's own network: no way out, the API server's Service address on loopback."""
     return [
         ["ip", "link", "set", "lo", "up"],
-        # Else it has the lowest address of its ports, another one when that pod is gone, and pods answer to the old one.
+        # Else it has the lowest address of its ports: another one when that pod goes, and pods answer to the old one.
         ["ip", "link", "add", "cni0", "address", "02:00:0a:f4:00:01", "type", "bridge"],
         ["ip", "addr", "add", f"{NODE_IP}/24", "dev", "cni0"],
         ["ip", "link", "set", "cni0", "up"],
