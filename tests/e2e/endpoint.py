@@ -13,11 +13,18 @@ from tests.e2e import objects
 from tests.e2e.objects import modeldeployment
 from tests.e2e.probe import light
 from tests.e2e.site import NAMESPACE, Site, condition
-from tests.e2e.support import Object, eventually
+from tests.e2e.support import CommandFailed, Object, eventually
 
 KEY_SECRET, KEY = "served", "canary-served-2f7a90c4e1d85b36"
 CLIENT = "asks"  # the pod
 LOAD = "/tmp/load"  # folders in it, one by deployment
+_SOCKETS = """
+import pathlib
+rows = [row.split() for name in ("tcp", "tcp6") for row in pathlib.Path("/proc/net", name).read_text().splitlines()[1:]]
+print(*sorted({row[3] for row in rows if row[1].endswith(":1F40")}))
+"""
+CLOSING = {"05", "06"}  # FIN_WAIT2, TIME_WAIT: with nobody behind them, and still in the way of a careless bind
+LISTENS = "0A"
 
 
 def served(name: str, model: Object, **spec: Any) -> Object:
@@ -102,6 +109,19 @@ class Endpoint:
         pool = ThreadPoolExecutor(1)
         words = ("load", self.name, folder, str(tokens), str(streams), str(short))
         return Load(self.site, folder, pool.submit(self._client, *words), pool)
+
+    def sockets(self) -> set[str]:
+        """States of those on the port of the endpoint, once somebody listens there."""
+        name = self.pod["metadata"]["name"]
+
+        def found() -> set[str] | None:
+            try:
+                states = set(self.site.kubectl.text("exec", name, "--", "python", "-c", _SOCKETS).split())
+            except CommandFailed:  # the container does not run yet
+                return None
+            return states if LISTENS in states else None
+
+        return eventually(found, what=f"{name} listens", seconds=60, explain=lambda: self.site.story(self.name))
 
     def hold(self, seconds: float) -> None:
         """A connection that is kept for so long, though nothing is asked."""
