@@ -18,6 +18,7 @@ from tests.e2e.support import CommandFailed, Object, eventually
 KEY_SECRET, KEY = "served", "canary-served-2f7a90c4e1d85b36"
 CLIENT = "asks"  # the pod
 LOAD = "/tmp/load"  # folders in it, one by deployment
+HELD = "/tmp/held"  # as in the program
 _SOCKETS = """
 import pathlib
 rows = [row.split() for name in ("tcp", "tcp6") for row in pathlib.Path("/proc/net", name).read_text().splitlines()[1:]]
@@ -126,7 +127,8 @@ class Endpoint:
     def hold(self, seconds: float) -> None:
         """A connection that is kept for so long, though nothing is asked."""
         url = f"http://{self.name}.{NAMESPACE}.svc:8000/v1"
-        client_shell(self.site, f"python /client/chat_client.py {url} hold {seconds} >/dev/null 2>&1 &")
+        hold = f"python /client/chat_client.py {url} hold {seconds} >/dev/null 2>&1 &"
+        client_shell(self.site, f"rm -f {HELD}; {hold} until test -e {HELD}; do sleep 0.2; done")
 
 
 def client_shell(site: Site, script: str) -> str:
