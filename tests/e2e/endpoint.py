@@ -13,11 +13,19 @@ from tests.e2e import objects
 from tests.e2e.objects import modeldeployment
 from tests.e2e.probe import light
 from tests.e2e.site import NAMESPACE, Site, condition
-from tests.e2e.support import Object, eventually
+from tests.e2e.support import CommandFailed, Object, eventually
 
 KEY_SECRET, KEY = "served", "canary-served-2f7a90c4e1d85b36"
 CLIENT = "asks"  # the pod
 LOAD = "/tmp/load"  # folders in it, one by deployment
+HELD = "/tmp/held"  # as in the program
+_SOCKETS = """
+import pathlib
+rows = [row.split() for name in ("tcp", "tcp6") for row in pathlib.Path("/proc/net", name).read_text().splitlines()[1:]]
+print(*sorted({row[3] for row in rows if row[1].endswith(":1F40")}))
+"""
+CLOSING = {"05", "06"}  # FIN_WAIT2, TIME_WAIT: with nobody behind them, and still in the way of a careless bind
+LISTENS = "0A"
 
 
 def served(name: str, model: Object, **spec: Any) -> Object:
@@ -107,10 +115,24 @@ class Endpoint:
         words = ("load", self.name, folder, str(tokens), str(streams), str(short))
         return Load(self.site, folder, pool.submit(self._client, *words), pool)
 
+    def sockets(self) -> set[str]:
+        """States of those on the port of the endpoint, once somebody listens there."""
+        name = self.pod["metadata"]["name"]
+
+        def found() -> set[str] | None:
+            try:
+                states = set(self.site.kubectl.text("exec", name, "--", "python", "-c", _SOCKETS).split())
+            except CommandFailed:  # the container does not run yet
+                return None
+            return states if LISTENS in states else None
+
+        return eventually(found, what=f"{name} listens", seconds=60, explain=lambda: self.site.story(self.name))
+
     def hold(self, seconds: float) -> None:
         """A connection that is kept for so long, though nothing is asked."""
         url = f"http://{self.name}.{NAMESPACE}.svc:8000/v1"
-        client_shell(self.site, f"python /client/chat_client.py {url} hold {seconds} >/dev/null 2>&1 &")
+        hold = f"python /client/chat_client.py {url} hold {seconds} >/dev/null 2>&1 &"
+        client_shell(self.site, f"rm -f {HELD}; {hold} until test -e {HELD}; do sleep 0.2; done")
 
 
 def client_shell(site: Site, script: str) -> str:

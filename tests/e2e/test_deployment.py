@@ -109,7 +109,8 @@ class Disturbed:
     deleted: dict[str, Object]  # the deployments when they told that their sources are deleted
     pods: dict[str, tuple[Object, Object]]  # before and after
     killed: Object  # when it was not ready
-    revived: Object  # the pod whose container was killed, once it answered again
+    sockets: set[str]  # states of those on its port, as soon as it listened again
+    revived: Object  # its pod, once it answered again
     load: dict[str, list[Object]]
     stopped: float  # when the pod of the old revision was told to go
     answers: dict[str, Any]
@@ -126,8 +127,10 @@ def disturbed(site: Site, node: Node, served: Served) -> Disturbed:
     load = both[BESIDE].load()
     try:
         load.wait()
+        both[MERGED].hold(120)
         node.kill_container(before[MERGED])
         killed = both[MERGED].told("Ready", "False", "ContainerLost")
+        sockets = both[MERGED].sockets()
         both[MERGED].told("Ready", "True", seconds=240)
         revived = both[MERGED].pod
         site.kubectl.apply(EXPORT, chat(NEWER), RUN)
@@ -137,7 +140,7 @@ def disturbed(site: Site, node: Node, served: Served) -> Disturbed:
     finally:
         told = load.stop()
     pods = {name: (before[name], after[name]) for name in NAMES}
-    return Disturbed(deleted, pods, killed, revived, told, stopped.result(), answers(site))
+    return Disturbed(deleted, pods, killed, sockets, revived, told, stopped.result(), answers(site))
 
 
 def _stopped(site: Site, pod: Object) -> float:
@@ -254,6 +257,11 @@ def test_a_killed_container_comes_back_in_its_pod(disturbed: Disturbed) -> None:
     old = disturbed.pods[MERGED][0]
     assert [pod["status"]["containerStatuses"][0]["restartCount"] for pod in (old, disturbed.revived)] == [0, 1]
     assert "it was killed" in condition(disturbed.killed, "Ready")["message"]
+
+
+@pytest.mark.cluster
+def test_its_port_is_the_same_though_the_container_before_still_has_connections(disturbed: Disturbed) -> None:
+    assert disturbed.sockets & endpoint.CLOSING, disturbed.sockets
 
 
 @pytest.mark.cluster

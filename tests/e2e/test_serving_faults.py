@@ -11,10 +11,8 @@ import pytest
 from tests.e2e import endpoint
 from tests.e2e.node import Node
 from tests.e2e.serving_faults import (
-    CLOSING,
     HUNG,
     KEPT,
-    LISTENS,
     LOST,
     PAIR,
     QUESTION,
@@ -99,12 +97,6 @@ def test_a_secret_that_is_gone_is_told_when_it_is_needed_again(played: Played) -
     status, message = played.told(f"{HUNG} SecretMissing", "Ready")
     assert status == "False"
     assert message.startswith("Secret served-late does not exist: make it: kubectl create secret")
-
-
-@pytest.mark.cluster
-def test_the_port_is_the_same_though_the_container_before_still_has_connections(played: Played) -> None:
-    assert played.seen.sockets & CLOSING, played.seen.sockets
-    assert LISTENS in played.seen.sockets
 
 
 @pytest.mark.cluster

@@ -298,7 +298,8 @@ def network_commands() -> list[list[str]]:
     """The cluster's own network: no way out, the API server's Service address on loopback."""
     return [
         ["ip", "link", "set", "lo", "up"],
-        ["ip", "link", "add", "cni0", "type", "bridge"],
+        # Else it has the lowest address of its ports: another one when that pod goes, and pods answer to the old one.
+        ["ip", "link", "add", "cni0", "address", "02:00:0a:f4:00:01", "type", "bridge"],
         ["ip", "addr", "add", f"{NODE_IP}/24", "dev", "cni0"],
         ["ip", "link", "set", "cni0", "up"],
         ["ip", "addr", "add", f"{API_SERVICE_IP}/32", "dev", "lo"],
