@@ -268,6 +268,8 @@ class Reconciler:
 
     async def _lost_pins(self, subject: Subject) -> Pinned | None:
         """The status write after the start of an attempt may have been lost. The store keeps no pod templates."""
+        if names.JOB not in subject.kind.children:
+            return None  # it has no attempts
         uid, status = subject.obj["metadata"]["uid"], subject.obj.get("status") or {}
         jobs = [facts for job in subject.seen.children.get(names.JOB, ()) if (facts := job_facts(job)).owner_uid == uid]
         newest, resolved = max(jobs, key=lambda job: job.attempt, default=None), status.get("resolved") or {}
