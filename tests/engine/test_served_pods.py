@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from swiftop import names
-from tests.engine.harness import NAMESPACE
-from tests.engine.kubernetes import termination
+from tests.engine.kubernetes import NAMESPACE, termination
 from tests.engine.served import WITH_ADAPTER, Served, run_of, served, serving
 
 
