@@ -87,9 +87,6 @@ class DeploymentFacts:
     rolled_out: bool = False  # all pods of its template have been available once
     wanted: int = 0
     replicas: int = 0
-    updated: int = 0
-    ready: int = 0
-    available: int = 0
     refused: str = ""  # why the API server does not take its pods
     overdue: bool = False  # it made no headway for progressDeadlineSeconds
 

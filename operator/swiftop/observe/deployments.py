@@ -32,9 +32,6 @@ def deployment_facts(deployment: dict[str, Any]) -> DeploymentFacts:
         rolled_out=seen and progressing.get("reason") == _ROLLED_OUT,
         wanted=spec.get("replicas", 1),
         replicas=status.get("replicas") or 0,
-        updated=status.get("updatedReplicas") or 0,
-        ready=status.get("readyReplicas") or 0,
-        available=status.get("availableReplicas") or 0,
         refused=(refused.get("message") or "") if refused.get("status") == "True" else "",
         overdue=seen and progressing.get("status") == "False" and progressing.get("reason") == _OVERDUE,
     )

@@ -383,8 +383,8 @@ class ServedAdapter:
     rank: Optional[int] = None  # None: as its own configuration says
 
 
-SWIFT, NATIVE, AUTO = "Swift", "Native", "Auto"
-"""Servers: ms-swift's own around the engine, the engine's own, and the latter where it renders the same prompt."""
+SWIFT, NATIVE = "Swift", "Native"
+"""Servers that are started: ms-swift's own around the engine, or the engine's own. The spec knows Auto as well."""
 
 
 @dataclass(frozen=True)
