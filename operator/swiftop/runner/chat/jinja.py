@@ -54,7 +54,7 @@ def with_defaults(template: str, *, system: str = "", switches: Mapping[str, boo
 
 
 def without_nulls(template: str) -> str:
-    """A server puts null in the place of what a client leaves out of a tool; in the training there was no such member."""
+    """A server puts null in the place of what a client leaves out of a tool; in the training there was nothing."""
     return _WITHOUT_NULLS + template
 
 
