@@ -7,6 +7,7 @@ engine only its answer 400.
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Callable, Optional
 
@@ -19,7 +20,8 @@ from .adapters import LORA, layers_beyond, tensor_names
 from .backend import Engine
 from .board import CURRENT, Call
 
-_CALL = "_swiftop_call"
+_CALL, _NUMBER = "_swiftop_call", "_swiftop_number"
+_NUMBERS = itertools.count()
 
 
 class Left(RuntimeError):
@@ -62,6 +64,9 @@ def _remember_errors(engine: Any, *, in_thread: bool) -> None:
         call = CURRENT.get()
         if call is not None and in_thread:
             others["pre_infer_hook"] = _hook(call, others.get("pre_infer_hook"))
+            if config is not None:
+                # Of requests that wait with equal settings each would get the hook of the first.
+                vars(config)[_NUMBER] = next(_NUMBERS)
         try:
             answer = await original(request, config, **others)
         except Exception as error:
