@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -69,7 +70,7 @@ class NativeClient(Client):
         super().__init__()
         self.server = FakeServer()
         process: Any = self.server
-        self.native = Native(OWN_SERVERS[engine], process, **({"clock": clock} if clock else {}), **options)
+        self.native = Native(OWN_SERVERS[engine], process, clock=clock or time.monotonic, **options)
         self.board = Board(NAMES, clock) if clock else self.board
         self.app = App(self.native, self.board, self.readiness)
 
