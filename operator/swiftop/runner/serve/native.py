@@ -62,7 +62,7 @@ class Native:
 
     def request(self, path: str, asked: Mapping[str, Any]) -> bytes:
         """As in ``Backend``."""
-        return json.dumps(requests.passed_on(asked, stops=self._stops), ensure_ascii=False).encode()
+        return requests.written(requests.passed_on(asked, stops=self._stops))
 
     def answer(self, exchange: Exchange, call: Call, asked: Mapping[str, Any], *, streams: bool) -> relay.Answer:
         """As in ``Backend``."""
