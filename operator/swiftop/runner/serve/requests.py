@@ -23,8 +23,8 @@ _REMOTE = ("http://", "https://", "data:")
 _RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0, 100), "top_p": (0, 1), "min_p": (0, 1), "repetition_penalty": (0.01, 100),
     "presence_penalty": (-100, 100), "frequency_penalty": (-100, 100), "length_penalty": (-100, 100),
-    "n": (1, 128), "best_of": (1, 128), "num_beams": (1, 32), "top_k": (-1, 1 << 31), "seed": (-(1 << 63), (1 << 63) - 1),
-    "max_tokens": (0, 1 << 31), "max_completion_tokens": (0, 1 << 31),
+    "n": (1, 128), "best_of": (1, 128), "num_beams": (1, 32), "top_k": (-1, 1 << 31),
+    "seed": (-(1 << 63), (1 << 63) - 1), "max_tokens": (0, 1 << 31), "max_completion_tokens": (0, 1 << 31),
     "top_logprobs": (-1, 1000), "prompt_logprobs": (-1, 1000),
 }  # fmt: skip
 COLDEST = 0.01  # temperature beside 0: logits divided by less are infinite

@@ -132,7 +132,8 @@ def test_options_of_a_request() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("temperature", -1), ("temperature", 1e9), ("temperature", "hot"), ("temperature", True), ("temperature", 1e400),
+        ("temperature", -1), ("temperature", 1e9), ("temperature", "hot"), ("temperature", True),
+        ("temperature", 1e400),
         ("repetition_penalty", 1e-40), ("top_p", 1.5), ("n", 100_000), ("n", 0), ("best_of", 129), ("num_beams", 10**6),
         ("seed", 1 << 64), ("max_tokens", 10**30), ("top_logprobs", 10**9), ("presence_penalty", -1e300),
     ],
