@@ -75,7 +75,7 @@ class App:
         return json_reply(self._readiness.told(), 200 if self._readiness.ready else 503)
 
     def _health(self) -> Reply:
-        """Of the process: it is healthy while it loads nothing and nothing has failed, ready or not."""
+        """Of the process, ready or not: liveness fails on what only a restart heals."""
         return json_reply({"healthy": self._readiness.healthy}, 200 if self._readiness.healthy else 503)
 
     def _metrics(self) -> Reply:
