@@ -5,7 +5,7 @@ Two processes, or three::
     program   PID 1: checks before loading, starts the tasks one after the other, judges how they end
       prompt    task: would the engine's own server give the prompts of the training? ``choice`` decides by it
       guard     task: binds the port (``listener``), takes the key, loads the model (``deploy`` or ``native``)
-        serving   its loop: uvicorn with ``app``, beside it ``watch``; drain and end
+        serving   its loop: uvicorn (bounded by ``connections``) with ``app``, beside it ``watch``; drain and end
         (child)   with ``native`` alone: the engine's own server (``own_process``, ``own_servers``)
 
 A request: ``app`` (key, names, readiness; ``http`` reads and writes) -> ``Backend.request`` makes the backend's words
