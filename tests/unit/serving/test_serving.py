@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from swiftop import names
+from swiftop.kinds.modeldeployment import own_server
 from swiftop.model.facts import Cause, DeploymentFacts, Ended, Outcome, PodFacts, Withdrawn
 from swiftop.model.verdict import Apply, Blocked, Phase, Serving, Waiting, Withdraw
 from swiftop.observe.deployments import deployment_facts
 from swiftop.reasons import ConditionType
+from swiftop.runner.serve import choice
 from swiftop.serving.conditions import COMMON, aspects_of
 from swiftop.serving.decide import Situation, Sources, decide, serving
 from swiftop.serving.observe import Observed, Replica
-from swiftop.serving.status import _serving
+from swiftop.serving.status import SERVER_WHY, _serving
 
 NEW, OLD = "new", "old"
 
@@ -205,3 +207,9 @@ def test_whose_server_answers_and_why_is_told(told: dict[str, Any], said: tuple[
     assert (found["server"], found["serverReason"]) == said[:2]
     assert said[2] in found["serverMessage"]
     assert "server" not in (_serving(observed(ANSWERS)) or {})
+
+
+def test_each_word_for_the_choice_of_a_server_is_explained() -> None:
+    """They are the pod's own and those that the operator gives it."""
+    of_the_pod = {choice.ASKED, choice.EQUAL, choice.MADE_EQUAL, choice.DIFFERS, choice.UNKNOWN}
+    assert SERVER_WHY.keys() == of_the_pod | {own_server.NO_OWN_SERVER, own_server.SWIFT_FLAGS}
