@@ -163,17 +163,25 @@ def start(
         engine=engine, server="Swift", name=BASE, model=model, adapters=adapters, port=port,
         **{**usual, **settings},
     )  # fmt: skip
+    return launch(bench, [bench.python, "-m", "swift.cli.deploy", *words], chosen, key=key)
+
+
+def launch(bench: Bench, command: list[str], settings: ServeSettings, *, key: bool, seconds: float = 60) -> Served:
+    """Start a server by its whole command. ``seconds``: patience of the client."""
+    environ = {KEY_ENV: KEY} if key else {}
     execution = bench.start(
-        [bench.python, "-m", "swift.cli.deploy", *words],
+        command,
         program="serve",
         owner=OWNER,
-        settings=to_json(chosen),
-        environ={KEY_ENV: KEY} if key else {},
-        secret_env=(KEY_ENV,) if key else (),
+        settings=to_json(settings),
+        environ=environ,
+        secret_env=tuple(environ),
     )
     headers = {"Authorization": f"Bearer {KEY}"} if key else {}
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60, trust_env=False)
-    return Served(bench, execution, port, client)
+    url = f"http://127.0.0.1:{settings.port}"
+    return Served(
+        bench, execution, settings.port, httpx.Client(base_url=url, headers=headers, timeout=seconds, trust_env=False)
+    )
 
 
 def bench(directory: Path, assets: Path, image: str = TRAINER) -> Bench:

@@ -12,10 +12,9 @@ import httpx
 from swiftop.kinds.modeldeployment.kind import KIND
 from swiftop.kinds.modeldeployment.prepare import Prepared
 from swiftop.runner.protocol import ServedAdapter, ServeSettings
-from swiftop.runner.typed_json import to_json
 from swiftop.swift.paths import CLAIM_MODELS_DIR
 from tests.runner.harness import Bench, descendants, free_port, wait_until
-from tests.runner.serve.served import BASE, KEY, KEY_ENV, OWNER, Served, bench
+from tests.runner.serve.served import BASE, KEY_ENV, Served, bench, launch
 from tests.runner.trainer import MODEL, SERVER
 from tests.unit.kinds.modeldeployment.deployments import minimal, world
 
@@ -71,17 +70,7 @@ def start_vllm(
         engine="vllm", server=server, name=BASE, model=MODEL, adapters=adapters, port=port,
         native=_moved(rendered.native, adapters), **{**usual, **settings},
     )  # fmt: skip
-    execution = volume.start(
-        [*_moved(rendered.command, adapters), *words],
-        program="serve",
-        owner=OWNER,
-        settings=to_json(chosen),
-        environ={KEY_ENV: KEY} if key else {},
-        secret_env=(KEY_ENV,) if key else (),
-    )
-    headers = {"Authorization": f"Bearer {KEY}"} if key else {}
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=120, trust_env=False)
-    return Served(volume, execution, port, client)
+    return launch(volume, [*_moved(rendered.command, adapters), *words], chosen, key=key, seconds=120)
 
 
 def processes(server: Served) -> dict[int, str]:
