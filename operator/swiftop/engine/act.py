@@ -1,4 +1,7 @@
-"""Acting: children are made once, repaired, replaced while nothing has started, and deleted by UID."""
+"""Acting: what is done once is made once, what may change is brought into line as a whole, and all is deleted by UID.
+
+Work that ends has ``create`` and ``ensure``, what serves ``apply``, ``make`` and ``withdraw``.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The next step of something that serves: facts in, one verdict out. It never ends, so there is no end to decide on.
 
-Pure and level-triggered. What answers goes on answering whatever is wrong with what is to replace it: nothing here ever
-takes a child away but a deletion of the object itself.
+Pure and level-triggered. What answers goes on answering whatever is wrong with what is to replace it. Only what is made
+for the sources goes, once nothing serves it, and a first revision that does not pass its gate gives its pods back.
 """
 
 from __future__ import annotations
