@@ -12,8 +12,8 @@ from swiftop.runner.serve.board import Board
 from swiftop.runner.serve.prober import Prober
 from swiftop.runner.serve.readiness import Readiness
 from swiftop.runner.serve.watch import Watch
+from tests.unit.runner.serve.clock import Clock
 from tests.unit.runner.serve.fake_backend import FakeBackend, until
-from tests.unit.runner.serve.test_board import Clock
 
 BASE = -1.0
 

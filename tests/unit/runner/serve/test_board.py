@@ -6,16 +6,7 @@ import pytest
 
 from swiftop.runner.serve import metrics
 from swiftop.runner.serve.board import FAILED, LEFT, OK, Board
-
-
-class Clock:
-    """A time that passes when told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.unit.runner.serve.clock import Clock
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from swiftop.runner.serve.errors import Problem
 from swiftop.runner.serve.native import Native
 from swiftop.runner.serve.own_servers import OWN_SERVERS
 from swiftop.runner.serve.upstream import Unanswered
+from tests.unit.runner.serve.clock import Clock
 from tests.unit.runner.serve.fake_backend import NAMES, Client
-from tests.unit.runner.serve.test_board import Clock
 
 DONE = b"data: [DONE]\n\n"
 
