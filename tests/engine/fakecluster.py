@@ -103,6 +103,8 @@ class FakeCluster:
             if known is None:
                 return self._born(obj)
             merged = _merge(_without(known, before, obj), obj)
+            if "selector" in obj.get("spec", {}):
+                merged["spec"]["selector"] = copy.deepcopy(obj["spec"]["selector"])  # atomic
             if "ownerReferences" not in obj["metadata"] and kind is names.PVC:
                 merged["metadata"].pop("ownerReferences", None)  # what the manager applied before and no longer does
             return self._changed(merged)

@@ -119,6 +119,15 @@ async def test_what_others_change_is_put_right(harness: Served) -> None:
     assert harness.cluster.find(names.SERVICE, "chat")["spec"] == service["spec"]
 
 
+async def test_a_selector_that_finds_no_pod_is_put_right(harness: Served) -> None:
+    await serving(harness)
+    service = copy.deepcopy(harness.cluster.find(names.SERVICE, "chat"))
+    selector = {**service["spec"]["selector"], "app": "other"}
+    harness.cluster.put({**service, "spec": {**service["spec"], "selector": selector}})
+    await harness.settle()
+    assert harness.cluster.find(names.SERVICE, "chat")["spec"] == service["spec"]
+
+
 async def test_a_child_that_others_delete_is_made_again(harness: Served) -> None:
     await serving(harness)
     service = copy.deepcopy(harness.cluster.find(names.SERVICE, "chat"))

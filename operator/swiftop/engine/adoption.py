@@ -67,8 +67,11 @@ def in_line(known: Object, child: Object) -> bool:
 
     The API server fills in defaults, and other controllers add what is theirs: what was not asked for does not count. A
     template of pods is compared by the digest of what it was made from alone: an operator of another version makes
-    another one of the same, and its upgrade must not restart what serves.
+    another one of the same, and its upgrade must not restart what serves. A selector counts whole, as it is applied
+    (``mapType=atomic``): with a label more it finds no pod.
     """
+    if known["spec"].get("selector") != child["spec"].get("selector"):
+        return False
     spec = {member: value for member, value in child["spec"].items() if member != "template"}
     # What is watched has the label of the selector; the store leaves it out.
     labels = {key: value for key, value in child["metadata"]["labels"].items() if key != names.LABEL_MANAGED_BY}
