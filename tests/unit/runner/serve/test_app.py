@@ -223,3 +223,13 @@ async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.M
     await asyncio.wait_for(client.app(scope, receive, send), 5)
     assert sent[0]["status"] == 408
     assert (b"connection", b"close") in sent[0]["headers"]
+
+
+@pytest.mark.parametrize(
+    "reply", [(400, [b'{"message": "no tool EngineDeadError"}']), (200, [ValueError("EngineCore")])]
+)
+async def test_a_client_s_own_words_end_no_engine(reply: tuple[int, list[Any]]) -> None:
+    client = Client()
+    client.backend.reply = lambda asked: reply
+    assert (await client.chat()).status == 400
+    assert client.readiness.healthy

@@ -160,3 +160,16 @@ def test_what_is_no_json_number_is_no_number(word: str) -> None:
 def test_what_cannot_be_written_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(Problem):
         requests.written(asked)
+
+
+@pytest.mark.parametrize("asked", [{"chat_template": "x"}, {"chat_template_kwargs": {"chat_template": "x"}}])
+def test_the_template_of_a_request_is_not_passed_on(asked: dict[str, Any]) -> None:
+    with pytest.raises(Problem, match="chat template"):
+        requests.passed_on(asked)
+    assert requests.passed_on({"chat_template_kwargs": {"enable_thinking": False}})
+
+
+def test_a_body_of_a_million_parts_is_not_even_read() -> None:
+    with pytest.raises(Problem) as refused:
+        requests.parse(b'{"a": [' + b"[]," * 600_000 + b"[]]}")
+    assert refused.value.status == 413
