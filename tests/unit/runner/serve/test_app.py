@@ -233,3 +233,18 @@ async def test_a_client_s_own_words_end_no_engine(reply: tuple[int, list[Any]]) 
     client.backend.reply = lambda asked: reply
     assert (await client.chat()).status == 400
     assert client.readiness.healthy
+
+
+async def test_large_bodies_are_bounded_together_as_long_as_they_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_BODY", 1000)
+    monkeypatch.setattr(http, "_memory_limit", lambda: 0)
+    client, more = Client(), asyncio.Event()
+    client.backend.reply = lambda asked: (200, [more, whole("hello")])
+    asking = [asyncio.ensure_future(client.chat(user="x" * 800)) for _ in range(4)]
+    await until(lambda: len(client.backend.asked) == 4)
+    refused = await client.chat(user="x" * 800)
+    assert (refused.status, refused.headers["connection"], refused.headers["retry-after"]) == (503, "close", "5")
+    more.set()
+    assert [response.status for response in await asyncio.gather(*asking)] == [200] * 4
+    for _ in range(5):  # none of them is held any more
+        assert (await client.chat(user="x" * 800)).status == 200
