@@ -17,6 +17,9 @@ from .errors import Problem
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 _MEDIA = ("images", "audios", "videos")
+_GUIDED = (
+    "structured_outputs", "structured_outputs_regex", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
+)  # fmt: skip
 _REMOTE = ("http://", "https://", "data:")
 # Numbers outside of these end the engine for every client: chances that are no numbers any more are an assertion in
 # the kernel that draws a token, and the memory of all answers together is taken at once.
@@ -149,6 +152,9 @@ def _check_format(asked: Mapping[str, Any]) -> None:
     kind = wanted.get("type") if isinstance(wanted, Mapping) else wanted
     if kind not in (None, "text"):
         raise Problem(400, f"response_format {kind!r} is not supported by this server", param="response_format")
+    for name in _GUIDED:
+        if asked.get(name) is not None:  # one is known to ms-swift: its pattern is compiled where all answers wait
+            raise Problem(400, f"{name} is not supported by this server", param=name)
 
 
 def _check_media(asked: Mapping[str, Any]) -> None:

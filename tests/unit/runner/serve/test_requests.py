@@ -37,6 +37,8 @@ def test_it_is_repaired(path: str, asked: dict[str, Any], sent: dict[str, Any]) 
     [
         {"response_format": {"type": "json_schema", "json_schema": {}}},
         {"response_format": {"type": "json_object"}},
+        {"structured_outputs_regex": "(a{1,9999}){1,9999}"},
+        {"guided_json": {}},
         {"messages": ["hi"]},
         {"messages": [{"role": "assistant", "tool_calls": ["x"]}]},
         {"prompt": ["a", "b"]},
