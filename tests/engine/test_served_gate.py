@@ -207,7 +207,9 @@ async def test_the_loss_of_a_run_is_that_of_the_checkpoint(
     assert (told["Stalled"]["status"] == "True") is not through
 
 
-async def test_a_deployment_that_lost_what_was_written_on_it_this_moment_is_no_mistake(harness: Served) -> None:
+async def test_a_deployment_that_lost_what_was_written_on_it_this_moment_is_no_mistake(
+    harness: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await serving(harness, **gate())
     before = harness.replicas.pods
     await harness.edit(system="Say duck.")
@@ -220,7 +222,6 @@ async def test_a_deployment_that_lost_what_was_written_on_it_this_moment_is_no_m
         meta = {key: value for key, value in found["metadata"].items() if key != "annotations"}
         return {**found, "metadata": meta}
 
-    harness.cluster.get = bare  # type: ignore[method-assign]
+    monkeypatch.setattr(harness.cluster, "get", bare)
     await fail(harness, before)
     assert harness.told("Progressing")[:2] == ("False", "GateFailed")
-    harness.cluster.get = get  # type: ignore[method-assign]
