@@ -33,7 +33,7 @@ class Problem(Exception):
     def __init__(self, status: int, message: str, *, code: Optional[str] = None, param: Optional[str] = None) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+        self.message = shorten(message)  # what was sent may be quoted in it
         self.code = code
         self.param = param
 

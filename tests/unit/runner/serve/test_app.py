@@ -188,7 +188,7 @@ async def test_embeddings_are_for_embedding_models() -> None:
     [
         '"messages": [{"role": "user", "content": "\\ud800"}]',
         '"messages": [{"role": "assistant", "tool_calls": 5}]',
-        '"messages": [{"role": "assistant", "tool_calls": [{"id": [], "function": {"name": "f"}}]}]',
+        '"messages": [], "temperature": {"a": [1]}',
     ],
 )
 async def test_what_nobody_foresaw_is_the_mistake_of_the_client(members: str) -> None:
@@ -248,3 +248,7 @@ async def test_large_bodies_are_bounded_together_as_long_as_they_are_answered(mo
     assert [response.status for response in await asyncio.gather(*asking)] == [200] * 4
     for _ in range(5):  # none of them is held any more
         assert (await client.chat(user="x" * 800)).status == 200
+
+
+async def test_a_name_that_nobody_can_read_is_not_sent_back() -> None:
+    assert len((await Client().chat(model="x" * 1_000_000)).body) < 5000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -175,3 +176,13 @@ def test_a_body_of_a_million_parts_is_not_even_read() -> None:
     with pytest.raises(Problem) as refused:
         requests.parse(b'{"a": [' + b"[]," * 600_000 + b"[]]}")
     assert refused.value.status == 413
+
+
+def test_results_of_very_many_calls_are_put_in_order_at_once() -> None:
+    """It is done where all clients wait."""
+    calls = [{"id": f"c{n}", "function": {"name": "f"}} for n in range(20_000)]
+    results = [{"role": "tool", "tool_call_id": f"c{n}", "content": str(n)} for n in reversed(range(20_000))]
+    started = time.process_time()
+    found = turns.of([{"role": "assistant", "tool_calls": calls}, *results])
+    assert [turn["content"] for turn in found[20_000:]] == [str(n) for n in range(20_000)]
+    assert time.process_time() - started < 2
