@@ -205,3 +205,23 @@ async def test_the_loss_of_a_run_is_that_of_the_checkpoint(
     told = by_type(harness.status)
     assert (told["Ready"]["reason"] == "GateFailed") is not through
     assert (told["Stalled"]["status"] == "True") is not through
+
+
+async def test_a_deployment_that_lost_what_was_written_on_it_this_moment_is_no_mistake(
+    harness: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serving(harness, **gate())
+    before = harness.replicas.pods
+    await harness.edit(system="Say duck.")
+    get = harness.cluster.get
+
+    async def bare(resource: names.Resource, namespace: str, name: str) -> Object | None:
+        found = await get(resource, namespace, name)
+        if found is None or resource is not names.DEPLOYMENT:
+            return found
+        meta = {key: value for key, value in found["metadata"].items() if key != "annotations"}
+        return {**found, "metadata": meta}
+
+    monkeypatch.setattr(harness.cluster, "get", bare)
+    await fail(harness, before)
+    assert harness.told("Progressing")[:2] == ("False", "GateFailed")

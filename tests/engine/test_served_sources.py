@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from swiftop import names
@@ -139,3 +141,17 @@ async def test_a_newer_result_is_followed_unless_asked_not_to(harness: Served) -
     await harness.put(newer)
     assert harness.plan["settings"]["model"].endswith("/merged-1/model")
     assert harness.told("ModelReady")[:2] == ("True", "SourcePending")
+
+
+@pytest.mark.parametrize("member", ["ref", "uid", "claimName", "path", "madeOf"])
+async def test_what_somebody_writes_to_the_deployment_that_is_no_text_is_not_read(harness: Served, member: str) -> None:
+    harness.cluster.put(export_of())
+    await serving(harness, **OF_EXPORT)
+    deployment = harness.replicas.deployment
+    resolved = json.loads(deployment["metadata"]["annotations"][names.ANNOTATION_RESOLVED])
+    resolved["sources"][0][member] = "\ud800"
+    told = {names.ANNOTATION_RESOLVED: json.dumps(resolved)}
+    annotations = {**deployment["metadata"]["annotations"], **told}
+    await harness.put({**deployment, "metadata": {**deployment["metadata"], "annotations": annotations}})
+    await harness.edit(system="Be brief.")
+    assert harness.plan["settings"]["model"].endswith("/merged-0/model")

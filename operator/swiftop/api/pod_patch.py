@@ -89,6 +89,7 @@ _TRAINER_BANS = {
     "image": "use runtime.image",
     "workingDir": _DECIDED,
     "terminationMessagePath": _DECIDED,
+    "readinessProbe": "whether a pod is ready is what swiftop tells of it: remove it",
 }
 
 

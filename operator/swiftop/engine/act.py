@@ -149,7 +149,7 @@ class Actor:
         made = await self._cluster.get(names.DEPLOYMENT, namespace, withdraw.name)
         if made is None or terminating(made) or owner_uid(made) != uid:
             return
-        if made["metadata"]["annotations"].get(names.ANNOTATION_DIGEST) != withdraw.revision:
+        if (made["metadata"].get("annotations") or {}).get(names.ANNOTATION_DIGEST) != withdraw.revision:
             return
         labels = {names.LABEL_UID: uid, names.LABEL_REVISION: withdraw.to}
         sets = await self._cluster.list(names.REPLICA_SET, namespace, labels) if withdraw.to else ()

@@ -106,7 +106,7 @@ def taken_back(made: Object, earlier: Object | None, withdrawn: Withdrawn) -> Ob
         spec["template"] = {**template, "metadata": {**template["metadata"], "labels": labels}}
     digest = spec["template"]["metadata"]["labels"].get(names.LABEL_REVISION, "")
     annotations = _annotations(digest, known.get(names.ANNOTATION_RESOLVED, ""), withdrawn)
-    labels = {key: value for key, value in meta["labels"].items() if key in _OWN_LABELS}
+    labels = {key: value for key, value in (meta.get("labels") or {}).items() if key in _OWN_LABELS}
     owners = [owner for owner in meta["ownerReferences"] if owner.get("controller")]
     identity = {name: meta[name] for name in ("name", "namespace", "uid")}
     return {

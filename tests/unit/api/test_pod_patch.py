@@ -56,6 +56,7 @@ ALLOWED = {
 }
 
 BANNED = {
+    "spec.containers[0].readinessProbe": container(readinessProbe={"exec": {"command": ["true"]}}),
     "spec.hostNetwork": spec(hostNetwork=True),
     "spec.hostPID": spec(hostPID=True),
     "spec.hostIPC": spec(hostIPC=True),

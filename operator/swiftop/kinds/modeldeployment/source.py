@@ -16,6 +16,7 @@ from swiftop.batch.origin import SOURCE_DIR, unusable
 from swiftop.model.conditions import by_type
 from swiftop.model.facts import Cause
 from swiftop.model.kind import Object, Reference
+from swiftop.model.text import printable
 from swiftop.model.verdict import Blocked, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
 from swiftop.runner.protocol import number
@@ -138,9 +139,14 @@ def _read(sources: object) -> dict[str, Found]:
         told = {name: source.get(name, "") for name in ("ref", "uid", "path", "type")}
         told["claim_name"], told["made_of"] = source.get("claimName", ""), source.get("madeOf", "")
         rank, loss = source.get("rank"), number(source.get("evalLoss"))
-        if all(isinstance(value, str) for value in told.values()) and told["ref"] and told["claim_name"]:
+        if all(map(_is_text, told.values())) and told["ref"] and told["claim_name"]:
             found[told["ref"]] = Found(**told, rank=rank if isinstance(rank, int) else None, eval_loss=loss)
     return found
+
+
+def _is_text(value: object) -> bool:
+    """Nor half of a surrogate pair, which nothing can be written or named by."""
+    return isinstance(value, str) and printable(value) == value
 
 
 def resolve(wanted: Wanted, other: Object | None, pinned: Found | None, *, follow: bool, known: str) -> Resolved:

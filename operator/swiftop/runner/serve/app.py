@@ -13,7 +13,7 @@ from . import answers, errors, metrics, requests
 from .backend import Backend
 from .board import FAILED, LEFT, OK, REFUSED, Board, Call
 from .errors import Problem
-from .http import ClientLeft, Exchange, Receive, Reply, Send, error_reply, json_reply
+from .http import ClientLeft, Exchange, Receive, Reply, Send, error_reply, json_reply, room_of_pod
 from .readiness import Readiness
 
 ASKED = (requests.CHAT, requests.COMPLETIONS, requests.EMBEDDINGS)
@@ -30,6 +30,7 @@ class App:
         self._readiness = readiness
         self._key = key.encode()
         self._embeds = embeds
+        self._room = room_of_pod()
         self._created = int(time.time())
         self._pages: Mapping[str, Callable[[], Reply]] = {
             "/ready": self._ready,
@@ -42,13 +43,15 @@ class App:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        exchange = Exchange(scope, receive, send, closing=lambda: self._readiness.draining)
+        exchange = Exchange(scope, receive, send, closing=lambda: self._readiness.draining, room=self._room)
         try:
             reply = await self._answer(exchange)
         except Problem as problem:
             reply = error_reply(problem)
         except ClientLeft:
             return
+        finally:
+            exchange.forget()
         if reply is not None:
             await exchange.reply(reply)
 

@@ -6,7 +6,7 @@ import contextlib
 import resource
 from typing import Any
 
-MOST = 500  # connections on which nothing is being answered
+MOST = 500  # connections that wait for their client, not for an answer
 HEAD_BYTES = 1 << 16
 FILES = 1 << 16
 _FRAMES = 8  # bytes around each byte of a body that comes in pieces
@@ -27,7 +27,7 @@ def bounded(protocol: type[Any], *, most: int = MOST) -> type[Any]:
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             known[self] = None
-            silent = [one for one in known if one.cycle is None or one.cycle.response_complete]
+            silent = [one for one in known if _waits_for_client(one.cycle)]
             for one in silent[: max(len(silent) - most, 0)]:
                 del known[one]
                 one.transport.close()
@@ -60,6 +60,11 @@ def bounded(protocol: type[Any], *, most: int = MOST) -> type[Any]:
             super().on_body(body)
 
     return Bounded
+
+
+def _waits_for_client(cycle: Any) -> bool:
+    """Between two requests, or for the rest of one."""
+    return cycle is None or bool(cycle.response_complete or cycle.more_body)
 
 
 def allow_many() -> None:

@@ -19,6 +19,7 @@ _DEAD = re.compile(
     r"EngineDeadError|EngineCore|AsyncEngineDeadError|device-side assert|illegal (memory access|instruction)"
     r"|unspecified launch failure|uncorrectable ECC|misaligned address|CUDA error: (?!out of memory)"
 )
+_DEAD_SERVER = ("EngineCore ", "EngineDeadError")
 _TOO_LONG = re.compile(
     r"larger than the max_length|leaves no room for generation|MaxLengthError|longer than the maximum"
     r"|maximum (context|model) length|exceeds the maximum"
@@ -32,7 +33,7 @@ class Problem(Exception):
     def __init__(self, status: int, message: str, *, code: Optional[str] = None, param: Optional[str] = None) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message
+        self.message = shorten(message)  # what was sent may be quoted in it
         self.code = code
         self.param = param
 
@@ -59,8 +60,15 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def is_dead(error: BaseException) -> bool:
-    """Whether the engine cannot answer any more after this."""
-    return bool(_DEAD.search(f"{type(error).__name__}: {error}"))
+    """Whether the engine cannot answer any more after this.
+
+    A text counts only in errors of the machine: in others a client's own words may stand, as the name of a tool.
+    """
+    if any(_DEAD.search(cls.__name__) for cls in type(error).__mro__):
+        return True
+    if isinstance(error, Problem):  # of an engine's own server
+        return error.status >= 500 and error.message.startswith(_DEAD_SERVER)
+    return isinstance(error, RuntimeError) and bool(_DEAD.search(str(error)))
 
 
 def problem_in(status: int, body: object) -> Problem:

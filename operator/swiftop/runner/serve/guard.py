@@ -22,7 +22,7 @@ def work(request: Mapping[str, Any], progress: task.Progress) -> Mapping[str, An
     """Load and serve."""
     started = time.monotonic()
     settings = from_json(ServeSettings, request["settings"])
-    key = os.environ.pop(settings.key_env, "") if settings.key_env else ""
+    key = os.environ.pop(settings.key_env, "").strip() if settings.key_env else ""
     from . import listener
 
     listening = listener.bind(settings.port)  # before the minutes of loading

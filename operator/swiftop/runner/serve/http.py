@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .errors import Problem
@@ -14,7 +16,6 @@ MAX_BODY = 64 << 20  # images come as base64
 BODY_SECONDS = 120.0  # that one may take
 JSON, EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
 CLOSE = (b"connection", b"close")
-_CUT = (408, 413)  # the rest of the request may still come, and nobody reads it
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -34,6 +35,41 @@ class Reply:
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
 
 
+class Room:
+    """Bytes of requests that are held at a time: many large ones together would take the memory of the pod."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+
+    def take(self, size: int) -> None:
+        """More of them; raises ``Problem``."""
+        if self._held + size > self._most:
+            raise Problem(503, "too many large requests are being answered", code="overloaded")
+        self._held += size
+
+    def give(self, size: int) -> None:
+        """They are no longer held."""
+        self._held -= size
+
+
+def room_of_pod() -> Room:
+    """A sixteenth of the pod's memory: of a request there are several copies on its way."""
+    return Room(max(4 * MAX_BODY, _memory_limit() >> 4))
+
+
+def _memory_limit() -> int:
+    """Of this container; 0 when it cannot be told."""
+    for place in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            return min(int(Path("/sys/fs/cgroup", place).read_text("ascii")), 1 << 40)
+    return 0
+
+
+def _too_large() -> Problem:
+    return Problem(413, f"the request is larger than {MAX_BODY >> 20} MiB")
+
+
 def json_reply(content: Mapping[str, Any], status: int = 200) -> Reply:
     """In JSON."""
     return Reply(status, json.dumps(content, ensure_ascii=False).encode())
@@ -49,13 +85,18 @@ def error_reply(problem: Problem) -> Reply:
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Mapping[str, Any], receive: Receive, send: Send, *, closing: Callable[[], bool]) -> None:
+    def __init__(
+        self, scope: Mapping[str, Any], receive: Receive, send: Send, *, closing: Callable[[], bool], room: Room
+    ) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"].rstrip("/") or "/"
         self._headers = {name.lower(): value for name, value in scope["headers"]}
         self._receive = receive
         self._send = send
         self._closing = closing
+        self._room = room
+        self._held = 0
+        self._cut = False
         self.begun = self.ended = False
 
     @property
@@ -67,25 +108,35 @@ class Exchange:
     async def body(self) -> bytes:
         """All of it; raises ``Problem`` above the limits, before it is read where its length is told."""
         told = self._headers.get(b"content-length", b"0")
+        self._cut = True  # until it is there: the rest of one that is refused may still come, and nobody reads it
         if told.isdigit() and int(told) > MAX_BODY:
-            raise Problem(413, f"the request is larger than {MAX_BODY >> 20} MiB")
+            raise _too_large()
         try:
-            return await asyncio.wait_for(self._pieces(), BODY_SECONDS)
+            found = await asyncio.wait_for(self._pieces(), BODY_SECONDS)
         except asyncio.TimeoutError:
             raise Problem(408, f"the request has not come within {BODY_SECONDS:g} s") from None
+        self._cut = False
+        return found
 
     async def _pieces(self) -> bytes:
-        pieces, size, more = [], 0, True
+        pieces, more = [], True
         while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientLeft
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            if size > MAX_BODY:
-                raise Problem(413, f"the request is larger than {MAX_BODY >> 20} MiB")
+            piece = message.get("body", b"")
+            self._room.take(len(piece))
+            self._held += len(piece)
+            if self._held > MAX_BODY:
+                raise _too_large()
+            pieces.append(piece)
             more = message.get("more_body", False)
         return b"".join(pieces)
+
+    def forget(self) -> None:
+        """The request is over."""
+        self._room.give(self._held)
+        self._held = 0
 
     async def left(self) -> None:
         """Returns when the client has left."""
@@ -102,7 +153,7 @@ class Exchange:
     async def begin(self, status: int, content_type: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         """Send the head of an answer. A connection that is kept would lead the client here again."""
         self.begun = True
-        sent = [(b"content-type", content_type), *headers, *((CLOSE,) if self._closing() or status in _CUT else ())]
+        sent = [(b"content-type", content_type), *headers, *((CLOSE,) if self._closing() or self._cut else ())]
         await self._send({"type": "http.response.start", "status": status, "headers": sent})
 
     async def write(self, piece: bytes, *, more: bool = True) -> None:

@@ -17,6 +17,9 @@ from .errors import Problem
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 _MEDIA = ("images", "audios", "videos")
+_GUIDED = (
+    "structured_outputs", "structured_outputs_regex", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
+)  # fmt: skip
 _REMOTE = ("http://", "https://", "data:")
 # Numbers outside of these end the engine for every client: chances that are no numbers any more are an assertion in
 # the kernel that draws a token, and the memory of all answers together is taken at once.
@@ -27,11 +30,14 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (-(1 << 63), (1 << 63) - 1), "max_tokens": (0, 1 << 31), "max_completion_tokens": (0, 1 << 31),
     "top_logprobs": (-1, 1000), "prompt_logprobs": (-1, 1000),
 }  # fmt: skip
+MOST_PARTS = 1_000_000  # of a body: each empty list takes twenty times its two characters, and a long look at it
 COLDEST = 0.01  # temperature beside 0: logits divided by less are infinite
 
 
 def parse(body: bytes) -> dict[str, Any]:
     """The JSON object that was sent; raises ``Problem``."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_PARTS:
+        raise Problem(413, f"the body has more than {MOST_PARTS} parts")
     try:
         asked = json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
@@ -107,6 +113,7 @@ def passed_on(asked: Mapping[str, Any], *, stops: Sequence[int] = ()) -> dict[st
     """
     _check_media(asked)
     _check_numbers(asked)
+    _check_template(asked)
     done = dict(asked)
     if wants_stream(asked):
         options = asked.get("stream_options")
@@ -133,11 +140,21 @@ def _check_numbers(asked: Mapping[str, Any]) -> None:
             raise Problem(400, f"{name} has to be a number from {least:g} to {most:g}", param=name)
 
 
+def _check_template(asked: Mapping[str, Any]) -> None:
+    """Some releases of vLLM render whatever template they are sent, loops without end included."""
+    more = asked.get("chat_template_kwargs")
+    if asked.get("chat_template") is not None or (isinstance(more, Mapping) and "chat_template" in more):
+        raise Problem(400, "the chat template is that of the training: remove chat_template", param="chat_template")
+
+
 def _check_format(asked: Mapping[str, Any]) -> None:
     wanted = asked.get("response_format")
     kind = wanted.get("type") if isinstance(wanted, Mapping) else wanted
     if kind not in (None, "text"):
         raise Problem(400, f"response_format {kind!r} is not supported by this server", param="response_format")
+    for name in _GUIDED:
+        if asked.get(name) is not None:  # one is known to ms-swift: its pattern is compiled where all answers wait
+            raise Problem(400, f"{name} is not supported by this server", param=name)
 
 
 def _check_media(asked: Mapping[str, Any]) -> None:

@@ -58,7 +58,8 @@ def _call(call: Any) -> dict[str, Any]:
 
 def _in_order(results: Sequence[Mapping[str, Any]], calls: Sequence[Any]) -> list[dict[str, Any]]:
     """Results stand where their calls do; where that cannot be told they stay."""
-    ids = [result.get("tool_call_id") for result in results]
-    if len(set(calls)) == len(calls) and sorted(map(str, ids)) == sorted(map(str, calls)):
-        results = sorted(results, key=lambda result: calls.index(result.get("tool_call_id")))
+    places = {str(call): place for place, call in enumerate(calls)}
+    ids = [str(result.get("tool_call_id")) for result in results]
+    if len(places) == len(calls) and sorted(ids) == sorted(places):
+        results = [result for _, result in sorted(zip(ids, results), key=lambda one: places[one[0]])]
     return [_with_content(result) for result in results]

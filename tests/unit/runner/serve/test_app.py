@@ -188,7 +188,7 @@ async def test_embeddings_are_for_embedding_models() -> None:
     [
         '"messages": [{"role": "user", "content": "\\ud800"}]',
         '"messages": [{"role": "assistant", "tool_calls": 5}]',
-        '"messages": [{"role": "assistant", "tool_calls": [{"id": [], "function": {"name": "f"}}]}]',
+        '"messages": [], "temperature": {"a": [1]}',
     ],
 )
 async def test_what_nobody_foresaw_is_the_mistake_of_the_client(members: str) -> None:
@@ -223,3 +223,32 @@ async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.M
     await asyncio.wait_for(client.app(scope, receive, send), 5)
     assert sent[0]["status"] == 408
     assert (b"connection", b"close") in sent[0]["headers"]
+
+
+@pytest.mark.parametrize(
+    "reply", [(400, [b'{"message": "no tool EngineDeadError"}']), (200, [ValueError("EngineCore")])]
+)
+async def test_a_client_s_own_words_end_no_engine(reply: tuple[int, list[Any]]) -> None:
+    client = Client()
+    client.backend.reply = lambda asked: reply
+    assert (await client.chat()).status == 400
+    assert client.readiness.healthy
+
+
+async def test_large_bodies_are_bounded_together_as_long_as_they_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_BODY", 1000)
+    monkeypatch.setattr(http, "_memory_limit", lambda: 0)
+    client, more = Client(), asyncio.Event()
+    client.backend.reply = lambda asked: (200, [more, whole("hello")])
+    asking = [asyncio.ensure_future(client.chat(user="x" * 800)) for _ in range(4)]
+    await until(lambda: len(client.backend.asked) == 4)
+    refused = await client.chat(user="x" * 800)
+    assert (refused.status, refused.headers["connection"], refused.headers["retry-after"]) == (503, "close", "5")
+    more.set()
+    assert [response.status for response in await asyncio.gather(*asking)] == [200] * 4
+    for _ in range(5):  # none of them is held any more
+        assert (await client.chat(user="x" * 800)).status == 200
+
+
+async def test_a_name_that_nobody_can_read_is_not_sent_back() -> None:
+    assert len((await Client().chat(model="x" * 1_000_000)).body) < 5000

@@ -60,7 +60,7 @@ def opened(kind: type[Any]) -> Any:
 def test_of_silent_connections_the_oldest_goes() -> None:
     kind = connections.bounded(Protocol, most=3)
     busy = opened(kind)
-    busy.cycle = SimpleNamespace(response_complete=False)
+    busy.cycle = SimpleNamespace(response_complete=False, more_body=False)
     first, second, third = (opened(kind) for _ in range(3))
     first.data_received(b"H")
     fourth = opened(kind)
@@ -68,9 +68,13 @@ def test_of_silent_connections_the_oldest_goes() -> None:
     assert gone == [False, False, True, False, False]
     second.connection_lost(None)
     second.data_received(b"H")
-    third.cycle = SimpleNamespace(response_complete=True)
+    third.cycle = SimpleNamespace(response_complete=True, more_body=False)
+    fourth.cycle = SimpleNamespace(response_complete=False, more_body=True)  # the rest of its body does not come
     opened(kind)
     assert (third.transport.closed, first.transport.closed) == (True, False)
+    first.data_received(b"H")
+    opened(kind)
+    assert (fourth.transport.closed, first.transport.closed, busy.transport.closed) == (True, False, False)
 
 
 def test_a_head_is_bounded_and_a_body_is_none() -> None:

@@ -30,6 +30,10 @@ class EngineDeadError(Exception):
         (RuntimeError("CUDA error: an illegal memory access was encountered"), 503, "engine_dead"),
         (EngineDeadError("see the root cause above"), 503, "engine_dead"),
         (Problem(413, "too large"), 413, None),
+        (ValueError("Tool choice 'EngineDeadError' not found in tools."), 400, None),
+        (KeyError("CUDA error: misaligned address"), 400, None),
+        (Problem(500, "no tool EngineCore is known"), 500, None),
+        (Problem(400, "EngineCore is no tool"), 400, None),
     ],
 )
 def test_an_exception(error: Exception, status: int, code: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -37,6 +38,8 @@ def test_it_is_repaired(path: str, asked: dict[str, Any], sent: dict[str, Any]) 
     [
         {"response_format": {"type": "json_schema", "json_schema": {}}},
         {"response_format": {"type": "json_object"}},
+        {"structured_outputs_regex": "(a{1,9999}){1,9999}"},
+        {"guided_json": {}},
         {"messages": ["hi"]},
         {"messages": [{"role": "assistant", "tool_calls": ["x"]}]},
         {"prompt": ["a", "b"]},
@@ -160,3 +163,26 @@ def test_what_is_no_json_number_is_no_number(word: str) -> None:
 def test_what_cannot_be_written_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(Problem):
         requests.written(asked)
+
+
+@pytest.mark.parametrize("asked", [{"chat_template": "x"}, {"chat_template_kwargs": {"chat_template": "x"}}])
+def test_the_template_of_a_request_is_not_passed_on(asked: dict[str, Any]) -> None:
+    with pytest.raises(Problem, match="chat template"):
+        requests.passed_on(asked)
+    assert requests.passed_on({"chat_template_kwargs": {"enable_thinking": False}})
+
+
+def test_a_body_of_a_million_parts_is_not_even_read() -> None:
+    with pytest.raises(Problem) as refused:
+        requests.parse(b'{"a": [' + b"[]," * 600_000 + b"[]]}")
+    assert refused.value.status == 413
+
+
+def test_results_of_very_many_calls_are_put_in_order_at_once() -> None:
+    """It is done where all clients wait."""
+    calls = [{"id": f"c{n}", "function": {"name": "f"}} for n in range(20_000)]
+    results = [{"role": "tool", "tool_call_id": f"c{n}", "content": str(n)} for n in reversed(range(20_000))]
+    started = time.process_time()
+    found = turns.of([{"role": "assistant", "tool_calls": calls}, *results])
+    assert [turn["content"] for turn in found[20_000:]] == [str(n) for n in range(20_000)]
+    assert time.process_time() - started < 2
