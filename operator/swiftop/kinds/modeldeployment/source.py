@@ -157,10 +157,13 @@ def resolve(wanted: Wanted, other: Object | None, pinned: Found | None, *, follo
 
 
 def presumed(wanted: Wanted, other: Object | None) -> Found:
-    """Where a result will lie, for a preview: nothing is made of it. What nobody knows yet stands in brackets."""
+    """Where a result will lie, for a preview: nothing is made of it. What nobody knows yet stands in brackets.
+
+    A run that is not known either is taken for one that trains an adapter, as most do.
+    """
     if isinstance(wanted.to, RunCheckpoint):
         tuner = ((other or {}).get("spec") or {}).get("tuner") or {}
-        adapter = other is not None and tuner.get("type", "lora") != "full"
+        adapter = tuner.get("type", "lora") != "full"
         return replace(_located(wanted, wanted.to, other), unmerged=adapter and not wanted.adapter)
     claim = names.output_claim_name(names.MODELEXPORT, wanted.to.name)
     return Found(ref=wanted.ref, uid="", claim_name=claim, path=f"{wanted.to.name}-<uid>/model")
