@@ -149,3 +149,22 @@ def test_a_run_that_is_not_in_the_file_is_taken_for_one_that_trains_an_adapter()
     kinds = [one["kind"] for one in yaml.safe_load_all(text.partition("---")[2])]
     assert kinds == ["ModelExport", "Service", "Deployment"]
     assert "checkpoint-" not in text.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("beside", "members", "words"),
+    [
+        (
+            "sftrun-32b",
+            {"tuner": {"type": "full"}, "training": {}},
+            "trains the whole model, not an adapter (name it",
+        ),
+        ("modelexport", {"merge": True}, "merges its adapter into a model (name it in spec.model.exportRef)"),
+    ],
+)
+def test_a_source_that_will_not_fit_is_told_before_it_is_made(beside: str, members: dict[str, Any], words: str) -> None:
+    other = yaml.safe_load(sample(beside))
+    other["spec"].update(members)
+    ref = "sftRunRef" if other["kind"] == "SFTRun" else "exportRef"
+    adapters = [{"name": "tuned", ref: {"name": other["metadata"]["name"]}}]
+    assert [one for one in warned(yaml.safe_dump(other) + "---\n" + document(adapters=adapters)) if words in one]
