@@ -39,6 +39,13 @@ _MESSAGES = {
     "string_too_long": "is too long: at most {max_length} characters",
 }
 """What to say of pydantic's kinds of errors; of others its own words."""
+_SMALL = "must be made of small letters, digits and '-'"
+_PATTERNS = {
+    r"^[a-z]([-a-z0-9]*[a-z0-9])?$": f"{_SMALL}, and begin with a letter",
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$": f"{_SMALL}, with '.' between them",
+    r"^(last|best|[1-9][0-9]{0,8})$": "must be last, best or a number",
+}
+"""What the patterns that people run into say in words; of others the pattern is shown."""
 
 
 def parse(model: type[M], obj: Mapping[str, Any]) -> M:
@@ -81,6 +88,8 @@ def _problem(model: type[BaseModel], error: ErrorDetails) -> Problem:
 def _message(error: ErrorDetails) -> str:
     if error["type"] == "value_error" and not str(error["ctx"]["error"]).startswith("must"):
         return f"{error['input']!r}: {error['ctx']['error']}"
+    if error["type"] == "string_pattern_mismatch" and (words := _PATTERNS.get(error["ctx"]["pattern"])):
+        return f"{error['input']!r} {words}"
     if known := _MESSAGES.get(error["type"]):
         return known.format(error["input"], **error.get("ctx", {}))
     return error["msg"][:1].lower() + error["msg"][1:]

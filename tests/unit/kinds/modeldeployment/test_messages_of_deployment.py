@@ -63,6 +63,18 @@ def test_a_field_by_another_name(name: str, field: str) -> None:
         ),
         ({"autoscaling": {"max": 3, "target": 1, "minReplicas": 1}}, "minReplicas: unknown field (did you mean min?)"),
         ({"apiKey": "sk-1"}, "(fields here: name, key: one key of a Secret in the same namespace)"),
+        (
+            {"model": {"sftRunRef": {"name": "qwen2.5"}}},
+            "'qwen2.5' must be made of small letters, digits and '-', and b",
+        ),
+        (
+            {"apiKey": {"name": "My_Key", "key": "k"}},
+            "'My_Key' must be made of small letters, digits and '-', with '.'",
+        ),
+        (
+            {"model": {"sftRunRef": {"name": "r", "checkpoint": "checkpoint-508"}}},
+            "spec.model.sftRunRef.checkpoint: 'checkpoint-508' must be last, best or a number (last (the newest",
+        ),
         ({"system": ["a"]}, "spec.system: must be a text"),
         ({"runtime": {"env": [{"name": "CUDA_VISIBLE_DEVICES", "value": "6"}]}}, "a pod has the GPUs that resources.g"),
     ],
