@@ -159,11 +159,11 @@ def resolve(wanted: Wanted, other: Object | None, pinned: Found | None, *, follo
 def presumed(wanted: Wanted, other: Object | None) -> Found:
     """Where a result will lie, for a preview: nothing is made of it. What nobody knows yet stands in brackets.
 
-    A run that is not known either is taken for one that trains an adapter, as most do.
+    A run that is not known either is taken for one that trains an adapter, as most do; beside adapters it cannot be one.
     """
     if isinstance(wanted.to, RunCheckpoint):
         tuner = ((other or {}).get("spec") or {}).get("tuner") or {}
-        adapter = tuner.get("type", "lora") != "full"
+        adapter = tuner.get("type", "lora") != "full" and (other is not None or wanted.alone)
         return replace(_located(wanted, wanted.to, other), unmerged=adapter and not wanted.adapter)
     claim = names.output_claim_name(names.MODELEXPORT, wanted.to.name)
     return Found(ref=wanted.ref, uid="", claim_name=claim, path=f"{wanted.to.name}-<uid>/model")

@@ -180,3 +180,9 @@ def test_a_source_that_will_not_fit_is_told_before_it_is_made(beside: str, membe
     ref = "sftRunRef" if other["kind"] == "SFTRun" else "exportRef"
     adapters = [{"name": "tuned", ref: {"name": other["metadata"]["name"]}}]
     assert [one for one in warned(yaml.safe_dump(other) + "---\n" + document(adapters=adapters)) if words in one]
+
+
+def test_beside_adapters_an_unknown_run_is_taken_for_one_that_trains_the_model() -> None:
+    adapters = [{"name": "tuned", "sftRunRef": {"name": "b"}}]
+    ((text, _),) = previews(document(model={"sftRunRef": {"name": "a"}}, adapters=adapters))
+    assert "kind: ModelExport" not in text

@@ -121,6 +121,12 @@ def test_a_number_that_kubectl_reads_as_a_number_is_no_text_here_either() -> Non
     assert "spec.training.learningRate: must be a text" in result.stderr
 
 
+def test_no_name() -> None:
+    result = run("-f", "-", stdin=document(name=""))
+    assert result.exit_code == 2
+    assert "starts with a letter, and is missing" in result.stderr
+
+
 def test_a_bad_name() -> None:
     result = run("-f", "-", stdin=document(name="qwen2.5-7b"))
     assert result.exit_code == 2
