@@ -38,6 +38,8 @@ REFUSED: tuple[Case, ...] = (
           "spec.model.revision", "belongs to a model by id"),
     _case("no engine", {"engine": None}, "spec.engine"),
     _case("another engine", {"engine": "tgi"}, "spec.engine"),
+    _case("a field as Python spells it", {"served_model_name": "a"}, "spec.served_model_name"),
+    _case("a flag for a field", {"infer_backend": "vllm"}, "spec.infer_backend"),
     _case("an adapter without source", _adapter(sftRunRef=None), "spec.adapters[0]", "exactly one of"),
     _case("an adapter of two sources", _adapter(id="a/b"), "spec.adapters[0]", "exactly one of"),
     _case("an adapter with a sign of ms-swift's own", _adapter(name="a=b"), "spec.adapters[0].name", "write letters"),

@@ -159,7 +159,7 @@ def resolve(wanted: Wanted, other: Object | None, pinned: Found | None, *, follo
 def presumed(wanted: Wanted, other: Object | None) -> Found:
     """Where a result will lie, for a preview: nothing is made of it. What nobody knows yet stands in brackets.
 
-    A run that is not known either is taken for one that trains an adapter, as most do; beside adapters it cannot be one.
+    A run that is not known either is taken for one that trains an adapter, as most do; beside adapters it cannot be.
     """
     if isinstance(wanted.to, RunCheckpoint):
         tuner = ((other or {}).get("spec") or {}).get("tuner") or {}
