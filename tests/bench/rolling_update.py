@@ -23,8 +23,6 @@ from tests.e2e.objects import on_claim
 from tests.e2e.probe import light
 from tests.e2e.site import Site, condition
 
-STREAM_TOKENS = 900  # of a context of 1,024
-
 
 def seconds_of(text: str) -> float:
     """As Unix time."""
@@ -59,13 +57,13 @@ def updated(one: Endpoint, number: int) -> None:
         one.site.kubectl("wait", "--for=delete", f"pod/{name}", "--timeout=120s")
 
 
-def measure(site: Site, replicas: int, requests: int, short: int) -> None:
+def measure(site: Site, replicas: int, *, requests: int, short: int, tokens: int) -> None:
     """One deployment."""
     one = Endpoint(site, f"update-{replicas}")
     site.kubectl.apply(endpoint.served(one.name, on_claim(objects.MODEL), replicas=replicas))
     one.rolled_out(seconds=600)
     print(f"{replicas} replica(s), apply to Ready: {phases(one)}", flush=True)
-    load, begun, updates = one.load(tokens=STREAM_TOKENS, streams=replicas, short=short), time.monotonic(), 0
+    load, begun, updates = one.load(tokens=tokens, streams=replicas, short=short), time.monotonic(), 0
     load.wait()
     while load.answered() < requests:
         updates += 1
@@ -90,13 +88,14 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=500, help="at least so many for each number of replicas")
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--short", type=int, default=30, help="clients that ask short questions")
+    parser.add_argument("--tokens", type=int, default=900, help="of a stream, of a context of 1,024")
     options = parser.parse_args()
     with running_cluster() as cluster, tempfile.TemporaryDirectory() as folder:
         images = install.images(cluster)
         site = install.site(install.operator(cluster, images, Path(folder)), images)
         endpoint.start_client(site)
         for replicas in options.replicas:
-            measure(site, replicas, options.requests, options.short)
+            measure(site, replicas, requests=options.requests, short=options.short, tokens=options.tokens)
     print(f"load of the machine: {os.getloadavg()[0]:.1f}")
 
 

@@ -44,6 +44,7 @@ def start_client(site: Site) -> None:
     made = objects.pod(CLIENT, image=site.trainer, command=["sleep", "infinity"], config_maps={CLIENT: "/client"})
     key = {"secretKeyRef": {"name": KEY_SECRET, "key": "KEY"}}
     made["spec"]["containers"][0]["env"].append({"name": "OPENAI_API_KEY", "valueFrom": key})
+    made["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "100m"}}  # else it gets what all others leave
     site.kubectl.apply(
         objects.secret(KEY_SECRET, {"KEY": KEY}), objects.config_map(CLIENT, {"chat_client.py": program}), made
     )

@@ -17,7 +17,6 @@ from tests.e2e import objects
 from tests.e2e.endpoint import KEY, Endpoint, behind_key, start_client
 from tests.e2e.node import Node
 from tests.e2e.objects import Object, modeldeployment, on_claim, sftrun, training
-from tests.e2e.probe import light
 from tests.e2e.site import Site, condition
 
 IMAGE = "server-vllm-cpu"
@@ -35,6 +34,7 @@ PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "req
 TOOLS = [{"type": "function", "function": {"name": "weather", "description": "Weather.", "parameters": PARAMETERS}}]
 ENGINE = "VLLM::EngineCore"  # title of its process
 CACHE = {"name": "vllm_engine_kwargs", "json": json.dumps({"kv_cache_memory_bytes": 64 << 20})}
+SHARE = "180m"  # five of them, and a training, share two cores
 START_SECONDS = 600  # half a minute of one core, times all that start at once
 _ASSETS = f"""
 python /fakes/tiny_model.py --out /library/{FOLDER} --head-dim 32 --initializer-range 0.1
@@ -66,8 +66,9 @@ def run() -> Object:
 
 
 def serves(name: str, image: str, adapters: list[Object], **spec: Any) -> Object:
-    """Behind the key; it takes the core that is free."""
-    runtime = {**light([]), "image": image}
+    """Behind the key. It asks for its share of the cores, for its start is nothing but work."""
+    trainer = {"name": "trainer", "resources": {"requests": {"cpu": SHARE, "memory": "300Mi"}}}
+    runtime = {"image": image, "podPatch": {"spec": {"containers": [trainer]}}}
     return modeldeployment(
         name, on_claim(MODEL), engine="vllm", adapters=adapters, runtime=runtime, maxModelLength=1024,
         engineArgs=[CACHE], **behind_key(), **spec,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from swiftop import names
 from swiftop.errors import Forbidden
 from swiftop.model.conditions import by_type
@@ -109,13 +111,19 @@ async def test_a_foreign_deployment_with_our_labels_is_not_ours(harness: Served)
 
 async def test_what_others_change_is_put_right(harness: Served) -> None:
     await serving(harness)
-    deployment, service = harness.replicas.deployment, harness.cluster.find(names.SERVICE, "chat")
+    deployment, service = harness.replicas.deployment, copy.deepcopy(harness.cluster.find(names.SERVICE, "chat"))
     harness.cluster.put({**deployment, "spec": {**deployment["spec"], "replicas": 5}})
-    harness.cluster.put({**service, "spec": {**service["spec"], "selector": {"app": "theirs"}}})
-    harness.cluster.objects["Service", NAMESPACE, "chat"]["spec"]["selector"] = {"app": "theirs"}
-    harness.cluster.remove(names.SERVICE, NAMESPACE, "chat")
+    harness.cluster.put({**service, "spec": {**service["spec"], "type": "NodePort"}})
     await harness.settle()
     assert harness.replicas.deployment["spec"]["replicas"] == 1
+    assert harness.cluster.find(names.SERVICE, "chat")["spec"] == service["spec"]
+
+
+async def test_a_child_that_others_delete_is_made_again(harness: Served) -> None:
+    await serving(harness)
+    service = copy.deepcopy(harness.cluster.find(names.SERVICE, "chat"))
+    harness.cluster.remove(names.SERVICE, NAMESPACE, "chat")
+    await harness.settle()
     assert harness.cluster.find(names.SERVICE, "chat")["spec"] == service["spec"]
 
 

@@ -284,3 +284,22 @@ async def test_a_name_of_full_length_leaves_room_for_that_of_the_export() -> Non
     name = names.merge_name(names.MODELDEPLOYMENT, "a" * 37 + "-" + "b" * 14, "0123456789")
     assert name == "a" * 37 + "-mdep-01234567"
     assert len(names.merge_name(names.MODELDEPLOYMENT, "a" * 52, "0123456789")) == names.MAX_NAME
+
+
+@pytest.mark.parametrize(
+    ("member", "value"), [("uid", "another"), ("path", "evil/checkpoint-20"), ("claimName", "evil")]
+)
+async def test_what_was_merged_of_another_checkpoint_is_not_served(harness: Served, member: str, value: str) -> None:
+    """Somebody has edited the export before its start, or its run was made again."""
+    export = await merging(harness)
+    uid = harness.cluster.find(names.SFTRUN, "tiny")["metadata"]["uid"]
+    source = {"uid": uid, "claimName": "tiny-output", "path": "tiny-0/checkpoint-20"}
+    tell(harness, export, resolved={"source": {**source, member: value}})
+    end(harness, exports(harness)[0])
+    await harness.settle()
+    assert harness.told("ModelReady")[:2] == ("False", "SourceUnusable")
+    assert f"kubectl delete modelexport {export['metadata']['name']}" in harness.told("ModelReady")[2]
+    assert harness.children() == []
+    tell(harness, exports(harness)[0], resolved={"source": source})
+    await harness.settle()
+    assert export["metadata"]["name"] in model(harness)

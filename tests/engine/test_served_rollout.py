@@ -67,7 +67,7 @@ async def test_a_new_revision_that_fails_leaves_the_old_one_serving(harness: Ser
     status, reason, message = harness.told("Progressing")
     assert (status, reason) == ("False", "HostOutOfMemory")
     assert "(restarted 4 times)" in message
-    assert message.endswith("it holds the weights while they are loaded, and without a GPU what is computed as well.")
+    assert message.endswith("it holds the libraries, and without GPUs the weights in dtype.")
     assert harness.told("Stalled")[:2] == ("True", "HostOutOfMemory")
     assert harness.cluster.posted[-1][:2] == ("Warning", "HostOutOfMemory")  # though it is as Ready as before
     await harness.edit(dtype="bfloat16")

@@ -33,7 +33,23 @@ def asked(folder: Path, *words: str, adapters: tuple[Path, ...] = ()) -> dict[st
     request = {"words": given, "model": str(folder), "adapters": list(map(str, adapters)), "directory": str(directory)}
     result = dict(task.work(request, lambda told: None))
     made = Path(result.get("chatTemplate") or "/nonexistent")
-    return {**result, "made": made.read_text() if made.is_file() else ""}
+    own = (folder / "chat_template.jinja").read_text()
+    text = made.read_text() if made.is_file() else ""
+    return {**result, "own": own, "made": text, "tools": with_tools(folder, text) if text else []}
+
+
+def with_tools(folder: Path, template: str) -> list[str]:
+    """A prompt with a tool as a client sends it, and as a server hands it on."""
+    tokenizer = importlib.import_module("transformers").AutoTokenizer.from_pretrained(folder)
+    function = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+    dumped = {"name": "f", "description": None, "parameters": function["parameters"], "strict": None}
+    turns = [{"role": "user", "content": "x"}]
+    return [
+        tokenizer.apply_chat_template(
+            turns, tools=[{"type": "function", "function": one}], chat_template=template, tokenize=False
+        )
+        for one in (function, dumped)
+    ]
 
 
 def adapter() -> Path:

@@ -149,6 +149,7 @@ SERVING: tuple[Member, ...] = (
     Member("server", "str", "", "Whose server renders prompts and answers: Swift or Native"),
     Member("serverWhy", "str", "", "Why this one, in a word: TemplateEqual, TemplateDiffers, ..."),
 )
+PREPARING, LOADING, READY, NOT_READY, DRAINING = range(5)  # phases of what serves
 PREVIOUS: tuple[Member, ...] = (
     Member("pod", "str", "", "UID of its pod"),
     Member("time", "int", "", "When it ended, as Unix time"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from swiftop.model.facts import Cause, DeploymentFacts
 from swiftop.model.verdict import Action, Apply, Blocked, Phase, Serving, Verdict, Waiting, Withdraw
 from swiftop.reasons import Reason
+from swiftop.runner.protocol import DRAINING, NOT_READY
 from swiftop.runner.serve.causes import GATE_FAILED
 from swiftop.serving.observe import Observed, Replica
 from swiftop.serving.trouble import Trouble, gate_failure, trouble_of
@@ -19,12 +20,12 @@ from swiftop.serving.trouble import Trouble, gate_failure, trouble_of
 _EVENTS_SECONDS = 10.0  # Events are not watched
 _LOADING = Cause(Reason.LOADING, "the model is downloaded and loaded")
 _PHASES: Mapping[object, Cause] = {  # of a report
-    3: Cause(
+    NOT_READY: Cause(
         Reason.NOT_ANSWERING,
         "a replica has loaded the model and does not answer",
         "the engine is asked again and restarted if it hangs; kubectl logs tells more",
     ),
-    4: Cause(Reason.DRAINING, "a replica finishes its answers before it goes"),
+    DRAINING: Cause(Reason.DRAINING, "a replica finishes its answers before it goes"),
 }
 
 

@@ -15,7 +15,7 @@ from swiftop.observe.deployments import deployment_facts
 from swiftop.observe.events import MOUNT_PATIENCE_SECONDS, Question, not_started, obstacle_of
 from swiftop.observe.jobs import owner_uid
 from swiftop.observe.pods import pod_facts
-from swiftop.runner.protocol import Member
+from swiftop.runner.protocol import DRAINING, NOT_READY, READY, Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Replica:
     @property
     def loaded(self) -> bool:
         """Whether its container, as it runs now, has loaded the model."""
-        return bool(self.pod.running_since) and (self.report or {}).get("phase", 0) in (2, 3, 4)
+        return bool(self.pod.running_since) and (self.report or {}).get("phase") in (READY, NOT_READY, DRAINING)
 
 
 @dataclass(frozen=True)  # without slots, for what is computed once

@@ -40,7 +40,7 @@ _LABELS = (names.LABEL_KIND, names.LABEL_NAME, names.LABEL_UID, names.LABEL_ATTE
 # Of the status of an object that is over: its end (of the conditions the summary), and what others use of it.
 _RESULTS = (
     "observedGeneration", "state", "startTime", "completionTime", "attempts",
-    "conditions", "output", "checkpoint", "bestCheckpoint", "artifact", "targets", "commit", "url",
+    "conditions", "output", "checkpoint", "bestCheckpoint", "artifact", "targets", "commit", "url", "resolved",
 )  # fmt: skip
 _SUMMARY = "Succeeded"
 # Of a Job: whether it still holds GPUs, and when it is to go. The same few lists for all of them.
@@ -90,12 +90,14 @@ def over(resource: names.Resource, obj: Object) -> Object:
     """Identity and results of an object that has ended for good."""
     meta, status = {**obj["metadata"], "ownerReferences": _controllers(obj["metadata"])}, obj["status"]
     summary = [condition for condition in status.get("conditions") or () if condition["type"] == _SUMMARY]
-    results = {**status, "conditions": summary}
+    results = {**status, "conditions": summary, "resolved": None}
+    if meta["ownerReferences"] and (source := (status.get("resolved") or {}).get("source")):
+        results["resolved"] = {"source": source}  # of what it was made, for the object that had it made
     kept: Object = {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
         "metadata": {key: _compact(meta[key]) for key in (*_OWNER_IDENTITY, "ownerReferences") if meta.get(key)},
-        "status": {key: _compact(results[key]) for key in _RESULTS if key in results},
+        "status": {key: _compact(results[key]) for key in _RESULTS if results.get(key) is not None},
     }
     if spec := _spec_of_over(obj.get("spec") or {}):
         kept["spec"] = _compact(spec)

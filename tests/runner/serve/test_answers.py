@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ def test_each_name_answers_with_its_own_weights_and_by_its_own_name(server: Serv
     assert [answer["model"] for answer in answers.values()] == [BASE, "ada", "bob"]
     assert len({answer["choices"][0]["message"]["content"] for answer in answers.values()}) == 3
     assert server.text(BASE) == answers[BASE]["choices"][0]["message"]["content"]
+
+
+def test_the_same_question_of_many_at_once_is_answered_to_each(server: Served) -> None:
+    expected = server.text(max_tokens=3)
+    with ThreadPoolExecutor(12) as clients:
+        assert list(clients.map(lambda _number: server.text(max_tokens=3), range(12))) == [expected] * 12
 
 
 def test_the_names_are_listed(server: Served) -> None:

@@ -51,7 +51,7 @@ def test_each_name_answers_with_its_own_weights_and_by_its_own_name(server: Serv
 
 
 def test_the_prompt_is_that_of_the_training(server: Served) -> None:
-    found = [server.chat(tools=tools).json()["usage"]["prompt_tokens"] for tools in (None, [WEATHER])]
+    found = [answer.json()["usage"]["prompt_tokens"] for answer in (server.chat(), server.chat(tools=[WEATHER]))]
     assert found == [PROMPT_TOKENS, PROMPT_TOKENS_OF_TOOLS]
 
 

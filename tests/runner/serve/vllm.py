@@ -22,7 +22,7 @@ from tests.unit.kinds.modeldeployment.deployments import minimal, world
 CACHE_BYTES = 64 << 20
 LENGTH, BATCH = 1024, 4
 START_SECONDS = 600.0  # half a minute by itself, and ten times that beside other work
-PROMPT_TOKENS, PROMPT_TOKENS_OF_TOOLS = 97, 0  # of a greeting, alone and with one tool: what the training gives
+PROMPT_TOKENS, PROMPT_TOKENS_OF_TOOLS = 97, 573  # of a greeting, alone and with one tool: what the training gives
 ENGINE = "EngineCore"  # in the name of the engine's process
 
 

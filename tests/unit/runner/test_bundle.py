@@ -25,6 +25,7 @@ LIBRARIES = {  # of the image, for tasks that run in a process of their own
     f"{PACKAGE}/export/tensors.py": ("safetensors", "torch"),
     f"{PACKAGE}/export/verify.py": ("torch", "transformers"),
     f"{PACKAGE}/serve/engines.py": ("peft", "torch", "transformers"),
+    f"{PACKAGE}/serve/prompt.py": ("transformers",),
     f"{PACKAGE}/serve/serving.py": ("uvicorn",),
     f"{PACKAGE}/rows/tokens.py": ("huggingface_hub", "modelscope", "transformers"),
     f"{PACKAGE}/hub/huggingface.py": ("huggingface_hub",),

@@ -335,11 +335,14 @@ def test_what_a_deployment_had_made_is_known_as_its_own_when_it_is_over() -> Non
     made = sftrun(version=7)
     made["metadata"] |= {"labels": labels, "ownerReferences": [{"kind": "ModelDeployment", **owner}, {"uid": "x"}]}
     made["spec"] |= {"tuner": {"type": "lora", "rank": 64, "targets": ["q_proj"]}}
+    source = {"uid": "r", "claimName": "c", "path": "p"}
+    made["status"]["resolved"] = {"image": "x/y:1", "source": source}
     store = Store()
     store.observe(names.SFTRUN, made)
     (found,) = store.children(names.SFTRUN, Key("ModelDeployment", "ns", "chat"))
     assert found["metadata"]["ownerReferences"] == [owner]
     assert found["spec"] == {"tuner": {"type": "lora", "rank": 64}}
+    assert found["status"]["resolved"] == {"source": source}  # what it was made of
 
 
 @pytest.mark.parametrize("owner_first", [True, False])

@@ -93,7 +93,7 @@ def largest_rank(adapters: Iterable[ServedAdapter], found: Mapping[str, Found]) 
     known = [rank for rank in ranks if rank is not None]
     if not known or len(known) < len(ranks):
         return 0
-    return next(rank for rank in _RANKS if rank >= max(known))
+    return next((rank for rank in _RANKS if rank >= max(known)), _RANKS[-1])  # the pod names one above it
 
 
 def remote(spec: ModelDeploymentSpec) -> bool:

@@ -97,11 +97,23 @@ def _result(adapter: Found, name: str, status: Mapping[str, Any]) -> Resolved:
     if not ended(status):
         return _waiting(f"ModelExport {name} merges the adapter: {_progress(status)}")
     if not _failed(status):
-        return _found(adapter, status["artifact"])
+        return _unlike(adapter, name, status) or _found(adapter, status["artifact"])
     said = by_type(status)[ConditionType.SUCCEEDED]
     text = f"ModelExport {name}, which merges the adapter, has failed ({said['reason']}): {said['message']}"
     advice = f"fix what it names, then kubectl delete modelexport {name}, and it is made again"
     return Blocked(Cause(Reason.SOURCE_FAILED, text, advice), stalled=True)
+
+
+def _unlike(adapter: Found, name: str, status: Mapping[str, Any]) -> Blocked | None:
+    """What another checkpoint was merged into is another model: the export may have been edited before its start, or
+    the run made again under its name. Its label tells neither."""
+    source = (status.get("resolved") or {}).get("source") or {}
+    made_of = tuple(source.get(member, "") for member in ("uid", "claimName", "path"))
+    if not source or made_of == (adapter.uid, adapter.claim_name, adapter.path):
+        return None
+    text = f"ModelExport {name} was made of {made_of[1]}/{made_of[2]}, not of {adapter.place} of the run that is named"
+    advice = f"kubectl delete modelexport {name}, and it is made again"
+    return Blocked(Cause(Reason.SOURCE_UNUSABLE, text, advice), stalled=True)
 
 
 def _failed(status: Mapping[str, Any]) -> bool:

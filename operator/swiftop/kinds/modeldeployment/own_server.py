@@ -7,6 +7,7 @@ in the check that the pod makes of it; of any other flag the engine's server kno
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -21,10 +22,12 @@ NO_OWN_SERVER, SWIFT_FLAGS = "NoOwnServer", "FlagsOfSwift"
 """Why ``Auto`` takes ms-swift's server whatever the prompt is, as words of the report."""
 _OF_THE_PROMPT = ("agent_template", "enable_thinking", "response_prefix")
 _KWARGS = "vllm_engine_kwargs"
-# Of the engine's arguments, what the guard or a field of the spec decides.
+_ARGUMENT = re.compile("[a-z][a-z0-9_]*")
+# Of the engine's arguments, what the guard or a field of the spec decides, also out of a file or a request.
 _NOT_IN_KWARGS = (
-    "api_key", "chat_template", "enable_lora", "host", "lora_modules", "max_lora_rank", "max_loras", "model", "port",
-    "served_model_name", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "tokenizer", "uds",
+    "api_key", "chat_template", "config", "enable_lora", "host", "lora_modules", "max_lora_rank", "max_loras", "model",
+    "port", "served_model_name", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "tokenizer",
+    "trust_request_chat_template", "uds",
 )  # fmt: skip
 
 
@@ -117,9 +120,15 @@ def _wrong_kwargs(arg: ExtraArg, here: str) -> Iterator[Problem]:
     if given is None:
         yield Problem(here, f"--{arg.name} has to be a JSON object")
         return
-    for name in sorted(given.keys() & set(_NOT_IN_KWARGS)):
-        text = f"{name} is set by swiftop or by a field of the spec"
-        yield Problem(here, text, suggestion=f"remove {name}")
+    for name in sorted(given):
+        # An engine may take a flag by the beginning of its name.
+        if not _ARGUMENT.fullmatch(name):
+            yield Problem(
+                here, f"{name[:64]!r} is no name of an argument", suggestion="write it as vLLM has it, with _"
+            )
+        elif any(reserved.startswith(name) for reserved in _NOT_IN_KWARGS):
+            text = f"{name} is set by swiftop or by a field of the spec"
+            yield Problem(here, text, suggestion=f"remove {name}")
 
 
 def _words(arg: ExtraArg, engine: str, table: FlagTable) -> tuple[str, ...]:

@@ -53,6 +53,11 @@ def with_defaults(template: str, *, system: str = "", switches: Mapping[str, boo
     return "".join(lines) + template
 
 
+def without_nulls(template: str) -> str:
+    """A server puts null in the place of what a client leaves out of a tool; in the training there was nothing."""
+    return _WITHOUT_NULLS + template
+
+
 def render(parts: Parts) -> str:
     """A template of the parts alone."""
     before, found, after = parts.prompt.partition(_QUERY)
@@ -89,6 +94,12 @@ def render(parts: Parts) -> str:
     return "\n".join(lines)
 
 
+_WITHOUT_NULLS = "".join((
+    "{%- if tools %}{%- set kept = namespace(tools=[]) %}{%- for tool in tools %}",
+    "{%- set function = dict(tool['function'].items() | rejectattr(1, 'none')) %}",
+    "{%- set kept.tools = kept.tools + [{'type': tool['type'], 'function': function}] %}",
+    "{%- endfor %}{%- set tools = kept.tools %}{%- endif %}",
+))  # fmt: skip
 _NO_TOOLS = (
     "{%- if tools %}",
     "{{- raise_exception('this chat template takes no tools') }}",

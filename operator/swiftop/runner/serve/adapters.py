@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
@@ -14,6 +15,10 @@ WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 SWIFT_RANK, NATIVE_RANK = "--vllm_max_lora_rank", "--max-lora-rank"
 _RANKS = (16, 32, 64, 128, 256, 320, 512)  # that vLLM knows, from ms-swift's default on
 MISSING, RANK_TOO_HIGH = "Missing", "RankTooHigh"
+
+
+LORA = ".lora_"
+_LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
 
 
 class Unfit(Exception):
@@ -71,6 +76,30 @@ def _ranks(adapter: ServedAdapter) -> list[int]:
         pattern = config.get("rank_pattern")
         found += [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else ())]  # type: ignore[list-item]
     return [rank for rank in found if isinstance(rank, int)]
+
+
+def tensor_names(folder: str) -> set[str]:
+    """Of the LoRA matrices in an adapter's file; none where they cannot be told."""
+    try:
+        with Path(folder, WEIGHTS[0]).open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    except (OSError, ValueError):
+        return set()
+    return {name for name in header if LORA in name}
+
+
+def layers_beyond(folder: str, model: str) -> Optional[str]:
+    """A layer of the adapter that the model does not have, in words; None where all are there or it cannot be told."""
+    try:
+        config = json.loads(Path(model, "config.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    text = config.get("text_config") or config
+    count = text.get("num_hidden_layers") if isinstance(text, dict) else None
+    layers = {int(found.group(1)) for found in map(_LAYER.search, tensor_names(folder)) if found}
+    if not isinstance(count, int) or not layers or max(layers) < count:
+        return None
+    return f"it has a layer {max(layers)}, and the model has {count} of them"
 
 
 def with_rank(words: Sequence[str], adapters: Sequence[ServedAdapter], *, flag: str = SWIFT_RANK) -> tuple[str, ...]:

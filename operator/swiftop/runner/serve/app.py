@@ -75,7 +75,7 @@ class App:
         return json_reply(self._readiness.told(), 200 if self._readiness.ready else 503)
 
     def _health(self) -> Reply:
-        """Of the process: it is healthy while it loads nothing and nothing has failed, ready or not."""
+        """Of the process, ready or not: liveness fails on what only a restart heals."""
         return json_reply({"healthy": self._readiness.healthy}, 200 if self._readiness.healthy else 503)
 
     def _metrics(self) -> Reply:
@@ -104,13 +104,24 @@ class App:
         call = self._board.begin(name)
         outcome = FAILED
         try:
-            sending = self._backend.request(exchange.path, asked)
+            sending = self._sending(exchange.path, asked)
             outcome = await self._until_left(exchange, call, self._relay(exchange, call, asked, sending))
         except Problem as problem:
             outcome = FAILED if problem.status >= 500 else REFUSED
             raise
         finally:
             self._board.end(call, outcome)
+
+    def _sending(self, path: str, asked: Mapping[str, Any]) -> bytes:
+        """Whatever is sent here, it is the client's mistake and not ours."""
+        try:
+            return self._backend.request(path, asked)
+        except Problem:
+            raise
+        except RecursionError as error:
+            raise Problem(400, "the body is nested too deeply") from error
+        except Exception as error:
+            raise Problem(400, f"the request is not as OpenAI has it: {type(error).__name__}: {error}") from error
 
     async def _until_left(self, exchange: Exchange, call: Call, answering: Any) -> str:
         """Relay the answer; when the client leaves, generation stops."""

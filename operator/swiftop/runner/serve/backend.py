@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Optional, Protocol
@@ -82,7 +81,7 @@ class SwiftWords:
 
     def request(self, path: str, asked: Mapping[str, Any]) -> bytes:
         """As in ``Backend``."""
-        return json.dumps(requests.repair(path, asked), ensure_ascii=False).encode()
+        return requests.written(requests.repair(path, asked))
 
     def answer(self, exchange: Exchange, call: Call, asked: Mapping[str, Any], *, streams: bool) -> relay.Answer:
         """As in ``Backend``."""

@@ -51,7 +51,7 @@ def choose(settings: ServeSettings, prompt: Mapping[str, Any]) -> Choice:
 
 def _judged(settings: ServeSettings, prompt: Mapping[str, Any]) -> tuple[str, str]:
     equal, difference = prompt.get("equal"), prompt.get("difference")
-    if equal and not prompt.get("chatTemplate"):
+    if equal and not difference:
         return EQUAL, "the model's chat template gives the same prompts as ms-swift"
     if equal and OWN_SERVERS[settings.engine].chat_template:
         return MADE_EQUAL, "a chat template was made that gives the same prompts as ms-swift"

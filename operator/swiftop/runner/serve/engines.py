@@ -7,9 +7,8 @@ engine only its answer 400.
 from __future__ import annotations
 
 import importlib
-import json
+import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Callable, Optional
 
 import peft
@@ -17,12 +16,12 @@ import torch
 import transformers
 
 from ..protocol import ServedAdapter
-from .adapters import WEIGHTS
+from .adapters import LORA, layers_beyond, tensor_names
 from .backend import Engine
 from .board import CURRENT, Call
 
-_CALL = "_swiftop_call"
-_LORA = ".lora_"
+_CALL, _NUMBER = "_swiftop_call", "_swiftop_number"
+_NUMBERS = itertools.count()
 
 
 class Left(RuntimeError):
@@ -65,6 +64,9 @@ def _remember_errors(engine: Any, *, in_thread: bool) -> None:
         call = CURRENT.get()
         if call is not None and in_thread:
             others["pre_infer_hook"] = _hook(call, others.get("pre_infer_hook"))
+            if config is not None:
+                # Of requests that wait with equal settings each would get the hook of the first.
+                vars(config)[_NUMBER] = next(_NUMBERS)
         try:
             answer = await original(request, config, **others)
         except Exception as error:
@@ -170,7 +172,7 @@ class Transformers:
             )
         except Exception:  # a tuner of another kind: it cannot be told
             return None
-        taken = {name for name in state if _LORA in name}
+        taken = {name for name in state if LORA in name}
         odd = sorted(given - taken) or sorted(taken - given)
         return f"{odd[0]} is in one of them only, and {len(odd) - 1} more" if odd else None
 
@@ -183,16 +185,6 @@ def _told(results: Iterator[Any], call: Call) -> Iterator[Any]:
         call.error = call.error or error
 
 
-def tensor_names(folder: str) -> set[str]:
-    """Of the LoRA matrices in an adapter's file; none where they cannot be told."""
-    try:
-        with Path(folder, WEIGHTS[0]).open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    except (OSError, ValueError):
-        return set()
-    return {name for name in header if _LORA in name}
-
-
 def _taken(config: Any) -> Optional[Call]:
     """The call that the hook has left; ``generate`` copies the configuration, and a call cannot be copied."""
     found: Optional[Call] = config.__dict__.pop(_CALL, None)
@@ -200,7 +192,7 @@ def _taken(config: Any) -> Optional[Call]:
 
 
 class Vllm(Other):
-    """vLLM's own engine, in processes of its own. It refuses an adapter of another model by itself."""
+    """vLLM's own engine, in processes of its own. It refuses an adapter of other shapes by itself."""
 
     def __init__(self, deploy: Any, engine: Any) -> None:
         self._engine, self._inner = engine, engine.engine
@@ -218,6 +210,11 @@ class Vllm(Other):
         )
         pool[adapter.name] = request  # ms-swift's own requests name it likewise
         await add(request)
+
+    def misfit(self, adapter: ServedAdapter) -> Optional[str]:
+        """As in ``Backend``: layers that the model does not have are left out in silence."""
+        path = self._paths.get(adapter.name, adapter.path)
+        return layers_beyond(path, str(getattr(self._engine, "model_dir", "")))
 
     async def _with_beat(self, *words: Any, **others: Any) -> AsyncIterator[Any]:
         call, made = CURRENT.get(), 0

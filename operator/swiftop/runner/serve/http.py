@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -10,8 +11,10 @@ from typing import Any
 from .errors import Problem
 
 MAX_BODY = 64 << 20  # images come as base64
+BODY_SECONDS = 120.0  # that one may take
 JSON, EVENTS = b"application/json", b"text/event-stream; charset=utf-8"
 CLOSE = (b"connection", b"close")
+_CUT = (408, 413)  # the rest of the request may still come, and nobody reads it
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -62,10 +65,16 @@ class Exchange:
         return bytes(token.strip()) if scheme.lower() == b"bearer" else b""
 
     async def body(self) -> bytes:
-        """All of it; raises ``Problem`` above the limit, before it is read where its length is told."""
+        """All of it; raises ``Problem`` above the limits, before it is read where its length is told."""
         told = self._headers.get(b"content-length", b"0")
         if told.isdigit() and int(told) > MAX_BODY:
             raise Problem(413, f"the request is larger than {MAX_BODY >> 20} MiB")
+        try:
+            return await asyncio.wait_for(self._pieces(), BODY_SECONDS)
+        except asyncio.TimeoutError:
+            raise Problem(408, f"the request has not come within {BODY_SECONDS:g} s") from None
+
+    async def _pieces(self) -> bytes:
         pieces, size, more = [], 0, True
         while more:
             message = await self._receive()
@@ -93,7 +102,7 @@ class Exchange:
     async def begin(self, status: int, content_type: bytes, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         """Send the head of an answer. A connection that is kept would lead the client here again."""
         self.begun = True
-        sent = [(b"content-type", content_type), *headers, *((CLOSE,) if self._closing() else ())]
+        sent = [(b"content-type", content_type), *headers, *((CLOSE,) if self._closing() or status in _CUT else ())]
         await self._send({"type": "http.response.start", "status": status, "headers": sent})
 
     async def write(self, piece: bytes, *, more: bool = True) -> None:

@@ -8,6 +8,9 @@ import socket
 from ..task import Refused
 from .causes import PORT_TAKEN
 
+UNREAD_SECONDS = 60  # that an answer may lie unread
+_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 0)  # not on every system
+
 
 def bind(port: int) -> socket.socket:
     """A socket of both families where there are two; raises ``Refused`` when somebody listens there."""
@@ -27,6 +30,10 @@ def _bound(family: socket.AddressFamily, address: str, port: int) -> socket.sock
     made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if _TCP_USER_TIMEOUT:
+            # A client that reads nothing counts as a request in flight for as long as it likes, and by those replicas
+            # are added. Connections inherit it from here.
+            made.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, round(UNREAD_SECONDS * 1000))
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         made.bind((address, port))

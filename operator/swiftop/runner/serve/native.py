@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from ..protocol import ServedAdapter, ServeSettings
 from . import relay, requests
+from .adapters import layers_beyond
 from .backend import Loaded, Taker
 from .board import Board, Call
 from .http import Exchange
@@ -34,7 +35,7 @@ def load(settings: ServeSettings, prompt: Mapping[str, Any]) -> Loaded:
     process = OwnProcess(kind, words, port)
     process.wait_until_healthy()
     stops = tuple(prompt.get("stopTokens") or ()) if kind.takes_stops else ()
-    return Loaded(Native(kind, process, stops=stops))
+    return Loaded(Native(kind, process, model=settings.model, stops=stops))
 
 
 class Native:
@@ -45,11 +46,13 @@ class Native:
         kind: OwnServer,
         process: OwnProcess,
         *,
+        model: str = "",
         stops: tuple[int, ...] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._kind = kind
         self._process = process
+        self._model = model  # its folder
         self._upstream = process.upstream
         self._stops = stops
         self._dead: Optional[str] = None
@@ -59,7 +62,7 @@ class Native:
 
     def request(self, path: str, asked: Mapping[str, Any]) -> bytes:
         """As in ``Backend``."""
-        return json.dumps(requests.passed_on(asked, stops=self._stops), ensure_ascii=False).encode()
+        return requests.written(requests.passed_on(asked, stops=self._stops))
 
     def answer(self, exchange: Exchange, call: Call, asked: Mapping[str, Any], *, streams: bool) -> relay.Answer:
         """As in ``Backend``."""
@@ -113,8 +116,8 @@ class Native:
                 call.running = True
 
     def misfit(self, adapter: ServedAdapter) -> Optional[str]:
-        """It refuses an adapter of another model itself."""
-        return None
+        """It refuses other shapes itself; layers that the model does not have are left out in silence."""
+        return layers_beyond(adapter.path, self._model)
 
     def close(self) -> None:
         """As in ``Backend``."""

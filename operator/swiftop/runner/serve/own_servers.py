@@ -28,7 +28,7 @@ class OwnServer:
     def words(self, command: Sequence[str], *, port: int, chat_template: str, agent_template: str) -> tuple[str, ...]:
         """The command with all that only the pod knows."""
         found = [*command, self.host, HOST, self.port, str(port)]
-        if chat_template:
+        if chat_template and self.chat_template:
             found += [self.chat_template, chat_template]
         parser = self.parsers.get(agent_template)
         if parser and self.tools and self.tools[-1] not in command:

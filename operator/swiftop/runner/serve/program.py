@@ -15,13 +15,23 @@ from ..classify import EndedChild, Judged, classify_failure
 from ..ends import EndClass
 from ..hub import causes as hub
 from ..program import Context, Ended, Reached, Route, Step
-from ..protocol import FAILED, FINISHED, INTERRUPTED, NATIVE, SERVING, SWIFT, ServeSettings
+from ..protocol import (
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    LOADING,
+    NATIVE,
+    NOT_READY,
+    PREPARING,
+    SERVING,
+    SWIFT,
+    ServeSettings,
+)
 from ..task import Task
 from ..typed_json import from_json, to_json
 from . import adapters, choice
 from .causes import ADAPTER_INVALID, DRAINED, ENGINE_DEAD, ENGINE_STALLED, LOAD_TIMEOUT, TEMPLATE_DIFFERS
 
-PREPARING, LOADING, NOT_READY = 0, 1, 3
 SILENT_SECONDS = 30.0  # least patience with a guard that tells nothing, though it should once a second
 STALE_SECONDS = 10.0  # what it said longer ago does not count as its state any more
 END_SECONDS = 30.0  # for the end itself, above what a drain may take

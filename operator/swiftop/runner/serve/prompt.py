@@ -6,8 +6,8 @@ is made that does not, and given to the server: the model's folder stays as it i
 
 Request: ``{words, model, adapters, hub, revision, directory}``. Result: ``{equal, difference, unknown, chatTemplate,
 agentTemplate, stopTokens, folders, notes}``: ``equal`` is null when nothing can be said, ``chatTemplate`` the file of
-one that was made, ``stopTokens`` those that end an answer in ms-swift and that the model's configuration does not name,
-``folders`` where model and adapters lie, by what they are called in the request.
+one that renders the same, ``stopTokens`` those that end an answer in ms-swift and that the model's configuration does
+not name, ``folders`` where model and adapters lie, by what they are called in the request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Optional
 import transformers
 
 from .. import origin, task
-from ..chat import compare
+from ..chat import compare, jinja
 
 FILE = "chat_template.jinja"
 _ARGUMENTS = ("swift.arguments", "swift.llm")  # where ms-swift 4 and 3 have them
@@ -49,21 +49,27 @@ def work(request: Mapping[str, Any], progress: task.Progress) -> Mapping[str, An
 def _compared(template: Any, wanted: compare.Rendered, folder: Path, directory: Path) -> dict[str, Any]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     notes = list(wanted.notes)
-    difference, made = compare.first_difference(tokenizer, wanted.tokens), ""
+    difference, equal = compare.first_difference(tokenizer, wanted.tokens), tokenizer.chat_template
     if difference:
-        candidate = compare.equal_one(template, tokenizer, wanted.tokens, notes)
-        if candidate is not None:
-            made = str(directory / FILE)
-            Path(made).write_text(candidate, encoding="utf-8")
+        equal = compare.equal_one(template, tokenizer, wanted.tokens, notes)
     return {
-        "equal": not difference or bool(made),
+        "equal": equal is not None,
         "difference": difference or "",
         "unknown": "",
-        "chatTemplate": made,
+        "chatTemplate": _written(equal, tokenizer, wanted, directory) if isinstance(equal, str) else "",
         "agentTemplate": str(getattr(template, "_agent_template", None) or ""),
         "stopTokens": _more_stops(template, tokenizer, folder),
         "notes": notes,
     }
+
+
+def _written(equal: str, tokenizer: Any, wanted: compare.Rendered, directory: Path) -> str:
+    """The file that the server is given: members of tools that it makes up are no part of the prompt."""
+    kept = jinja.without_nulls(equal)
+    same = compare.first_difference(tokenizer, wanted.tokens, kept) is None
+    path = directory / FILE
+    path.write_text(kept if same else equal, encoding="utf-8")
+    return str(path)
 
 
 def _template(words: Sequence[str]) -> Any:

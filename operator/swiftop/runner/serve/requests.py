@@ -8,6 +8,7 @@ answer.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,17 +18,41 @@ from .errors import Problem
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 _MEDIA = ("images", "audios", "videos")
 _REMOTE = ("http://", "https://", "data:")
+# Numbers outside of these end the engine for every client: chances that are no numbers any more are an assertion in
+# the kernel that draws a token, and the memory of all answers together is taken at once.
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "temperature": (0, 100), "top_p": (0, 1), "min_p": (0, 1), "repetition_penalty": (0.01, 100),
+    "presence_penalty": (-100, 100), "frequency_penalty": (-100, 100), "length_penalty": (-100, 100),
+    "n": (1, 128), "best_of": (1, 128), "num_beams": (1, 32), "top_k": (-1, 1 << 31),
+    "seed": (-(1 << 63), (1 << 63) - 1), "max_tokens": (0, 1 << 31), "max_completion_tokens": (0, 1 << 31),
+    "top_logprobs": (-1, 1000), "prompt_logprobs": (-1, 1000),
+}  # fmt: skip
+COLDEST = 0.01  # temperature beside 0: logits divided by less are infinite
 
 
 def parse(body: bytes) -> dict[str, Any]:
     """The JSON object that was sent; raises ``Problem``."""
     try:
-        asked = json.loads(body)
+        asked = json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise Problem(400, f"the body is not valid JSON: {error}") from error
     if not isinstance(asked, dict):
         raise Problem(400, "the body is not a JSON object")
     return asked
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number")
+
+
+def written(asked: Mapping[str, Any]) -> bytes:
+    """A request as it is sent; raises ``Problem`` for what can be read but not be written."""
+    try:
+        return json.dumps(asked, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        raise Problem(400, "the body has half of a surrogate pair, which is no text") from error
+    except ValueError as error:
+        raise Problem(400, f"the body has a number that is too large: {error}") from error
 
 
 def model_of(asked: Mapping[str, Any]) -> str:
@@ -58,7 +83,10 @@ def repair(path: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """The request for ms-swift; raises ``Problem``."""
     _check_format(asked)
     _check_media(asked)
+    _check_numbers(asked)
     done = {name: value for name, value in asked.items() if value is not None}  # null is the same as absent
+    if done.get("temperature"):
+        done["temperature"] = max(done["temperature"], COLDEST)
     limit = done.pop("max_completion_tokens", None)
     if limit is not None:
         done["max_tokens"] = limit
@@ -78,6 +106,7 @@ def passed_on(asked: Mapping[str, Any], *, stops: Sequence[int] = ()) -> dict[st
     ``stops``: tokens that end an answer in ms-swift, and that the model's own configuration does not name.
     """
     _check_media(asked)
+    _check_numbers(asked)
     done = dict(asked)
     if wants_stream(asked):
         options = asked.get("stream_options")
@@ -92,6 +121,16 @@ def _single(name: str, texts: list[Any]) -> str:
     if len(texts) == 1 and isinstance(texts[0], str):
         return texts[0]
     raise Problem(400, f"{name} has to be one text: ask once for each of several", param=name)
+
+
+def _check_numbers(asked: Mapping[str, Any]) -> None:
+    for name, (least, most) in _RANGES.items():
+        value = asked.get(name)
+        if value is None:
+            continue
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not least <= value <= most or not math.isfinite(value):
+            raise Problem(400, f"{name} has to be a number from {least:g} to {most:g}", param=name)
 
 
 def _check_format(asked: Mapping[str, Any]) -> None:

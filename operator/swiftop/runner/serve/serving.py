@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from .. import task
 from ..protocol import ServeSettings
@@ -18,6 +19,7 @@ from .app import App
 from .backend import Loaded
 from .board import Board
 from .causes import ENGINE_DEAD, GATE_FAILED
+from .connections import allow_many, bounded
 from .gate import Gate
 from .prober import Prober
 from .readiness import Readiness
@@ -61,6 +63,7 @@ class Serving:
 
     def run(self, listening: socket.socket) -> None:
         """Until SIGTERM; raises ``Refused`` when the engine fails."""
+        allow_many()
         asyncio.run(self._run(listening))
 
     async def _run(self, listening: socket.socket) -> None:
@@ -89,8 +92,8 @@ class Serving:
 
     def _config(self, app: App) -> uvicorn.Config:
         return uvicorn.Config(
-            app, loop="asyncio", ws="none", lifespan="off", access_log=False, log_level="warning", server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            app, loop="asyncio", http=bounded(AutoHTTPProtocol), ws="none", lifespan="off", access_log=False,
+            log_level="warning", server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )  # fmt: skip
 
     async def _until_end(

@@ -11,7 +11,10 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Optional, Protocol
+from typing import Optional
+
+from .backend import Taker
+from .relay import Whole
 
 HOST = "127.0.0.1"
 PIECE = 1 << 16
@@ -20,16 +23,6 @@ _MOST_HEADERS = 100
 
 class Unanswered(RuntimeError):
     """The server has taken no connection, or closed one too soon."""
-
-
-class Taker(Protocol):
-    """As in ``backend``."""
-
-    def begin(self, status: int) -> None:
-        """The answer has a status."""
-
-    async def take(self, piece: bytes) -> None:
-        """Some of its body."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +52,12 @@ class Upstream:
 
     async def get(self, path: str, *, seconds: float) -> tuple[int, bytes]:
         """Status and content; raises ``Unanswered``, also when it takes longer."""
-        whole = _Whole()
+        whole = Whole()
         try:
             await asyncio.wait_for(self.ask("GET", path, None, whole), seconds)
         except asyncio.TimeoutError:
             raise Unanswered(f"no answer to {path} in {seconds:g} s") from None
-        return whole.status, b"".join(whole.pieces)
+        return whole.status, whole.body
 
     def _head(self, method: str, path: str, body: Optional[bytes]) -> bytes:
         known = {"host": f"{HOST}:{self.port}", "connection": "close", **self.headers}
@@ -72,18 +65,6 @@ class Upstream:
             known.update({"content-type": "application/json", "content-length": str(len(body))})
         lines = "".join(f"{name}: {value}\r\n" for name, value in known.items())
         return f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
-
-
-class _Whole:
-    def __init__(self) -> None:
-        self.status = 0
-        self.pieces: list[bytes] = []
-
-    def begin(self, status: int) -> None:
-        self.status = status
-
-    async def take(self, piece: bytes) -> None:
-        self.pieces.append(piece)
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:

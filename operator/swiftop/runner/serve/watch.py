@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Optional
 
+from ..protocol import DRAINING, LOADING, NOT_READY, READY
 from .backend import Backend
 from .board import FAILED, Board
 from .causes import ENGINE_STALLED
@@ -17,7 +18,6 @@ from .readiness import Readiness
 CHECK_SECONDS = 0.5
 TELL_SECONDS = 1.0
 IDLE_SECONDS = 30.0  # between two tokens that nobody asked for
-LOADING, READY, NOT_READY, DRAINING = 1, 2, 3, 4
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 

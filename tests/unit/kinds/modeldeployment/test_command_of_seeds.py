@@ -19,7 +19,7 @@ from swiftop.api.validate import problems
 from swiftop.kinds.modeldeployment.command import PROGRAM
 from swiftop.kinds.modeldeployment.kind import KIND
 from swiftop.swift.releases import SUPPORTED, table
-from tests.unit.kinds.modeldeployment.deployments import deployment_of, world
+from tests.unit.kinds.modeldeployment.deployments import RUN, TRAINED, deployment_of, world
 
 HERE = Path(__file__).parent
 MODEL = "/swiftop/source/mh-sft-7b-mexp-output/mh-sft-7b-8e7d6c5b/model"
@@ -173,3 +173,11 @@ def test_vllm_is_told_the_largest_rank_where_it_is_known(ranks: list[int | None]
     deployment = deployment_of({**BASE, "adapters": adapters, "engine": "vllm"})
     words = KIND.prepare(deployment, world()).command
     assert flags(list(words[3:])).get("vllm_max_lora_rank") == largest
+
+
+def test_a_rank_that_vllm_does_not_serve_is_left_to_the_pod_which_names_the_adapter() -> None:
+    run = {**TRAINED, "spec": {**TRAINED["spec"], "tuner": {"type": "lora", "rank": 1024}}}
+    adapters = [{"name": "big", "sftRunRef": {"name": RUN.name}}]
+    deployment = deployment_of({**BASE, "adapters": adapters, "engine": "vllm"})
+    words = KIND.prepare(deployment, world(references={RUN: run})).command
+    assert flags(list(words[3:]))["vllm_max_lora_rank"] == ["512"]

@@ -75,9 +75,9 @@ def test_the_command(name: str) -> None:
             "vllm",
             {
                 "name": "vllm_engine_kwargs",
-                "json": '{"kv_cache_memory_bytes": 64, "a": true, "b": false, "c": {"d": 1}}',
+                "json": '{"kv_cache_memory_bytes": 64, "x": true, "b": false, "y": {"d": 1}}',
             },
-            ["--kv-cache-memory-bytes", "64", "--a", "--no-b", "--c", '{"d": 1}'],
+            ["--kv-cache-memory-bytes", "64", "--x", "--no-b", "--y", '{"d": 1}'],
         ),
         ("vllm", {"name": "agent_template", "value": "hermes"}, []),
         ("sglang", {"name": "sglang_disable_cuda_graph", "value": "true"}, ["--disable-cuda-graph"]),
@@ -101,6 +101,10 @@ def test_a_flag_of_ms_swift_is_the_engine_s_own(engine: str, arg: dict[str, Any]
         ({"name": "max_new_tokens", "value": "2"}, "use a flag that begins with vllm_, or server: Swift"),
         ({"name": "vllm_engine_kwargs", "json": "[1]"}, "has to be a JSON object"),
         ({"name": "vllm_engine_kwargs", "json": '{"api_key": "x"}'}, "api_key is set by swiftop"),
+        ({"name": "vllm_engine_kwargs", "json": '{"api-key": "x"}'}, "'api-key' is no name of an argument"),
+        ({"name": "vllm_engine_kwargs", "json": '{"model=/other": true}'}, "'model=/other' is no name"),
+        ({"name": "vllm_engine_kwargs", "json": '{"served_model_nam": "x"}'}, "served_model_nam is set by swiftop"),
+        ({"name": "vllm_engine_kwargs", "json": '{"config": "/models/x.yaml"}'}, "config is set by swiftop"),
     ],
 )
 def test_other_flags_are_refused_and_auto_takes_ms_swift_s_server(arg: dict[str, Any], said: str) -> None:

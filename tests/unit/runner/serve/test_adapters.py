@@ -63,3 +63,18 @@ def test_a_rank_that_vllm_cannot_serve_is_told(tmp_path: Path) -> None:
     with pytest.raises(Unfit, match="adapter huge: its rank is 513, and vLLM serves none above 512") as unfit:
         adapters.check_ranks([good, huge])
     assert (unfit.value.name, unfit.value.why) == ("huge", "RankTooHigh")
+
+
+def test_a_layer_that_the_model_does_not_have_is_told(tmp_path: Path) -> None:
+    """vLLM leaves it out, and answers with what is left of the adapter."""
+    header = json.dumps({f"base_model.model.model.layers.{n}.q_proj.lora_A.weight": {} for n in (0, 10, 3)}).encode()
+    (tmp_path / "adapter_model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    told = {}
+    for count in (11, 10, None):
+        (tmp_path / "config.json").write_text(json.dumps({"num_hidden_layers": count}))
+        told[count] = adapters.layers_beyond(str(tmp_path), str(tmp_path))
+    assert told == {11: None, 10: "it has a layer 10, and the model has 10 of them", None: None}
+    (tmp_path / "config.json").write_text(json.dumps({"text_config": {"num_hidden_layers": 2}}))
+    assert adapters.layers_beyond(str(tmp_path), str(tmp_path)) is not None
+    assert adapters.layers_beyond(str(tmp_path / "none"), str(tmp_path)) is None
+    assert adapters.layers_beyond(str(tmp_path), "/nowhere") is None

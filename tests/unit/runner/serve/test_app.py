@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from swiftop.runner.serve import answers
+from swiftop.runner.serve import answers, http
 from swiftop.runner.serve.board import FAILED, LEFT, OK, REFUSED
 from swiftop.runner.serve.http import MAX_BODY
 from tests.unit.runner.serve.fake_backend import Client, Response, until
@@ -181,3 +181,45 @@ async def test_embeddings_are_for_embedding_models() -> None:
     body = json.dumps({"model": "base", "input": "x"}).encode()
     assert (await Client().send("/v1/embeddings", body)).status == 400
     assert (await Client(embeds=True).send("/v1/embeddings", body)).status == 200
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        '"messages": [{"role": "user", "content": "\\ud800"}]',
+        '"messages": [{"role": "assistant", "tool_calls": 5}]',
+        '"messages": [{"role": "assistant", "tool_calls": [{"id": [], "function": {"name": "f"}}]}]',
+    ],
+)
+async def test_what_nobody_foresaw_is_the_mistake_of_the_client(members: str) -> None:
+    client = Client()
+    response = await client.send(CHAT, b'{"model": "base", %s}' % members.encode())
+    assert (response.status, response.json["error"]["type"]) == (400, "invalid_request_error")
+    assert (client.backend.asked, client.board.requests(REFUSED), client.board.calls) == ([], 1, set())
+
+
+async def test_a_body_that_is_nested_too_deeply_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client()
+
+    def request(path: str, asked: Any) -> bytes:
+        raise RecursionError
+
+    monkeypatch.setattr(client.backend, "request", request)
+    assert (await client.chat()).status == 400
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "BODY_SECONDS", 0.01)
+    client, sent = Client(), list[Any]()
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": CHAT, "headers": []}
+    await asyncio.wait_for(client.app(scope, receive, send), 5)
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]

@@ -33,3 +33,20 @@ def test_a_port_that_somebody_listens_on_is_refused(address: str) -> None:
     with socket.create_server((address, 0)) as other, pytest.raises(Refused) as refused:
         listener.bind(other.getsockname()[1])
     assert refused.value.judged.cause is PORT_TAKEN
+
+
+async def test_a_client_that_reads_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "UNREAD_SECONDS", 0.2)
+    port, left = free_port(), asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                writer.write(bytes(1 << 20))
+                await writer.drain()
+        except OSError:
+            left.set()
+
+    async with await asyncio.start_server(answer, sock=listener.bind(port)):
+        with socket.create_connection(("127.0.0.1", port)):
+            await asyncio.wait_for(left.wait(), 30)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -219,4 +218,3 @@ async def test_the_process_ends_with_the_guard() -> None:
     client.native.close()
     assert client.server.stopped == 1
     assert client.native.misfit(ServedAdapter("ada", "/a")) is None
-    await asyncio.sleep(0)

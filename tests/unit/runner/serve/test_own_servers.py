@@ -25,7 +25,7 @@ def test_what_only_the_pod_knows(engine: str, expected: str) -> None:
     assert " ".join(words(engine, "x", chat_template="t", agent_template="hermes")) == expected
 
 
-def test_a_parser_that_was_asked_for_stays(tmp_path: object) -> None:
+def test_a_parser_that_was_asked_for_stays() -> None:
     assert words("vllm", "x", "--tool-call-parser", "pythonic", agent_template="hermes")[4:] == ()
 
 

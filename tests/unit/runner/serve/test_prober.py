@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from swiftop.runner import causes
-from swiftop.runner.protocol import SERVING, ServedAdapter, read
+from swiftop.runner.protocol import DRAINING, LOADING, NOT_READY, READY, SERVING, ServedAdapter, read
 from swiftop.runner.serve.board import Board
 from swiftop.runner.serve.prober import Prober
 from swiftop.runner.serve.readiness import Readiness
-from swiftop.runner.serve.watch import DRAINING, LOADING, NOT_READY, READY, Watch
+from swiftop.runner.serve.watch import Watch
 from tests.unit.runner.serve.fake_backend import FakeBackend, until
 from tests.unit.runner.serve.test_board import Clock
 

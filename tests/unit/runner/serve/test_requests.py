@@ -126,3 +126,37 @@ def test_options_of_a_request() -> None:
     assert not requests.wants_usage({"stream_options": None})
     assert requests.wants_tools({"tools": [{}]})
     assert not requests.wants_tools({"tools": [{}], "tool_choice": "none"})
+
+
+@pytest.mark.parametrize("write", [lambda asked: requests.repair(CHAT, asked), requests.passed_on])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", -1), ("temperature", 1e9), ("temperature", "hot"), ("temperature", True),
+        ("temperature", 1e400),
+        ("repetition_penalty", 1e-40), ("top_p", 1.5), ("n", 100_000), ("n", 0), ("best_of", 129), ("num_beams", 10**6),
+        ("seed", 1 << 64), ("max_tokens", 10**30), ("top_logprobs", 10**9), ("presence_penalty", -1e300),
+    ],
+)  # fmt: skip
+def test_a_number_that_would_end_the_engine_is_refused(write: Any, name: str, value: object) -> None:
+    with pytest.raises(Problem, match=name) as refused:
+        write({name: value})
+    assert (refused.value.status, refused.value.param) == (400, name)
+
+
+def test_a_temperature_that_divides_to_infinity_is_as_cold_as_can_be() -> None:
+    assert requests.repair(CHAT, {"temperature": 1e-40}) == {"temperature": 0.01}
+    assert requests.repair(CHAT, {"temperature": 0}) == {"temperature": 0}
+    assert requests.repair(CHAT, {"temperature": 0.7, "n": 1, "seed": -5}) == {"temperature": 0.7, "n": 1, "seed": -5}
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_json_number_is_no_number(word: str) -> None:
+    with pytest.raises(Problem, match=word):
+        requests.parse(b'{"temperature": %s}' % word.encode())
+
+
+@pytest.mark.parametrize("asked", [{"a": "\ud800"}, {"logit_bias": {"5": float("inf")}}])
+def test_what_cannot_be_written_is_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(Problem):
+        requests.written(asked)
