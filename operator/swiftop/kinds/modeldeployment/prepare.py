@@ -150,10 +150,16 @@ def _checked(deployment: ModelDeployment, spec: ModelDeploymentSpec, found: Mapp
 
 def warnings(deployment: ModelDeployment) -> tuple[Problem, ...]:
     """What is allowed, and may not be what was meant."""
-    spec, found = deployment.spec, [*gate.warnings(deployment), *_parallel(deployment.spec), *_merged(deployment.spec)]
+    spec = deployment.spec
+    found = [*gate.warnings(deployment), *_parallel(spec), *_merged(spec)]
     if spec.api_key is None and spec.service.type != "ClusterIP":
         text = "whoever reaches the Service may ask: there is no key"
         found.append(Problem("spec.apiKey", text, "name a key of a Secret in spec.apiKey"))
+    if spec.engine == "vllm" and not spec.resources.gpus and spec.runtime.image is None:
+        text = "without a GPU vLLM needs an image of its own, server-vllm-cpu, and none is named"
+        found.append(
+            Problem("spec.runtime.image", text, "name it here (images/README.md), unless it is the platform's own")
+        )
     return tuple(found)
 
 

@@ -84,6 +84,13 @@ def test_other_mistakes(members: dict[str, Any], words: str) -> None:
     assert words in message
 
 
+def test_vllm_without_a_gpu_needs_its_own_image() -> None:
+    (warning,) = warned(document(resources={"gpus": 0}))
+    assert warning.startswith("spec.runtime.image: without a GPU vLLM needs an image of its own")
+    assert warned(document(resources={"gpus": 0}, runtime={"image": "a/server-vllm-cpu:1"})) == []
+    assert warned(document(resources={"gpus": 0}, engine="transformers")) == []
+
+
 def test_no_gpus_at_all_hides_them_from_nobody() -> None:
     env = [{"name": "CUDA_VISIBLE_DEVICES", "value": ""}]
     assert warned(document(runtime={"env": env})) == []
