@@ -6,7 +6,6 @@ pydantic speaks of ``spec.datasets.0.persistentVolumeClaim`` and ``Input should 
 
 from __future__ import annotations
 
-import difflib
 import types
 import typing
 from collections.abc import Mapping
@@ -15,13 +14,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from swiftop.api.fields import described, instead_of, listed_with_meaning, model_at
 from swiftop.errors import Invalid, Problem
 
 M = TypeVar("M", bound=BaseModel)
 
 _MAP_EXPECTED = ("model_type", "model_attributes_type", "dict_type")
 _BADLY_WRITTEN = ("missing", "string_pattern_mismatch", "string_too_short")
-_AT_A_GLANCE = 16
 
 _A_LIST = "must be a list: start each item with - on a line of its own, or write [...]"
 _MESSAGES = {
@@ -29,6 +28,7 @@ _MESSAGES = {
     "literal_error": "unsupported value {!r}: use {expected}",
     "string_pattern_mismatch": "{!r} does not match {pattern}",
     "value_error": "{!r} {error}",
+    "string_type": "must be a text",
     "tuple_type": _A_LIST,
     "list_type": _A_LIST,
     "int_type": "{!r} must be a whole number",
@@ -39,12 +39,19 @@ _MESSAGES = {
     "string_too_long": "is too long: at most {max_length} characters",
 }
 """What to say of pydantic's kinds of errors; of others its own words."""
+_SMALL = "must be made of small letters, digits and '-'"
+_PATTERNS = {
+    r"^[a-z]([-a-z0-9]*[a-z0-9])?$": f"{_SMALL}, and begin with a letter",
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$": f"{_SMALL}, with '.' between them",
+    r"^(last|best|[1-9][0-9]{0,8})$": "must be last, best or a number",
+}
+"""What the patterns that people run into say in words; of others the pattern is shown."""
 
 
 def parse(model: type[M], obj: Mapping[str, Any]) -> M:
     """Model of ``obj``; raises :class:`Invalid` with one problem per wrong field."""
     try:
-        return model.model_validate(obj)
+        return model.model_validate(obj, by_alias=True, by_name=False)
     except ValidationError as error:
         details = error.errors(include_url=False)
         raise Invalid(tuple(_problem(model, detail) for detail in details if not _echo(detail, details))) from None
@@ -68,17 +75,21 @@ def _problem(model: type[BaseModel], error: ErrorDetails) -> Problem:
     loc = tuple(part for part in error["loc"] if part != "[key]")
     path = field_path(loc)
     if error["type"] == "extra_forbidden":
-        return Problem(path, "unknown field", suggestion=_known_fields(model, loc))
+        return Problem(path, "unknown field", suggestion=instead_of(model, loc))
     if error["type"] == "string_type" and isinstance(error["input"], int | float):
         return Problem(path, "must be a text", suggestion=f'put it in quotes: "{_yaml(error["input"])}"')
     if error["type"] in _BADLY_WRITTEN:
-        return Problem(path, _message(error), suggestion=_described(model, loc))
+        return Problem(path, _message(error), suggestion=described(model, loc))
     if error["type"] in _MAP_EXPECTED:
-        return Problem(path, "must be a map of fields", suggestion=_listed(_model_at(model, loc)))
+        return Problem(path, "must be a map of fields", suggestion=listed_with_meaning(model_at(model, loc)))
     return Problem(path, _message(error))
 
 
 def _message(error: ErrorDetails) -> str:
+    if error["type"] == "value_error" and not str(error["ctx"]["error"]).startswith("must"):
+        return f"{error['input']!r}: {error['ctx']['error']}"
+    if error["type"] == "string_pattern_mismatch" and (words := _PATTERNS.get(error["ctx"]["pattern"])):
+        return f"{error['input']!r} {words}"
     if known := _MESSAGES.get(error["type"]):
         return known.format(error["input"], **error.get("ctx", {}))
     return error["msg"][:1].lower() + error["msg"][1:]
@@ -86,56 +97,6 @@ def _message(error: ErrorDetails) -> str:
 
 def _yaml(value: float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _known_fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
-    """Nearest field of the object in which an unknown field stands, or all that there are."""
-    current = _model_at(model, loc[:-1])
-    wrong, names = str(loc[-1]), _names(current)
-    near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.8)
-    near = near or [name for name in names if wrong.lower().endswith(name.lower())]  # mergeDtype: dtype
-    near = near or difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else _listed(current)
-
-
-def _listed(model: type[BaseModel] | None) -> str:
-    """The fields of an object, while they can be read at a glance."""
-    names = _names(model)
-    return f"fields here: {', '.join(names)}" if 0 < len(names) <= _AT_A_GLANCE else ""
-
-
-def _described(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
-    """What a field is, as ``kubectl explain`` tells it: a path or a pattern alone tells nobody what to write."""
-    current = _model_at(model, loc[:-1])
-    fields = current.model_fields.items() if current else ()
-    return next((f.description or "" for name, f in fields if loc[-1] in (f.alias, name)), "").rstrip(".")
-
-
-def _names(model: type[BaseModel] | None) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()] if model else []
-
-
-def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The model of the object at this place; None where it is not one."""
-    current: type[BaseModel] | None = model
-    for part in loc:
-        if isinstance(part, str) and current is not None:
-            current = _member_model(current, part)
-    return current
-
-
-def _member_model(model: type[BaseModel], alias: str) -> type[BaseModel] | None:
-    for name, field in model.model_fields.items():
-        if alias in (field.alias, name):
-            return model_in(field.annotation)
-    return None
-
-
-def model_in(annotation: object) -> type[BaseModel] | None:
-    """The model inside ``X | None``, ``tuple[X, ...]`` or ``Annotated[X, ...]``."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
-        return annotation if issubclass(annotation, BaseModel) else None
-    return next((found for a in typing.get_args(annotation) if (found := model_in(a))), None)
 
 
 def scalars_in(annotation: object) -> set[object]:

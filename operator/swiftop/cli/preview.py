@@ -9,6 +9,7 @@ tell stands in brackets.
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 import sys
@@ -62,12 +63,26 @@ def preview(
 def previews(text: str, *, swift_version: str | None = None) -> Iterator[tuple[str, list[Problem]]]:
     """Output and warnings of each of our objects in a file; raises ``Invalid`` with the field to fix."""
     objects = _documents(text)
+    if foreign := [problem for obj in objects if (problem := _no_kind(obj))]:
+        raise Invalid(tuple(foreign))
     found = [obj for obj in objects if obj.get("kind") in KINDS]
     if not found:
         raise Invalid((Problem("kind", f"there is no {' or '.join(KINDS)} in this file"),))
     shared = {o["metadata"].get("namespace", "default"): o for o in objects if _is_defaults(o)}
     for obj in found:
         yield _preview(_with_runtime(obj, swiftVersion=swift_version), shared, found)
+
+
+def _no_kind(obj: Object) -> Problem | None:
+    """What of our API would be left out in silence, or what kubectl would refuse, for its first two lines."""
+    kind, version = str(obj.get("kind", "")), str(obj.get("apiVersion", ""))
+    if kind in KINDS and not version:
+        return Problem("apiVersion", "required value is missing", suggestion=f"write apiVersion: {names.API_VERSION}")
+    near = [known for known in KINDS if known.lower() == kind.lower()]
+    if kind in KINDS or not (near or version.startswith(f"{names.GROUP}/")):
+        return None
+    near = near or difflib.get_close_matches(kind, tuple(KINDS), n=1)
+    return Problem("kind", f"there is no kind {kind!r}", suggestion=f"use {' or '.join(near or KINDS)}")
 
 
 def _preview(obj: Object, shared: Mapping[str, Object], beside: list[Object]) -> tuple[str, list[Problem]]:
@@ -174,6 +189,16 @@ class _Loader(yaml.SafeLoader):
     """YAML as kubectl reads it: ``2e-4`` is a number there, and a text for PyYAML alone."""
 
 
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    """A map, unless it has a key twice: the first value would be lost in silence."""
+    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise yaml.constructor.ConstructorError(None, None, f"{twice} is given twice", node.start_mark)
+    loader.flatten_mapping(node)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
 )

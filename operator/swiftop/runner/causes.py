@@ -298,7 +298,7 @@ GPU_MISSING = EndClass(
     "GPUMissing",
     EXIT_USER,
     "The container sees too few GPUs, or CUDA does not start on them: check the node's device plugin and driver, "
-    "CUDA_VISIBLE_DEVICES in runtime.env, and resources.gpuResource.",
+    "CUDA_VISIBLE_DEVICES in the image, and resources.gpuResource.",
     (
         r"No CUDA GPUs are available",
         r"No GPU (or XPU )?found\.",

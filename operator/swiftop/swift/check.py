@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from swiftop.api.v1alpha1.flags import ExtraArg
@@ -33,8 +34,19 @@ def rendered(
                 yield Problem(field, message, suggestion=f"use one of {', '.join(flag.choices)}")
 
 
-def extra_args(args: Sequence[ExtraArg], known: FlagTable, path: str = "spec.extraArgs") -> Iterator[Problem]:
-    """Flags of the user's own that the version does not know, and values that are not of the flag's type."""
+def extra_args(
+    args: Sequence[ExtraArg],
+    known: FlagTable,
+    path: str = "spec.extraArgs",
+    *,
+    field_of: Mapping[str, str] | None = None,
+    prefixes: Sequence[str] = (),
+) -> Iterator[Problem]:
+    """Flags of the user's own that the version does not know, and values that are not of the flag's type.
+
+    ``field_of`` has the fields that stand for a flag, ``prefixes`` what may be missing before a name: that of the
+    engine first, the others can only tell the field.
+    """
     for index, arg in enumerate(args):
         here = f"{path}[{index}]"
         if broken := [rule for rule in arg.RULES if not rule.holds(arg)]:
@@ -45,7 +57,7 @@ def extra_args(args: Sequence[ExtraArg], known: FlagTable, path: str = "spec.ext
             yield Problem(
                 f"{here}.name",
                 f"ms-swift {known.version} has no flag --{arg.name}",
-                suggestion=_instead_of(arg.name, known),
+                suggestion=_field_of(arg.name, field_of or {}, prefixes) or _instead_of(arg.name, known, prefixes),
                 reason=Reason.UNKNOWN_FLAG,
             )
 
@@ -60,18 +72,33 @@ def some_transformers(args: Sequence[ExtraArg], known: FlagTable, path: str = "s
             yield Problem(f"{path}[{index}].name", message, suggestion="see which one the image has")
 
 
-def nearest(word: str, words: tuple[str, ...]) -> str:
+def nearest(word: str, words: tuple[str, ...], cutoff: float = 0.6) -> str:
     """The word that was probably meant, as a suggestion; empty when none is near."""
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=cutoff)
     return f"did you mean {close[0]}?" if close else ""
 
 
-def _instead_of(name: str, known: FlagTable) -> str:
+def _field_of(name: str, field_of: Mapping[str, str], prefixes: Sequence[str]) -> str:
+    """The field that sets what a flag of this name would set, as engines and other releases call it."""
+    spelled = _snake(name)
+    found = next((field_of[full] for prefix in ("", *prefixes) if (full := prefix + spelled) in field_of), "")
+    return f"use spec.{found}" if found else ""
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+
+
+def _instead_of(name: str, known: FlagTable, prefixes: Sequence[str]) -> str:
     if name in known.base_of_alias:
         return f'write name: {known.base_of_alias[name]} with value: "false"'
-    near = nearest(name, tuple(known.flags))
-    others = having(name, known.program)
-    elsewhere = f"ms-swift {' and '.join(others)} {'have' if len(others) > 1 else 'has'} it" if others else ""
+    spelled = _snake(name)
+    full = next((prefix + spelled for prefix in ("", *prefixes[:1]) if prefix + spelled in known.flags), "")
+    others = tuple(prefix for prefix in prefixes[1:] if not spelled.startswith(prefix))
+    ours = tuple(flag for flag in known.flags if not (others and flag.startswith(others)))
+    near = f"did you mean {full}?" if full else nearest(spelled, ours, 0.7)
+    versions = having(name, known.program)
+    elsewhere = f"ms-swift {' and '.join(versions)} {'have' if len(versions) > 1 else 'has'} it" if versions else ""
     return "; ".join(part for part in (near, elsewhere) if part)
 
 

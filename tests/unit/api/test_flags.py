@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from pydantic import BaseModel
 
-from swiftop.api.parse import model_in
-from swiftop.api.v1alpha1.flags import NO_SECRET, ExtraArg, Flag, Owns, field_of_flag, marks
+from swiftop.api.fields import Flag, Owns, marks, model_in
+from swiftop.api.v1alpha1.flags import NO_SECRET, ExtraArg, field_of_flag
 from swiftop.api.v1alpha1.hub import ModelSource
 from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec

@@ -36,18 +36,19 @@ LIST = "must be a list: start each item with - on a line of its own, or write [.
         ({"push": [{"hub": "modelscope", "repo": "a/b", "private": True}]}, "(fields here: hub, repo, visibility, "),
         ({"push": {"hub": "modelscope", "repo": "me/x"}}, f"spec.push: {LIST}"),
         ({"push": [{"hub": "modelscope", "repo": "x"}]}, "'x' is too short: it needs at least 3 characters"),
-        ({"source": {"sftRunRef": "r"}}, "sftRunRef: must be a map of fields (fields here: name, checkpoint)"),
-        ({"resources": {"memory": "4Gi"}}, "gpus: required value is missing (GPUs per node, one process each. 0: "),
+        ({"source": {"sftRunRef": "r"}}, "(fields here: name, checkpoint: a checkpoint of an SFTRun in the same"),
+        ({"resources": {"memory": "4Gi"}}, "gpus: required value is missing (GPUs of each pod, each with a process"),
         ({"push": [{"hub": "modelscope"}]}, "repo: required value is missing (Repository, as owner/name. Created"),
         ({"merge": "true"}, "spec.merge: 'true' must be true or false, without quotes"),
         ({"merge": 1}, "spec.merge: 1 must be true or false"),
         ({"resources": {"gpus": "1"}}, "spec.resources.gpus: '1' must be a whole number, without quotes"),
         ({"resources": {"gpus": 1.5}}, "spec.resources.gpus: 1.5 must be a whole number"),
+        ({"resources": {"gpus": 0, "memory": "64"}}, "'64' must be a size with its unit, for example 50Gi"),
         ({"resources": {"gpus": -1}}, "spec.resources.gpus: must be at least 0"),
         ({"quantization": {"method": "fp8", "samples": 10**9}}, "spec.quantization.samples: must be at most 100000"),
         (
             {"source": {"sftRunRef": {"name": "r", "checkpoint": "checkpoint-4"}}},
-            "best (by its evaluation), or a step)",
+            "best (by its evaluation), or a step, as 508)",
         ),
     ],
 )
@@ -61,7 +62,10 @@ def test_of_an_export(members: dict[str, Any], words: str) -> None:
     [
         ({"maxBadRows": "1%"}, "spec.maxBadRows: '1%' must be a whole number, without quotes"),
         ({"columns": ["a"]}, "spec.columns: must be a map of fields"),
-        ({"tokenizer": "Qwen/Qwen2.5-7B-Instruct"}, "must be a map of fields (fields here: model, hub, maxLength)"),
+        (
+            {"tokenizer": "Qwen/Qwen2.5-7B-Instruct"},
+            "(fields here: model, hub, maxLength: counts tokens",
+        ),
     ],
 )
 def test_of_an_upload(members: dict[str, Any], words: str) -> None:

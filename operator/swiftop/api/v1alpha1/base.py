@@ -141,6 +141,10 @@ def better_name(name: str) -> str:
     return label[:MAX_NAME].rstrip("-")
 
 
+def _instead_of(name: str) -> str:
+    return "a shorter one" if len(name) > MAX_NAME else better_name(name)
+
+
 NAME_RULE = Rule(
     cel=f"self.metadata.name.matches('{_NAME}')",
     message=f"metadata.name must be {_NAME_TEXT}: use letters, digits and '-'",
@@ -148,8 +152,8 @@ NAME_RULE = Rule(
     f"'a shorter one' : {_BETTER_NAME}.replace('.', '-'))",
     holds=lambda obj: bool(re.fullmatch(_NAME, obj.metadata.name)),
     describe=lambda obj: (
-        f"metadata.name must be {_NAME_TEXT}: use "
-        + ("a shorter one" if len(obj.metadata.name) > MAX_NAME else better_name(obj.metadata.name))
+        f"metadata.name must be {_NAME_TEXT}"
+        + (f": use {_instead_of(obj.metadata.name)}" if obj.metadata.name else ", and is missing")
     ),
     field="metadata.name",
 )

@@ -6,49 +6,20 @@ From these marks derive the command (``swift/argv.py``), what ``extraArgs`` refu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from swiftop.api.parse import model_in
+from swiftop.api.fields import Flag
 from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.rules import Rule, matching, one_of
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """Mark of a field whose value is passed as it is under this name. An absent one is not passed."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Owns:
-    """Mark of a field that decides these flags in another way: a function of the kind renders them."""
-
-    names: tuple[str, ...]
-
-    def __init__(self, *names: str) -> None:
-        object.__setattr__(self, "names", names)
 
 
 def passed_as(field: FieldInfo) -> str | None:
     """Flag that takes the value of a field as it is."""
     return next((mark.name for mark in field.metadata if isinstance(mark, Flag)), None)
-
-
-def marks(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str]]:
-    """Field (in the user's spelling) and flag of all marks of a model and its members."""
-    for name, field in model.model_fields.items():
-        here = f"{path}.{field.alias or name}".lstrip(".")
-        for mark in field.metadata:
-            if isinstance(mark, Flag | Owns):
-                yield from ((here, flag) for flag in (mark.names if isinstance(mark, Owns) else (mark.name,)))
-        if (member := model_in(field.annotation)) is not None:
-            yield from marks(member, here)
 
 
 def field_of_flag(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from swiftop.api.fields import Flag, Owns
 from swiftop.api.v1alpha1.base import Model
-from swiftop.api.v1alpha1.flags import Flag, Owns
 from swiftop.api.v1alpha1.refs import ClaimFile, ClaimPath, ConfigMapKey, UploadReference
 from swiftop.api.v1alpha1.rules import Rule, one_of
 from swiftop.api.v1alpha1.scalars import HubId

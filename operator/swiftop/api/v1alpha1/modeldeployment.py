@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from swiftop.api.fields import Flag, Owns, marks
 from swiftop.api.v1alpha1.base import NAME_RULE, Column, Definition, Model, Scale
-from swiftop.api.v1alpha1.flags import ExtraArg, Flag, Owns, field_of_flag, marks, not_owned
+from swiftop.api.v1alpha1.flags import ExtraArg, field_of_flag, not_owned
 from swiftop.api.v1alpha1.hub import DType, Hub, ModelType, Revision
 from swiftop.api.v1alpha1.modeldeployment_status import ModelDeploymentStatus
 from swiftop.api.v1alpha1.refs import ClaimFile, ClaimPath, ExportReference, RunCheckpoint, SecretKey
@@ -170,9 +171,9 @@ class ServingSpec(WorkloadSpec):
         description="Adapters that are served beside it, each under its own name.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
-    engine: Annotated[Engine, Owns("infer_backend", "max_batch_size")] = Field(
-        description="What computes the answers: transformers (any model, one request at a time), vllm, sglang or "
-        "lmdeploy."
+    engine: Annotated[Engine, Owns("infer_backend")] = Field(
+        description="What computes the answers: transformers (pt in ms-swift 3; any model, one request at a "
+        "time), vllm, sglang or lmdeploy."
     )
     server: Server = Field(
         default="Swift",
@@ -233,8 +234,8 @@ class ServingSpec(WorkloadSpec):
 
 # Set by swiftop alone, or in the way of what it does.
 _OWN = (
-    "ckpt_dir", "ignore_args_error", "load_args", "merge_lora", "owned_by", "result_path", "ssl_certfile",
-    "ssl_keyfile", "val_dataset", "vllm_use_async_engine",
+    "ckpt_dir", "ignore_args_error", "load_args", "max_batch_size", "merge_lora", "owned_by", "result_path",
+    "ssl_certfile", "ssl_keyfile", "val_dataset", "vllm_use_async_engine",
 )  # fmt: skip
 FIELD_OF_FLAG = field_of_flag((*marks(ServingSpec), *(("", flag) for flag in _OWN)))
 """Which field of the spec (in the user's spelling) sets a flag; empty when swiftop alone decides."""

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from swiftop.api.fields import Flag, Owns
 from swiftop.api.v1alpha1.base import Model
-from swiftop.api.v1alpha1.flags import Flag, Owns
 from swiftop.api.v1alpha1.hub import NamedDataset
 from swiftop.api.v1alpha1.rules import Rule, one_of
 

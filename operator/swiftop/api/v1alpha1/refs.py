@@ -71,7 +71,8 @@ class RunCheckpoint(Model):
     name: ObjectName = Field(description="Name of the SFTRun. It may be created later, and need not have ended yet.")
     checkpoint: CheckpointName = Field(
         default="last",
-        description="last (the newest complete one, once the run has ended), best (by its evaluation), or a step.",
+        description="last (the newest complete one, once the run has ended), best (by its evaluation), or a step, as "
+        "508.",
     )
 
 

@@ -59,8 +59,9 @@ Share = Annotated[
     _number("> 0.0", "< 1.0", text=f'must be a number above 0 and below 1, {_QUOTED}, for example "0.01"'),
 ]
 
-# Narrower than Kubernetes' own, and without CEL's quantity(): 1e9999999999 keeps the API server busy for minutes.
-_SIZE = r"^[0-9]+(\.[0-9]+)?(k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei|[eE][0-9]{1,2})?$"
+# Narrower than Kubernetes' own: 64 would be 64 bytes, which nobody means; and without CEL's quantity(), since
+# 1e9999999999 keeps the API server busy for minutes.
+_SIZE = r"^(0|[0-9]{7,}|[0-9]+(\.[0-9]+)?(k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei|[eE][0-9]{1,2}))$"
 # Cores are counted in whole ones or in thousandths; the alternatives have a digit other than 0 in one place each.
 CORES = r"^([1-9][0-9]*m|[0-9]*[1-9][0-9]*(\.[0-9]{1,3})?|[0-9]+\.(0{0,2}[1-9]|0?[1-9][0-9]|[1-9][0-9]{2}))$"
 
@@ -68,7 +69,7 @@ CORES = r"^([1-9][0-9]*m|[0-9]*[1-9][0-9]*(\.[0-9]{1,3})?|[0-9]+\.(0{0,2}[1-9]|0
 Size = Annotated[
     str,
     Field(max_length=32),
-    matching(_SIZE, "must be a size, for example 50Gi"),
+    matching(_SIZE, "must be a size with its unit, for example 50Gi"),
     Rule(
         cel="self.matches('^[0-9.]*[1-9]')",
         message="must be a size above 0, for example 50Gi",

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from swiftop.api.fields import Owns
 from swiftop.api.v1alpha1.base import Model
-from swiftop.api.v1alpha1.flags import Owns
 from swiftop.api.v1alpha1.scalars import Word
 
 

@@ -48,7 +48,9 @@ class Resources(Model):
         ),
     )
 
-    gpus: int = Field(ge=0, le=1024, description="GPUs per node, one process each. 0: train on the CPU (for trials).")
+    gpus: int = Field(
+        ge=0, le=1024, description="GPUs of each pod, each with a process when it trains. 0: the CPU alone."
+    )
     gpu_resource: Annotated[
         str, Field(max_length=317, pattern=r"^[-.a-z0-9]+/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")
     ] = Field(default="nvidia.com/gpu", description="Name of the GPU resource, for example nvidia.com/gpu.shared.")
@@ -194,6 +196,13 @@ class EnvVar(Model):
             cel=f"!self.name.startsWith('SWIFTOP_') && !(self.name in {list(_OWN_ENV)})",
             message="this variable is set by swiftop (the hub by model.hub): remove it",
             holds=lambda env: not is_own(env.name),
+            field="name",
+        ),
+        Rule(
+            cel="self.name != 'CUDA_VISIBLE_DEVICES' || !has(self.value) || self.value == ''",
+            message="a pod has the GPUs that resources.gpus asks for, counted from 0, whichever of its node they are: "
+            "remove it",
+            holds=lambda env: env.name != "CUDA_VISIBLE_DEVICES" or not env.value,
             field="name",
         ),
     )

@@ -103,20 +103,16 @@ def own_command(
     return (*result, *known.always, *(word for arg in spec.engine_args for word in _words(arg, spec.engine, table)))
 
 
-def untranslatable(spec: ModelDeploymentSpec) -> Iterator[Problem]:
-    """Flags in ``engineArgs`` that the engine's own server does not have."""
-    prefix = f"{spec.engine}_"
-    for index, arg in enumerate(spec.engine_args):
-        here = f"spec.engineArgs[{index}]"
-        if arg.name in _OF_THE_PROMPT:
-            continue
-        if not arg.name.startswith(prefix):
-            text = (
-                f"--{arg.name} is a flag of ms-swift's server, and the own server of {spec.engine} knows nothing of it"
-            )
-            yield Problem(f"{here}.name", text, suggestion=f"use a flag that begins with {prefix}, or server: Swift")
-        elif arg.name == _KWARGS:
-            yield from _wrong_kwargs(arg, here)
+def untranslatable(arg: ExtraArg, engine: str, here: str) -> Iterator[Problem]:
+    """Why the engine's own server does not have a flag of ``engineArgs``."""
+    prefix = f"{engine}_"
+    if arg.name in _OF_THE_PROMPT:
+        return
+    if not arg.name.startswith(prefix):
+        text = f"--{arg.name} is a flag of ms-swift's server, and the own server of {engine} knows nothing of it"
+        yield Problem(f"{here}.name", text, suggestion=f"use a flag that begins with {prefix}, or server: Swift")
+    elif arg.name == _KWARGS:
+        yield from _wrong_kwargs(arg, here)
 
 
 def _wrong_kwargs(arg: ExtraArg, here: str) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.modeldeployment import FIELD_OF_FLAG, ModelDeployment, ModelDeploymentSpec
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem
-from swiftop.kinds.modeldeployment import gate, merge, own_server, source
+from swiftop.kinds.modeldeployment import engine_args, gate, merge, own_server, source
 from swiftop.kinds.modeldeployment.command import command, flags
 from swiftop.kinds.modeldeployment.source import Found
 from swiftop.kinds.modeldeployment.sources import resolve, revision
@@ -135,9 +135,7 @@ def _checked(deployment: ModelDeployment, spec: ModelDeploymentSpec, found: Mapp
         wrong.append(image_missing(known.version))
     typed = flags(spec, name=deployment.served_name, table=known, found=found)
     wrong += check.rendered(typed, known, field_of=FIELD_OF_FLAG)
-    wrong += check.extra_args(spec.engine_args, known, "spec.engineArgs")
-    if spec.server == NATIVE:
-        wrong += own_server.untranslatable(spec)
+    wrong += engine_args.problems(spec, known)
     if wrong:
         raise Invalid(tuple(dict.fromkeys(wrong)))
     words = command(typed, spec)
@@ -145,15 +143,46 @@ def _checked(deployment: ModelDeployment, spec: ModelDeploymentSpec, found: Mapp
         return _Rendered(words)
     if spec.engine == "transformers":
         return _Rendered(words, swift_only=own_server.NO_OWN_SERVER)
-    if any(own_server.untranslatable(spec)):
+    if engine_args.of_swift_alone(spec):
         return _Rendered(words, swift_only=own_server.SWIFT_FLAGS)
     return _Rendered(words, own_server.own_command(spec, name=deployment.served_name, table=known, found=found))
 
 
 def warnings(deployment: ModelDeployment) -> tuple[Problem, ...]:
     """What is allowed, and may not be what was meant."""
-    spec, found = deployment.spec, gate.warnings(deployment)
+    spec = deployment.spec
+    found = [*gate.warnings(deployment), *_parallel(spec), *_merged(spec)]
     if spec.api_key is None and spec.service.type != "ClusterIP":
         text = "whoever reaches the Service may ask: there is no key"
         found.append(Problem("spec.apiKey", text, "name a key of a Secret in spec.apiKey"))
+    if spec.engine == "vllm" and not spec.resources.gpus and spec.runtime.image is None:
+        text = "without a GPU vLLM needs an image of its own, server-vllm-cpu, and none is named"
+        found.append(
+            Problem("spec.runtime.image", text, "name it here (images/README.md), unless it is the platform's own")
+        )
     return tuple(found)
+
+
+def _parallel(spec: ModelDeploymentSpec) -> Iterator[Problem]:
+    """GPUs that nothing uses, or that cannot share the layers of a usual model."""
+    gpus = spec.resources.gpus
+    wanted = gpus if spec.tensor_parallel_size is None else spec.tensor_parallel_size
+    if spec.engine == "transformers" or gpus < 2 or any("parallel" in arg.name for arg in spec.engine_args):
+        return
+    if wanted < gpus:
+        text = f"each replica takes {gpus} GPUs and uses {wanted} of them"
+        yield Problem("spec.tensorParallelSize", text, "set resources.gpus to as many, or remove tensorParallelSize")
+    if wanted & (wanted - 1):
+        text = f"few models have attention heads that can be shared among {wanted} GPUs, and the engine refuses others"
+        yield Problem("spec.tensorParallelSize", text, "use 2, 4 or 8 GPUs unless you know that yours can")
+
+
+def _merged(spec: ModelDeploymentSpec) -> Iterator[Problem]:
+    """A volume for the merged model that the replicas of one node alone can mount."""
+    volume = spec.merge.output.volume if spec.merge and spec.merge.output else None
+    if volume is None or volume.access_mode == "ReadWriteMany":
+        return
+    if max(spec.replicas, spec.autoscaling.max if spec.autoscaling else 0) > 1:
+        text = f"a {volume.access_mode} volume is mounted on one node: replicas on others wait for it for ever"
+        advice = "use ReadWriteMany where the storage class can, or one replica"
+        yield Problem("spec.merge.output.volume.accessMode", text, advice)

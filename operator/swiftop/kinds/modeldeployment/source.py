@@ -163,10 +163,13 @@ def resolve(wanted: Wanted, other: Object | None, pinned: Found | None, *, follo
 
 
 def presumed(wanted: Wanted, other: Object | None) -> Found:
-    """Where a result will lie, for a preview: nothing is made of it. What nobody knows yet stands in brackets."""
+    """Where a result will lie, for a preview: nothing is made of it. What nobody knows yet stands in brackets.
+
+    A run that is not known either is taken for one that trains an adapter, as most do; beside adapters it cannot be.
+    """
     if isinstance(wanted.to, RunCheckpoint):
         tuner = ((other or {}).get("spec") or {}).get("tuner") or {}
-        adapter = other is not None and tuner.get("type", "lora") != "full"
+        adapter = tuner.get("type", "lora") != "full" and (other is not None or wanted.alone)
         return replace(_located(wanted, wanted.to, other), unmerged=adapter and not wanted.adapter)
     claim = names.output_claim_name(names.MODELEXPORT, wanted.to.name)
     return Found(ref=wanted.ref, uid="", claim_name=claim, path=f"{wanted.to.name}-<uid>/model")
@@ -188,20 +191,27 @@ def told(wanted: Wanted, other: Object | None, pinned: Found | None) -> Cause | 
 def _of_run(wanted: Wanted, checkpoint: RunCheckpoint, run: Object | None, known: str) -> Resolved:
     instead = wanted.field.replace("sftRunRef", "persistentVolumeClaim")
     reader = Reader(thing="deployment", field=wanted.field, instead=instead, known=known)
-    if (missing := awaited(checkpoint, run, reader)) is not None:
-        return missing
     spec = (run or {}).get("spec") or {}  # of a run that is over the store keeps the tuner alone
     tuner = spec.get("tuner") or {}
     whole = tuner.get("type", "lora") == "full"
-    if whole and wanted.adapter:
-        text = f"SFTRun {checkpoint.name} trained the whole model, not an adapter"
-        return unusable(text, "name it in spec.model.sftRunRef")
-    if not whole and not wanted.adapter and not wanted.alone:
-        text = f"SFTRun {checkpoint.name} trained an adapter: merged, it is another model than that of the adapters"
-        return unusable(text, "name the model itself in spec.model, and this run in spec.adapters")
+    if run is not None and (unfit := _other_use(wanted, whole=whole)) is not None:
+        return unfit
+    if (missing := awaited(checkpoint, run, reader)) is not None:
+        return missing
     rank = (tuner.get("rank") or _DEFAULT_RANK) if tuner.get("type", "lora") == "lora" and wanted.adapter else None
     type_ = (spec.get("model") or {}).get("type") or ""
     return replace(_located(wanted, checkpoint, run), type=type_, rank=rank, unmerged=not whole and not wanted.adapter)
+
+
+def _other_use(wanted: Wanted, *, whole: bool) -> Blocked | None:
+    """What the spec of a run tells before its end: a day of training would not make it fit."""
+    if whole and wanted.adapter:
+        text = f"SFTRun {wanted.to.name} trains the whole model, not an adapter"
+        return unusable(text, "name it in spec.model.sftRunRef")
+    if not whole and not wanted.adapter and not wanted.alone:
+        text = f"SFTRun {wanted.to.name} trains an adapter: merged, it is another model than that of the adapters"
+        return unusable(text, "name the model itself in spec.model, and this run in spec.adapters")
+    return None
 
 
 def _located(wanted: Wanted, checkpoint: RunCheckpoint, run: Object | None) -> Found:
@@ -237,6 +247,10 @@ def _of_export(wanted: Wanted, name: str, export: Object | None, known: str) -> 
 def _unfit(wanted: Wanted, name: str, export: Object) -> Waiting | Blocked | None:
     """What keeps the result of an export from being served."""
     spec, status = export.get("spec") or {}, export.get("status") or {}
+    if "source" in spec and spec.get("merge", True) == wanted.adapter:  # of what is over the store keeps no spec
+        if wanted.adapter:
+            return unusable(f"ModelExport {name} merges its adapter into a model", "name it in spec.model.exportRef")
+        return unusable(f"ModelExport {name} exports an adapter, not a model", "name it in spec.adapters")
     if not ended(status):
         text = f"ModelExport {name} has not ended"
         return Waiting(Phase.PENDING, Cause(Reason.SOURCE_PENDING, text, "wait; the deployment then starts by itself"))
@@ -246,11 +260,7 @@ def _unfit(wanted: Wanted, name: str, export: Object) -> Waiting | Blocked | Non
     if not (status.get("artifact") or {}).get("claimName"):
         text = f"ModelExport {name} keeps no result on a volume"
         return unusable(text, f"name its repository by {wanted.field.replace('exportRef', 'id')}")
-    if "source" not in spec or spec.get("merge", True) != wanted.adapter:  # of what is over the store keeps no spec
-        return None
-    if wanted.adapter:
-        return unusable(f"ModelExport {name} merged its adapter into a model", "name it in spec.model.exportRef")
-    return unusable(f"ModelExport {name} exported an adapter, not a model", "name it in spec.adapters")
+    return None
 
 
 def _absent(wanted: Wanted, name: str, known: str) -> Blocked:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from swiftop.api.v1alpha1.flags import field_of_flag, marks
+from swiftop.api.fields import marks
+from swiftop.api.v1alpha1.flags import field_of_flag
 from swiftop.api.v1alpha1.modelexport import ModelExportSpec
 from swiftop.api.v1alpha1.quantization import ExportQuantization
 from swiftop.errors import Problem

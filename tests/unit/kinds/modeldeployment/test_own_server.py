@@ -98,7 +98,7 @@ def test_a_flag_of_ms_swift_is_the_engine_s_own(engine: str, arg: dict[str, Any]
             {"name": "temperature", "value": "0"},
             r"spec.engineArgs\[0\].name: --temperature is a flag of ms-swift's server",
         ),
-        ({"name": "sglang_dp_size", "value": "2"}, "use a flag that begins with vllm_, or server: Swift"),
+        ({"name": "max_new_tokens", "value": "2"}, "use a flag that begins with vllm_, or server: Swift"),
         ({"name": "vllm_engine_kwargs", "json": "[1]"}, "has to be a JSON object"),
         ({"name": "vllm_engine_kwargs", "json": '{"api_key": "x"}'}, "api_key is set by swiftop"),
         ({"name": "vllm_engine_kwargs", "json": '{"api-key": "x"}'}, "'api-key' is no name of an argument"),

@@ -121,6 +121,12 @@ def test_a_number_that_kubectl_reads_as_a_number_is_no_text_here_either() -> Non
     assert "spec.training.learningRate: must be a text" in result.stderr
 
 
+def test_no_name() -> None:
+    result = run("-f", "-", stdin=document(name=""))
+    assert result.exit_code == 2
+    assert "starts with a letter, and is missing" in result.stderr
+
+
 def test_a_bad_name() -> None:
     result = run("-f", "-", stdin=document(name="qwen2.5-7b"))
     assert result.exit_code == 2
@@ -133,8 +139,12 @@ def test_a_bad_name() -> None:
         ("a: [", "error: -: line 1: is not valid YAML"),
         ("", "there is no SFTRun or ModelExport or DatasetUpload or ModelDeployment in this file"),
         ("kind: Pod", "there is no SFTRun or ModelExport or DatasetUpload or ModelDeployment in this file"),
-        ("kind: SFTRun\nmetadata: 5", "metadata"),
-        ("kind: SFTRun", "spec: required value is missing"),
+        ("apiVersion: swiftop.dev/v1alpha1\nkind: SFTRun\nmetadata: 5", "metadata"),
+        ("apiVersion: swiftop.dev/v1alpha1\nkind: SFTRun", "spec: required value is missing"),
+        ("kind: SFTRun", "apiVersion: required value is missing (write apiVersion: swiftop.dev/v1alpha1)"),
+        ("apiVersion: swiftop.dev/v1alpha1\nkind: sftrun", "there is no kind 'sftrun' (use SFTRun)"),
+        ("apiVersion: swiftop.dev/v1alpha1\nkind: SFT", "there is no kind 'SFT' (use SFTRun"),
+        ("kind: SFTRun\nspec: {}\nspec: {}", "line 1: is not valid YAML: spec is given twice"),
     ],
 )
 def test_what_is_no_run(text: str, words: str) -> None:
