@@ -155,8 +155,13 @@ def test_every_name_answers_with_its_own_words(answered: dict[str, Answered], na
 
 @pytest.mark.cluster
 def test_both_servers_give_the_model_the_same_prompt(answered: dict[str, Answered]) -> None:
-    swift, native = ([*answered[name].answers["whole"].values()] for name in SERVERS)
+    swift, native = ([*map(_certain, answered[name].answers["whole"].values())] for name in SERVERS)
     assert swift == native
+
+
+def _certain(text: str) -> str:
+    """Up to bytes that are no text: the servers end an answer in the middle of a character each in its own way."""
+    return text.partition("\ufffd")[0]
 
 
 @pytest.mark.cluster
