@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from swiftop import names
@@ -204,8 +204,11 @@ async def test_so_does_one_that_has_its_model_merged() -> None:
     kinds = [kind for kind, *_ in expected]
     assert kinds.count("ModelExport") == 1  # that of the older checkpoint has gone
 
+    late = Fault(Transient("500"), late=True)  # it took effect, which nobody heard of
+
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(between=st.lists(_between, min_size=len(MERGING), max_size=len(MERGING)))
+    @example(between=[[], [], [], [], [], [("fault", late)], [], ["look"]])
     def disturbed(between: list[list[Any]]) -> None:
         finish(_compared(between, expected, MERGING, **MERGED))
 

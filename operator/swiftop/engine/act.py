@@ -161,6 +161,15 @@ class Actor:
         withdrawn = Withdrawn(withdraw.revision, withdraw.message)
         await self._cluster.apply(taken_back(made, earlier, withdrawn))
 
+    async def confirm(self, subject: Subject) -> None:
+        """Raise ``Conflict`` where a child that may change is not as it was seen: a write of ours may be news."""
+        for resource in subject.kind.applied:
+            for seen in _own(subject.seen.children.get(resource, ()), subject.obj["metadata"]["uid"]).values():
+                name, version = seen["metadata"]["name"], seen["metadata"]["resourceVersion"]
+                known = await self._cluster.get(resource, subject.key.namespace, name)
+                if known is None or known["metadata"]["resourceVersion"] != version:
+                    raise Conflict(f"{resource.kind} {name} has changed")
+
     async def delete(self, key: Key, delete: Delete) -> None:
         """Delete one child, its own children first."""
         log.info("%s: deleting %s %s", "/".join(key), delete.resource.kind, delete.name)

@@ -232,6 +232,8 @@ class Reconciler:
                         if replacement is not None:  # written down before the Job is deleted, in the next reconcile
                             done = replace(done, following=replacement, requeue_after=0.0)
                     case Delete():
+                        if action.unused:
+                            await self._actor.confirm(subject)
                         await self._actor.delete(subject.key, action)
                     case Apply() if subject.resource is not None:
                         done = await self._apply(subject, facts, action, done)

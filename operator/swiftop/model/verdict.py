@@ -50,11 +50,15 @@ class Ensure:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete one child by its UID, and all that belongs to it first."""
+    """Delete one child by its UID, and all that belongs to it first.
+
+    ``unused``: nothing else that was made uses it, as far as was seen; that is asked of the cluster once more.
+    """
 
     resource: Resource
     name: str
     uid: str
+    unused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ def unused(
     """Exports whose result nothing serves any more; ``used`` has UID and place of what is or will be served."""
     kept = {name_of(deployment, uid, place) for uid, place in used}
     return tuple(
-        Delete(names.MODELEXPORT, export["metadata"]["name"], export["metadata"]["uid"])
+        Delete(names.MODELEXPORT, export["metadata"]["name"], export["metadata"]["uid"], unused=True)
         for export in exports
         if export["metadata"]["name"] not in kept and not export["metadata"].get("deletionTimestamp")
     )
