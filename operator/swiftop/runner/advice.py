@@ -74,8 +74,8 @@ _SERVING: Mapping[EndClass, str] = {
     causes.FLASH_ATTENTION_MISSING: "Use an image with flash-attn for its torch and CUDA, or choose another attention "
     "by attn_impl in engineArgs.",
     causes.DEEPSPEED_MISSING: "Use an image that has the deepspeed package.",
-    causes.PACKAGE_MISSING: "Use an image that has the package (runtime.image), choose an engine that the image has, or "
-    "leave out what needs it in engineArgs.",
+    causes.PACKAGE_MISSING: "Use an image that has the package (runtime.image), choose an engine that the image has, "
+    "or leave out what needs it in engineArgs.",
     causes.PRECISION_UNSUPPORTED: "Set dtype to a type that the GPU knows: float16 before Ampere, float32 without one.",
     causes.VOLUME_NOT_WRITABLE: "Let the cache belong to the pod's user: set runtime.securityContext (runAsUser, "
     "fsGroup), or choose a claim that is writable and not ReadOnlyMany.",
