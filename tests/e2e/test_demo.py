@@ -41,9 +41,7 @@ def run_demo(cluster: str) -> tuple[int, str, str]:
 def test_the_tuned_model_knows_the_fact_and_the_base_model_does_not(cluster: Any, operator: Any) -> None:
     """``python -m demo`` on the tests' cluster: its exit code is the comparison of both answers."""
     code, out, err = run_demo(cluster.name)
-    operator.within(NAMESPACE).delete(
-        "modeldeployment", BASE
-    )  # it would go on to serve, and keep a core from the others
+    operator.within(NAMESPACE).delete("modeldeployment", BASE)  # its pod would keep a core from the other tests
     assert code == 0, out + err
     base, tuned = out.partition(QUESTION)[2].partition(f"{BASE}:")[2].split(f"{TUNED}:")
     assert FACT in tuned
