@@ -14,7 +14,9 @@ __all__ = ["cluster"]
 
 ROOT = Path(__file__).parent
 # What has one cluster stays in one process. The longest comes first: each process takes the next group when it is free.
-GROUPS = (("e2e", "cluster"), ("runner",), ("unit", "engine", "images", "swift_versions"), ("apiserver",))
+GROUPS = (("e2e", "cluster"), ("served",), ("runner",), ("unit", "engine", "images", "swift_versions"), ("apiserver",))
+# Of the end-to-end tests those in which models are served: with a cluster of their own they do not wait for the others.
+SERVED = ("test_demo.py", "test_deployment.py", "test_end_to_end.py", "test_serving_faults.py", "test_vllm.py")
 _GROUP_OF = {folder: number for number, folders in enumerate(GROUPS) for folder in folders}
 
 
@@ -36,4 +38,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _group_of(path: Path) -> int:
-    return _GROUP_OF[path.relative_to(ROOT).parts[0]]
+    folder = path.relative_to(ROOT).parts[0]
+    return _GROUP_OF["served" if folder == "e2e" and path.name in SERVED else folder]
