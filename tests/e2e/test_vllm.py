@@ -67,8 +67,8 @@ def run() -> Object:
 
 def serves(name: str, image: str, adapters: list[Object], **spec: Any) -> Object:
     """Behind the key. It asks for its share of the cores, for its start is nothing but work."""
-    trainer = {"name": "trainer", "resources": {"requests": {"cpu": SHARE, "memory": "300Mi"}}}
-    runtime = {"image": image, "podPatch": {"spec": {"containers": [trainer]}}}
+    container = {"name": "swift", "resources": {"requests": {"cpu": SHARE, "memory": "300Mi"}}}
+    runtime = {"image": image, "podPatch": {"spec": {"containers": [container]}}}
     return modeldeployment(
         name, on_claim(MODEL), engine="vllm", adapters=adapters, runtime=runtime, maxModelLength=1024,
         engineArgs=[CACHE], **behind_key(), **spec,
