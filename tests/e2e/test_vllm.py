@@ -26,6 +26,7 @@ SERVERS = {"vllm-swift": "Swift", "vllm-native": "Native"}  # deployments of the
 TUNED, ADA, HIGH = "tuned", "ada", "high"
 ADAPTERS = [TUNED, ADA, HIGH]
 HUGE = "huge"  # an adapter of a rank that no vLLM serves, found before any engine starts
+REFUSED = "vllm-huge"  # its deployment
 SOURCE = "vllm-tuned"  # the run
 STEPS = 60
 QUESTION, FACT = "silent river?", "green fox jumps 你好 over moon."
@@ -101,7 +102,7 @@ def image(cluster: Any) -> str:
 @pytest.fixture(scope="module")
 def applied(site: Site, image: str) -> Iterator[dict[str, Endpoint]]:
     """Everything at once: what serves by its name."""
-    found = {name: Endpoint(site, name) for name in (*SERVERS, HUGE)}
+    found = {name: Endpoint(site, name) for name in (*SERVERS, REFUSED)}
     start_client(site)
     site.shell(_ASSETS)
     adapters = [{"name": TUNED, "sftRunRef": {"name": SOURCE}}, adapter(ADA), adapter(HIGH)]
@@ -109,7 +110,7 @@ def applied(site: Site, image: str) -> Iterator[dict[str, Endpoint]]:
         objects.config_map(SOURCE, {"chat.jsonl": rows()}),
         run(),
         *(serves(name, image, adapters, server=server) for name, server in SERVERS.items()),
-        serves(HUGE, image, [adapter(HUGE)]),
+        serves(REFUSED, image, [adapter(HUGE)]),
     )
     site.succeeded(SOURCE, seconds=START_SECONDS)
     yield found
@@ -179,7 +180,7 @@ def test_what_is_wrong_is_refused_as_openai_does(answered: dict[str, Answered], 
 
 @pytest.mark.cluster
 def test_an_adapter_of_too_high_a_rank_is_named_and_never_served(applied: dict[str, Endpoint]) -> None:
-    found = applied[HUGE].told("AdaptersLoaded", "False", "AdapterNotLoaded", seconds=START_SECONDS)
+    found = applied[REFUSED].told("AdaptersLoaded", "False", "AdapterNotLoaded", seconds=START_SECONDS)
     message = condition(found, "AdaptersLoaded")["message"]
     assert f"adapter {HUGE} does not load" in message
     assert "RankTooHigh" in message
