@@ -88,6 +88,16 @@ class Served:
         text = self.client.get("/metrics").text
         return sum(float(row.rpartition(" ")[2]) for row in text.splitlines() if row.startswith(line))
 
+    def counts(self, name: str) -> list[float]:
+        """Answers that ended well, tokens, tokens of prompts and first tokens, of that name."""
+        lines = (
+            f'requests_total{{name="{name}",outcome="ok"}}',
+            f'tokens_total{{name="{name}"}}',
+            f'prompt_tokens_total{{name="{name}"}}',
+            f'first_token_seconds_count{{name="{name}"}}',
+        )
+        return [self.metric(f"swiftop_serve_{line}") for line in lines]
+
     @contextmanager
     def demanding(self, **files: str) -> Iterator[None]:
         """The engine misbehaves: see the plugin."""

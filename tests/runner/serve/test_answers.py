@@ -225,18 +225,9 @@ def test_generation_stops_when_the_client_leaves(server: Served, stream: bool) -
 
 
 def test_metrics_count_by_name(server: Served) -> None:
-    lines = [
-        f"swiftop_serve_{line}"
-        for line in (
-            'requests_total{name="bob",outcome="ok"}',
-            'tokens_total{name="bob"}',
-            'prompt_tokens_total{name="bob"}',
-            'first_token_seconds_count{name="bob"}',
-        )
-    ]
-    before = [server.metric(line) for line in lines]
+    before = server.counts("bob")
     usage = server.chat("bob").json()["usage"]
-    counted = [server.metric(line) - known for line, known in zip(lines, before, strict=True)]
+    counted = [now - known for now, known in zip(server.counts("bob"), before, strict=True)]
     assert counted == [1, usage["completion_tokens"], usage["prompt_tokens"], 1]
 
 

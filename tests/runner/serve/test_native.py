@@ -20,12 +20,14 @@ from tests.runner.serve.vllm import (
     PROMPT_TOKENS,
     PROMPT_TOKENS_OF_TOOLS,
     START_SECONDS,
+    assert_that_the_others_answer,
     bench_with_vllm,
     processes,
     running,
     signal_engine,
     start_vllm,
     wait_until_it_streams,
+    with_bad_adapters,
 )
 
 CITY = {"type": "json_schema", "json_schema": {"name": "city", "schema": {
@@ -168,20 +170,11 @@ def test_several_are_answered_at_once(server: Served) -> None:
 
 
 def test_metrics_count_by_name(server: Served) -> None:
-    lines = [
-        f"swiftop_serve_{line}"
-        for line in (
-            'requests_total{name="bob",outcome="ok"}',
-            'tokens_total{name="bob"}',
-            'prompt_tokens_total{name="bob"}',
-            'first_token_seconds_count{name="bob"}',
-        )
-    ]
-    before = [server.metric(line) for line in lines]
+    before = server.counts("bob")
     usage = server.chat("bob").json()["usage"]
     with server.stream("bob") as response:
         events(response)
-    counted = [server.metric(line) - known for line, known in zip(lines, before, strict=True)]
+    counted = [now - known for now, known in zip(server.counts("bob"), before, strict=True)]
     assert counted == [2, 2 * usage["completion_tokens"], 2 * usage["prompt_tokens"], 2]
 
 
@@ -217,25 +210,14 @@ def test_it_drains(server: Served) -> None:
 
 @pytest.fixture(scope="module")
 def with_bad_ones(tmp_path_factory: pytest.TempPathFactory, vllm_assets: Path) -> Iterator[Served]:
-    made = bench_with_vllm(tmp_path_factory.mktemp("bad") / "work", vllm_assets)
-    names = [adapter(name) for name in ("nothing", "cut", "ada", "other", "deep")]
-    started = start_vllm(made, *names, server="Native", drain_seconds=1.0, stall_seconds=6.0)
-    try:
-        started.wait_for_state("serving", START_SECONDS)
-        wait_until(lambda: "not ready yet" not in str(started.told()), seconds=300, what="the check of all names")
+    directory = tmp_path_factory.mktemp("bad") / "work"
+    with with_bad_adapters(directory, vllm_assets, server="Native", stall_seconds=6.0) as started:
         yield started
-    finally:
-        made.close()
 
 
 def test_a_bad_adapter_is_named_and_the_others_answer(with_bad_ones: Served) -> None:
     server = with_bad_ones
-    assert {name: said == "answering" for name, said in server.told()["names"].items()} == {
-        BASE: True, "nothing": False, "cut": False, "ada": True, "other": False, "deep": False,
-    }  # fmt: skip
-    assert server.client.get("/ready").status_code == 503
-    assert server.text("ada") != server.text(BASE)
-    assert server.chat("cut").status_code == 503
+    assert_that_the_others_answer(server)
     wait_until(lambda: server.execution.progress().get("badAdapter"), what="the report")
     assert server.execution.progress()["badAdapter"] in ("nothing", "cut")
 

@@ -20,11 +20,13 @@ from tests.runner.serve.vllm import (
     PROMPT_TOKENS,
     PROMPT_TOKENS_OF_TOOLS,
     START_SECONDS,
+    assert_that_the_others_answer,
     bench_with_vllm,
     processes,
     signal_engine,
     start_vllm,
     wait_until_it_streams,
+    with_bad_adapters,
 )
 
 
@@ -141,26 +143,15 @@ def test_it_drains(server: Served) -> None:
 
 @pytest.fixture(scope="module")
 def with_bad_ones(tmp_path_factory: pytest.TempPathFactory, vllm_assets: Path) -> Iterator[Served]:
-    made = bench_with_vllm(tmp_path_factory.mktemp("bad") / "work", vllm_assets)
-    names = [adapter(name) for name in ("nothing", "cut", "ada", "other", "deep")]
-    started = start_vllm(made, *names, server="Swift", drain_seconds=1.0)
-    try:
-        started.wait_for_state("serving", START_SECONDS)
-        wait_until(lambda: "not ready yet" not in str(started.told()), seconds=300, what="the check of all names")
+    directory = tmp_path_factory.mktemp("bad") / "work"
+    with with_bad_adapters(directory, vllm_assets, server="Swift") as started:
         yield started
-    finally:
-        made.close()
 
 
 def test_a_bad_adapter_is_named_and_the_others_answer(with_bad_ones: Served) -> None:
     """vLLM loads an adapter with the first request for it, and ends when that fails, for every name."""
     server = with_bad_ones
-    assert {name: said == "answering" for name, said in server.told()["names"].items()} == {
-        BASE: True, "nothing": False, "cut": False, "ada": True, "other": False, "deep": False,
-    }  # fmt: skip
-    assert server.client.get("/ready").status_code == 503
-    assert server.text("ada") != server.text(BASE)
-    assert server.chat("cut").status_code == 503
+    assert_that_the_others_answer(server)
 
 
 def test_an_engine_that_is_killed_ends_the_container(with_bad_ones: Served) -> None:

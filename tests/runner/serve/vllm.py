@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from swiftop.kinds.modeldeployment.prepare import Prepared
 from swiftop.runner.protocol import ServedAdapter, ServeSettings
 from swiftop.swift.paths import CLAIM_MODELS_DIR
 from tests.runner.harness import Bench, descendants, free_port, wait_until
-from tests.runner.serve.served import BASE, KEY_ENV, Served, bench, launch
+from tests.runner.serve.served import BASE, KEY_ENV, Served, adapter, bench, launch
 from tests.runner.trainer import MODEL, SERVER
 from tests.unit.kinds.modeldeployment.deployments import minimal, world
 
@@ -71,6 +73,30 @@ def start_vllm(
         native=_moved(rendered.native, adapters), **{**usual, **settings},
     )  # fmt: skip
     return launch(volume, [*_moved(rendered.command, adapters), *words], chosen, key=key, seconds=120)
+
+
+@contextmanager
+def with_bad_adapters(directory: Path, assets: Path, *, server: str, **settings: Any) -> Iterator[Served]:
+    """One whose adapters but ``ada`` do not load, once each of them was tried."""
+    made = bench_with_vllm(directory, assets)
+    names = [adapter(name) for name in ("nothing", "cut", "ada", "other", "deep")]
+    started = start_vllm(made, *names, server=server, **settings)
+    try:
+        started.wait_for_state("serving", START_SECONDS)
+        wait_until(lambda: "not ready yet" not in str(started.told()), seconds=300, what="the check of all names")
+        yield started
+    finally:
+        made.close()
+
+
+def assert_that_the_others_answer(server: Served) -> None:
+    """Beside the bad adapters."""
+    assert {name: said == "answering" for name, said in server.told()["names"].items()} == {
+        BASE: True, "nothing": False, "cut": False, "ada": True, "other": False, "deep": False,
+    }  # fmt: skip
+    assert server.client.get("/ready").status_code == 503
+    assert server.text("ada") != server.text(BASE)
+    assert server.chat("cut").status_code == 503
 
 
 def processes(server: Served) -> dict[int, str]:
