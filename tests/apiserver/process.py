@@ -15,6 +15,9 @@ from typing import Self, TypeVar
 
 import httpx
 
+from swiftop import names
+from swiftop.shell.cluster import Cluster
+
 T = TypeVar("T")
 
 _START_SECONDS = 60  # importing alone takes long on a busy machine; no test is about it
@@ -29,6 +32,17 @@ async def eventually(look: Callable[[], Awaitable[T]], *, within: float, every: 
             return answer
         assert time.monotonic() < end, f"not within {within} s; last answer: {answer!r}"
         await asyncio.sleep(every)
+
+
+async def started(k8s: Cluster, namespace: str, name: str, *, within: float) -> None:
+    """Wait until the run has its Job and a status that says so."""
+
+    async def look() -> bool:
+        run = await k8s.get(names.SFTRUN, namespace, name)
+        job = await k8s.get(names.JOB, namespace, names.job_name(names.SFTRUN, name, 1))
+        return bool(run and run.get("status", {}).get("attempts") == 1 and job)
+
+    await eventually(look, within=within)
 
 
 def free_port() -> int:

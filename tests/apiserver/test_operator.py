@@ -22,26 +22,15 @@ from swiftop.kinds.registry import KINDS
 from swiftop.shell.app import EXIT_LEASE_LOST
 from swiftop.shell.cluster import Cluster
 from swiftop.shell.lease import Timing
-from tests.apiserver import export_cases, upload_cases
+from tests.apiserver.everything import everything
 from tests.apiserver.gate import Gate
-from tests.apiserver.process import OperatorProcess, eventually
+from tests.apiserver.process import OperatorProcess, eventually, started
 from tests.apiserver.proxy import Proxy
-from tests.apiserver.runs import run_of, served
+from tests.apiserver.runs import run_of
 
 pytestmark = pytest.mark.cluster
 
 BASE = Path(__file__).parents[2] / "manifests" / "base"
-
-
-async def started(k8s: Cluster, namespace: str, name: str, *, within: float) -> None:
-    """Wait until the run has its Job and a status that says so."""
-
-    async def look() -> bool:
-        run = await k8s.get(names.SFTRUN, namespace, name)
-        job = await k8s.get(names.JOB, namespace, names.job_name(names.SFTRUN, name, 1))
-        return bool(run and run.get("status", {}).get("attempts") == 1 and job)
-
-    await eventually(look, within=within)
 
 
 async def versions(k8s: Cluster, namespace: str) -> dict[str, str]:
@@ -185,7 +174,7 @@ async def test_a_kind_that_discovery_lists_late_is_watched(k8s: Cluster, kubecon
         async with OperatorProcess(proxy.kubeconfig, namespace) as operator:
 
             async def has_looked() -> bool:
-                return "not served yet: sftruns" in operator.log
+                return "not served yet: " in operator.log
 
             await eventually(has_looked, within=15)
             proxy.missing.clear()
@@ -337,57 +326,6 @@ def granted_rights(objects: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-
-
-async def everything(cluster: Any, k8s: Cluster, namespace: str) -> None:
-    """All that makes the operator ask the API server for something else."""
-    volume = {"size": "1Gi", "accessMode": "ReadWriteMany"}
-    spread = {"output": {"volume": volume}, "resources": {"gpus": 1, "nodes": 2}}
-    await k8s.create(run_of("a", namespace, lifecycle={"activeDeadlineSeconds": 5000}))
-    await k8s.create(run_of("b", namespace, **spread))
-    for name in ("a", "b"):
-        await started(k8s, namespace, name, within=10)
-    assert await k8s.get(names.SERVICE, namespace, "b-ranks") is not None
-    assert await k8s.get(names.PVC, namespace, "b-output") is not None
-    # A deadline changes, and a pod that runs without an address: its log is asked for.
-    change = {"spec": {"lifecycle": {"activeDeadlineSeconds": 7000}}}
-    cluster.kubectl("patch", "sftrun/a", "-n", namespace, "--type=merge", "-p", json.dumps(change))
-
-    async def pod_of_a() -> dict[str, Any] | None:
-        pods = await k8s.list(names.POD, namespace, {names.LABEL_NAME: "a"})
-        return pods[0] if pods else None
-
-    pod = await eventually(pod_of_a, within=20)
-    assert pod is not None
-    running = {"name": names.CONTAINER, "ready": True, "restartCount": 0, "image": "x", "imageID": "x"}
-    status = {"containerStatuses": [{**running, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}
-    await k8s.patch_status(pod, status, pod["metadata"]["resourceVersion"])
-    # A run is suspended: its Job is deleted.
-    cluster.kubectl("patch", "sftrun/b", "-n", namespace, "--type=merge", "-p", json.dumps({"spec": {"suspend": True}}))
-    # The other kinds.
-    for minimal, source in ((export_cases.MINIMAL, "adapter"), (upload_cases.MINIMAL, "chats.jsonl")):
-        claim = {"source": {"persistentVolumeClaim": {"claimName": "data", "path": source}}}
-        shared = {member: run_of("", "")["spec"][member] for member in ("runtime", "placement")}
-        spec = {**minimal["spec"], **claim, **shared}
-        await k8s.create({**minimal, "metadata": {"name": "other", "namespace": namespace}, "spec": spec})
-    # What serves, with a budget and an autoscaler that are asked for no longer.
-    scaled = {"autoscaling": {"min": 2, "max": 3, "target": 4}, "replicas": 2}
-    await k8s.create(served("chat", namespace, **scaled))
-
-    async def autoscaler() -> dict[str, Any] | None:
-        return await k8s.get(names.HPA, namespace, "chat-mdep")
-
-    assert await eventually(autoscaler, within=20) is not None
-    less = {"spec": {"autoscaling": None, "replicas": 1}}
-    cluster.kubectl("patch", "mdep/chat", "-n", namespace, "--type=merge", "-p", json.dumps(less))
-    # A Job's name is taken by somebody else's, and a Job's pod is refused.
-    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}
-    meta = {"name": "c-1", "namespace": namespace}
-    taken = {"suspend": True, "template": template}
-    await k8s.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": taken})
-    cluster.kubectl("create", "quota", "none", "-n", namespace, "--hard=pods=0")
-    await k8s.create(run_of("d", namespace))
-    await k8s.create(run_of("c", namespace))
 
 
 def manifests(namespace: str) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import Any
 
 import pytest
@@ -14,13 +13,13 @@ from swiftop.model.conditions import by_type
 from swiftop.model.kind import Key
 from swiftop.shell.cluster import Cluster
 from tests.apiserver.cases import merged
+from tests.apiserver.kubelet import answer_wrongly, pods_of, tell
 from tests.apiserver.process import eventually
-from tests.apiserver.runs import run_of, served
+from tests.apiserver.runs import GATED, SUCCEEDED, served, trained
 from tests.apiserver.test_children import Operator
 from tests.unit.kinds.modeldeployment.deployments import children_of
 from tests.unit.kinds.modeldeployment.test_children_of_deployment import CASES
 
-NOW = {"lastTransitionTime": "2027-01-01T00:00:00Z"}
 pytestmark = pytest.mark.cluster
 
 CHILDREN = {
@@ -119,58 +118,20 @@ async def test_what_a_person_changes_is_put_right(operator: Served) -> None:
     assert (await operator.find(names.DEPLOYMENT, "chat-mdep"))["spec"]["replicas"] == 1
 
 
-GATED = {"gate": {"prompts": [{"prompt": "Who are you?", "contains": "swift"}]}}
-
-
-async def pods_of(operator: Served, count: int) -> list[dict[str, Any]]:
-    """Once the controllers have made so many."""
-
-    async def there() -> list[dict[str, Any]]:
-        pods = await operator.cluster.list(names.POD, operator.namespace, {names.LABEL_NAME: "chat"})
-        alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        return list(alive) if len(alive) == count else []
-
-    return await eventually(there, within=60)
-
-
-async def tell(operator: Served, pod: dict[str, Any], *conditions: str, **container: Any) -> None:
-    """What the kubelet would say of a pod."""
-    state = {"name": names.CONTAINER, "image": "x", "imageID": "x", "ready": False, "restartCount": 0, **container}
-    held = [{"type": type_, "status": "True", **NOW} for type_ in ("PodScheduled", *conditions)]
-    status = {"phase": "Running", "conditions": held, "containerStatuses": [state]}
-
-    async def told() -> bool:
-        with contextlib.suppress(Conflict):  # the scheduler tells of it as well
-            now = await operator.find(names.POD, pod["metadata"]["name"])
-            await operator.cluster.patch_status(now, status, now["metadata"]["resourceVersion"])
-            return True
-        return False
-
-    await eventually(told, within=30)
-
-
-async def answer_wrongly(operator: Served, pod: dict[str, Any]) -> None:
-    """Its guard has ended by the gate."""
-    said = {"outcome": "failed", "reason": "GateFailed", "message": "prompt 1 of 1, asked of chat: it was a duck"}
-    end = {"exitCode": 12, "reason": "Error", "message": json.dumps(said)}
-    state = {"waiting": {"reason": "CrashLoopBackOff"}}
-    await tell(operator, pod, restartCount=1, state=state, lastState={"terminated": end})
-
-
 async def test_a_revision_that_fails_its_gate_gets_the_earlier_template_back(operator: Served) -> None:
     await operator.cluster.create(served("chat", operator.namespace, rollout=GATED))
     await operator.look("chat")
-    (old,) = await pods_of(operator, 1)
-    await tell(operator, old, "Ready", "ContainersReady", ready=True, state={"running": {}})
+    (old,) = await pods_of(operator.cluster, operator.namespace, "chat", 1)
+    await tell(operator.cluster, old, "Ready", "ContainersReady", ready=True, state={"running": {}})
     before = await operator.find(names.DEPLOYMENT, "chat-mdep")
     await operator.edit(system="Say duck.")
-    pods = await pods_of(operator, 2)
+    pods = await pods_of(operator.cluster, operator.namespace, "chat", 2)
     (new,) = [pod for pod in pods if pod["metadata"]["uid"] != old["metadata"]["uid"]]
-    await answer_wrongly(operator, new)
+    await answer_wrongly(operator.cluster, new)
     await operator.look("chat")
     after = await operator.find(names.DEPLOYMENT, "chat-mdep")
     assert after["spec"] == before["spec"]
-    (left,) = await pods_of(operator, 1)
+    (left,) = await pods_of(operator.cluster, operator.namespace, "chat", 1)
     assert left["metadata"]["uid"] == old["metadata"]["uid"]
     for _ in range(2):
         await operator.look("chat")
@@ -181,7 +142,7 @@ async def test_a_revision_that_fails_its_gate_gets_the_earlier_template_back(ope
     assert "it was a duck" in told["message"]
     # The template that the API server has filled in gives way to what is rendered.
     await operator.edit(system="Be brief.")
-    pods = await pods_of(operator, 2)
+    pods = await pods_of(operator.cluster, operator.namespace, "chat", 2)
     assert {pod["metadata"]["labels"][names.LABEL_REVISION] for pod in pods} > {
         old["metadata"]["labels"][names.LABEL_REVISION]
     }
@@ -192,8 +153,8 @@ async def test_a_revision_that_fails_its_gate_gets_the_earlier_template_back(ope
 async def test_a_first_revision_that_fails_its_gate_has_no_pods(operator: Served) -> None:
     await operator.cluster.create(served("chat", operator.namespace, rollout=GATED))
     await operator.look("chat")
-    (pod,) = await pods_of(operator, 1)
-    await answer_wrongly(operator, pod)
+    (pod,) = await pods_of(operator.cluster, operator.namespace, "chat", 1)
+    await answer_wrongly(operator.cluster, pod)
     await operator.look("chat")
     assert (await operator.find(names.DEPLOYMENT, "chat-mdep"))["spec"]["replicas"] == 0
     await operator.look("chat")
@@ -203,14 +164,7 @@ async def test_a_first_revision_that_fails_its_gate_has_no_pods(operator: Served
 
 
 async def test_the_adapter_of_a_run_is_merged_by_an_export_that_the_api_server_takes(operator: Served) -> None:
-    output = {"ephemeral": None, "volume": {"size": "1Gi"}}
-    run = await operator.cluster.create(merged(run_of("tiny", operator.namespace), {"spec": {"output": output}}))
-    status = {
-        "conditions": [{"type": "Succeeded", "status": "True", "reason": "MaxSteps", "message": "", **NOW}],
-        "checkpoint": {"step": 20},
-        "output": {"claimName": "tiny-output", "path": "tiny-0"},
-    }
-    await operator.cluster.patch_status(run, status, run["metadata"]["resourceVersion"])
+    await trained(operator.cluster, operator.namespace, "tiny")
     await operator.cluster.create(served("chat", operator.namespace, model={"sftRunRef": {"name": "tiny"}}))
     for _ in range(2):
         await operator.look("chat")
@@ -219,7 +173,7 @@ async def test_the_adapter_of_a_run_is_merged_by_an_export_that_the_api_server_t
     assert export["spec"]["output"] == {"persistentVolumeClaim": {"claimName": "tiny-output"}}
     told = by_type((await operator.find(names.MODELDEPLOYMENT, "chat"))["status"])["ModelReady"]
     assert (told["status"], told["reason"]) == ("False", "Merging")
-    done = {"conditions": status["conditions"], "artifact": {"claimName": "tiny-output", "path": "merged-0/model"}}
+    done = {"conditions": [SUCCEEDED], "artifact": {"claimName": "tiny-output", "path": "merged-0/model"}}
     await operator.cluster.patch_status(export, done, export["metadata"]["resourceVersion"])
     await operator.look("chat")
     made = await operator.find(names.DEPLOYMENT, "chat-mdep")

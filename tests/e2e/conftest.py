@@ -57,5 +57,5 @@ def played(site: Site, operator: Kubectl, node: Node) -> Iterator[Played]:
     """All at once, for several files of tests: each of them waits most of its time."""
     scene = Scene(site, operator, node)
     scene.prepare()
-    yield Played(scene, watch(site, faults.all_of(scene), scene.held, seconds=840))
+    yield Played(scene, watch(site, faults.all_of(scene), scene.held, seconds=560))
     scene.close()

@@ -48,7 +48,7 @@ def start_client(site: Site) -> None:
     site.kubectl.apply(
         objects.secret(KEY_SECRET, {"KEY": KEY}), objects.config_map(CLIENT, {"chat_client.py": program}), made
     )
-    site.kubectl("wait", "--for=condition=Ready", f"pod/{CLIENT}", "--timeout=60s")
+    site.kubectl("wait", "--for=condition=Ready", f"pod/{CLIENT}", "--timeout=300s")
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Load:
     def stop(self) -> dict[str, list[Object]]:
         """All answers, the last ones complete."""
         client_shell(self.site, f"touch {self.folder}/stop")
-        found: dict[str, list[Object]] = self._answers.result(timeout=180)
+        found: dict[str, list[Object]] = self._answers.result(timeout=450)
         self._pool.shutdown()
         return found
 

@@ -36,8 +36,8 @@ def operator(cluster: Any, images: Images, folder: Path) -> Kubectl:
     (folder / "kustomization.yaml").write_text(json.dumps(overlay))
     kubectl("apply", "--server-side", "--force-conflicts", "-k", str(folder))
     kubectl.apply(objects.config_map("swiftop-defaults", {"image": images["trainer-cpu"].tagged}))
-    kubectl("rollout", "status", "deployment/swiftop", "--timeout=120s")
-    kubectl("wait", "--for=condition=Established", "crd/sftruns.swiftop.dev", "--timeout=30s")
+    kubectl("rollout", "status", "deployment/swiftop", "--timeout=300s")
+    kubectl("wait", "--for=condition=Established", "crd/sftruns.swiftop.dev", "--timeout=120s")
     return kubectl
 
 

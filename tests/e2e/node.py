@@ -26,7 +26,7 @@ class Node:
         pod["spec"]["containers"][0]["securityContext"] = {"privileged": True}
         kubectl.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}})
         kubectl.create(pod)
-        kubectl("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=60s")
+        kubectl("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=300s")
 
     def stop(self) -> None:
         """It lies outside the namespace of the tests."""

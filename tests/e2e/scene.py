@@ -60,7 +60,7 @@ class Scene:
             objects.secret(SECRET, TOKENS), objects.config_map(CONFIG_MAP, {"usercustomize.py": USERCUSTOMIZE})
         )
         for pod in HUBS:
-            kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=120s")
+            kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=300s")
 
     def close(self) -> None:
         """Remove what lies outside the namespace."""
@@ -129,7 +129,7 @@ class Scene:
         pod = self.running(name)
         assert pod is not None
         self.site.evict(pod)
-        self.site.kubectl("wait", "--for=delete", f"pod/{pod['metadata']['name']}", "--timeout=60s")
+        self.site.kubectl("wait", "--for=delete", f"pod/{pod['metadata']['name']}", "--timeout=300s")
 
     def kill_container(self, name: str) -> None:
         """Send SIGKILL to all of its container."""
@@ -145,7 +145,7 @@ class Scene:
         """Delete its pods, and wait for the new ones; ``meanwhile`` nobody watches."""
         self.operator("delete", "pods", "-l", "app.kubernetes.io/name=swiftop", "--wait=true")
         meanwhile()
-        self.operator("rollout", "status", "deployment/swiftop", "--timeout=120s")
+        self.operator("rollout", "status", "deployment/swiftop", "--timeout=300s")
 
     def apply_again(self, kind: str, name: str, *, anew: bool = False) -> None:
         """Apply the same manifest; ``anew``: to an object that was deleted."""

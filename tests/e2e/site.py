@@ -112,7 +112,7 @@ class Site:
         return archive.read_bytes()
 
     def _ready(self, pod: str) -> None:
-        self.kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=120s")
+        self.kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=300s")
 
     def shell(self, script: str, *, stdin: bytes = b"") -> str:
         """What a shell script prints in the tool pod, which sees the claims at /library, /runs and /cache."""

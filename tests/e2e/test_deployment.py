@@ -157,7 +157,7 @@ def _replaced(one: Endpoint, before: Object) -> Object:
         lambda: revision(before) not in map(revision, one.pods) and says_it_is_over(one),
         what=f"{one.name} follows", seconds=300, explain=lambda: one.site.story(one.name),
     )  # fmt: skip
-    one.site.kubectl("wait", "--for=delete", f"pod/{before['metadata']['name']}", "--timeout=60s")
+    one.site.kubectl("wait", "--for=delete", f"pod/{before['metadata']['name']}", "--timeout=300s")
     return one.pod
 
 

@@ -138,7 +138,7 @@ def test_the_scanner_finds_planted_copies(first: Object, site: Site) -> None:
     site.kubectl.apply(
         objects.config_map("planted", {"a": SWANLAB_KEY}), chatter, {"apiVersion": "v1", "kind": "Event", **event}
     )
-    site.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/planted", "--timeout=60s")
+    site.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/planted", "--timeout=300s")
     found = findings(site, TOKENS)
     site.shell("rm /runs/planted.json /runs/planted.base64")
     for kind in ("pod", "configmap", "event"):

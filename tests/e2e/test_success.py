@@ -30,7 +30,7 @@ def twins(site: Site) -> dict[str, Object]:
     shared = on_claim("team", objects.RUNS)
     site.kubectl.apply(*(sftrun(name, output=shared) for name in TWINS))
     for name in TWINS:
-        site.kubectl("wait", "--for=condition=Succeeded", f"sftrun/{name}", "--timeout=240s")
+        site.kubectl("wait", "--for=condition=Succeeded", f"sftrun/{name}", "--timeout=480s")
     return {name: site.succeeded(name) for name in TWINS}
 
 
@@ -82,7 +82,7 @@ def test_a_finished_run_is_never_trained_again(twins: dict[str, Object], site: S
     before = twins["twin-one"]
     site.kubectl.delete("job", "twin-one-1")
     operator("delete", "pods", "-l", "app.kubernetes.io/name=swiftop", "--wait=true")
-    operator("rollout", "status", "deployment/swiftop", "--timeout=120s")
+    operator("rollout", "status", "deployment/swiftop", "--timeout=300s")
     site.kubectl.apply(sftrun("twin-one", output=on_claim("team", objects.RUNS)))
     # A later run shows that the new operator has been through the list: it works on all keys in one queue.
     site.kubectl.apply(sftrun("after-restart", gpus=64, cpu=objects.SPARE))
@@ -112,7 +112,7 @@ def test_apply_delete_apply_keeps_the_first_results(site: Site) -> None:
     assert first_claim == second_claim
     look = objects.pod("look", image=site.trainer, command=["sleep", "infinity"], claims={"again-output": "/again"})
     site.kubectl.create(look)
-    site.kubectl("wait", "--for=condition=Ready", "pod/look", "--timeout=60s")
+    site.kubectl("wait", "--for=condition=Ready", "pod/look", "--timeout=300s")
     assert set(site.kubectl.text("exec", "look", "--", "ls", "/again").split()) >= {first, second}
     site.kubectl.delete("pod", "look")
     site.kubectl.delete("pvc", "again-output")

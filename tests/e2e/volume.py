@@ -28,7 +28,7 @@ class SmallVolume:
         pod["spec"]["volumes"].append({"name": "room", "emptyDir": memory})
         pod["spec"]["containers"][0]["volumeMounts"].append({"name": "room", "mountPath": PATH})
         kubectl.create(pod)
-        kubectl("wait", "--for=condition=Ready", f"pod/{self.name}", "--timeout=60s")
+        kubectl("wait", "--for=condition=Ready", f"pod/{self.name}", "--timeout=300s")
         kubectl.create(self._volume(), self._claim())
 
     def _volume(self) -> Object:
