@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from swiftop.runner.hub.request import MODEL, Push, Target
+from swiftop.runner.hub.request import HUGGINGFACE, MODEL, MODELSCOPE, Push, Target
 from swiftop.runner.typed_json import to_json
 from tests.runner.harness import free_port, wait_until
 from tests.swift_versions.environments import Environment
@@ -26,6 +26,13 @@ TOKEN, STRANGER = "ms-canary-8f2e-4b17", "ms-canary-of-nobody"
 UID = "0f3a1c9e-5d1b-4e0a-9a55-0c1d2e3f4a5b"
 MARKER = f".swiftop/{UID}.json"
 USER = 1000
+# Hub and environment of each client; those of the trainer's image first.
+CLIENTS = {
+    "modelscope": (MODELSCOPE, "4.6"),
+    "huggingface-0": (HUGGINGFACE, "4.6"),
+    "huggingface-1": (HUGGINGFACE, "4.6-transformers5"),
+}
+IN_THE_IMAGE = ("modelscope", "huggingface-0")
 ENVIRONMENTS, SOURCES, WORK = "/mnt", "/srv", "/media"  # inside; every Debian has these empty directories
 ENTER = f"""set -e
 root=$1; mount --bind "$2" "$root{ENVIRONMENTS}"; mount --bind "$3" "$root{SOURCES}"; mount --bind "$4" "$root{WORK}"

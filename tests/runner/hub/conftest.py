@@ -1,4 +1,4 @@
-"""One fake hub for the session, and each client that images come with."""
+"""One fake hub for the session, and the clients that images come with (``clients.py``)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from swiftop.runner.hub.request import HUGGINGFACE, MODELSCOPE
-from tests.runner.hub.clients import Client, Desk, FakeHub, fake_hub
+from tests.runner.hub.clients import CLIENTS, Client, Desk, FakeHub, fake_hub
 from tests.swift_versions.environments import Environment, environment
 
-CLIENTS = {
-    "modelscope": (MODELSCOPE, "4.6"),
-    "huggingface-0": (HUGGINGFACE, "4.6"),
-    "huggingface-1": (HUGGINGFACE, "4.6-transformers5"),
-}
 WEIGHTS = 300_000
 
 
@@ -33,7 +27,14 @@ def server() -> Iterator[FakeHub]:
         yield hub
 
 
-@pytest.fixture(params=CLIENTS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module says in ``DESKS`` with which clients its tests run, unless a test has its own."""
+    own = any("desk" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "desk" in metafunc.fixturenames and not own:
+        metafunc.parametrize("desk", metafunc.module.DESKS, indirect=True)
+
+
+@pytest.fixture
 def desk(request: pytest.FixtureRequest, server: FakeHub, tmp_path: Path) -> Desk:
     """A small model, as ms-swift writes it, and a client to publish it."""
     hub, name = CLIENTS[request.param]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.runner.harness import free_port, wait_until
-from tests.runner.hub.clients import STRANGER, Desk
+from tests.runner.hub.clients import IN_THE_IMAGE, STRANGER, Desk
+
+DESKS = IN_THE_IMAGE
 
 UPLOAD, COMMIT, LIST = r"^PUT /_blob", r"^POST .*/commit/", r"^GET .*(/repo/files|/revision/main)"
 CREATE = r"^POST /api/(v1/models|repos/create)$"

@@ -9,7 +9,9 @@ import pytest
 
 from swiftop.runner.hub.files import marker
 from swiftop.runner.hub.request import DATASET, MODELSCOPE
-from tests.runner.hub.clients import MARKER, UID, WORK, Desk
+from tests.runner.hub.clients import CLIENTS, MARKER, UID, WORK, Desk
+
+DESKS = tuple(CLIENTS)
 
 PUBLISHED = [
     MARKER,

@@ -15,9 +15,10 @@ from swiftop.runner.protocol import CLIENT_TOKENS, BadRow, Owner, Plan, UploadSe
 from swiftop.runner.typed_json import to_json
 from swiftop.workload.pods import decoded, encoded
 from tests.runner.harness import free_port
-from tests.runner.hub.clients import ENTER, MARKER, ROOT, SOURCES, TOKEN, UID, WORK, Desk
+from tests.runner.hub.clients import ENTER, IN_THE_IMAGE, MARKER, ROOT, SOURCES, TOKEN, UID, WORK, Desk
 from tests.unit.runner.rows.files import SHAREGPT, line
 
+DESKS = IN_THE_IMAGE
 GOOD = line(SHAREGPT)
 UNSHARE = ("unshare", "--pid", "--fork", "--mount", "--kill-child", "sh", "-c", ENTER, "sh")
 
