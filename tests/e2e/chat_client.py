@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import openai
 
-LONGEST_SECONDS = 540  # that nobody has to stop it
+LONGEST_SECONDS = 1500  # that nobody has to stop it
 HELD = "/tmp/held"  # is there once the connection is
 
 

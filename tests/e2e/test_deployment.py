@@ -127,10 +127,11 @@ def disturbed(site: Site, node: Node, served: Served) -> Disturbed:
     load = both[BESIDE].load()
     try:
         load.wait()
-        both[MERGED].hold(120)
+        both[MERGED].hold(900)
         node.kill_container(before[MERGED])
-        killed = both[MERGED].told("Ready", "False", "ContainerLost")
-        sockets = both[MERGED].sockets()
+        with ThreadPoolExecutor(1) as pool:
+            sockets = pool.submit(both[MERGED].sockets)  # at once: the old ones last a minute
+            killed = both[MERGED].told("Ready", "False", "ContainerLost")
         both[MERGED].told("Ready", "True", seconds=240)
         revived = both[MERGED].pod
         site.kubectl.apply(EXPORT, chat(NEWER), RUN)
@@ -140,7 +141,7 @@ def disturbed(site: Site, node: Node, served: Served) -> Disturbed:
     finally:
         told = load.stop()
     pods = {name: (before[name], after[name]) for name in NAMES}
-    return Disturbed(deleted, pods, killed, sockets, revived, told, stopped.result(), answers(site))
+    return Disturbed(deleted, pods, killed, sockets.result(), revived, told, stopped.result(), answers(site))
 
 
 def _stopped(site: Site, pod: Object) -> float:
