@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Most tests wait for a cluster or a process: three at once keep two cores busy (tests/conftest.py has the groups).
-PROCESSES ?= -n 3 --dist loadscope --no-loadscope-reorder
+# Two keep two cores busy: a cluster has processes of its own (tests/conftest.py has the groups of tests).
+PROCESSES ?= -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: demo prepare test lint unit coverage e2e bench crds docs images clean help
 help:  ## list the targets
