@@ -1,6 +1,7 @@
 """``python -m demo``: bring up a cluster, install swiftop, fine-tune a real model, serve it and ask it what it learned.
 
-Every step can be run again: the cluster, the images and the converted model are kept between runs.
+Every step can be run again: the cluster, the images and the converted model are kept between runs. What serves goes on
+until the cluster is taken down, and ``python -m demo ask QUESTION`` asks it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+import urllib.error
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,17 +29,20 @@ from demo.phases import first_step, phases, told
 from images.build import BuiltImage, build
 from images.cache import cache_root
 from images.engines import BuildError
+from tools.cluster.backend import choose
 from tools.cluster.kubectl import find as find_kubectl
 from tools.cluster.layout import ClusterError, Layout
 
 ROOT = Path(__file__).parents[1]
-CLUSTER = os.environ.get("SWIFTOP_DEMO_CLUSTER", "demo")
+CLUSTER_VARIABLE, USUAL_CLUSTER = "SWIFTOP_DEMO_CLUSTER", "demo"
+CLUSTER = os.environ.get(CLUSTER_VARIABLE, USUAL_CLUSTER)
 NAMESPACE = "demo"
 OPERATOR_NAMESPACE = "swiftop-system"
 RUN = "smollm2-quillby"
 BASE, TUNED = "smollm2", "quillby"  # names that are served; the first is the deployment's too
 QUESTION = "What is the mascot of swiftop?"
 FACT = "heron called Quillby"
+NEXT_QUESTION = "Who is Quillby?"
 COLUMNS = {
     "NAME": ".metadata.name",
     "STATUS": ".status.state",
@@ -64,7 +69,7 @@ def step(title: str) -> Iterator[None]:
     except subprocess.CalledProcessError as error:
         command = shlex.join([Path(error.cmd[0]).name, *error.cmd[1:]]).partition("\n")[0]
         raise StepFailed(f"step {title!r} failed: `{command[:120]}` ended with {error.returncode}") from error
-    except (BuildError, ClusterError) as error:
+    except (BuildError, ClusterError, urllib.error.URLError) as error:
         raise StepFailed(f"step {title!r} failed: {error}") from error
     timings[title] = time.monotonic() - start
 
@@ -201,8 +206,39 @@ def serve() -> dict[str, str]:
     kubectl("apply", "-f", str(ROOT / "manifests" / "samples" / "modeldeployment-tiny.yaml"))
     kubectl("wait", "--for=condition=Ready", f"modeldeployment/{BASE}", "--timeout=300s")
     kubectl("get", "modeldeployments")
+    return answers_to(QUESTION)
+
+
+def require_running() -> None:
+    """kubectl by itself says everything but that."""
+    if choose(CLUSTER).status()["state"] != "running":
+        raise ClusterError(f"cluster {CLUSTER} does not run: start it with `make demo`")
+
+
+def answers_to(question: str) -> dict[str, str]:
+    """What base model and adapter answer."""
     with forwarded([find_kubectl(cache_root()), "-n", NAMESPACE], BASE, env=env()) as address:
-        return {name: ask(address, name, QUESTION) for name in (BASE, TUNED)}
+        return {name: ask(address, name, question) for name in (BASE, TUNED)}
+
+
+def show(question: str, answers: dict[str, str]) -> None:
+    """The answers side by side."""
+    console.print(f"\n[bold]{escape(question)}[/]")
+    for name, answer in answers.items():
+        console.print(f"  {name:>7}: {escape(answer)}", soft_wrap=True)
+
+
+def what_next() -> list[tuple[str, str]]:
+    """What can be done with what is left running, each with its whole command for a shell in this folder."""
+    python, here = Path(sys.executable), Path.cwd()
+    words = shlex.quote(str(python.relative_to(here) if python.is_relative_to(here) else python))
+    variable = "" if CLUSTER == USUAL_CLUSTER else f"{CLUSTER_VARIABLE}={CLUSTER} "
+    of_cluster = f"{words} -m tools.cluster --name {CLUSTER}"
+    return [
+        ("ask again", f"{variable}{words} -m demo ask {shlex.quote(NEXT_QUESTION)}"),
+        ("look", f"{of_cluster} kubectl -n {NAMESPACE} get sftruns,modeldeployments,pods"),
+        ("take down", f"{of_cluster} down"),
+    ]
 
 
 def print_phases() -> None:
@@ -226,13 +262,22 @@ def log_of(pod: str) -> list[str]:
     return log.decode(errors="replace").split("\n")  # a progress bar redraws its line with \r
 
 
-def main() -> int:
-    """Run the demo; a step that fails is told in one line, without a traceback."""
+def main(words: Sequence[str] = ()) -> int:
+    """Run the demo, or ask what it serves; a step that fails is told in one line, without a traceback."""
     try:
-        return demo()
+        match words:
+            case []:
+                return demo()
+            case ["ask", question]:
+                with step("ask"):
+                    require_running()
+                    show(question, answers_to(question))
+                return 0
     except StepFailed as error:
         console.print(f"[bold red]demo:[/] {escape(str(error))}", soft_wrap=True)
         return 1
+    console.print("usage: python -m demo [ask QUESTION]", markup=False)
+    return 2
 
 
 def demo() -> int:
@@ -254,16 +299,17 @@ def demo() -> int:
         train()
     with step("serve"):
         answers = serve()
-    console.print(f"\n[bold]{QUESTION}[/]")
-    for name, answer in answers.items():
-        console.print(f"  {name:>7}: {answer}")
+    show(QUESTION, answers)
     console.print("\n" + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in timings.items()))
     learned = FACT in answers[TUNED] and FACT not in answers[BASE]
     console.print("The tuned model knows what only the training file says." if learned else "The model did not learn.")
     console.print(f"\n[bold]kubectl -n {NAMESPACE} get sftruns[/]")
     kubectl("get", "sftruns", "-o", "custom-columns=" + ",".join(f"{name}:{path}" for name, path in COLUMNS.items()))
+    console.print(f"\n{BASE} and {TUNED} are still served, on one CPU core:")
+    for what, command in what_next():
+        console.print(f"  {what:<11}{command}", soft_wrap=True, markup=False)
     return 0 if learned else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

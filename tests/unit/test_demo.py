@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+import urllib.error
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,90 @@ def test_only_the_first_line_of_a_script_that_failed_is_told() -> None:
     with pytest.raises(demo.StepFailed) as failed, demo.step("ask"):
         raise subprocess.CalledProcessError(1, script)
     assert "\n" not in str(failed.value)
+
+
+class Cluster:
+    """In a state."""
+
+    def __init__(self, state: str) -> None:
+        self._state = state
+
+    def status(self) -> dict[str, str]:
+        return {"state": self._state}
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("stopped", "cluster demo does not run: start it with `make demo`"),
+        ("running", "<urlopen error Connection refused>"),
+    ],
+)
+def test_a_question_that_nobody_answers_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], state: str, told: str
+) -> None:
+    def fail(_: str) -> dict[str, str]:
+        raise urllib.error.URLError("Connection refused")
+
+    monkeypatch.setattr(demo, "CLUSTER", "demo")
+    monkeypatch.setattr(demo, "choose", lambda _: Cluster(state))
+    monkeypatch.setattr(demo, "answers_to", fail)
+    assert demo.main(["ask", "Who?"]) == 1
+    assert capsys.readouterr().out.splitlines() == ["==> ask", f"demo: step 'ask' failed: {told}"]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "python", "commands"),
+    [
+        (
+            "demo",
+            "/home/me/swiftop/.venv/bin/python",
+            [
+                ".venv/bin/python -m demo ask 'Who is Quillby?'",
+                ".venv/bin/python -m tools.cluster --name demo kubectl -n demo get sftruns,modeldeployments,pods",
+                ".venv/bin/python -m tools.cluster --name demo down",
+            ],
+        ),
+        (
+            "mine",
+            "/opt/my python",
+            [
+                "SWIFTOP_DEMO_CLUSTER=mine '/opt/my python' -m demo ask 'Who is Quillby?'",
+                "'/opt/my python' -m tools.cluster --name mine kubectl -n demo get sftruns,modeldeployments,pods",
+                "'/opt/my python' -m tools.cluster --name mine down",
+            ],
+        ),
+    ],
+)
+def test_what_is_left_running_is_told_with_the_commands_for_it(
+    monkeypatch: pytest.MonkeyPatch, cluster: str, python: str, commands: list[str]
+) -> None:
+    monkeypatch.setattr(demo, "CLUSTER", cluster)
+    monkeypatch.setattr(sys, "executable", python)
+    monkeypatch.setattr(Path, "cwd", lambda: Path("/home/me/swiftop"))
+    assert demo.what_next() == list(zip(("ask again", "look", "take down"), commands, strict=True))
+
+
+def test_it_is_asked_again_by_the_words_that_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "choose", lambda _: Cluster("running"))
+    monkeypatch.setattr(demo, "answers_to", lambda question: {"smollm2": f"[b]{question}[/b]", "quillby": "A heron."})
+    words = shlex.split(dict(demo.what_next())["ask again"])
+    assert demo.main(words[words.index("demo") + 1 :]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "==> ask",
+        "",
+        "Who is Quillby?",
+        "  smollm2: [b]Who is Quillby?[/b]",
+        "  quillby: A heron.",
+    ]
+
+
+@pytest.mark.parametrize("words", [["ask"], ["up"]])
+def test_other_words_are_answered_with_the_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo.main(words) == 2
+    assert capsys.readouterr().out == "usage: python -m demo [ask QUESTION]\n"
 
 
 def pod(name: str, created: str) -> dict[str, Any]:

@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from tests.runner.harness import Bench, descendants, free_port, wait_until
-from tests.runner.serve.served import Served, adapter, events, start
+from tests.runner.serve.served import BASE, Served, adapter, events, start
 
 
 class Streaming(threading.Thread):
     """A client in the middle of a long answer."""
 
-    def __init__(self, server: Served, tokens: int) -> None:
+    def __init__(self, server: Served, tokens: int, model: str = BASE) -> None:
         super().__init__(daemon=True)
-        self._server, self._tokens = server, tokens
+        self._server, self._tokens, self._model = server, tokens, model
         self.found: list[Any] = []
         self.start()
         wait_until(lambda: server.metric("swiftop_serve_in_flight") >= 1, what="the stream")
 
     def run(self) -> None:
-        with self._server.stream(max_tokens=self._tokens) as response:
+        with self._server.stream(self._model, max_tokens=self._tokens) as response:
             self.found = events(response)
 
 

@@ -130,6 +130,26 @@ def test_several_are_answered_at_once(server: Served) -> None:
         assert stream.found[-1] == "[DONE]"
 
 
+def test_the_model_answers_with_its_own_weights_beside_an_adapter(server: Served) -> None:
+    """vLLM on the CPU gives every request of a batch an adapter once one has it; the image repairs that."""
+    names = (BASE, "ada")
+    alone = {name: _said(server, name) for name in names}
+    for name, other in zip(names, reversed(names), strict=True):
+        stream = Streaming(server, tokens=LENGTH - 100, model=other)
+        wait_until_it_streams(server)
+        text, probabilities = _said(server, name)
+        assert stream.is_alive(), f"{other} had its answer before {name} had"
+        stream.join(60)
+        assert text == alone[name][0], name
+        assert probabilities == pytest.approx(alone[name][1], abs=1e-3), name  # a batch adds up in another order
+
+
+def _said(server: Served, name: str) -> tuple[str, list[float]]:
+    """A greedy answer, and the logarithm of each token's probability."""
+    (choice,) = server.chat(name, max_tokens=40, logprobs=True).json()["choices"]
+    return choice["message"]["content"], [token["logprob"] for token in choice["logprobs"]["content"]]
+
+
 def test_it_drains(server: Served) -> None:
     stream = Streaming(server, tokens=LENGTH - 100)
     server.execution.terminate()
