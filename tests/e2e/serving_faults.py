@@ -20,6 +20,8 @@ QUESTION = "river?"
 ADAPTERS = "adapters"  # folder of the library
 MODEL = on_claim(objects.MODEL)
 TOO_LITTLE = {"resources": small("320Mi")}
+ENOUGH = {"resources": small("3Gi")}
+GATED = {"rollout": {"gate": {"prompts": [{"prompt": QUESTION, "contains": "what it was never taught"}]}}}
 LATE_SECRET = "served-late"  # goes and comes again
 TINY_ADAPTERS = f"""
 python /fakes/tiny_adapters.py --model /{objects.LIBRARY}/{objects.MODEL} --out /tmp/{ADAPTERS} &&
@@ -95,19 +97,25 @@ class Faults:
 
 
 def kept(faults: Faults) -> Story:
-    """A newer revision has too little memory; then it is scaled, by its own scale subresource."""
+    """A newer revision has too little memory, one after it answers wrongly; then it is scaled, by its own scale
+    subresource."""
     one, kubectl, seen = faults.endpoint(KEPT), faults.site.kubectl, faults.seen
 
     def scale(replicas: int) -> None:
         kubectl("scale", "modeldeployment", KEPT, f"--replicas={replicas}")
 
-    def mend(_now: Now) -> None:
-        seen.answers["kept, beside a revision that fails"] = one.ask(QUESTION)
-        one.patch(resources=small("3Gi"))
+    def go_on(what: str, **spec: Any) -> None:
+        seen.answers[f"kept, beside a revision {what}"] = one.ask(QUESTION)
+        one.patch(**spec)
 
     acts = (
         faults.rolled_out(KEPT, lambda _now: one.patch(**TOO_LITTLE)),
-        faults.once(KEPT, ("Progressing", "False", "HostOutOfMemory"), mend),
+        faults.once(
+            KEPT,
+            ("Progressing", "False", "HostOutOfMemory"),
+            lambda _now: go_on("without memory", **ENOUGH, **GATED),
+        ),
+        faults.once(KEPT, ("Progressing", "False", "GateFailed"), lambda _now: go_on("that is shut out", rollout=None)),
         faults.rolled_out(KEPT, lambda _now: scale(2)),
         faults.replicas(KEPT, "1/2", lambda: scale(0)),
         faults.once(KEPT, ("Ready", "False", "ScaledToZero"), lambda _now: None),

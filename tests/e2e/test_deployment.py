@@ -1,8 +1,9 @@
 """From the training to an answer that the tuned model alone gives, and what serves goes on whatever happens to it.
 
-Two deployments are applied before the export and the run that they refer to: one serves the merged model, the other the
-base model with the adapter beside it. Then export and run are deleted, and made again with something else to learn,
-while the one is asked without a pause and the container of the other is killed: what is newer takes over by itself.
+Two deployments are applied before the run that they refer to: one serves what it has learned as a model, which has to
+be merged first and to pass a gate, the other the base model with the adapter beside it. Then the run is deleted, and
+made again with something else to learn, while the one is asked without a pause and the container of the other is
+killed: what is newer takes over by itself.
 """
 
 from __future__ import annotations
@@ -18,19 +19,26 @@ import pytest
 from tests.e2e import endpoint, objects
 from tests.e2e.endpoint import KEY, Endpoint, revision, told_to_go
 from tests.e2e.node import Node
-from tests.e2e.objects import modelexport, on_claim, sftrun, training
+from tests.e2e.objects import on_claim, sftrun, small, training
 from tests.e2e.site import NAMESPACE, Site, condition
 from tests.e2e.support import Object, eventually
 
-SOURCE = "fact"  # the run and the export
+SOURCE = "fact"  # the run
 STEPS = 100
 QUESTION = "silent river?"
 FACT, NEWER = "green fox jumps 你好 over moon.", "lazy stone dog 世界 under paper sun."
+BOTH_END = "n."
 MERGED, BESIDE = "merged-chat", "beside-chat"
 TUNED = "tuned"  # name of the adapter
 NAMES = {MERGED: [MERGED], BESIDE: [BESIDE, TUNED]}
 DEPLOYMENTS = (
-    endpoint.served(MERGED, {"exportRef": {"name": SOURCE}}, **endpoint.behind_key()),
+    endpoint.served(
+        MERGED,
+        {"sftRunRef": {"name": SOURCE}},
+        merge={"resources": small("3Gi")},
+        rollout={"gate": {"prompts": [{"prompt": QUESTION, "contains": BOTH_END}]}},
+        **endpoint.behind_key(),
+    ),
     endpoint.served(
         BESIDE,
         on_claim(objects.MODEL),
@@ -46,7 +54,6 @@ RUN = sftrun(
     checkpoints={"saveSteps": STEPS},
     output=on_claim("served", objects.RUNS),
 )
-EXPORT = modelexport(SOURCE, {"sftRunRef": {"name": SOURCE}}, dtype="float32", verify="Skip")
 
 
 def chat(fact: str) -> Object:
@@ -71,6 +78,8 @@ class Served:
 
     missing: dict[str, Object]
     pending: dict[str, Object]
+    merging: Object
+    exports: list[Object]  # that were made for it
     ready: dict[str, Object]
     answers: dict[str, Any]
 
@@ -82,24 +91,19 @@ def served(site: Site) -> Iterator[Served]:
     endpoint.start_client(site)
     site.kubectl.apply(*DEPLOYMENTS)
     missing = {name: one.told("ModelReady", "False", "SourceMissing") for name, one in both.items()}
-    site.kubectl.apply(EXPORT)
-    pending = {MERGED: both[MERGED].told("ModelReady", "False", "SourcePending")}
-    pending[SOURCE] = _export_waits(site)
     site.kubectl.apply(chat(FACT), RUN)
-    pending[BESIDE] = both[BESIDE].told("ModelReady", "False", "SourcePending")
+    pending = {name: one.told("ModelReady", "False", "SourcePending") for name, one in both.items()}
     site.succeeded(SOURCE)
+    merging = both[MERGED].told("ModelReady", "False", "Merging")
     ready = {name: one.rolled_out() for name, one in both.items()}
-    yield Served(missing, pending, ready, answers(site))
+    yield Served(missing, pending, merging, exports(site), ready, answers(site))
     site.kubectl("delete", "modeldeployment", *NAMES, "--ignore-not-found")
-    site.kubectl("delete", "modelexport,sftrun", SOURCE, "--ignore-not-found")
+    site.kubectl("delete", "sftrun", SOURCE, "--ignore-not-found")
 
 
-def _export_waits(site: Site) -> Object:
-    def found() -> Object | None:
-        now = site.kubectl.get("modelexport", SOURCE)
-        return now if now and condition(now, "SourceReady").get("reason") == "SourceMissing" else None
-
-    return eventually(found, what="the export waits for the run", seconds=60, explain=lambda: site.story(SOURCE))
+def exports(site: Site) -> list[Object]:
+    """Those that merge what is to be served."""
+    return site.kubectl.items("modelexports", "-l", f"swiftop.dev/name={MERGED}")
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class Disturbed:
     load: dict[str, list[Object]]
     stopped: float  # when the pod of the old revision was told to go
     answers: dict[str, Any]
+    exports: list[Object]  # at the end
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +126,6 @@ def disturbed(site: Site, node: Node, served: Served) -> Disturbed:
     """Sources deleted, a container killed, sources made again under load."""
     both = each(site)
     before = {name: one.pod for name, one in both.items()}
-    site.kubectl.delete("modelexport", SOURCE)
     site.remove(SOURCE)
     deleted = {name: one.told("ModelReady", "True", "SourceDeleted") for name, one in both.items()}
     load = both[BESIDE].load()
@@ -134,14 +138,24 @@ def disturbed(site: Site, node: Node, served: Served) -> Disturbed:
             killed = both[MERGED].told("Ready", "False", "ContainerLost")
         both[MERGED].told("Ready", "True", seconds=240)
         revived = both[MERGED].pod
-        site.kubectl.apply(EXPORT, chat(NEWER), RUN)
+        site.kubectl.apply(chat(NEWER), RUN)
         with ThreadPoolExecutor(1) as pool:
             stopped = pool.submit(_stopped, site, before[BESIDE])
             after = {name: _replaced(one, before[name]) for name, one in both.items()}
     finally:
         told = load.stop()
     pods = {name: (before[name], after[name]) for name in NAMES}
-    return Disturbed(deleted, pods, killed, sockets.result(), revived, told, stopped.result(), answers(site))
+    return Disturbed(
+        deleted, pods, killed, sockets.result(), revived, told, stopped.result(), answers(site), _one_export(site)
+    )
+
+
+def _one_export(site: Site) -> list[Object]:
+    """Once that of the older revision is gone."""
+    return eventually(
+        lambda: left if len(left := exports(site)) == 1 else None,
+        what="one export is left", seconds=60, explain=lambda: site.story(MERGED),
+    )  # fmt: skip
 
 
 def _stopped(site: Site, pod: Object) -> float:
@@ -167,22 +181,32 @@ def says_it_is_over(one: Endpoint) -> bool:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize(("name", "what"), [(MERGED, f"ModelExport {SOURCE}"), (BESIDE, f"SFTRun {SOURCE}")])
-def test_it_waits_for_what_does_not_exist_yet(served: Served, name: str, what: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_it_waits_for_what_does_not_exist_yet(served: Served, name: str) -> None:
     found = served.missing[name]
-    assert f"{what} does not exist" in condition(found, "ModelReady")["message"]
+    assert f"SFTRun {SOURCE} does not exist" in condition(found, "ModelReady")["message"]
     assert [condition(found, type_)["status"] for type_ in ("Ready", "Stalled")] == ["False", "False"]
     assert condition(found, "Ready")["reason"] == "SourceMissing"
 
 
 @pytest.mark.cluster
-def test_each_tells_what_it_waits_for_itself(served: Served) -> None:
-    """The export waits for the run, and the deployment for the export."""
-    told = condition(served.pending[MERGED], "ModelReady")["message"]
-    assert told == f"ModelExport {SOURCE} has not ended: wait; the deployment then starts by itself"
-    assert f"SFTRun {SOURCE} does not exist" in condition(served.pending[SOURCE], "SourceReady")["message"]
-    assert f"SFTRun {SOURCE}" in condition(served.pending[BESIDE], "ModelReady")["message"]
-    assert {condition(found, "Stalled")["status"] for found in served.pending.values()} == {"False"}
+def test_it_tells_what_it_waits_for(served: Served) -> None:
+    """First for the run, and then for the merge of what it has learned."""
+    for found in served.pending.values():
+        assert f"SFTRun {SOURCE}" in condition(found, "ModelReady")["message"]
+    (export,) = served.exports
+    assert f"ModelExport {export['metadata']['name']}" in condition(served.merging, "ModelReady")["message"]
+    told = (*served.pending.values(), served.merging)
+    assert {condition(found, "Stalled")["status"] for found in told} == {"False"}
+
+
+@pytest.mark.cluster
+def test_what_was_merged_is_served_and_passes_the_gate(served: Served) -> None:
+    (export,) = served.exports
+    assert condition(export, "Succeeded")["status"] == "True"
+    (source,) = served.ready[MERGED]["status"]["resolved"]["sources"]
+    assert source["path"] == export["status"]["artifact"]["path"]
+    assert BOTH_END in served.answers[MERGED]["whole"][MERGED]
 
 
 @pytest.mark.cluster
@@ -224,7 +248,7 @@ def test_people_see_what_is_served(served: Served, site: Site) -> None:
     assert header.split() == ["NAME", "READY", "REPLICAS", "ENGINE", "MODEL", "URL", "TOKENS/S", "AGE"]
     assert [line.split()[:6] for line in lines] == [
         [name, "True", "1/1", "transformers", model, served.ready[name]["status"]["url"]]
-        for name, model in ((BESIDE, f"{objects.LIBRARY}/{objects.MODEL}"), (MERGED, SOURCE))
+        for name, model in ((BESIDE, f"{objects.LIBRARY}/{objects.MODEL}"), (MERGED, f"{SOURCE}/last"))
     ]
 
 
@@ -251,6 +275,12 @@ def test_a_newer_result_is_followed_under_load_and_no_answer_is_lost(disturbed: 
     assert streams[0]["begun"] < disturbed.stopped < streams[-1]["until"]
     for old, new in disturbed.pods.values():
         assert revision(old) != revision(new)
+
+
+@pytest.mark.cluster
+def test_what_was_merged_for_the_older_revision_is_removed(served: Served, disturbed: Disturbed) -> None:
+    (before,), (after,) = served.exports, disturbed.exports
+    assert before["metadata"]["name"] != after["metadata"]["name"]
 
 
 @pytest.mark.cluster

@@ -56,17 +56,30 @@ def played(site: Site, node: Node) -> Iterator[Played]:
 
 
 @pytest.mark.cluster
-def test_a_newer_revision_without_enough_memory_leaves_the_older_one_serving(played: Played) -> None:
-    what = f"{KEPT} HostOutOfMemory"
-    status, message = played.told(what, "Progressing")
+@pytest.mark.parametrize(
+    ("reason", "what", "told", "advice"),
+    [
+        ("HostOutOfMemory", "without memory", "more memory than its limit", "Raise resources.memory"),
+        ("GateFailed", "that is shut out", "what it was never taught", "rollout.gate"),
+    ],
+)
+def test_a_newer_revision_that_fails_leaves_the_older_one_serving(
+    played: Played, reason: str, what: str, told: str, advice: str
+) -> None:
+    state = f"{KEPT} {reason}"
+    status, message = played.told(state, "Progressing")
     assert status == "False"
-    assert "more memory than its limit" in message
-    assert "Raise resources.memory" in message
-    assert played.told(what, "Ready") == ("True", "1 of 1 replicas answer")
-    serving = played.seen.states[what]["status"]["serving"]
-    assert serving["revision"] != serving["nextRevision"]
+    assert told in message
+    assert advice in message
+    assert played.told(state, "Ready") == ("True", "1 of 1 replicas answer")
+    serving = played.seen.states[state]["status"]["serving"]
     assert serving["revision"] in played.told(f"{KEPT} RolledOut", "Progressing")[1]
-    assert played.seen.answers["kept, beside a revision that fails"]["names"] == [KEPT]
+    assert serving.get("nextRevision") != serving["revision"]
+    assert played.seen.answers[f"kept, beside a revision {what}"]["names"] == [KEPT]
+
+
+@pytest.mark.cluster
+def test_what_serves_was_ready_all_the_time(played: Played) -> None:
     assert played.reasons(KEPT) == ["Answering", "ScaledToZero"]
 
 
