@@ -10,7 +10,6 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 
 from tests.e2e.site import CREDENTIALS, NAMESPACE, Site
-from tests.e2e.support import CommandFailed
 
 SYSTEM = "swiftop-system"
 
@@ -37,13 +36,7 @@ def _objects(site: Site, secrets: Collection[str]) -> Iterator[tuple[str, str]]:
     """All objects of all kinds, Events among them, but for these Secrets."""
     kinds = site.kubectl.text("api-resources", "--verbs=list", "-o", "name").split()
     for kind in kinds:
-        try:
-            items = site.kubectl.items(kind, "--all-namespaces")
-        except CommandFailed as error:
-            if "doesn't have a resource type" in str(error) or "MethodNotAllowed" in str(error):
-                continue
-            raise
-        for item in items:
+        for item in site.kubectl.everywhere(kind):
             meta = item["metadata"]
             name = f"{meta.get('namespace', '')}/{meta['name']}"
             if kind != "secrets" or name not in secrets:
@@ -51,7 +44,7 @@ def _objects(site: Site, secrets: Collection[str]) -> Iterator[tuple[str, str]]:
 
 
 def _logs(site: Site) -> Iterator[tuple[str, str]]:
-    for pod in site.kubectl.items("pods", "--all-namespaces"):
+    for pod in site.kubectl.everywhere("pods"):
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         if pod["status"]["phase"] != "Pending":
             text = site.kubectl.within(namespace).text("logs", name, "--all-containers", "--tail=-1")
@@ -59,7 +52,7 @@ def _logs(site: Site) -> Iterator[tuple[str, str]]:
 
 
 def _metrics(site: Site) -> Iterator[tuple[str, str]]:
-    for pod in site.kubectl.within(SYSTEM).items("pods", "-l", "app.kubernetes.io/name=swiftop"):
+    for pod in site.kubectl.within(SYSTEM).items("pods", "app.kubernetes.io/name=swiftop"):
         name = pod["metadata"]["name"]
         path = f"/api/v1/namespaces/{SYSTEM}/pods/{name}:8080/proxy/metrics"
         yield f"metrics of {name}", site.kubectl.text("get", "--raw", path)

@@ -158,7 +158,7 @@ class Site:
 
     def pods(self, name: str) -> list[Object]:
         """Pods of a run."""
-        return self.kubectl.items("pods", "-l", f"swiftop.dev/name={name}")
+        return self.kubectl.items("pods", f"swiftop.dev/name={name}")
 
     def evict(self, pod: Object) -> None:
         """Evict a pod, as a drain of its node does."""
@@ -179,16 +179,16 @@ class Site:
     def remove(self, *names: str) -> None:
         """Delete runs, and wait until their Jobs and pods are gone. A pod that still trains is not waited for."""
         self.kubectl("delete", "sftrun", *names, "--ignore-not-found", "--wait=true")
-        theirs = ("-l", f"swiftop.dev/name in ({','.join(names)})")
-        self.kubectl("delete", "pods", *theirs, "--grace-period=0", "--force")
-        eventually(lambda: not self.kubectl.items("jobs,pods", *theirs), what=f"{names} are gone", seconds=60)
+        theirs = f"swiftop.dev/name in ({','.join(names)})"
+        self.kubectl("delete", "pods", "-l", theirs, "--grace-period=0", "--force")
+        eventually(lambda: not self.kubectl.items("jobs,pods", theirs), what=f"{names} are gone", seconds=60)
 
     def story(self, name: str) -> str:
         """All that helps to see why an object, of whatever kind, is not where it should be."""
         found = [item for item in self.kubectl.items(KINDS) if _is(item, name)]
         parts = [json.dumps(item.get("status"), indent=1, ensure_ascii=False) for item in found]
         for kind in ("jobs", "deployments", "pods"):
-            for child in self.kubectl.items(kind, "-l", f"swiftop.dev/name={name}"):
+            for child in self.kubectl.items(kind, f"swiftop.dev/name={name}"):
                 status = json.dumps(child.get("status"), ensure_ascii=False)
                 parts.append(f"{kind} {child['metadata']['name']}: {status}")
         events = self.kubectl.text("get", "events", "--sort-by=.metadata.creationTimestamp").splitlines()

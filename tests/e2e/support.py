@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from images.cache import cache_root
+from tests.e2e.api import Api, Unread, api
 from tools.cluster import kubectl
 
 Object = dict[str, Any]
@@ -57,14 +58,21 @@ class Kubectl:
 
     def get(self, kind: str, name: str) -> Object | None:
         """One object, None when it does not exist."""
-        printed = self("get", kind, name, "--ignore-not-found", "-o", "json")
-        found: Object | None = json.loads(printed) if printed.strip() else None
-        return found
+        return self._read(lambda known: known.get(kind, self.namespace, name))
 
-    def items(self, kind: str, *args: str) -> list[Object]:
-        """All objects of a kind."""
-        found: list[Object] = json.loads(self("get", kind, *args, "-o", "json"))["items"]
-        return found
+    def items(self, kinds: str, selector: str = "") -> list[Object]:
+        """All objects of some kinds."""
+        return self._read(lambda known: known.items(kinds, self.namespace, selector))
+
+    def everywhere(self, kinds: str) -> list[Object]:
+        """The same, in all namespaces."""
+        return self._read(lambda known: known.items(kinds, "", ""))
+
+    def _read(self, read: Callable[[Api], T]) -> T:
+        try:
+            return read(api(self.kubeconfig))
+        except Unread as error:
+            raise CommandFailed(str(error)) from error
 
     def delete(self, kind: str, name: str) -> None:
         """Delete an object and wait until it is gone."""

@@ -64,7 +64,7 @@ def family(site: Site) -> Iterator[dict[str, Object]]:
     site.kubectl.apply(sftrun(ELDER, output=on_claim("kin", objects.RUNS), training=training(KEPT)))
     for name in names:
         site.with_reason(name, "SourcePending", told=ELDER)
-        assert site.kubectl.items("jobs", "-l", f"swiftop.dev/name={name}") == []
+        assert site.kubectl.items("jobs", f"swiftop.dev/name={name}") == []
     yield {name: site.succeeded(name) for name in (ELDER, HEIR)}
     site.remove(*names, ELDER)
 
@@ -104,7 +104,7 @@ def test_a_step_that_was_never_reached_takes_no_pod(family: dict[str, Object], s
     told = site.with_reason(TOO_FAR, "SourceUnusable", type_="Stalled")
     assert told["status"] == "True"
     assert f"its newest is {KEPT}" in told["message"]
-    assert site.kubectl.items("jobs", "-l", f"swiftop.dev/name={TOO_FAR}") == []
+    assert site.kubectl.items("jobs", f"swiftop.dev/name={TOO_FAR}") == []
 
 
 def copying(run: str) -> str:

@@ -103,7 +103,7 @@ def served(site: Site) -> Iterator[Served]:
 
 def exports(site: Site) -> list[Object]:
     """Those that merge what is to be served."""
-    return site.kubectl.items("modelexports", "-l", f"swiftop.dev/name={MERGED}")
+    return site.kubectl.items("modelexports", f"swiftop.dev/name={MERGED}")
 
 
 @dataclass(frozen=True)
@@ -307,7 +307,7 @@ def test_the_tuned_names_answer_what_was_learned_since_and_the_base_as_before(
 
 @pytest.mark.cluster
 def test_deleting_it_removes_all_that_belongs_to_it(disturbed: Disturbed, site: Site) -> None:
-    children = ("deployments,replicasets,services,pods", "-l", f"swiftop.dev/name in ({','.join(NAMES)})")
+    children = ("deployments,replicasets,services,pods", f"swiftop.dev/name in ({','.join(NAMES)})")
     assert {child["kind"] for child in site.kubectl.items(*children)} == {"Deployment", "ReplicaSet", "Service", "Pod"}
     site.kubectl("delete", "modeldeployment", *NAMES)
     eventually(lambda: not site.kubectl.items(*children), what="the children are gone", seconds=60)

@@ -108,7 +108,7 @@ def test_people_see_what_was_exported(exports: dict[str, Object], site: Site) ->
 @pytest.mark.cluster
 def test_applied_again_nothing_is_done_twice(exports: dict[str, Object], site: Site) -> None:
     site.kubectl.apply(EXPORTS["merged"])
-    jobs = site.kubectl.items("jobs", "-l", "swiftop.dev/kind=ModelExport,swiftop.dev/name=merged")
+    jobs = site.kubectl.items("jobs", "swiftop.dev/kind=ModelExport,swiftop.dev/name=merged")
     assert [job["metadata"]["name"] for job in jobs] == ["merged-mexp-1"]
     again = site.kubectl.get("modelexport", "merged")
     assert again is not None

@@ -108,7 +108,7 @@ def test_finished_is_finished_though_its_repository_was_deleted(played: Played, 
     ends = [state["status"] for state in played.history["restarted"] if "completionTime" in state["status"]]
     assert [end for end in ends if end != ends[0]] == []
     assert (site.kubectl.get("modelexport", "restarted") or {})["status"] == ends[0]
-    jobs = site.kubectl.items("jobs", "-l", "swiftop.dev/name=restarted")
+    jobs = site.kubectl.items("jobs", "swiftop.dev/name=restarted")
     assert [job["metadata"]["name"] for job in jobs] == ["restarted-mexp-1"]
     assert played.scene.hubs["hub-restarted"].repositories("modelscope") == {}
 

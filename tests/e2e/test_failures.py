@@ -155,9 +155,11 @@ def test_an_unknown_failure_keeps_its_true_last_exception(failing: Site) -> None
 def test_a_failure_is_one_event(failing: Site) -> None:
     """``kubectl describe sftrun`` tells the end once, with its reason."""
     failing.ended("dataset-missing")
-    told = failing.kubectl.items(
-        "events", "--field-selector", "involvedObject.kind=SFTRun,involvedObject.name=dataset-missing"
-    )
-    ends = [event for event in told if event["reason"] == "DatasetNotFound"]
+    ends = [
+        event
+        for event in failing.kubectl.items("events")
+        if (event["involvedObject"]["kind"], event["involvedObject"]["name"]) == ("SFTRun", "dataset-missing")
+        and event["reason"] == "DatasetNotFound"
+    ]
     assert [event["type"] for event in ends] == ["Warning"]
     assert ends[0].get("count", 1) == 1

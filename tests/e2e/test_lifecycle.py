@@ -40,7 +40,7 @@ def resumed(site: Site, run: Object) -> bool:
         return False
     name = run["metadata"]["name"]
     assert site.pods(name) == []
-    assert site.kubectl.items("jobs", "-l", f"swiftop.dev/name={name}") == []
+    assert site.kubectl.items("jobs", f"swiftop.dev/name={name}") == []
     site.patch(name, suspend=False)
     return True
 
@@ -143,7 +143,7 @@ def end_of(lived: dict[str, list[Object]], name: str, site: Site, *, reason: str
 def job_is_deleted(site: Site, name: str) -> None:
     """Whoever deletes it: the operator, or Kubernetes after the time to live."""
     eventually(
-        lambda: not site.kubectl.items("jobs", "-l", f"swiftop.dev/name={name}") and not site.pods(name),
+        lambda: not site.kubectl.items("jobs", f"swiftop.dev/name={name}") and not site.pods(name),
         what=f"the Job of {name} is gone",
         seconds=60,
         explain=lambda: site.story(name),

@@ -106,7 +106,7 @@ def test_an_unknown_flag_is_told_at_once_and_can_be_repaired(site: Site) -> None
     assert (datetime.fromisoformat(told["lastTransitionTime"]) - applied).total_seconds() <= 1
     assert "did you mean vit_lr?" in told["message"]
     assert condition(site.run("unknown-flag"), "Validated")["status"] == "False"
-    assert site.kubectl.items("jobs", "-l", "swiftop.dev/name=unknown-flag") == []
+    assert site.kubectl.items("jobs", "swiftop.dev/name=unknown-flag") == []
     site.kubectl.apply(sftrun("unknown-flag", gpus=64, cpu=SPARE, extraArgs=[{"name": "vit_lr", "value": "1e-5"}]))
     site.with_reason("unknown-flag", "InsufficientGPU")
     assert condition(site.run("unknown-flag"), "Validated")["status"] == "True"

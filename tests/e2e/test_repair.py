@@ -170,7 +170,7 @@ NAMES = [case.run["metadata"]["name"] for case in cases("any")]
 
 def job_of(site: Site, name: str) -> str:
     """UID of the Job of the first attempt, empty when there is none of the run's own."""
-    jobs = site.kubectl.items("jobs", "-l", f"swiftop.dev/name={name}")
+    jobs = site.kubectl.items("jobs", f"swiftop.dev/name={name}")
     assert [job["metadata"]["name"] for job in jobs] in ([], [f"{name}-1"])
     return jobs[0]["metadata"]["uid"] if jobs else ""
 

@@ -88,7 +88,7 @@ def test_a_finished_run_is_never_trained_again(twins: dict[str, Object], site: S
     site.kubectl.apply(sftrun("after-restart", gpus=64, cpu=objects.SPARE))
     site.with_reason("after-restart", "InsufficientGPU")
     site.kubectl.delete("sftrun", "after-restart")
-    assert site.kubectl.items("jobs", "-l", "swiftop.dev/name=twin-one") == []
+    assert site.kubectl.items("jobs", "swiftop.dev/name=twin-one") == []
     assert site.run("twin-one")["status"] == before["status"]
     assert site.run("twin-one")["metadata"]["generation"] == before["metadata"]["generation"]
 
