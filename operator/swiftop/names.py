@@ -61,7 +61,7 @@ RESOURCES = {
         *(JOB, POD, DEPLOYMENT, REPLICA_SET, SERVICE, PDB, HPA, CONFIG_MAP, PVC, EVENT, LEASE),
     )
 }
-CHILDLESS = frozenset({PDB, HPA})
+CHILDLESS = frozenset({PDB, HPA, CONFIG_MAP})
 """Children that own no others."""
 
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -70,7 +70,7 @@ LABEL_NAME = f"{GROUP}/name"
 LABEL_UID = f"{GROUP}/uid"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 LABEL_REVISION = f"{GROUP}/revision"  # of a pod that serves: the digest of what its Deployment was made from
-# Of a Job: what it was made from, and what the attempts before it had come to.
+# Of a child, mostly a Job: what it was made from, and what the attempts before it had come to.
 ANNOTATION_GENERATION = f"{GROUP}/generation"  # of the spec
 ANNOTATION_DIGEST = f"{GROUP}/spec-digest"  # of the spec with the platform's defaults
 ANNOTATION_RETRIES = f"{GROUP}/retries"
@@ -81,6 +81,7 @@ ANNOTATION_WITHDRAWN = f"{GROUP}/withdrawn"  # of a Deployment: the revision tha
 ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"  # the Job controller's: rank of a pod
 MANAGED_BY = "swiftop"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+OWNED_SELECTOR = f"{MANAGED_SELECTOR},{LABEL_KIND}"  # of one object of ours: no copy of the runner
 
 CONTAINER = "swift"  # of every pod, whatever it uses ms-swift for
 PROGRESS_PORT = protocol.PORT
@@ -109,6 +110,11 @@ def service_name(owner: Resource, name: str) -> str:
 def server_name(owner: Resource, name: str) -> str:
     """Deployment of what serves, its budget and its autoscaler; the Service has the object's own name."""
     return f"{name}-{owner.infix}"
+
+
+def adapters_name(owner: Resource, name: str) -> str:
+    """ConfigMap with the adapters that the pods of what serves follow; its name may have 253 characters."""
+    return f"{server_name(owner, name)}-adapters"
 
 
 def merge_name(owner: Resource, name: str, digest: str) -> str:

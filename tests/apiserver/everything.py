@@ -18,6 +18,7 @@ async def everything(cluster: Any, k8s: Cluster, namespace: str) -> None:
     await _runs(cluster, k8s, namespace)
     await _other_batch_kinds(k8s, namespace)
     await _scaled(cluster, k8s, namespace)
+    await _following(cluster, k8s, namespace)
     await _withdrawn(cluster, k8s, namespace)
     await _merged(cluster, k8s, namespace)
     await _refused(cluster, k8s, namespace)
@@ -60,6 +61,35 @@ async def _scaled(cluster: Any, k8s: Cluster, namespace: str) -> None:
 
     await eventually(autoscaler, within=20)
     _change(cluster, namespace, "mdep/chat", autoscaling=None, replicas=1)
+
+
+async def _following(cluster: Any, k8s: Cluster, namespace: str) -> None:
+    """Adapters that pods follow: another one, and then none of them any more."""
+    name = names.adapters_name(names.MODELDEPLOYMENT, "live")
+    claim = {"claimName": "data", "path": "a"}
+    adapters = [{"name": adapter, "persistentVolumeClaim": claim} for adapter in ("a", "b")]
+    await k8s.create(served("live", namespace, engine="vllm", server="Native", adapters=adapters[:1]))
+
+    async def told() -> str:
+        found = await k8s.get(names.CONFIG_MAP, namespace, name)
+        return json.dumps(found["data"]) if found else ""
+
+    async def both() -> bool:
+        return '\\"b\\"' in await told()
+
+    async def none() -> bool:
+        return not await told()
+
+    async def no_pod() -> bool:
+        return not await k8s.list(names.POD, namespace, {names.LABEL_NAME: "live"})
+
+    await eventually(told, within=20)
+    _change(cluster, namespace, "mdep/live", adapters=adapters)
+    await eventually(both, within=20)
+    _change(cluster, namespace, "mdep/live", replicas=0)
+    await eventually(no_pod, within=60)
+    _change(cluster, namespace, "mdep/live", server="Swift")
+    await eventually(none, within=30)
 
 
 async def _withdrawn(cluster: Any, k8s: Cluster, namespace: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Any
 
 import pytest
@@ -186,6 +187,36 @@ async def test_the_adapter_of_a_run_is_merged_by_an_export_that_the_api_server_t
     again = await operator.find(names.DEPLOYMENT, "chat-mdep")
     (left,) = await operator.cluster.list(names.MODELEXPORT, operator.namespace)
     assert [again["metadata"]["generation"], left["metadata"]["uid"]] == versions
+
+
+async def test_another_adapter_of_the_engine_s_own_server_changes_no_deployment(operator: Served) -> None:
+    claim = {"claimName": "data", "path": "a"}
+    adapters = [{"name": name, "persistentVolumeClaim": claim} for name in ("a", "b")]
+    spec = {"engine": "vllm", "server": "Native", "adapters": adapters[:1]}
+    await operator.cluster.create(served("chat", operator.namespace, **spec))
+    await operator.look("chat")
+    before = await operator.generations()
+    assert len(await pods_of(operator.cluster, operator.namespace, "chat", 1)) == 1
+    told = await operator.find(names.CONFIG_MAP, "chat-mdep-adapters")
+    for engine in (operator, Served(operator.cluster, operator.namespace)):  # the second one remembers nothing
+        await engine.look("chat")
+        known = await operator.find(names.CONFIG_MAP, "chat-mdep-adapters")
+        assert known["metadata"]["resourceVersion"] == told["metadata"]["resourceVersion"]
+    await operator.edit(adapters=adapters)
+    (text,) = (await operator.find(names.CONFIG_MAP, "chat-mdep-adapters"))["data"].values()
+    assert [one["name"] for one in json.loads(text)["adapters"]] == ["a", "b"]
+    assert await operator.generations() == before
+    # What somebody writes over it is put right, and what they add is theirs.
+    known = await operator.find(names.CONFIG_MAP, "chat-mdep-adapters")
+    ours = known["data"]
+    await operator.cluster.replace({**known, "data": {**dict.fromkeys(ours, "{"), "theirs": "x"}})
+    for _ in range(2):
+        await operator.look("chat")
+    known = await operator.find(names.CONFIG_MAP, "chat-mdep-adapters")
+    assert known["data"] == {**ours, "theirs": "x"}
+    await operator.look("chat")
+    after = await operator.find(names.CONFIG_MAP, "chat-mdep-adapters")
+    assert after["metadata"]["resourceVersion"] == known["metadata"]["resourceVersion"]
 
 
 async def test_a_foreign_service_is_left_alone(operator: Served) -> None:

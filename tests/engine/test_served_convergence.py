@@ -90,6 +90,34 @@ MERGING: tuple[Step, ...] = (
     (_serves("merged-40"), lambda h: h.replicas.start()),
     (_always, lambda h: h.cluster.remove(names.SFTRUN, NAMESPACE, "tiny")),
 )
+RANKED = {"engine": "vllm", "server": "Native", "adapters": [{"name": "tuned", "sftRunRef": {"name": "tiny"}}]}
+_OTHER = {"name": "other", "persistentVolumeClaim": {"claimName": "tiny-output", "path": "other"}}
+
+
+def _follows(what: str) -> Callable[[Served], bool]:
+    """Whether the newest pods are told of it."""
+
+    def told(harness: Served) -> bool:
+        found = harness.cluster.objects.get((names.CONFIG_MAP.kind, NAMESPACE, "chat-mdep-adapters"), {})
+        return any(what in text for text in found.get("data", {}).values())
+
+    return told
+
+
+def _knows(what: str) -> Callable[[Served], bool]:
+    """Whether the status tells of it."""
+    return lambda harness: what in json.dumps(harness.run.get("status", {}).get("resolved"))
+
+
+FOLLOWING: tuple[Step, ...] = (
+    (_always, lambda h: h.cluster.put(run_of())),
+    (_follows("checkpoint-20"), lambda h: h.replicas.start()),
+    (_always, lambda h: h.cluster.put(run_of(checkpoint={"step": 40}))),
+    (_knows("checkpoint-40"), lambda h: h.cluster.remove(names.SFTRUN, NAMESPACE, "tiny")),
+    (_always, _edit(system="Be brief.", adapters=[*RANKED["adapters"], _OTHER])),
+    (_follows("other"), lambda h: h.replicas.start()),
+    (_always, lambda h: h.cluster.remove(names.CONFIG_MAP, NAMESPACE, "chat-mdep-adapters")),
+)
 _ERRORS: tuple[SwiftopError, ...] = (Transient("500"), Conflict("409"), Forbidden("PATCH /x: 403 exceeded quota"))
 _between = st.lists(
     st.one_of(
@@ -211,6 +239,19 @@ async def test_so_does_one_that_has_its_model_merged() -> None:
     @example(between=[[], [], [], [], [], [("fault", late)], [], ["look"]])
     def disturbed(between: list[list[Any]]) -> None:
         finish(_compared(between, expected, MERGING, **MERGED))
+
+    disturbed()
+
+
+async def test_so_do_pods_that_follow_their_adapters() -> None:
+    expected = await Play(FOLLOWING, **RANKED).to_the_end([["deliver all", "look", "look"] for _ in FOLLOWING])
+    (told,) = [content for kind, name, _, _, content in expected if name == "chat-mdep-adapters"]
+    assert len(told["data"]) == 1
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(between=st.lists(_between, min_size=len(FOLLOWING), max_size=len(FOLLOWING)))
+    def disturbed(between: list[list[Any]]) -> None:
+        finish(_compared(between, expected, FOLLOWING, **RANKED))
 
     disturbed()
 

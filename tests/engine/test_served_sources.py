@@ -26,9 +26,9 @@ async def test_it_waits_for_the_run_of_an_adapter_in_any_order(harness: Served, 
     await harness.put(objects[order[1]])
     assert harness.key in harness.engine.referring(Key("SFTRun", NAMESPACE, "tiny"))
     assert harness.told("ModelReady")[:2] == ("True", "Ready")
-    assert harness.plan["settings"]["adapters"] == [
-        {"name": "tuned", "path": "/swiftop/source/tiny-output/tiny-0/checkpoint-20", "rank": 8}
-    ]
+    uid = harness.cluster.find(names.SFTRUN, "tiny")["metadata"]["uid"]
+    path = "/swiftop/source/tiny-output/tiny-0/checkpoint-20"
+    assert harness.plan["settings"]["adapters"] == [{"name": "tuned", "path": path, "rank": 8, "version": uid}]
     await harness.start()
     assert harness.status["servedNames"] == ["chat", "tuned"]
     assert harness.told("AdaptersLoaded")[:2] == ("True", "AdaptersLoaded")

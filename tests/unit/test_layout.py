@@ -60,5 +60,15 @@ def test_the_contract_of_the_runner_names_every_module_that_the_operator_does_no
     }
     named = contract["forbidden_modules"]
     left_out = {module for module in modules if not any(f"{module}.".startswith(f"{known}.") for known in named)}
-    known = ("advice", "bundle", "causes", "ends", "hub.causes", "protocol", "serve.causes", "typed_json")
+    known = (
+        "advice",
+        "bundle",
+        "causes",
+        "ends",
+        "hub.causes",
+        "protocol",
+        "serve.causes",
+        "serve.declared",
+        "typed_json",
+    )
     assert left_out == {f"swiftop.runner.{module}" for module in known}

@@ -280,7 +280,8 @@ def _state_of(subject: Subject, apply: Apply) -> Hashable:
 def _version(child: Object) -> tuple[str, ...]:
     """Not the resource version, which each report of a status changes."""
     meta = child["metadata"]
-    parts = (meta.get("labels"), meta.get("annotations"), meta.get("deletionTimestamp"), child.get("spec"))
+    content = (child.get("spec"), child.get("data"))
+    parts = (meta.get("labels"), meta.get("annotations"), meta.get("deletionTimestamp"), *content)
     return tuple(json.dumps(part, sort_keys=True) for part in parts)
 
 

@@ -70,16 +70,22 @@ def in_line(known: Object, child: Object) -> bool:
     another one of the same, and its upgrade must not restart what serves. A selector counts whole, as it is applied
     (``mapType=atomic``): with a label more it finds no pod.
     """
-    if known["spec"].get("selector") != child["spec"].get("selector"):
+    asked = child.get("spec") or {}
+    if (known.get("spec") or {}).get("selector") != asked.get("selector"):
         return False
-    spec = {member: value for member, value in child["spec"].items() if member != "template"}
+    spec = {member: value for member, value in asked.items() if member != "template"}
     # What is watched has the label of the selector; the store leaves it out.
     labels = {key: value for key, value in child["metadata"]["labels"].items() if key != names.LABEL_MANAGED_BY}
     annotations = child["metadata"].get("annotations") or {}
     compared = {key: value for key, value in annotations.items() if key != names.ANNOTATION_RESOLVED}
     meta = {"labels": labels, "annotations": compared}
     told = {"annotations": {}, **known["metadata"]}
-    return _contains({**known, "metadata": told}, {"metadata": meta, "spec": spec}) and _owners(known) == _owners(child)
+    wanted = {
+        "metadata": meta,
+        **({"spec": spec} if spec else {}),
+        **({"data": child["data"]} if "data" in child else {}),
+    }
+    return _contains({**known, "metadata": told}, wanted) and _owners(known) == _owners(child)
 
 
 def _owners(obj: Object) -> list[str]:

@@ -25,12 +25,15 @@ KINDS: Mapping[str, Kind] = {kind.resource.kind: kind for kind in _ALL}
 def watched(kinds: Mapping[str, Kind]) -> dict[Resource, str]:
     """What is watched, with the label selector that the API server applies.
 
-    Of users' own Jobs, pods and claims nothing is ever sent to us. All objects of our own kinds are watched, whether or
-    not one is another's child.
+    Of users' own Jobs, pods and claims nothing is ever sent to us, and of the runner's ConfigMaps, one in each
+    namespace, neither. All objects of our own kinds are watched, whether or not one is another's child.
     """
     own = dict.fromkeys((kind.resource for kind in kinds.values()), "")
     children = dict.fromkeys(child for kind in kinds.values() for child in kind.children)
-    return {**dict.fromkeys(children, names.MANAGED_SELECTOR), **own}
+    selectors = {
+        child: names.OWNED_SELECTOR if child is names.CONFIG_MAP else names.MANAGED_SELECTOR for child in children
+    }
+    return {**selectors, **own}
 
 
 WATCHED: Mapping[Resource, str] = watched(KINDS)

@@ -151,6 +151,7 @@ class Serving:
     failing: bool = False
     stalled: bool = False
     told: Cause | None = None  # of a source that is used as it was found
+    adapters: str = ""  # digest of those that its pods are to follow, where they do and it is known
 
 
 Outlook = Waiting | Blocked | Suspended | Finished | Failed | Serving

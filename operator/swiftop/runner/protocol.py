@@ -144,7 +144,8 @@ SERVING: tuple[Member, ...] = (
     Member("tokensPerSecond", "float", "swiftop_serve_tokens_per_second", "Tokens generated, of late"),
     Member("firstTokenSeconds", "float", "swiftop_serve_first_token_seconds", "Median wait for a first token, of late"),
     Member("loadSeconds", "float", "swiftop_serve_load_seconds", "From the start until the model was loaded"),
-    Member("badAdapter", "str", "", "First adapter that is not served"),
+    Member("adapters", "str", "", "Digest of the declared adapters that were taken last, the bad ones told"),
+    Member("badAdapter", "str", "", "First adapter that is not served, or not as it is declared"),
     Member("badAdapterWhy", "str", "", "Why, in a word: LoadFailed, AnswersAsBase, ..."),
     Member("server", "str", "", "Whose server renders prompts and answers: Swift or Native"),
     Member("serverWhy", "str", "", "Why this one, in a word: TemplateEqual, TemplateDiffers, ..."),
@@ -381,6 +382,7 @@ class ServedAdapter:
     name: str
     path: str  # folder in the pod, or hub id
     rank: Optional[int] = None  # None: as its own configuration says
+    version: Optional[str] = None  # another one, other weights, though they lie in the same folder
 
 
 SWIFT, NATIVE = "Swift", "Native"
@@ -408,6 +410,7 @@ class ServeSettings:
     native: tuple[str, ...] = ()  # the engine's own server, likewise without port, host and key
     swift_only: str = ""  # why Auto takes Swift whatever the prompt is, in a word of the report
     adapters: tuple[ServedAdapter, ...] = ()
+    adapters_file: str = ""  # where they stand instead, and are followed; empty: they stay as they are
     model_revision: str = ""
     hub: str = ""
     port: int = SERVE_PORT

@@ -15,7 +15,7 @@ from swiftop.reasons import Reason
 from swiftop.runner.protocol import DRAINING, NOT_READY
 from swiftop.runner.serve.causes import GATE_FAILED
 from swiftop.serving.observe import Observed, Replica
-from swiftop.serving.trouble import Trouble, gate_failure, trouble_of
+from swiftop.serving.trouble import Trouble, adapters_trouble, gate_failure, trouble_of
 
 _EVENTS_SECONDS = 10.0  # Events are not watched
 _LOADING = Cause(Reason.LOADING, "the model is downloaded and loaded")
@@ -33,12 +33,14 @@ _PHASES: Mapping[object, Cause] = {  # of a report
 class Sources:
     """What is served, of other objects' results.
 
-    ``revision`` is a digest of spec and sources: what the newest pods are to be made from. ``missing`` is what is
-    waited for; ``held`` why a newer result is not let through; ``told`` what is to be said of a source that is used as
-    it was found; ``actions`` what has to be done for the sources themselves.
+    ``revision`` is a digest of spec and sources: what the newest pods are to be made from; ``adapters`` one of what
+    these are to follow while they serve, empty for none. ``missing`` is what is waited for; ``held`` why a newer result
+    is not let through; ``told`` what is to be said of a source that is used as it was found; ``actions`` what has to be
+    done for the sources themselves.
     """
 
     revision: str = ""
+    adapters: str = ""
     missing: Waiting | Blocked | None = None
     held: Cause | None = None
     told: Cause | None = None
@@ -63,19 +65,29 @@ def decide(s: Situation) -> Verdict:
     if sources.missing is not None:
         return Verdict(_hindered(made, s, sources.missing) if made else sources.missing, sources.actions)
     if made is None or made.deleting:
-        return Verdict(Waiting(Phase.PENDING, _created()), (Apply(sources.revision, live=True), *sources.actions))
+        return Verdict(Waiting(Phase.PENDING, _created()), (_apply(s.observed, sources, live=True), *sources.actions))
     lacks = trouble_of(s.observed)
     repair = lacks is not None and lacks.cause.reason == Reason.CONFIG_MAP_MISSING
-    outlook = replace(serving(made, s.observed), told=sources.told)
+    outlook = replace(serving(made, s.observed, adapters=sources.adapters), told=sources.told)
     withdrawn = made.withdrawn if made.withdrawn and made.withdrawn.revision == sources.revision else None
     failure = gate_failure(made, s.observed) if made.digest == sources.revision and withdrawn is None else None
     if failure is not None:
         to = _earlier(s.observed)
         return Verdict(_held(outlook, failure), (Withdraw(made.name, made.digest, to, failure.message),))
-    apply = Apply(sources.revision, live=made.digest != sources.revision and withdrawn is None, repair=repair)
+    told = s.observed.adapters.digest(sources.revision) if s.observed.adapters else ""
+    news = told != sources.adapters or (made.digest != sources.revision and withdrawn is None)
+    apply = _apply(s.observed, sources, live=news, repair=repair)
     held = Cause(Reason.GATE_FAILED, withdrawn.message, GATE_FAILED.suggestion) if withdrawn else sources.held
     poll = None if outlook.rollout is None else _EVENTS_SECONDS
     return Verdict(_held(outlook, held) if held else outlook, (apply, *sources.actions), poll=poll)
+
+
+def _apply(observed: Observed, sources: Sources, *, live: bool, repair: bool = False) -> Apply:
+    """What pods of earlier revisions follow stays as long as there are any."""
+    others = observed.adapters.files.keys() - {sources.revision} if observed.adapters else ()
+    kept = sorted({replica.pod.revision for replica in observed.replicas}.intersection(others))
+    key = " ".join(filter(None, (sources.revision, sources.adapters, *kept)))
+    return Apply(key, live=live, repair=repair)
 
 
 def _earlier(observed: Observed) -> str:
@@ -101,10 +113,13 @@ def _created() -> Cause:
     return Cause(Reason.DEPLOYMENT_CREATED, "the Deployment is created, its pods not yet")
 
 
-def serving(deployment: DeploymentFacts, observed: Observed) -> Serving:
+def serving(deployment: DeploymentFacts, observed: Observed, *, adapters: str = "") -> Serving:
     """What is said of replicas."""
     answering, trouble = len(observed.answering), trouble_of(observed)
     rollout = _rollout(deployment, observed, trouble)
+    if rollout is None and adapters:
+        trouble = adapters_trouble(observed.newest, adapters)
+        rollout = trouble.cause if trouble else None
     lasting, dead = trouble is not None and trouble.lasting, trouble is not None and trouble.dead
     return Serving(
         ready=answering > 0,
@@ -112,6 +127,7 @@ def serving(deployment: DeploymentFacts, observed: Observed) -> Serving:
         rollout=rollout,
         failing=rollout is not None and (lasting or deployment.overdue),
         stalled=rollout is not None and (dead or deployment.overdue),
+        adapters=adapters,
     )
 
 

@@ -24,7 +24,7 @@ from swiftop.workload.deployment import pinned_of
 R = TypeVar("R", bound=ServingResource)
 P = TypeVar("P", bound=Prepared)
 
-APPLIED = (names.SERVICE, names.PDB, names.HPA, names.DEPLOYMENT)
+APPLIED = (names.SERVICE, names.PDB, names.HPA, names.CONFIG_MAP, names.DEPLOYMENT)
 """Children that may change."""
 
 

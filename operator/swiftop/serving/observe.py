@@ -11,6 +11,7 @@ from swiftop.model.facts import Cause, DeploymentFacts, PodFacts, Report
 from swiftop.model.kind import Ask, Object, Seen
 from swiftop.model.times import seconds_of
 from swiftop.names import Resource
+from swiftop.observe.adapters import AdaptersFacts, adapters_facts
 from swiftop.observe.deployments import deployment_facts
 from swiftop.observe.events import MOUNT_PATIENCE_SECONDS, Question, not_started, obstacle_of
 from swiftop.observe.jobs import owner_uid
@@ -43,6 +44,7 @@ class Observed:
     deployment: DeploymentFacts | None = None
     replicas: tuple[Replica, ...] = ()  # that are not over, oldest first
     obstacle: Cause | None = None  # what events tell about a pod that does not come to life
+    adapters: AdaptersFacts | None = None  # that its pods follow
     exports: tuple[Object, ...] = ()  # ModelExports that were made for it
 
     @cached_property
@@ -71,6 +73,7 @@ class Observed:
 def observe(seen: Seen, *, members: tuple[Member, ...], gpu_resource: str) -> Observed:
     """Facts of the children. Objects of another owner of the same name (or of nobody) are left out."""
     uid = seen.obj["metadata"]["uid"]
+    told = seen.children.get(names.CONFIG_MAP, ())
     found = [deployment_facts(deployment) for deployment in seen.children.get(names.DEPLOYMENT, ())]
     pods = [
         pod_facts(pod, gpu_resource=gpu_resource, members=members)
@@ -82,6 +85,7 @@ def observe(seen: Seen, *, members: tuple[Member, ...], gpu_resource: str) -> Ob
     observed = Observed(
         next((facts for facts in found if facts.owner_uid == uid), None),
         tuple(sorted(replicas, key=lambda replica: (replica.pod.created, replica.pod.name))),
+        adapters=next((adapters_facts(one) for one in told if owner_uid(one) == uid), None),
         exports=made_for(uid, seen.children),
     )
     for ask, events in seen.answers.items():

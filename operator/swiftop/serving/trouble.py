@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from swiftop.model.facts import Cause, DeploymentFacts, PodFacts, Report
@@ -66,6 +67,20 @@ def _bad_adapter(report: Report) -> Trouble | None:
     text = f"adapter {name} does not load ({report.get('badAdapterWhy') or 'see the log of the pod'})"
     advice = "check what it was trained on and its files, and fix or remove it in spec.adapters"
     return Trouble(Cause(Reason.ADAPTER_NOT_LOADED, text, advice), lasting=True)
+
+
+def adapters_trouble(replicas: Sequence[Replica], wanted: str) -> Trouble | None:
+    """What keeps replicas that answer from serving the adapters that they are to follow; None when all of them do.
+
+    Only what a replica says of this very set of adapters counts.
+    """
+    there = [replica for replica in replicas if (replica.report or {}).get("adapters") == wanted]
+    bad = [trouble for replica in there if (trouble := _bad_adapter(replica.report or {})) is not None]
+    if bad:
+        return bad[0]
+    if len(there) == len(replicas):
+        return None
+    return Trouble(Cause(Reason.ROLLING_OUT, f"{len(there)} of {len(replicas)} replicas have the adapters of the spec"))
 
 
 def _crash(pod: PodFacts) -> Cause | None:

@@ -25,6 +25,7 @@ _SPEC: dict[names.Resource, tuple[str, ...]] = {
     names.PVC: (),
     # Of a Deployment all but the template: it is compared by the digest of what it was made from.
     names.DEPLOYMENT: ("replicas", "selector", "strategy", "progressDeadlineSeconds", "revisionHistoryLimit"),
+    names.CONFIG_MAP: (),
 }
 _ANNOTATIONS = (
     names.ANNOTATION_GENERATION, names.ANNOTATION_DIGEST, names.ANNOTATION_RETRIES, names.ANNOTATION_RETRY_OF,
@@ -72,6 +73,8 @@ def _active_child(resource: names.Resource, obj: Object) -> Object:
         "metadata": {key: parts[key] for key in _CHILD if parts.get(key) not in (None, [], {})},
         "spec": {key: spec[key] for key in _SPEC[resource] if key in spec},
     }
+    if resource is names.CONFIG_MAP:
+        kept["data"] = obj.get("data") or {}
     if "status" in obj and resource is not names.PVC:  # Kubernetes itself writes it
         kept["status"] = obj["status"]
     return kept

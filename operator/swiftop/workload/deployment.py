@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from collections.abc import Mapping
@@ -158,6 +159,18 @@ def autoscaler(owner: CustomResource, *, name: str, target: str, low: int, high:
         "metrics": [{"type": "Pods", "pods": metric}],
     }
     return _object(names.HPA, owner, name, spec, {})
+
+
+def adapters(owner: CustomResource, *, name: str, files: Mapping[str, str], resolved: Mapping[str, Any]) -> Object:
+    """Files that the pods look at while they serve. ``resolved`` is where the results lie that they name.
+
+    The digest tells a file too many, which is ours to remove, from one that somebody else has added.
+    """
+    told = json.dumps(resolved, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()[:10]
+    annotations = {names.ANNOTATION_DIGEST: digest, names.ANNOTATION_RESOLVED: told}
+    made = _object(names.CONFIG_MAP, owner, name, {}, annotations)
+    return {**{member: value for member, value in made.items() if member != "spec"}, "data": dict(files)}
 
 
 def pinned_of(made: Mapping[str, Any]) -> Pinned | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from swiftop.runner.protocol import ServedAdapter
 from tests.runner.harness import wait_until
 from tests.runner.serve.served import BASE, HELLO, KEY, Served, adapter, events
 from tests.runner.serve.test_answers import WEATHER
@@ -22,6 +24,8 @@ from tests.runner.serve.vllm import (
     START_SECONDS,
     assert_that_the_others_answer,
     bench_with_vllm,
+    declare,
+    loaded,
     processes,
     running,
     signal_engine,
@@ -40,7 +44,7 @@ CITY = {"type": "json_schema", "json_schema": {"name": "city", "schema": {
 def server(tmp_path_factory: pytest.TempPathFactory, vllm_assets: Path) -> Iterator[Served]:
     """The model's chat template differs from that of the training, so one is made that does not."""
     made = bench_with_vllm(tmp_path_factory.mktemp("native") / "work", vllm_assets)
-    started = start_vllm(made, adapter("ada"), adapter("bob"), adapter("high"), server="Auto", key=True)
+    started = start_vllm(made, adapter("ada"), adapter("bob"), adapter("high"), server="Native", key=True)
     try:
         started.wait_until_ready(START_SECONDS)
         yield started
@@ -194,6 +198,87 @@ def test_openai_s_own_client_understands_it(server: Served) -> None:
     }
 
 
+class Asking(threading.Thread):
+    """A client that asks an adapter for one stream after the other."""
+
+    def __init__(self, server: Served, name: str, **asked: Any) -> None:
+        super().__init__(daemon=True)
+        self._server, self._name, self._asked = server, name, asked
+        self._over = threading.Event()
+        self.texts: list[str] = []
+        self.wrong: list[Any] = []
+        self.start()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            with self._server.stream(self._name, **self._asked) as response:
+                *chunks, last = events(response)
+            if last != "[DONE]" or {chunk["model"] for chunk in chunks} != {self._name}:
+                self.wrong.append((response.status_code, last))
+            self.texts.append("".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks))
+
+    def end(self) -> None:
+        self._over.set()
+        self.join(120)
+        assert not self.is_alive()
+
+
+def _taken(server: Served, *adapters: ServedAdapter) -> dict[str, Any]:
+    """What the report says once these were taken."""
+    digest = declare(server.bench, *adapters)
+
+    def taken() -> dict[str, Any] | None:
+        told = server.execution.progress()
+        return told if told.get("adapters") == digest else None
+
+    found: dict[str, Any] = wait_until(taken, seconds=300, what="the report of a change")
+    return found
+
+
+def test_adapters_come_change_and_go_while_answers_are_given(server: Served) -> None:
+    """Each answer is of one set of weights from its first token to its last, and none fails."""
+    asked = {"max_tokens": 60, "ignore_eos": True}
+    before = {name: server.text(name, **asked) for name in ("ada", "bob", "high")}
+    clients = [Asking(server, "ada", **asked) for _ in range(2)]
+    wait_until(lambda: all(client.texts for client in clients), seconds=60, what="answers of the old weights")
+    told = _taken(server, adapter("ada", "high"), adapter("bob"))  # and high has gone
+    assert (told["names"], told["answering"], told.get("badAdapter")) == (3, 3, None)
+    answered = [len(client.texts) for client in clients]
+    wait_until(
+        lambda: all(len(client.texts) > known + 1 for client, known in zip(clients, answered, strict=True)),
+        seconds=60,
+        what="answers of the new ones",
+    )
+    for client in clients:
+        client.end()
+        assert client.wrong == []
+        assert (client.texts[0], client.texts[-1]) == (before["ada"], before["high"])
+        changed = client.texts.index(before["high"])
+        assert client.texts == [before["ada"]] * changed + [before["high"]] * (len(client.texts) - changed)
+    # The same prompt again, of which the engine has cached what the old weights made of it.
+    assert server.text("ada", **asked) == before["high"]
+    assert server.text("bob", **asked) == before["bob"]
+    assert server.chat("ada").json()["model"] == "ada"
+    assert server.chat("high").status_code == 404
+    wait_until(lambda: len(loaded(server)) == 3, what="the end of the old weights")
+    assert not {"ada", "high"} & set(loaded(server))
+
+
+def test_what_cannot_be_taken_is_told_and_the_rest_goes_on(server: Served) -> None:
+    before = server.text("bob")
+    told = _taken(server, adapter("ada"), adapter("bob", "nothing"), adapter("eve", "huge"))
+    assert (told["phase"], told["badAdapter"], told["badAdapterWhy"]) == (2, "bob", "AnswersAsBase")
+    assert server.client.get("/ready").status_code == 200
+    assert server.told()["names"]["ada"] == "answering"
+    assert "answering as before" in server.told()["names"]["bob"]
+    assert server.text("bob") == before
+    refused = server.chat("eve")
+    assert refused.status_code == 503
+    assert "its rank is 520, and vLLM serves none above 512: merge it" in refused.text
+    told = _taken(server, adapter("ada"), adapter("bob"), adapter("high"))
+    assert (told["names"], told["answering"], told.get("badAdapter")) == (4, 4, None)
+
+
 def test_it_drains(server: Served) -> None:
     """vLLM itself would go on to answer 500 on a port that stays open, or leave its clients without an end."""
     stream = Streaming(server, tokens=900)
@@ -211,7 +296,7 @@ def test_it_drains(server: Served) -> None:
 @pytest.fixture(scope="module")
 def with_bad_ones(tmp_path_factory: pytest.TempPathFactory, vllm_assets: Path) -> Iterator[Served]:
     directory = tmp_path_factory.mktemp("bad") / "work"
-    with with_bad_adapters(directory, vllm_assets, server="Native", stall_seconds=6.0) as started:
+    with with_bad_adapters(directory, vllm_assets, server="Auto", stall_seconds=6.0) as started:
         yield started
 
 

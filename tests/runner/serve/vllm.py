@@ -13,7 +13,8 @@ import httpx
 
 from swiftop.kinds.modeldeployment.kind import KIND
 from swiftop.kinds.modeldeployment.prepare import Prepared
-from swiftop.runner.protocol import ServedAdapter, ServeSettings
+from swiftop.runner.protocol import NATIVE, ServedAdapter, ServeSettings
+from swiftop.runner.serve import declared
 from swiftop.swift.paths import CLAIM_MODELS_DIR
 from tests.runner.harness import Bench, descendants, free_port, wait_until
 from tests.runner.serve.served import BASE, KEY_ENV, Served, adapter, bench, launch
@@ -24,6 +25,7 @@ CACHE_BYTES = 64 << 20
 LENGTH, BATCH = 1024, 4
 START_SECONDS = 600.0  # half a minute by itself, and ten times that beside other work
 PROMPT_TOKENS, PROMPT_TOKENS_OF_TOOLS = 97, 573  # of a greeting, alone and with one tool: what the training gives
+_FILE = ("declared", "..data", "adapters.json")
 ENGINE = "EngineCore"  # in the name of the engine's process
 
 
@@ -68,11 +70,27 @@ def start_vllm(
     """Start it; it is not waited for. ``words``: more flags of ms-swift."""
     port, rendered = free_port(), _rendered(adapters, server)
     usual: dict[str, Any] = {"key_env": KEY_ENV if key else "", "drain_seconds": 1.0}
+    if server == NATIVE and adapters:
+        declare(volume, *adapters)
+        usual["adapters_file"] = volume.inside(*_FILE)
+    else:
+        usual["adapters"] = adapters
     chosen = ServeSettings(
-        engine="vllm", server=server, name=BASE, model=MODEL, adapters=adapters, port=port,
+        engine="vllm", server=server, name=BASE, model=MODEL, port=port,
         native=_moved(rendered.native, adapters), **{**usual, **settings},
     )  # fmt: skip
     return launch(volume, [*_moved(rendered.command, adapters), *words], chosen, key=key, seconds=120)
+
+
+def declare(volume: Bench, *adapters: ServedAdapter) -> str:
+    """The adapters that the pod is to follow, as the kubelet writes them. Returns their digest in a report."""
+    path, text = volume.local(*_FILE), declared.text_of(adapters)
+    now = path.parents[1] / f"..{len(list(path.parents[1].glob('..*')))}"
+    now.mkdir(parents=True)
+    (now / path.name).write_text(text)
+    (path.parents[1] / "..data.part").symlink_to(now.name)
+    (path.parents[1] / "..data.part").rename(path.parent)
+    return declared.digest(text.encode())
 
 
 @contextmanager
@@ -113,15 +131,24 @@ def signal_engine(server: Served, number: int) -> None:
     os.kill(pid, number)
 
 
-def running(server: Served) -> float:
-    """Requests that vLLM's own server is at work on, as it tells."""
+def _page(server: Served, path: str) -> str:
+    """Of vLLM's own server, which only the guard knows the key of."""
     (pid, words), *_ = [(pid, words) for pid, words in processes(server).items() if "api_server" in words]
     environ = dict(item.partition("=")[::2] for item in Path(f"/proc/{pid}/environ").read_text().split("\0") if item)
     port = words.split("--port ")[1].split()[0]
     headers = {"Authorization": f"Bearer {environ['VLLM_API_KEY']}"}
-    page = httpx.get(f"http://127.0.0.1:{port}/metrics", headers=headers, trust_env=False).text
-    rows = [row for row in page.splitlines() if row.startswith("vllm:num_requests_running{")]
+    return httpx.get(f"http://127.0.0.1:{port}{path}", headers=headers, trust_env=False).text
+
+
+def running(server: Served) -> float:
+    """Requests that vLLM's own server is at work on, as it tells."""
+    rows = [row for row in _page(server, "/metrics").splitlines() if row.startswith("vllm:num_requests_running{")]
     return sum(float(row.rpartition(" ")[2]) for row in rows)
+
+
+def loaded(server: Served) -> list[str]:
+    """Names that vLLM's own server knows."""
+    return sorted(model["id"] for model in json.loads(_page(server, "/v1/models"))["data"])
 
 
 def wait_until_it_streams(server: Served) -> None:

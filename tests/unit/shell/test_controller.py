@@ -140,6 +140,7 @@ def test_what_an_object_of_ours_was_made_for_hears_of_it() -> None:
 def test_our_own_kinds_are_watched_whole_though_one_is_another_s_child() -> None:
     assert WATCHED[names.MODELEXPORT] == ""
     assert WATCHED[names.DEPLOYMENT] == names.MANAGED_SELECTOR
+    assert WATCHED[names.CONFIG_MAP] == f"{names.MANAGED_SELECTOR},{names.LABEL_KIND}"  # the runner has no kind
 
 
 def test_a_pod_is_asked_for_progress_if_its_kind_says_so() -> None:

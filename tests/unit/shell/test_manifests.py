@@ -147,6 +147,7 @@ def test_no_volume_and_nothing_that_serves_is_deleted() -> None:
     deleted = [resource for resource, verbs in granted.items() if {"delete", "deletecollection"} & verbs]
     assert deleted == [
         "swiftop.dev/modelexports", "batch/jobs", "policy/poddisruptionbudgets", "autoscaling/horizontalpodautoscalers",
+        "/configmaps",
     ]  # fmt: skip
 
 

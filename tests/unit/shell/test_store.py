@@ -304,6 +304,12 @@ def test_of_a_deployment_all_is_kept_that_is_compared_but_the_template() -> None
     }
 
 
+def test_of_a_config_map_its_texts_are_kept() -> None:
+    given = {**job(), "kind": "ConfigMap", "data": {"a.json": "{}"}, "binaryData": {"runner.pyz": "eA=="}}
+    kept = slim.active(names.CONFIG_MAP, given)
+    assert (kept["data"], "binaryData" in kept) == ({"a.json": "{}"}, False)
+
+
 def test_of_an_object_that_is_over_its_identity_and_its_results_are_kept() -> None:
     store = Store()
     store.observe(names.SFTRUN, sftrun(version=7))

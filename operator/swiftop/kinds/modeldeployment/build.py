@@ -6,10 +6,11 @@ from typing import Any
 
 from swiftop import names
 from swiftop.batch.origin import SOURCE_DIR
-from swiftop.kinds.modeldeployment.command import adapter_path, model_path, mounted_claims, rank_of, remote
+from swiftop.kinds.modeldeployment import live
+from swiftop.kinds.modeldeployment.command import model_path, mounted_claims, remote
 from swiftop.kinds.modeldeployment.gate import prompts
 from swiftop.kinds.modeldeployment.prepare import Prepared
-from swiftop.runner.protocol import Plan, ServedAdapter, ServeSettings
+from swiftop.runner.protocol import Plan, ServeSettings
 from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
 from swiftop.swift.argv import threads
@@ -43,6 +44,8 @@ def objects(prepared: Prepared) -> list[Object]:
     if scaling is not None:
         low, high, aim = scaling.min, scaling.max, scaling.target
         children.append(workload.autoscaler(owner, name=server, target=server, low=low, high=high, in_flight=aim))
+    if prepared.files:
+        children.append(_adapters(prepared))
     made = workload.deployment(
         _pod(prepared),
         name=server,
@@ -55,6 +58,15 @@ def objects(prepared: Prepared) -> list[Object]:
     if there is not None and there.withdrawn is not None:
         made = workload.as_it_is(made, digest=there.digest, resolved=there.resolved, withdrawn=there.withdrawn)
     return [*children, made]
+
+
+def _adapters(prepared: Prepared) -> Object:
+    """What the pods follow, with where the results lie that it names."""
+    owner = prepared.deployment
+    own = live.of_the_model(owner.spec, prepared.found)
+    sources = [one.recorded() for ref, one in prepared.found.items() if ref not in own]
+    name = names.adapters_name(names.MODELDEPLOYMENT, owner.metadata.name)
+    return workload.adapters(owner, name=name, files=prepared.files, resolved={"sources": sources})
 
 
 def _pod(prepared: Prepared) -> Pod:
@@ -80,6 +92,7 @@ def _pod(prepared: Prepared) -> Pod:
 
 def _plan(prepared: Prepared) -> Plan:
     owner, spec, times = prepared.deployment, prepared.spec, prepared.spec.timeouts
+    follows = live.is_live(owner.spec)
     settings = ServeSettings(
         engine=spec.engine,
         server=spec.server,
@@ -87,10 +100,8 @@ def _plan(prepared: Prepared) -> Plan:
         model=model_path(spec, prepared.found),
         native=prepared.native,
         swift_only=prepared.swift_only,
-        adapters=tuple(
-            ServedAdapter(one.name, adapter_path(one, prepared.found), rank_of(one, prepared.found))
-            for one in spec.adapters
-        ),
+        adapters=() if follows else live.declared_by(owner.spec, prepared.found),
+        adapters_file=live.file_of(prepared.digest) if follows else "",
         model_revision=spec.model.revision or "",
         hub=spec.model.hub or "",
         key_env=KEY_ENV if spec.api_key else "",
@@ -120,7 +131,7 @@ def _cache_keys(prepared: Prepared) -> tuple[str, ...]:
     spec = prepared.spec
     if spec.cache is None:
         return ()
-    ids = (spec.model.id, *(adapter.id for adapter in spec.adapters))
+    ids = (spec.model.id, *sorted(adapter.id for adapter in spec.adapters if adapter.id))
     return tuple(f"{spec.model.hub or 'modelscope'}:{id_}" for id_ in ids if id_)
 
 
@@ -136,8 +147,12 @@ def _secrets(prepared: Prepared) -> list[SecretVar]:
 def _volumes(prepared: Prepared) -> Volumes:
     spec = prepared.spec
     found = Volumes(prepared.deployment, spec, runner_config_map=prepared.runner_config_map)
-    for claim in dict.fromkeys(one.claim_name for one in prepared.found.values()):
+    # In an order that a change of the adapters does not change.
+    for claim in sorted({one.claim_name for one in prepared.found.values()}):
         found.read_only_claim(claim, SOURCE_DIR)
-    for claim in mounted_claims(spec):
+    for claim in sorted(mounted_claims(spec)):
         found.read_only_claim(claim, paths.CLAIM_MODELS_DIR)
+    if live.is_live(prepared.deployment.spec):
+        name = names.adapters_name(names.MODELDEPLOYMENT, prepared.deployment.metadata.name)
+        found.add("adapters", {"configMap": {"name": name}}, paths.ADAPTERS_DIR, read_only=True)
     return found

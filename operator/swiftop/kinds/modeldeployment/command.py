@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from swiftop.api.v1alpha1.modeldeployment import ModelDeploymentSpec, ServedAdapter
 from swiftop.kinds.modeldeployment.source import Found, reference_of
+from swiftop.runner.serve.declared import rank_limit
 from swiftop.swift.argv import Flags, passed, with_extra, words
 from swiftop.swift.paths import CLAIM_MODELS_DIR, join
 from swiftop.swift.releases import FlagTable
@@ -27,26 +28,28 @@ _MEMORY = {
 }
 # Of the pod's memory, which vLLM takes for the GPU's where there is none: the rest is for the server's process.
 SHARE_ON_CPU = "0.5"
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for
 
 
-def flags(spec: ModelDeploymentSpec, *, name: str, table: FlagTable, found: Mapping[str, Found]) -> Flags:
-    """Flags that the typed fields give; ``found`` has the sources by reference."""
-    model, engine = spec.model, spec.engine
+def flags(
+    spec: ModelDeploymentSpec, *, name: str, table: FlagTable, found: Mapping[str, Found], adapters: bool = True
+) -> Flags:
+    """Flags that the typed fields give; ``found`` has the sources by reference. Without ``adapters`` the pod adds them,
+    as it finds them at its start."""
+    model, engine, declared = spec.model, spec.engine, spec.adapters if adapters else ()
     source = found.get(reference_of(model))
     result: Flags = {"model": (model_path(spec, found),)}
     if type_ := model.type or (source.type if source else ""):
         result["model_type"] = (type_,)
     if model.hub == "huggingface":
         result["use_hf"] = ("true",)
-    if spec.adapters:
-        result["adapters"] = tuple(f"{one.name}={adapter_path(one, found)}" for one in spec.adapters)
+    if declared:
+        result["adapters"] = tuple(f"{one.name}={adapter_path(one, found)}" for one in declared)
     result["infer_backend"] = (table.release.transformers_engine if engine == "transformers" else engine,)
     result["served_model_name"] = (name,)
     if engine == "transformers":
         # Requests of several names in one batch fail, and one bad request fails all of its batch.
         result["max_batch_size"] = ("1",)
-    if engine == "vllm" and (rank := largest_rank(spec.adapters, found)):
+    if engine == "vllm" and (rank := largest_rank(declared, found)):
         result["vllm_max_lora_rank"] = (str(rank),)
     if spec.max_model_length is not None:
         result[_LENGTH[engine]] = (str(spec.max_model_length),)
@@ -91,9 +94,12 @@ def largest_rank(adapters: Iterable[ServedAdapter], found: Mapping[str, Found]) 
     """What vLLM has to be told before it loads any; 0 when a rank is not known here: the guard then reads them."""
     ranks = [rank_of(adapter, found) for adapter in adapters]
     known = [rank for rank in ranks if rank is not None]
-    if not known or len(known) < len(ranks):
-        return 0
-    return next((rank for rank in _RANKS if rank >= max(known)), _RANKS[-1])  # the pod names one above it
+    return rank_limit(max(known)) if known and len(known) == len(ranks) else 0
+
+
+def known_rank(adapters: Iterable[ServedAdapter], found: Mapping[str, Found]) -> int:
+    """The largest rank that is known here, 0 for none."""
+    return max((rank_of(adapter, found) or 0 for adapter in adapters), default=0)
 
 
 def remote(spec: ModelDeploymentSpec) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from swiftop.api.v1alpha1.flags import ExtraArg
 from swiftop.api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from swiftop.errors import Problem
+from swiftop.kinds.modeldeployment import live
 from swiftop.kinds.modeldeployment.command import SHARE_ON_CPU, largest_rank, model_path
 from swiftop.kinds.modeldeployment.source import Found
 from swiftop.swift.releases import FlagTable
@@ -86,10 +87,7 @@ def own_command(
     """All words; the model comes first, for the pod may have to put a folder in the place of its id."""
     known = _ENGINES[spec.engine]
     result = [*known.program, *known.model, model_path(spec, found), known.name, name]
-    if spec.adapters:  # vLLM: the guard loads them, one by one
-        result += ["--enable-lora", "--max-loras", str(len(spec.adapters))]
-        if rank := largest_rank(spec.adapters, found):
-            result += ["--max-lora-rank", str(rank)]
+    result += _of_adapters(spec, found)
     if spec.dtype is not None:
         result += ["--dtype", spec.dtype]
     if spec.max_model_length is not None:
@@ -101,6 +99,28 @@ def own_command(
     elif spec.engine == "vllm" and not spec.resources.gpus:
         result += [known.memory, SHARE_ON_CPU]
     return (*result, *known.always, *(word for arg in spec.engine_args for word in _words(arg, spec.engine, table)))
+
+
+def _of_adapters(spec: ModelDeploymentSpec, found: Mapping[str, Found]) -> list[str]:
+    """vLLM's means for them: the guard loads them, one by one. Those that come while it serves find room, and the
+    newer weights of one are held beside the older ones in the pod's memory, until nobody is answered with these."""
+    if not spec.adapters:
+        return []
+    room = live.slots(spec)
+    if live.is_live(spec):
+        rank = live.largest_rank(spec, found)
+        return [
+            "--enable-lora",
+            "--max-loras",
+            str(room),
+            "--max-cpu-loras",
+            str(2 * room),
+            "--max-lora-rank",
+            str(rank),
+        ]
+    largest = largest_rank(spec.adapters, found)
+    limit = ["--max-lora-rank", str(largest)] if largest else []
+    return ["--enable-lora", "--max-loras", str(len(spec.adapters)), *limit]
 
 
 def untranslatable(arg: ExtraArg, engine: str, here: str) -> Iterator[Problem]:

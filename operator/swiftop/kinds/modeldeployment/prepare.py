@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from swiftop import names
@@ -13,7 +13,7 @@ from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.modeldeployment import FIELD_OF_FLAG, ModelDeployment, ModelDeploymentSpec
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid, Problem
-from swiftop.kinds.modeldeployment import engine_args, gate, merge, own_server, source
+from swiftop.kinds.modeldeployment import engine_args, gate, live, merge, own_server, source
 from swiftop.kinds.modeldeployment.command import command, flags
 from swiftop.kinds.modeldeployment.source import Found
 from swiftop.kinds.modeldeployment.sources import resolve, revision
@@ -41,6 +41,7 @@ class Prepared:
     resolved: Mapping[str, Any]  # what stays until the digest changes
     replicas: int
     digest: str
+    files: Mapping[str, str] = field(default_factory=dict)  # of the adapters that the pods follow
     before: tuple[Object, ...] = ()  # what has to be merged first, for a preview
     made: DeploymentFacts | None = None  # what is there in place of the revision that is asked for
 
@@ -49,7 +50,9 @@ def prepare(deployment: ModelDeployment, world: World[Defaults]) -> Prepared:
     """Merge, check and render; raises ``Invalid`` with all mistakes at once."""
     known = [deployment_facts(one) for one in world.children.get(names.DEPLOYMENT, ())]
     made = next((one for one in known if one.owner_uid == deployment.metadata.uid), None)
-    found = _found(deployment, world, source.pinned_by(world.previous, made.resolved if made else ""))
+    told = live.facts_of(world.children, deployment.metadata.uid)
+    pins = source.pinned_by(world.previous, made.resolved if made else "", told.resolved if told else None)
+    found = _found(deployment, world, pins)
     before = _merged_first(deployment, found)
     digest = revision(deployment, found)
     kept = _kept(made.resolved) if made and made.digest == digest else None
@@ -70,10 +73,11 @@ def prepare(deployment: ModelDeployment, world: World[Defaults]) -> Prepared:
             "command": shlex.join(rendered.native if spec.server == NATIVE else rendered.command),
             "runner": runner,
             "defaults": defaults.model_dump(mode="json", by_alias=True, exclude_defaults=True),
-            "sources": [one.recorded() for one in found.values()],
+            "sources": [one.recorded() for one in live.of_the_model(deployment.spec, found).values()],
         },
         replicas=_replicas(spec, made.wanted if made else None),
         digest=digest,
+        files=live.files(live.text_of(deployment.spec, found), digest, told, live.running(deployment, world.children)),
         before=before,
         made=made if made and made.withdrawn and made.withdrawn.revision == digest else None,
     )
@@ -133,7 +137,9 @@ def _checked(deployment: ModelDeployment, spec: ModelDeploymentSpec, found: Mapp
         raise Invalid((*wrong, *error.problems)) from None
     if spec.runtime.image is None:
         wrong.append(image_missing(known.version))
-    typed = flags(spec, name=deployment.served_name, table=known, found=found)
+    typed = flags(
+        spec, name=deployment.served_name, table=known, found=found, adapters=not live.is_live(deployment.spec)
+    )
     wrong += check.rendered(typed, known, field_of=FIELD_OF_FLAG)
     wrong += engine_args.problems(spec, known)
     if wrong:

@@ -117,9 +117,14 @@ def _wanted(deployment: ModelDeployment) -> Iterator[Wanted]:
             yield Wanted(to=source.export_ref, field=f"{field}.exportRef", adapter=adapter)
 
 
-def pinned_by(status: Mapping[str, Any], made_with: str) -> dict[str, Found]:
-    """What was resolved before, by reference: as the Deployment has it, whose write cannot be lost."""
-    return _read(resolved_of(made_with).get("sources") or (status.get("resolved") or {}).get("sources"))
+def pinned_by(status: Mapping[str, Any], made_with: str, adapters_with: str | None) -> dict[str, Found]:
+    """What was resolved before, by reference: as the Deployment has it, whose write cannot be lost, and the ConfigMap
+    of the adapters that its pods follow. Where that is gone, the status alone tells of these."""
+    known = _read((status.get("resolved") or {}).get("sources"))
+    made = _read(resolved_of(made_with).get("sources"))
+    if adapters_with is not None:
+        return {**made, **_read(resolved_of(adapters_with).get("sources"))}
+    return {**known, **made}
 
 
 def resolved_of(text: str) -> Mapping[str, Any]:

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from swiftop.api.v1alpha1.modeldeployment import ModelDeployment
-from swiftop.kinds.modeldeployment import gate, merge, source
+from swiftop.kinds.modeldeployment import gate, live, merge, source
 from swiftop.kinds.modeldeployment.source import Found, Resolved, Wanted
 from swiftop.model.conditions import by_type
 from swiftop.model.facts import Cause
 from swiftop.model.kind import Facts, Object, Reference
 from swiftop.model.verdict import Action, Blocked, Waiting
 from swiftop.reasons import ConditionType
+from swiftop.runner.serve import declared
 from swiftop.serving.decide import Sources
 from swiftop.serving.observe import Observed
 
@@ -40,7 +41,8 @@ def sources(deployment: ModelDeployment, facts: Facts[ModelDeployment, Observed]
     said = by_type(status).get(ConditionType.MODEL_READY, {})
     known = said.get("reason", "") if said.get("observedGeneration") == deployment.metadata.generation else ""
     observed, exports = facts.observed.deployment, facts.observed.exports
-    pins = source.pinned_by(status, observed.resolved if observed else "")
+    told_ = facts.observed.adapters
+    pins = source.pinned_by(status, observed.resolved if observed else "", told_.resolved if told_ else None)
     resolved = resolve(deployment, facts.references, pins, exports, known=known)
     missing = next((one for one in resolved.found.values() if isinstance(one, Waiting | Blocked)), None)
     if missing is not None:
@@ -51,6 +53,7 @@ def sources(deployment: ModelDeployment, facts: Facts[ModelDeployment, Observed]
         resolved.actions += merge.unused(deployment, exports, [*served, *resolved.merging])
     return Sources(
         revision=revision(deployment, found),
+        adapters=_digest(live.text_of(deployment.spec, found)),
         held=resolved.held,
         told=resolved.told or _told(deployment, facts, found),
         actions=tuple(resolved.actions),
@@ -108,8 +111,13 @@ def _told(
     return next((cause for cause in map(one, source.wanted_of(deployment)) if cause is not None), None)
 
 
+def _digest(text: str) -> str:
+    return declared.digest(text.encode()) if text else ""
+
+
 def revision(deployment: ModelDeployment, found: Mapping[str, Found]) -> str:
-    """Digest of all that decides what a pod is: the same as long as none of it changes.
+    """Digest of all that decides what a pod is: the same as long as none of it changes. Adapters that the pods follow
+    while they serve count with what the start of the engine needs of them.
 
     The platform's defaults are none of it: what serves stays with those that it was made with. What has its default
     value does not count, so that an upgrade which knows more fields gives the same.
@@ -118,5 +126,7 @@ def revision(deployment: ModelDeployment, found: Mapping[str, Found]) -> str:
     spec = {name: value for name, value in content.items() if name not in _OUTSIDE}
     if deployment.spec.gate_prompts:
         spec["gate"] = content["rollout"]["gate"]["prompts"]  # what is asked in the pods
-    identities = sorted(one.identity for one in found.values())
+    if live.is_live(deployment.spec):
+        spec["adapters"] = live.of_the_start(deployment.spec, found)
+    identities = sorted(one.identity for one in live.of_the_model(deployment.spec, found).values())
     return hashlib.sha256(json.dumps([spec, identities], sort_keys=True).encode()).hexdigest()[:10]

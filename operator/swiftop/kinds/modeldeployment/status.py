@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from swiftop.api.v1alpha1.modeldeployment import ModelDeployment
-from swiftop.kinds.modeldeployment import source
+from swiftop.kinds.modeldeployment import live, source
 from swiftop.kinds.modeldeployment.source import reference_of
 from swiftop.model.conditions import Aspect, as_before, by_type, told
 from swiftop.model.facts import Cause, Report
@@ -15,6 +15,7 @@ from swiftop.model.verdict import Blocked, Outlook, Serving, Waiting
 from swiftop.reasons import SOURCE, ConditionType, Reason
 from swiftop.serving.kind import Own
 from swiftop.serving.observe import Observed, Replica
+from swiftop.serving.trouble import adapters_trouble
 from swiftop.workload.deployment import selector
 
 VOLATILE = frozenset({"firstTokenSeconds", "tokensPerSecond", "serving", "display"})
@@ -51,8 +52,23 @@ def _resolved(frame: Frame[ModelDeployment, Observed]) -> Status | None:
     told_ = source.resolved_of(made.resolved) if made else {}
     if not told_:
         return known
+    if frame.resource is not None and live.is_live(frame.resource.spec):
+        told_ = {**told_, "sources": _with_followed(_sources(told_), frame.observed, known or {})}
     found: Status = {name: told_.get(name) for name in ("image", "swiftVersion", "command", "sources")}
     return {name: value for name, value in found.items() if value}
+
+
+def _with_followed(sources: list[Any], observed: Observed, known: Status) -> list[Any]:
+    """With those of the adapters that the pods follow; without their ConfigMap nothing else tells of them."""
+    if observed.adapters is not None:
+        return sources + _sources(source.resolved_of(observed.adapters.resolved))
+    refs = [one.get("ref") for one in sources if isinstance(one, Mapping)]
+    return sources + [one for one in _sources(known) if one["ref"] not in refs]
+
+
+def _sources(told_: Mapping[str, Any]) -> list[Any]:
+    sources = told_.get("sources")
+    return sources if isinstance(sources, list) else []
 
 
 def _display(deployment: ModelDeployment, observed: Observed) -> Status:
@@ -98,18 +114,30 @@ def _cause(outlook: Outlook) -> Cause | None:
 
 
 def _adapters_loaded(frame: Frame[ModelDeployment, Observed], before: _Before) -> Aspect:
-    """Of the newest revision; as long as nothing of it answers, what was known of the one before counts for little."""
+    """Of the newest revision; as long as nothing of it answers, what was known of the one before counts for little.
+
+    Of adapters that come and go while it serves each replica has to say that it has taken them, as the spec has them.
+    """
     deployment, observed = frame.resource, frame.observed
     if deployment is None:
         return as_before(before, ConditionType.ADAPTERS_LOADED)
+    follows, wanted = (
+        live.is_live(deployment.spec),
+        frame.outlook.adapters if isinstance(frame.outlook, Serving) else "",
+    )
     for replica in observed.newest:
+        if follows and replica.answers and (replica.report or {}).get("adapters") != wanted:
+            continue  # what it says is of adapters that are not those of the spec any more
         if report := _of_bad_adapter(replica):
             why = report.get("badAdapterWhy") or "its pod tells why"
             text = f"adapter {report['badAdapter']} does not load in pod {replica.pod.name}: {why}"
             return Aspect("False", Reason.ADAPTER_NOT_LOADED, text)
     if not deployment.spec.adapters:
         return Aspect("True", Reason.NO_ADAPTERS)
-    if any(map(_answers_all, observed.newest)):
+    if follows and wanted and any(replica.answers for replica in observed.newest):
+        missing = adapters_trouble([replica for replica in observed.newest if replica.answers], wanted)
+        return told("Unknown", missing.cause) if missing else Aspect("True", Reason.ADAPTERS_LOADED)
+    if not follows and any(map(_answers_all, observed.newest)):
         return Aspect("True", Reason.ADAPTERS_LOADED)
     return Aspect("Unknown", Reason.PENDING)
 

@@ -20,8 +20,10 @@ Two objects hold all state, and whoever needs it is given them:
 
 - ``board``: requests in flight (``Call``) and counts. ``app``, ``question`` and the engines write it, ``metrics`` and
   ``watch`` read it.
-- ``readiness``: which names answer, whether anything has failed. ``prober``, ``gate``, ``watch`` and ``app`` write it;
-  ``app`` refuses by it, and ``serving`` ends the process by it.
+- ``readiness``: which names answer, with what of the backend's, and whether anything has failed. ``prober``, ``gate``,
+  ``changes``, ``watch`` and ``app`` write it; ``app`` refuses by it, and ``serving`` ends the process by it.
+
+Adapters may come, change and go (``changes``), as a file has them (``declared``), with ``native`` alone.
 
 The guard's own questions: ``watch`` lets ``prober`` ask every name at the start (``identity`` compares what they say),
 and then ``gate``; later one token now and then. All ask by ``question``. ``watch`` also sees a dead or silent engine,

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Optional
 
 from ..protocol import ServedAdapter
+from .declared import RANKS, rank_limit
 
 CONFIG = "adapter_config.json"
+_ARGUMENTS = "args.json"  # of the training
+_OF_THE_PROMPT = ("template", "system", "agent_template")
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 SWIFT_RANK, NATIVE_RANK = "--vllm_max_lora_rank", "--max-lora-rank"
-_RANKS = (16, 32, 64, 128, 256, 320, 512)  # that vLLM knows, from ms-swift's default on
+_DEFAULT_LIMIT = 16  # vLLM's own, and ms-swift's
 MISSING, RANK_TOO_HIGH = "Missing", "RankTooHigh"
 
 
@@ -52,9 +55,34 @@ def check_ranks(adapters: Sequence[ServedAdapter]) -> None:
     """vLLM can serve them all; raises ``Unfit``. It would end at once, and name none."""
     for adapter in adapters:
         rank = max(_ranks(adapter), default=0)
-        if rank > _RANKS[-1]:
-            text = f"adapter {adapter.name}: its rank is {rank}, and vLLM serves none above {_RANKS[-1]}: merge it"
+        if rank > RANKS[-1]:
+            text = f"adapter {adapter.name}: its rank is {rank}, and vLLM serves none above {RANKS[-1]}: merge it"
             raise Unfit(adapter.name, text, RANK_TOO_HIGH)
+
+
+def check_limit(adapter: ServedAdapter, limit: int) -> None:
+    """A server that runs can load it; raises ``Unfit``."""
+    rank = max(_ranks(adapter), default=0)
+    if rank > limit:
+        text = f"adapter {adapter.name}: its rank is {rank}, and the engine was started for at most {limit}"
+        advice = f"give it rank: {rank} in spec.adapters, which restarts the pods"
+        raise Unfit(adapter.name, f"{text}: {advice}", RANK_TOO_HIGH)
+
+
+def limit_of(words: Sequence[str], flag: str = NATIVE_RANK) -> int:
+    """The largest rank that a server of this command can load."""
+    given = _given(words, flag)
+    return _DEFAULT_LIMIT if given is None else given
+
+
+def prompt_of(folder: str, flags: Sequence[str]) -> dict[str, object]:
+    """What ms-swift takes of an adapter's training for the prompts, where its command does not say it."""
+    try:
+        found = json.loads(Path(folder, _ARGUMENTS).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    taken = [name for name in _OF_THE_PROMPT if f"--{name}" not in flags]
+    return {name: found.get(name) for name in taken} if isinstance(found, dict) else {}
 
 
 def _config(adapter: ServedAdapter) -> dict[str, object]:
@@ -106,14 +134,13 @@ def with_rank(words: Sequence[str], adapters: Sequence[ServedAdapter], *, flag: 
     """The command with vLLM's limit high enough for every adapter: one above it ends the engine, for every name."""
     needed = max((rank for adapter in adapters for rank in _ranks(adapter)), default=0)
     given = _given(words, flag)
-    if needed <= (given if given is not None else _RANKS[0]):
+    if needed <= (given if given is not None else _DEFAULT_LIMIT):
         return tuple(words)
-    limit = next((rank for rank in _RANKS if rank >= needed), _RANKS[-1])  # it refuses the one above it by name
     kept = list(words)
     if given is not None:
         at = kept.index(flag)
         del kept[at : at + 2]
-    return (*kept, flag, str(limit))
+    return (*kept, flag, str(rank_limit(needed)))
 
 
 def _given(words: Sequence[str], flag: str) -> Optional[int]:

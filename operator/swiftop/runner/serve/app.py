@@ -86,13 +86,13 @@ class App:
         return Reply(200, text.encode(), metrics.CONTENT_TYPE.encode())
 
     def _models(self) -> Reply:
-        return json_reply({"object": "list", "data": [self._model(name) for name in self._board.tallies]})
+        return json_reply({"object": "list", "data": [self._model(name) for name in self._readiness.names]})
 
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "swiftop"}
 
     def _known(self, name: str) -> str:
-        if name not in self._board.tallies:
+        if name not in self._readiness.names:
             raise Problem(404, f"the model {name!r} does not exist", code="model_not_found", param="model")
         return name
 
@@ -104,10 +104,10 @@ class App:
         why = self._readiness.why_not_served(name)
         if why is not None:
             raise Problem(503, why, code="not_ready", param="model")
-        call = self._board.begin(name)
+        call = self._board.begin(name, inside=self._readiness.inside(name))  # with which it is answered to its end
         outcome = FAILED
         try:
-            sending = self._sending(exchange.path, asked)
+            sending = self._sending(exchange.path, {**asked, "model": call.inside})
             outcome = await self._until_left(exchange, call, self._relay(exchange, call, asked, sending))
         except Problem as problem:
             outcome = FAILED if problem.status >= 500 else REFUSED

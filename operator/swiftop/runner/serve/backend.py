@@ -54,6 +54,9 @@ class Backend(Protocol):
     async def load(self, adapter: ServedAdapter) -> None:
         """Before it is asked for the first time, where that would come too late; raises why it cannot be served."""
 
+    async def unload(self, name: str) -> None:
+        """Forget an adapter, of which nothing is in flight: only where adapters come and go."""
+
     async def look(self, board: Board) -> None:
         """Once in a while: whether the engine lives, where only a question tells it."""
 
@@ -96,6 +99,9 @@ class InProcess(SwiftWords):
         self.load = engine.load
         self.dead = engine.dead
         self.misfit = engine.misfit
+
+    async def unload(self, name: str) -> None:
+        """Its adapters stay as they are."""
 
     async def look(self, board: Board) -> None:
         """The engine is in this process: ``dead`` sees it."""

@@ -26,8 +26,9 @@ Clock = Callable[[], float]
 class Call:
     """One request in flight. ``probe``: the guard's own, which is no client's."""
 
-    def __init__(self, name: str, *, now: float, clock: Clock, probe: bool = False) -> None:
+    def __init__(self, name: str, *, now: float, clock: Clock, inside: str = "", probe: bool = False) -> None:
         self.name = name
+        self.inside = inside or name  # what the backend knows by another name, once its weights were replaced
         self.probe = probe
         self.started = now
         self.running = False  # the engine has taken it up
@@ -94,12 +95,16 @@ class Board:
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._rate: deque[tuple[float, int]] = deque([(clock(), 0)])
 
-    def begin(self, name: str, *, probe: bool = False) -> Call:
+    def know(self, name: str) -> None:
+        """A name that is served from now on. What was counted of one that was served before goes on."""
+        self.tallies.setdefault(name, Tally())
+
+    def begin(self, name: str, *, inside: str = "", probe: bool = False) -> Call:
         """A request is taken."""
         now = self._clock()
         if all(call.sending for call in self.calls):
             self._changed = now
-        call = Call(name, now=now, clock=self._clock, probe=probe)
+        call = Call(name, now=now, clock=self._clock, inside=inside, probe=probe)
         self.calls.add(call)
         return call
 
@@ -137,6 +142,10 @@ class Board:
     def clients(self, name: Optional[str] = None) -> list[Call]:
         """Requests of clients in flight, of that name."""
         return [call for call in self.calls if not call.probe and name in (None, call.name)]
+
+    def uses(self, inside: str) -> bool:
+        """Whether a request is in flight that the backend answers with what it knows by this name."""
+        return any(call.inside == inside for call in self.calls)
 
     def queued(self, name: Optional[str] = None) -> int:
         """Those of them that the engine has not taken up."""

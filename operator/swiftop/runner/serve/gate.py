@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .. import causes
@@ -36,7 +37,7 @@ class Gate:
         """Ask; the first wrong answer is the end of this pod."""
         for number, prompt in enumerate(self._prompts, 1):
             try:
-                wrong = await self._wrong(prompt)
+                wrong = await self._wrong(replace(prompt, name=self._readiness.inside(prompt.name)))
             except Exception as error:
                 problem = errors.problem_of(error)
                 if problem.status >= 500:  # nothing is known of the weights
@@ -49,6 +50,14 @@ class Gate:
                 self._readiness.fail(GATE_FAILED, f"{place}: {wrong}")
                 return
         self._readiness.passed = True
+
+    async def of_newer(self, name: str, inside: str) -> str:
+        """What is wrong with newer weights of a name, which the backend knows by another one; empty when nothing is."""
+        for number, prompt in enumerate(self._prompts, 1):
+            wrong = await self._wrong(replace(prompt, name=inside)) if prompt.name == name else ""
+            if wrong:
+                return f"prompt {number} of {len(self._prompts)} of the gate: {wrong}"
+        return ""
 
     async def _wrong(self, prompt: GatePrompt) -> str:
         """What is wrong with the answer; empty when nothing is."""

@@ -1,7 +1,8 @@
 """Task: serve until told to stop. The port and the key are the guard's, whatever answers behind it.
 
-Request: ``{settings, words, prompt, also}``: the server is chosen by now, ``prompt`` is what ``serve.prompt`` has found
-where that was asked, and ``also`` goes into each report. The API key is in the environment, and is taken out before
+Request: ``{settings, words, prompt, also, declared}``: the server is chosen by now, ``prompt`` is what ``serve.prompt``
+has found where that was asked, ``also`` goes into each report, and ``declared`` is the digest of the file of adapters
+as ``settings`` has them, where that is followed. The API key is in the environment, and is taken out before
 anything else is imported or started. Progress: members of ``protocol.SERVING``, once a second. Result: nothing.
 """
 
@@ -34,13 +35,31 @@ def work(request: Mapping[str, Any], progress: task.Progress) -> Mapping[str, An
     sys.stdout.write(f"swiftop: loaded in {seconds:.1f} s, serving {', '.join(names)} on port {settings.port}\n")
     sys.stdout.flush()
     serving = Serving(
-        loaded, settings, key=key, progress=progress, load_seconds=seconds, also=request.get("also") or {}
-    )
+        loaded, settings, key=key, progress=progress, load_seconds=seconds, also=request.get("also") or {},
+        start=_followed(settings, request),
+    )  # fmt: skip
     try:
         serving.run(listening)
     finally:
         loaded.backend.close()
     return {}
+
+
+def _followed(settings: ServeSettings, request: Mapping[str, Any]) -> Any:
+    """Where adapters are declared that may change; None where they stay."""
+    if not settings.adapters_file or settings.server != NATIVE:
+        return None
+    from .changes import Start
+
+    return Start(
+        path=settings.adapters_file,
+        model=settings.name,
+        digest=str(request.get("declared") or ""),
+        adapters=settings.adapters,
+        words=settings.native,
+        flags=request["words"],
+        folders=(request.get("prompt") or {}).get("folders") or {},
+    )
 
 
 def _load(settings: ServeSettings, request: Mapping[str, Any], names: tuple[str, ...]) -> Any:

@@ -74,9 +74,16 @@ class Native:
 
     async def load(self, adapter: ServedAdapter) -> None:
         """As in ``Backend``: at the start of its server one that is bad would end it."""
-        body = json.dumps({"lora_name": adapter.name, "lora_path": adapter.path}).encode()
+        await self._tell("/v1/load_lora_adapter", {"lora_name": adapter.name, "lora_path": adapter.path})
+
+    async def unload(self, name: str) -> None:
+        """As in ``Backend``."""
+        await self._tell("/v1/unload_lora_adapter", {"lora_name": name})
+
+    async def _tell(self, path: str, told: Mapping[str, str]) -> None:
         whole = relay.Whole()
-        await asyncio.wait_for(self._upstream.ask("POST", "/v1/load_lora_adapter", body, whole), ADAPTER_SECONDS)
+        asking = self._upstream.ask("POST", path, json.dumps(told).encode(), whole)
+        await asyncio.wait_for(asking, ADAPTER_SECONDS)
         if whole.status != 200:
             raise whole.problem
 

@@ -29,7 +29,7 @@ from ..protocol import (
 )
 from ..task import Task
 from ..typed_json import from_json, to_json
-from . import adapters, choice
+from . import adapters, changes, choice, declared
 from .causes import ADAPTER_INVALID, DRAINED, ENGINE_DEAD, ENGINE_STALLED, LOAD_TIMEOUT, TEMPLATE_DIFFERS
 
 SILENT_SECONDS = 30.0  # least patience with a guard that tells nothing, though it should once a second
@@ -47,6 +47,7 @@ class Serve:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._settings = from_json(ServeSettings, context.plan.settings)
+        self._declared = ""  # digest of the file of adapters
         self._phase = PREPARING
         self._task: Optional[Task] = None  # the guard
         self._prompt: Optional[Task] = None  # the check of the chat template before it
@@ -60,15 +61,29 @@ class Serve:
 
     def begin(self) -> Optional[Ended]:
         """What would fail after the minutes of loading."""
+        unread = self._read_adapters()
         settings, environ = self._settings, self._context.environ
         key = (settings.key_env,) if settings.key_env else ()
         problem = (
             preflight.check_environment(key, environ)
             or preflight.check(self._context.plan, environ)
+            or unread
             or self._check_model()
             or self._check_adapters()
         )
         return None if problem is None else Ended(FAILED, problem)
+
+    def _read_adapters(self) -> Optional[Judged]:
+        """As they are declared now; the guard follows them from there."""
+        path, settings = self._settings.adapters_file, self._settings
+        if not path:
+            return None
+        try:
+            self._declared, found = changes.read(path, model=settings.name)
+        except (OSError, declared.BadFile) as error:
+            return Judged(ADAPTER_INVALID, f"the adapters cannot be read from {path}: {error}")
+        self._settings = replace(settings, adapters=found)
+        return None
 
     def _check_model(self) -> Optional[Judged]:
         model = self._settings.model
@@ -91,6 +106,8 @@ class Serve:
         settings, words = self._settings, self._context.plan.command
         if settings.engine == "vllm":
             words = adapters.with_rank(words, settings.adapters)
+        if settings.adapters_file and settings.adapters:
+            words = (*words, "--adapters", *(f"{one.name}={one.path}" for one in settings.adapters))
         self._lock_cache()
         self._phase = LOADING
         self._started = time.monotonic()
@@ -100,7 +117,7 @@ class Serve:
         chosen = choice.choose(settings, self._prompt.result if self._prompt else {})
         if settings.server != SWIFT:
             self._context.output.say(f"swiftop: {chosen.text}")
-        self._task = Task("serve", "serve.guard", _request(chosen, words))
+        self._task = Task("serve", "serve.guard", _request(chosen, words, self._declared))
         yield self._task.step()
 
     def _check_of_prompt(self, words: tuple[str, ...]) -> Task:
@@ -206,7 +223,7 @@ class Serve:
         told = self._task.progress if self._task else {}
         known = {"updated": int(time.time()), "phase": self._phase, "names": 1 + len(self._settings.adapters)}
         unfit = self._unfit
-        bad = {"badAdapter": unfit.name, "badAdapterWhy": unfit.why} if unfit else {}
+        bad = {"badAdapter": unfit.name, "badAdapterWhy": unfit.why, "adapters": self._declared} if unfit else {}
         stale = told and told == self._told and time.monotonic() - self._told_at > STALE_SECONDS
         return {**known, "answering": 0, **bad, **told, **({"phase": NOT_READY, "answering": 0} if stale else {})}
 
@@ -215,7 +232,7 @@ class Serve:
         return Reached()
 
 
-def _request(chosen: choice.Choice, words: tuple[str, ...]) -> dict[str, Any]:
+def _request(chosen: choice.Choice, words: tuple[str, ...], file: str) -> dict[str, Any]:
     """For the guard. Adapters of a hub are folders by now, which tell their rank."""
     settings = chosen.settings
     if chosen.server == NATIVE and settings.engine == "vllm":
@@ -226,6 +243,7 @@ def _request(chosen: choice.Choice, words: tuple[str, ...]) -> dict[str, Any]:
         "words": list(_flags(words)),
         "prompt": chosen.prompt,
         "also": {"server": chosen.server, "serverWhy": chosen.word},
+        "declared": file,
     }
 
 

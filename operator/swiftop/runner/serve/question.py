@@ -12,7 +12,8 @@ from .relay import Whole
 
 
 async def ask(backend: Backend, board: Board, path: str, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The whole answer; raises what the engine raised, or ``Problem``."""
+    """The whole answer, of what the backend knows by the name that is asked; raises what the engine raised, or
+    ``Problem``."""
     call = board.begin(asked["model"], probe=True)
     try:
         whole = Whole()

@@ -1,4 +1,8 @@
-"""Which names are served, and whether the pod is ready: every name answers, nothing failed, and it does not drain."""
+"""Which names are served, and whether the pod is ready: every name answers, nothing failed, and it does not drain.
+
+Names come and go where adapters do. What fails of such a change is told, and keeps no pod from being ready: what it
+answered before goes on.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from ..ends import EndClass
 from .causes import ENGINE_DEAD
 
 LOAD_FAILED, MISFIT, FAILING = "LoadFailed", "OtherModel", "Failing"
-AS_BASE, AS_ANOTHER = "AnswersAsBase", "AnswersAsAnother"
+AS_BASE, AS_ANOTHER, CHANGES_MODEL = "AnswersAsBase", "AnswersAsAnother", "ChangesModel"
 
 
 class Readiness:
@@ -26,6 +30,8 @@ class Readiness:
         self.cause: Optional[EndClass] = None
         self.bad: dict[str, tuple[str, str]] = {}  # by name: a word, and what happened
         self._answering: set[str] = set()
+        self._inside: dict[str, str] = {}  # by name: what the backend knows it by, where that is another one
+        self._late: set[str] = set()  # names that came while others answered, and have never answered
 
     @property
     def answering(self) -> tuple[str, ...]:
@@ -45,7 +51,11 @@ class Readiness:
     @property
     def all_answer(self) -> bool:
         """Whether no name is missing."""
-        return len(self._answering) == len(self.names)
+        return self._answering | self._late >= set(self.names)
+
+    def inside(self, name: str) -> str:
+        """What the backend knows a name by."""
+        return self._inside.get(name, name)
 
     def answered(self, name: str) -> None:
         """A name answers, with its own weights."""
@@ -55,6 +65,32 @@ class Readiness:
         """A name is not served: it would answer wrongly, or not at all."""
         self._answering.discard(name)
         self.bad.setdefault(name, (word, shorten(text)))
+
+    def point(self, name: str, inside: str) -> None:
+        """From now on a name, maybe a new one, is answered with what the backend knows by this one."""
+        if name not in self.names:
+            self.names = (*self.names, name)
+        self._inside[name] = inside
+        self._answering.add(name)
+        self._late.discard(name)
+        self.bad.pop(name, None)
+
+    def hold(self, name: str, word: str, text: str) -> bool:
+        """What a name is declared to be from now on is not served: what it was goes on, and a new one waits. Whether
+        that is news."""
+        if name not in self.names:
+            self.names = (*self.names, name)
+            self._late.add(name)
+        known, self.bad[name] = self.bad.get(name), (word, shorten(text))
+        return self.bad[name] != known
+
+    def remove(self, name: str) -> None:
+        """It is served no more, as if it had never been."""
+        self.names = tuple(known for known in self.names if known != name)
+        self._answering.discard(name)
+        self._late.discard(name)
+        self._inside.pop(name, None)
+        self.bad.pop(name, None)
 
     def fail(self, cause: EndClass, text: str) -> None:
         """The end: the first failure counts."""
@@ -77,6 +113,11 @@ class Readiness:
 
     def told(self) -> dict[str, Any]:
         """For whoever asks ``/ready``."""
-        names = {name: "answering" if name in self._answering else self.why_not_served(name) for name in self.names}
+        names = {name: self._told_of(name) for name in self.names}
         state = "draining" if self.draining else "failed" if not self.healthy else "serving"
         return {"ready": self.ready, "state": state, "gate": "passed" if self.passed else "not passed", "names": names}
+
+    def _told_of(self, name: str) -> Optional[str]:
+        if name not in self._answering:
+            return self.why_not_served(name)
+        return f"answering as before: {self.bad[name][1]}" if name in self.bad else "answering"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -137,7 +138,7 @@ class Passed(Whole):
         self._call.beat()
         _count(self._call, json.loads(self.body).get("usage"))
         self._call.sending = True
-        await self._exchange.reply(Reply(200, self.body))
+        await self._exchange.reply(Reply(200, _as_asked(self._call, self.body)))
 
 
 class PassedStream(Whole):
@@ -159,7 +160,7 @@ class PassedStream(Whole):
             return
         *events, self._rest = (self._rest + piece).split(answers.BETWEEN)
         self._call.beat()
-        said = [event + answers.BETWEEN for event in events if self._is_said(event)]
+        said = [_as_asked(self._call, event) + answers.BETWEEN for event in events if self._is_said(event)]
         if said:
             await self._send(b"".join(said))
 
@@ -200,6 +201,17 @@ class PassedStream(Whole):
 
 
 _USAGE, _ERROR = b'"usage"', (b'data: {"error"', b'data: {"object":"error"', b'data: {"object": "error"')
+
+
+def _as_asked(call: Call, content: bytes) -> bytes:
+    """An answer, or one event of it, with the name that was asked for, where the backend knows it by another one.
+
+    Within a text each quote has a backslash before it, so that what is found is the member itself.
+    """
+    if call.inside == call.name:
+        return content
+    there = rb'("model"\s*:\s*)' + re.escape(json.dumps(call.inside).encode())
+    return re.sub(there, lambda found: found[1] + json.dumps(call.name).encode(), content, count=1)
 
 
 def _count(call: Call, usage: Any) -> None:

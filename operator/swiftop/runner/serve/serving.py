@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Optional
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -19,6 +19,7 @@ from .app import App
 from .backend import Loaded
 from .board import Board
 from .causes import ENGINE_DEAD, GATE_FAILED
+from .changes import Changes, Start
 from .connections import allow_many, bounded
 from .gate import Gate
 from .prober import Prober
@@ -53,6 +54,7 @@ class Serving:
         progress: task.Progress,
         load_seconds: float,
         also: Mapping[str, Any],
+        start: Optional[Start] = None,
     ) -> None:
         self._loaded = loaded
         self._settings = settings
@@ -60,6 +62,7 @@ class Serving:
         self._progress = progress
         self._load_seconds = load_seconds
         self._also = also  # members of the report
+        self._start = start  # of the adapters, where they are followed
 
     def run(self, listening: socket.socket) -> None:
         """Until SIGTERM; raises ``Refused`` when the engine fails."""
@@ -76,18 +79,22 @@ class Serving:
             base=settings.name, adapters=settings.adapters, embeds=embeds, top=top,
             gate=Gate(settings.gate, backend, board, readiness, seconds=settings.answer_seconds),
         )  # fmt: skip
+        changes = Changes(self._start, backend, board, readiness, prober) if self._start else None
         watch = Watch(
             backend, board, readiness, prober,
             tell=self._progress, stall_seconds=settings.stall_seconds, load_seconds=self._load_seconds,
-            also=self._also,
+            also=self._also, changes=changes,
         )  # fmt: skip
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         server = _Server(self._config(App(backend, board, readiness, key=self._key, embeds=embeds)))
         running = [asyncio.ensure_future(server.serve(sockets=[listening])), asyncio.ensure_future(watch.run())]
+        following = asyncio.ensure_future(changes.run()) if changes else None
         try:
             await self._until_end(server, running, stop, readiness)
         finally:
+            if following is not None:
+                following.cancel()
             self._progress(watch.state())
 
     def _config(self, app: App) -> uvicorn.Config:

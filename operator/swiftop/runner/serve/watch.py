@@ -12,6 +12,7 @@ from ..protocol import DRAINING, LOADING, NOT_READY, READY
 from .backend import Backend
 from .board import FAILED, Board
 from .causes import ENGINE_STALLED
+from .changes import Changes
 from .prober import Prober
 from .readiness import Readiness
 
@@ -35,6 +36,7 @@ class Watch:
         stall_seconds: float,
         load_seconds: float,
         also: Mapping[str, Any] = _NOTHING,
+        changes: Optional[Changes] = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
@@ -46,6 +48,7 @@ class Watch:
         self._idle_seconds = min(IDLE_SECONDS, stall_seconds / 2)
         self._load_seconds = load_seconds
         self._also = also  # members that do not change
+        self._changes = changes
         self._clock = clock
         self._probe: Optional[asyncio.Task[None]] = None
         self._look: Optional[asyncio.Task[None]] = None
@@ -101,6 +104,7 @@ class Watch:
             "tokensPerSecond": round(board.tokens_per_second, 2),
             "firstTokenSeconds": board.first_token_seconds,
             "loadSeconds": round(self._load_seconds, 1),
+            "adapters": self._changes.digest if self._changes else None,
             "badAdapter": bad,
             "badAdapterWhy": word,
             **self._also,

@@ -65,6 +65,7 @@ CASES: dict[str, ModelDeployment] = {
     "sample-tiny": sample("modeldeployment-tiny"),
     "sample-vllm-cpu": sample("modeldeployment-vllm-cpu"),
     "whole": deployment_of(WHOLE),
+    "native": deployment_of({**WHOLE, "server": "Native"}),
 }
 
 

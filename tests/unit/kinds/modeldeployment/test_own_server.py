@@ -32,7 +32,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "vllm": (
         {"engine": "vllm", **GPU, "adapters": ADAPTERS, "dtype": "bfloat16", "servedModelName": "base"},
         f"python -m vllm.entrypoints.openai.api_server --model {MODEL} --served-model-name base "
-        "--enable-lora --max-loras 2 --max-lora-rank 32 --dtype bfloat16 --max-model-len 4096 "
+        "--enable-lora --max-loras 4 --max-cpu-loras 8 --max-lora-rank 32 --dtype bfloat16 --max-model-len 4096 "
         "--tensor-parallel-size 2 --gpu-memory-utilization 0.5 --trust-remote-code --uvicorn-log-level warning "
         "--max-log-len 0",
     ),

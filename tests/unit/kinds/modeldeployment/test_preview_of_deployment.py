@@ -72,6 +72,15 @@ def test_a_question_to_what_no_training_changes_is_warned_of() -> None:
     assert [warning.path for warning in warnings if "gate" in warning.path] == ["spec.rollout.gate.prompts[0]"]
 
 
+def test_what_the_pods_follow_is_among_the_objects() -> None:
+    spec = yaml.safe_load(sample("modeldeployment"))
+    spec["spec"]["server"] = "Native"
+    ((output, _),) = previews(yaml.safe_dump(spec))
+    children = {child["kind"]: child for child in yaml.safe_load_all(output.partition("---")[2])}
+    assert "--adapters" not in output.partition("---")[0]
+    assert "mh-sft-7b" in str(children["ConfigMap"]["data"])
+
+
 def test_what_is_wrong_is_told_with_its_place() -> None:
     spec = yaml.safe_load(sample("modeldeployment-merged"))
     spec["spec"]["engineArgs"] = [{"name": "lmdeploy_tpp", "value": "1"}]

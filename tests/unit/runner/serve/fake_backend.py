@@ -35,6 +35,7 @@ class FakeBackend(SwiftWords):
         self.why_dead: str | None = None
         self.misfits: dict[str, str] = {}
         self.loaded: list[str] = []
+        self.unloaded: list[str] = []
         self.unloadable: dict[str, str] = {}
         self.given_up = self.looks = 0
 
@@ -60,6 +61,9 @@ class FakeBackend(SwiftWords):
         self.loaded.append(adapter.name)
         if adapter.name in self.unloadable:
             raise ValueError(self.unloadable[adapter.name])
+
+    async def unload(self, name: str) -> None:
+        self.unloaded.append(name)
 
     async def look(self, board: Board) -> None:
         self.looks += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from swiftop.runner.serve.native import Native
 from swiftop.runner.serve.own_servers import OWN_SERVERS
 from swiftop.runner.serve.upstream import Unanswered
 from tests.unit.runner.serve.clock import Clock
-from tests.unit.runner.serve.fake_backend import NAMES, Client
+from tests.unit.runner.serve.fake_backend import NAMES, Client, until
 
 DONE = b"data: [DONE]\n\n"
 
@@ -99,6 +100,60 @@ async def test_a_stream_is_passed_on_and_its_usage_kept_from_who_did_not_ask(ask
     assert (tally.requests[OK], tally.tokens, tally.prompt_tokens) == (1, 40, 5)
 
 
+class Replaced(NativeClient):
+    """``ada`` is answered with what the engine knows by another name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readiness.point("ada", "ada@7")
+
+
+def named(name: str, text: str = "") -> bytes:
+    return event(text).replace(b'"model": "ada"', f'"model": "{name}"'.encode())
+
+
+async def test_weights_that_replaced_others_are_asked_by_their_own_name_and_answer_by_the_served_one() -> None:
+    client = Replaced()
+    client.server.reply = (200, [b'{"id":"1","model":"ada', b'@7","choices":[{"message":{"content":"\\"model\\":"}}]}'])
+    response = await client.chat(model="ada")
+    assert response.body == b'{"id":"1","model":"ada","choices":[{"message":{"content":"\\"model\\":"}}]}'
+    assert client.server.asked[0]["model"] == "ada@7"
+    assert client.board.tallies["ada"].requests[OK] == 1
+    await client.chat(model="base")
+    assert client.server.asked[1]["model"] == "base"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_each_event_of_a_stream_has_the_served_name_however_it_comes(size: int) -> None:
+    client = Replaced()
+    text = '"model": "ada@7"'  # said by the model: it stays
+    whole = named("ada@7", text) + USAGE.replace(b'"ada"', b'"ada@7"') + DONE
+    client.server.reply = (200, [whole[at : at + size] for at in range(0, len(whole), size)])
+    response = await client.chat(model="ada", stream=True, stream_options={"include_usage": True})
+    assert response.body == named("ada", text) + USAGE + DONE
+
+
+async def test_an_answer_goes_on_with_the_weights_that_it_began_with() -> None:
+    client, going = Replaced(), asyncio.Event()
+
+    async def ask(method: str, path: str, body: bytes, taker: Taker) -> None:
+        client.server.asked.append(json.loads(body))
+        taker.begin(200)
+        await taker.take(named("ada@7"))
+        await going.wait()
+        await taker.take(named("ada@7") + DONE)
+
+    client.server.ask = ask  # type: ignore[method-assign]
+    asking = asyncio.ensure_future(client.chat(model="ada", stream=True))
+    await until(lambda: client.board.uses("ada@7") and client.server.asked)
+    client.readiness.point("ada", "ada@8")
+    client.readiness.remove("ada")  # even then
+    going.set()
+    response = await asking
+    assert response.body == named("ada") + named("ada") + DONE
+    assert not client.board.uses("ada@7")
+
+
 async def test_usage_in_each_event_stays_where_it_was_asked_for() -> None:
     client = NativeClient()
     one = event("a", usage={"completion_tokens": 1})
@@ -166,6 +221,9 @@ async def test_an_adapter_is_loaded_by_a_request() -> None:
     client.server.reply = (404, [b'{"error": {"message": "no such path"}}'])
     with pytest.raises(Problem, match="no such path"):
         await client.native.load(ServedAdapter("ada", "/b"))
+    client.server.reply = (200, [b"Success"])
+    await client.native.unload("ada")
+    assert client.server.asked[-1] == {"lora_name": "ada"}
 
 
 async def test_a_server_that_ended_or_says_so_is_dead() -> None:

@@ -15,6 +15,7 @@ from swiftop.runner.program import Context, Ended, Step
 from swiftop.runner.protocol import SERVING, Owner, Plan, ServedAdapter, ServeSettings, read
 from swiftop.runner.record import Record
 from swiftop.runner.redact import Redactor
+from swiftop.runner.serve import declared
 from swiftop.runner.serve.program import Serve
 from swiftop.runner.signals import Signals
 from swiftop.runner.typed_json import to_json
@@ -90,6 +91,41 @@ def test_the_guard_is_started_and_its_key_is_nowhere(tmp_path: Path) -> None:
     assert request["also"] == {"server": "Swift", "serverWhy": "Asked"}
     bench.tell(phase=2, names=2, answering=2, tokensPerSecond=3.5)
     assert bench.report == {"phase": 2, "names": 2, "answering": 2, "tokensPerSecond": 3.5}
+
+
+def test_adapters_of_a_file_are_read_at_the_start_and_followed_from_there(tmp_path: Path) -> None:
+    folder = tmp_path / "ada"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text('{"r": 24}')
+    (folder / "adapter_model.safetensors").write_text("x")
+    file = tmp_path / "adapters.json"
+    file.write_text(declared.text_of((ServedAdapter("ada", str(folder)),)))
+    native = ("vllm", "alice/m", "--max-lora-rank", "16")
+    bench = Bench(tmp_path, engine="vllm", server="Native", adapters_file=str(file), native=native)
+    assert bench.program.begin() is None
+    assert bench.report["names"] == 2
+    steps = bench.program.steps()
+    bench.step = next(steps)
+    asked = json.loads((bench.folder / "request").read_text())
+    flags = [*FLAGS, "--vllm_max_lora_rank", "32", "--adapters", f"ada={folder}"]
+    assert (asked["words"], asked["adapters"]) == (flags, [str(folder)])
+    (bench.folder / "result").write_text(json.dumps({"equal": True}))
+    bench.step = next(steps)
+    request = json.loads((bench.folder / "request").read_text())
+    assert request["declared"] == declared.digest(file.read_bytes())
+    assert request["settings"]["native"] == ["vllm", "alice/m", "--max-lora-rank", "32"]
+    assert [one["name"] for one in request["settings"]["adapters"]] == ["ada"]
+
+
+@pytest.mark.parametrize("content", [None, b"{"])
+def test_a_file_of_adapters_that_cannot_be_read_ends_the_start(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "adapters.json"
+    if content is not None:
+        file.write_bytes(content)
+    ended = Bench(tmp_path, engine="vllm", server="Native", adapters_file=str(file)).program.begin()
+    assert ended is not None
+    assert reason(ended) == ("failed", "AdapterInvalid")
+    assert str(file) in ended.judged.message
 
 
 @pytest.mark.parametrize(
