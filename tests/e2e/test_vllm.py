@@ -25,7 +25,7 @@ IMAGE = "server-vllm-cpu"
 FOLDER = "vllm"  # of the library: a model whose heads are wide enough, and its adapters
 MODEL = f"{FOLDER}/{objects.MODEL}"
 SERVERS = {"vllm-swift": "Swift", "vllm-native": "Native"}  # deployments of the same, by their server
-TUNED, ADA = "tuned", "ada"
+TUNED, ADA, LATE = "tuned", "ada", "late"
 HUGE = "huge"  # an adapter of a rank that no vLLM serves, found before any engine starts
 REFUSED = "vllm-huge"  # its deployment
 SOURCE = "vllm-tuned"  # the run
@@ -182,5 +182,25 @@ def test_a_killed_engine_is_told_and_restarted(answered: Answered, node: Node) -
     served.told("Ready", "True", seconds=START_SECONDS)
     after = served.pod
     assert before["metadata"]["uid"] == after["metadata"]["uid"]
-    assert after["status"]["containerStatuses"][0]["restartCount"] == 1
+    assert _restarts(after) == 1
     assert served.ask(QUESTION) == answered.answers
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("answered", ["vllm-native"], indirect=True)
+def test_adapters_come_and_go_without_a_restart(answered: Answered) -> None:
+    """The kubelet takes about a minute to show the pod what is declared now."""
+    served, said = answered.deployment, answered.answers["whole"]
+    before = served.pod
+    served.patch(adapters=[{"name": TUNED, "sftRunRef": {"name": SOURCE}}, {**adapter(ADA), "name": LATE}])
+    now = served.told("AdaptersLoaded", "True", "AdaptersLoaded", seconds=START_SECONDS)
+    found = served.ask(QUESTION)
+    assert now["status"]["servedNames"] == found["names"] == [served.name, TUNED, LATE]
+    assert found["whole"] == {served.name: said[served.name], TUNED: said[TUNED], LATE: said[ADA]}
+    after = served.pod
+    assert (after["metadata"]["uid"], _restarts(after)) == (before["metadata"]["uid"], _restarts(before))
+
+
+def _restarts(pod: Object) -> int:
+    found: int = pod["status"]["containerStatuses"][0]["restartCount"]
+    return found

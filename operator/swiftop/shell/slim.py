@@ -32,6 +32,7 @@ _ANNOTATIONS = (
     names.ANNOTATION_GPU_SECONDS, names.ANNOTATION_RESOLVED, names.ANNOTATION_WITHDRAWN,
     names.ANNOTATION_INDEX,
 )  # fmt: skip
+_LARGEST_DATA = 1 << 18  # characters of a ConfigMap; the adapters of some revisions are a few thousand
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # kubectl's copy of the whole object
 
 _IDENTITY = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp", "labels", "ownerReferences")
@@ -74,10 +75,15 @@ def _active_child(resource: names.Resource, obj: Object) -> Object:
         "spec": {key: spec[key] for key in _SPEC[resource] if key in spec},
     }
     if resource is names.CONFIG_MAP:
-        kept["data"] = obj.get("data") or {}
+        kept["data"] = _bounded(obj.get("data") or {})
     if "status" in obj and resource is not names.PVC:  # Kubernetes itself writes it
         kept["status"] = obj["status"]
     return kept
+
+
+def _bounded(data: Object) -> Object:
+    """Of texts that are larger than any of ours nothing is kept: they are not as they should be, whatever they are."""
+    return data if sum(map(len, data.values())) <= _LARGEST_DATA else {}
 
 
 def _controllers(meta: Object) -> list[Object]:

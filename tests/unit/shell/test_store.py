@@ -310,6 +310,12 @@ def test_of_a_config_map_its_texts_are_kept() -> None:
     assert (kept["data"], "binaryData" in kept) == ({"a.json": "{}"}, False)
 
 
+def test_of_a_config_map_that_is_larger_than_any_of_ours_no_text_is_kept() -> None:
+    """Whoever may write ConfigMaps with our labels could fill the operator's memory."""
+    given = {"metadata": {"name": "chat-mdep-adapters"}, "data": {"a.json": "x" * (1 << 18), "b.json": "x"}}
+    assert slim.active(names.CONFIG_MAP, given)["data"] == {}
+
+
 def test_of_an_object_that_is_over_its_identity_and_its_results_are_kept() -> None:
     store = Store()
     store.observe(names.SFTRUN, sftrun(version=7))
