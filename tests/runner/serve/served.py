@@ -89,7 +89,11 @@ class Served:
         return sum(float(row.rpartition(" ")[2]) for row in text.splitlines() if row.startswith(line))
 
     def counts(self, name: str) -> list[float]:
-        """Answers that ended well, tokens, tokens of prompts and first tokens, of that name."""
+        """Answers that ended well, tokens, tokens of prompts and first tokens, of that name.
+
+        A client has its answer a moment before it is counted.
+        """
+        wait_until(lambda: self.metric(f'swiftop_serve_in_flight{{name="{name}"}}') == 0, what="nothing in flight")
         lines = (
             f'requests_total{{name="{name}",outcome="ok"}}',
             f'tokens_total{{name="{name}"}}',
