@@ -128,7 +128,11 @@ class Controller:
         # more. A status patch cannot: it names the version that it was computed from.
         if verb == "PATCH" and resource.kind not in self._kinds and _others_wrote(obj):
             self._add(resource, obj)
-        if resource.kind in self._kinds:  # our own status is news to those who wait for it
+        if (
+            verb == "POST" and resource.kind in self._kinds
+        ):  # made for another object of ours, and to be worked on itself
+            self._add(resource, obj)
+        elif resource.kind in self._kinds:  # our own status is news to those who wait for it
             for waiting in self._concerned(resource, obj):
                 self.queue.add(waiting)
 

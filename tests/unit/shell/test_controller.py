@@ -137,6 +137,31 @@ def test_what_an_object_of_ours_was_made_for_hears_of_it() -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("answer_first", [True, False])
+def test_an_object_of_ours_that_we_make_is_worked_on(answer_first: bool) -> None:
+    """The answer to our own write often comes before the watch, which then has no news."""
+
+    async def scenario() -> None:
+        controller = Controller(Config())
+        labels = {names.LABEL_KIND: "ModelDeployment", names.LABEL_NAME: "chat"}
+        made = obj(names.MODELEXPORT, "chat-mdep-1", labels=labels)
+        for answer in (answer_first, not answer_first):
+            if answer:
+                controller.wrote("POST", made)
+            else:
+                controller.seen(names.MODELEXPORT, "ADDED", made)
+        keys: list[Key] = []
+
+        async def reconcile(key: Key) -> None:
+            keys.append(key)
+
+        asyncio.get_running_loop().call_later(1, controller.queue.stop)
+        await controller.work(reconcile)
+        assert sorted(keys) == [Key("ModelDeployment", "ns", "chat"), Key("ModelExport", "ns", "chat-mdep-1")]
+
+    run(scenario())
+
+
 def test_our_own_kinds_are_watched_whole_though_one_is_another_s_child() -> None:
     assert WATCHED[names.MODELEXPORT] == ""
     assert WATCHED[names.DEPLOYMENT] == names.MANAGED_SELECTOR
