@@ -16,6 +16,7 @@ STEPS = 2
 UPLOAD = {"modelscope": r"^PUT /_blob/modelscope", "huggingface": r"^PUT /_blob/huggingface"}
 COMMIT = r"^POST .*/commit/"
 BASE, ADAPTER, CHATS = "alice/Qwen2.5-0.5B-Instruct", "alice/adapter", "alice/chats"  # ms-swift knows models by name
+WAITING = "waits-for-secret"  # an upload
 KILLED, RESTARTED, FILLED, TAKEN = "alice/killed", "alice/restarted", "alice/filled", "alice/taken"
 BAD, INTERRUPTED = "alice/bad", "alice/interrupted"
 ROWS, BAD_ROWS = 55, 25
@@ -147,7 +148,7 @@ def published(scene: Scene) -> tuple[Story, ...]:
         credentials=late("EXPORT"),
     )
     chats = scene.uploaded(
-        "chats",
+        WAITING,
         "hub",
         on_claim("datasets/sharegpt.jsonl"),
         destination={"hub": "huggingface", "repo": CHATS},
@@ -164,8 +165,8 @@ def published(scene: Scene) -> tuple[Story, ...]:
     )
     source = {**model, "adapters": [{"id": ADAPTER}]}
     with_secret = (
-        reason("chats", ENDS_WELL, "SecretMissing", lambda: scene.secret(LATE_SECRET, OTHER="x")),
-        reason("chats", ENDS_WELL, "SecretKeyMissing", lambda: scene.secret(LATE_SECRET, **TOKENS)),
+        reason(WAITING, ENDS_WELL, "SecretMissing", lambda: scene.secret(LATE_SECRET, OTHER="x")),
+        reason(WAITING, ENDS_WELL, "SecretKeyMissing", lambda: scene.secret(LATE_SECRET, **TOKENS)),
     )
     with_key = reason(
         "keyless", ENDS_WELL, "SecretKeyMissing", lambda: scene.secret(LATE_SECRET, **TOKENS, EXPORT=HUB_TOKEN)
@@ -173,9 +174,9 @@ def published(scene: Scene) -> tuple[Story, ...]:
     by_id = scene.plain("by-id", "hub", source=source, credentials={**secret, **token}, verify="Auto")
     return (
         Story("base", base),
-        Story("chats", chats, with_secret),
+        Story(WAITING, chats, with_secret),
         Story("keyless", keyless, (with_key,), after=(RUN,)),
-        Story("by-hub", lambda _now: run, after=("base", "chats")),
+        Story("by-hub", lambda _now: run, after=("base", WAITING)),
         Story("by-id", by_id, after=("base", "keyless")),
     )
 

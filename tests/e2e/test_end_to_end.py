@@ -103,8 +103,9 @@ def test_the_run_read_the_commit_that_the_upload_made(ended: dict[str, Object], 
     commit, resolved = ended["datasetupload"]["status"]["commit"], ended["sftrun"]["status"]["resolved"]
     assert resolved["datasets"] == [{"upload": NAME, "hub": "modelscope", "repo": DATASET, "revision": commit}]
     assert f"--dataset {DATASET}@{commit}" in resolved["command"]
-    rows = [entry for entry in site.recorded("hub") if entry["query"].get("FilePath") == "data/train.jsonl"]
-    assert {entry["query"]["Revision"] for entry in rows if entry["method"] == "GET"} == {commit}
+    asked = [entry for entry in site.recorded("hub") if entry["method"] == "GET" and f"/{DATASET}/" in entry["path"]]
+    rows = [entry["query"] for entry in asked if entry["query"].get("FilePath") == "data/train.jsonl"]
+    assert {query["Revision"] for query in rows} == {commit}
 
 
 @pytest.mark.cluster

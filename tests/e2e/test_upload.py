@@ -36,13 +36,13 @@ def test_so_many_bad_rows_as_are_tolerated_are_uploaded_and_shown(played: Played
 
 @pytest.mark.cluster
 def test_it_waits_for_its_secret_and_tells_commit_and_page(played: Played, site: Site) -> None:
-    states = played.history["chats"]
+    states = played.history[faults.WAITING]
     told = [reason for reason in reasons(states, "Succeeded") if reason.startswith("Secret")]
     assert told == ["SecretMissing", "SecretKeyMissing"]
     words = {c["reason"]: c["message"] for c in (condition(state, "Succeeded") for state in states)}
     assert [LATE_SECRET in words[reason] for reason in told] == [True, True]
     status = states[-1]["status"]
-    assert (status["state"], status["attempts"]) == ("Succeeded", 1), site.story("chats")
+    assert (status["state"], status["attempts"]) == ("Succeeded", 1), site.story(faults.WAITING)
     found = site.recorded("hub", "_state")["huggingface"][faults.CHATS]
     assert (status["commit"], status["url"]) == (found["commits"][-1]["id"], f"{HUB}/datasets/{faults.CHATS}")
     assert status["visibility"] == found["visibility"] == "private"
@@ -52,9 +52,9 @@ def test_it_waits_for_its_secret_and_tells_commit_and_page(played: Played, site:
 
 @pytest.mark.cluster
 def test_people_see_what_was_uploaded(played: Played, site: Site) -> None:
-    printed = site.kubectl.text("get", "datasetupload", "chats").splitlines()
+    printed = site.kubectl.text("get", "datasetupload", faults.WAITING).splitlines()
     assert printed[0].split() == ["NAME", "STATE", "ROWS", "DESTINATION", "PROGRESS", "ETA", "AGE"]
-    assert printed[1].split()[:5] == ["chats", "Succeeded", "200", f"huggingface:{faults.CHATS}", "Finished"]
+    assert printed[1].split()[:5] == [faults.WAITING, "Succeeded", "200", f"huggingface:{faults.CHATS}", "Finished"]
 
 
 @pytest.mark.cluster
