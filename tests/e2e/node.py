@@ -41,6 +41,11 @@ class Node:
         guard = "grep -qzF .serve.guard /proc/$process/cmdline"
         self._shell(f"for process in {_of(pod)}; do {guard} && kill -STOP $process; done; true")
 
+    def keep_closing(self, pod: Object, *, seconds: int) -> None:
+        """How long a connection that only this side has closed stays in the pod's network; usually it is a minute."""
+        limit = f"echo {seconds} > /proc/sys/net/ipv4/tcp_fin_timeout"
+        self._shell(f'set -- {_of(pod)}; nsenter --net --target "$1" sh -c "{limit}"')
+
     def kill_process(self, pod: Object, title: str) -> None:
         """Send SIGKILL to the processes with this title whose parents belong to a pod.
 

@@ -132,10 +132,10 @@ def disturbed(site: Site, node: Node, served: Served) -> Disturbed:
     try:
         load.wait()
         both[MERGED].hold(900)
+        node.keep_closing(before[MERGED], seconds=600)
         node.kill_container(before[MERGED])
-        with ThreadPoolExecutor(1) as pool:
-            sockets = pool.submit(both[MERGED].sockets)  # at once: the old ones last a minute
-            killed = both[MERGED].told("Ready", "False", "ContainerLost")
+        killed = both[MERGED].told("Ready", "False", "ContainerLost")
+        sockets = both[MERGED].sockets()
         both[MERGED].told("Ready", "True", seconds=240)
         revived = both[MERGED].pod
         site.kubectl.apply(chat(NEWER), RUN)
@@ -145,9 +145,7 @@ def disturbed(site: Site, node: Node, served: Served) -> Disturbed:
     finally:
         told = load.stop()
     pods = {name: (before[name], after[name]) for name in NAMES}
-    return Disturbed(
-        deleted, pods, killed, sockets.result(), revived, told, stopped.result(), answers(site), _one_export(site)
-    )
+    return Disturbed(deleted, pods, killed, sockets, revived, told, stopped.result(), answers(site), _one_export(site))
 
 
 def _one_export(site: Site) -> list[Object]:
