@@ -89,16 +89,18 @@ def served(site: Site) -> Iterator[Served]:
     """Applied in the reverse order of what each needs, and asked once."""
     both = each(site)
     endpoint.start_client(site)
-    site.kubectl.apply(*DEPLOYMENTS)
-    missing = {name: one.told("ModelReady", "False", "SourceMissing") for name, one in both.items()}
-    site.kubectl.apply(chat(FACT), RUN)
-    pending = {name: one.told("ModelReady", "False", "SourcePending") for name, one in both.items()}
-    site.succeeded(SOURCE)
-    merging = both[MERGED].told("ModelReady", "False", "Merging")
-    ready = {name: one.rolled_out() for name, one in both.items()}
-    yield Served(missing, pending, merging, exports(site), ready, answers(site))
-    site.kubectl("delete", "modeldeployment", *NAMES, "--ignore-not-found")
-    site.kubectl("delete", "sftrun", SOURCE, "--ignore-not-found")
+    try:
+        site.kubectl.apply(*DEPLOYMENTS)
+        missing = {name: one.told("ModelReady", "False", "SourceMissing") for name, one in both.items()}
+        site.kubectl.apply(chat(FACT), RUN)
+        pending = {name: one.told("ModelReady", "False", "SourcePending") for name, one in both.items()}
+        site.succeeded(SOURCE)
+        merging = both[MERGED].told("ModelReady", "False", "Merging")
+        ready = {name: one.rolled_out() for name, one in both.items()}
+        yield Served(missing, pending, merging, exports(site), ready, answers(site))
+    finally:
+        site.kubectl("delete", "modeldeployment", *NAMES, "--ignore-not-found")
+        site.kubectl("delete", "sftrun", SOURCE, "--ignore-not-found")
 
 
 def exports(site: Site) -> list[Object]:

@@ -74,11 +74,13 @@ def ended(site: Site) -> Iterator[dict[str, Object]]:
     tokens = {"MODELSCOPE_API_TOKEN": HUB_TOKEN, "HF_TOKEN": HUB_TOKEN}
     chats = json.dumps(CHAT, ensure_ascii=False) + "\n"
     site.kubectl.apply(objects.secret("chain-hub", tokens), objects.config_map("chain", {"chats.jsonl": chats}))
-    site.kubectl.apply(*sample())
-    found = {kind: _settled(site, kind, "Succeeded", ("True", "False")) for kind in BOUNDED}
-    yield {**found, "modeldeployment": _settled(site, "modeldeployment", "Ready", ("True",))}
-    for kind in KINDS:
-        site.kubectl.delete(kind, NAME)
+    try:
+        site.kubectl.apply(*sample())
+        found = {kind: _settled(site, kind, "Succeeded", ("True", "False")) for kind in BOUNDED}
+        yield {**found, "modeldeployment": _settled(site, "modeldeployment", "Ready", ("True",))}
+    finally:  # what serves keeps a core from the tests that follow
+        for kind in KINDS:
+            site.kubectl.delete(kind, NAME)
 
 
 def _settled(site: Site, kind: str, type_: str, statuses: tuple[str, ...]) -> Object:

@@ -51,8 +51,10 @@ def played(site: Site, node: Node) -> Iterator[Played]:
     faults = Faults(site, node)
     endpoint.start_client(site)
     faults.prepare()
-    yield Played(faults.seen, watch(site, all_of(faults), lambda: (), seconds=600))
-    site.kubectl("delete", "modeldeployment", KEPT, HUNG, UNFIT, LOST, PAIR, "--ignore-not-found")
+    try:
+        yield Played(faults.seen, watch(site, all_of(faults), lambda: (), seconds=600))
+    finally:
+        site.kubectl("delete", "modeldeployment", KEPT, HUNG, UNFIT, LOST, PAIR, "--ignore-not-found")
 
 
 @pytest.mark.cluster

@@ -104,13 +104,15 @@ def trained(site: Site, image: str) -> Iterator[str]:
     """The image, once the model, its adapters and the run are there. What is refused has been applied before."""
     start_client(site)
     site.shell(_ASSETS)
-    site.kubectl.apply(
-        serves(REFUSED, image, [adapter(HUGE)]), objects.config_map(SOURCE, {"chat.jsonl": rows()}), run()
-    )
-    site.succeeded(SOURCE)
-    yield image
-    site.kubectl("delete", "modeldeployment", REFUSED, "--ignore-not-found")
-    site.remove(SOURCE)
+    try:
+        site.kubectl.apply(
+            serves(REFUSED, image, [adapter(HUGE)]), objects.config_map(SOURCE, {"chat.jsonl": rows()}), run()
+        )
+        site.succeeded(SOURCE)
+        yield image
+    finally:
+        site.kubectl("delete", "modeldeployment", REFUSED, "--ignore-not-found")
+        site.remove(SOURCE)
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -118,11 +120,13 @@ def answered(request: pytest.FixtureRequest, site: Site, trained: str) -> Iterat
     """All names of one of them asked once."""
     served = Endpoint(site, request.param)
     adapters = [{"name": TUNED, "sftRunRef": {"name": SOURCE}}, adapter(ADA)]
-    site.kubectl.apply(serves(served.name, trained, adapters, server=SERVERS[served.name]))
-    served.rolled_out(START_SECONDS)
-    answers, tools = served.ask(QUESTION), served.tools(TUNED, ASKED, TOOLS)
-    yield Answered(served, eventually(lambda: _told_server(served), what="its server", seconds=60), answers, tools)
-    site.kubectl("delete", "modeldeployment", served.name)
+    try:
+        site.kubectl.apply(serves(served.name, trained, adapters, server=SERVERS[served.name]))
+        served.rolled_out(START_SECONDS)
+        answers, tools = served.ask(QUESTION), served.tools(TUNED, ASKED, TOOLS)
+        yield Answered(served, eventually(lambda: _told_server(served), what="its server", seconds=60), answers, tools)
+    finally:
+        site.kubectl("delete", "modeldeployment", served.name)
 
 
 def _told_server(served: Endpoint) -> Object | None:
