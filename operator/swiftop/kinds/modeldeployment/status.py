@@ -121,10 +121,8 @@ def _adapters_loaded(frame: Frame[ModelDeployment, Observed], before: _Before) -
     deployment, observed = frame.resource, frame.observed
     if deployment is None:
         return as_before(before, ConditionType.ADAPTERS_LOADED)
-    follows, wanted = (
-        live.is_live(deployment.spec),
-        frame.outlook.adapters if isinstance(frame.outlook, Serving) else "",
-    )
+    follows = live.is_live(deployment.spec)
+    wanted = frame.outlook.adapters if isinstance(frame.outlook, Serving) else ""
     for replica in observed.newest:
         if follows and replica.answers and (replica.report or {}).get("adapters") != wanted:
             continue  # what it says is of adapters that are not those of the spec any more
