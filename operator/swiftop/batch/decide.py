@@ -270,7 +270,7 @@ _RULES: Sequence[Rule] = (
 
 def _waiting(s: Situation, phase: Phase, cause: Cause, *, events: bool) -> Verdict:
     """``events``: what it waits for is told by Kubernetes Events alone, which are asked for from time to time."""
-    repair = cause.reason in (Reason.CONFIG_MAP_MISSING, Reason.CLAIM_MISSING) or s.apart
+    repair = cause.reason in (Reason.CONFIG_MAP_MISSING, Reason.CLAIM_MISSING) or s.apart or s.unclaimed
     waiting = Waiting(phase, cause, s.again_in_attempt)
     ensure = Ensure(repair=repair, replace=not s.has_started)
     soon = min((seconds for seconds in (s.until_deadline, s.until_overdue) if seconds is not None), default=None)

@@ -25,6 +25,7 @@ class Observed:
     heard: Report | None = None  # what the pod of rank 0 said while it ran
     previous: tuple[Previous, ...] = ()  # how executions before that pod's ended, the newest last
     reachable: bool = True  # False when that pod cannot be heard
+    claimed: bool = False  # whether the volume that was made for it is there
 
     @cached_property
     def current(self) -> tuple[PodFacts, ...]:
@@ -60,11 +61,12 @@ def observe(seen: Seen, *, members: tuple[Member, ...], gpu_resource: str = "nvi
     newest = (seen.obj.get("status") or {}).get("attempts") or 0
     own = [facts for job in jobs if (facts := job_facts(job)).owner_uid == uid and facts.attempt >= newest]
     job = max(own, key=lambda facts: facts.attempt, default=None)
+    claimed = bool(seen.children.get(names.PVC))
     if job is None:
-        return Observed()
+        return Observed(claimed=claimed)
     pods = _merged(seen.children.get(names.POD, ()), answered, names.POD)
     executions = [pod_facts(pod, gpu_resource=gpu_resource, members=members) for pod in pods if _belongs(pod, uid, job)]
-    observed = Observed(job, tuple(sorted(executions, key=lambda pod: (pod.created, pod.name))))
+    observed = Observed(job, tuple(sorted(executions, key=lambda pod: (pod.created, pod.name))), claimed=claimed)
     return _with_warnings(_with_reading(observed, seen.reading), seen)
 
 

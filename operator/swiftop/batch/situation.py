@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from swiftop.api.v1alpha1.workload import BatchSpec
+from swiftop.api.v1alpha1.workload import BatchSpec, output_of
 from swiftop.batch.ending import After, after, cause_of, finished_well, is_interruption
 from swiftop.batch.interruptions import Interruption
 from swiftop.batch.observe import Observed
@@ -44,16 +44,19 @@ class Policy:
     pending_deadline: int | None = None
     ranks: int = 1
     gpus: int = 0  # of each rank
+    volume: bool = False  # whether a claim is made for it
 
     @classmethod
     def of(cls, spec: BatchSpec) -> Policy:
         """The policy of any kind that ends."""
+        output = output_of(spec)
         return cls(
             suspend=spec.suspend,
             max_retries=spec.lifecycle.max_retries,
             pending_deadline=spec.lifecycle.pending_deadline_seconds,
             ranks=spec.resources.nodes,
             gpus=spec.resources.gpus,
+            volume=output is not None and output.volume is not None,
         )
 
 
@@ -171,6 +174,11 @@ class Situation:
         """Whether ranks may be looking for a Service that is gone, which is not watched: before any was heard."""
         observed = self.observed
         return self.policy is not None and self.policy.ranks > 1 and bool(observed.pods) and observed.heard is None
+
+    @property
+    def unclaimed(self) -> bool:
+        """Whether the volume made for it is gone: the scheduler looks again once it is made anew, not before."""
+        return self.policy is not None and self.policy.volume and not self.observed.claimed
 
     @property
     def doing(self) -> str:

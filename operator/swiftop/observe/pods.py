@@ -21,7 +21,7 @@ _BROKEN_REASONS = frozenset({"CreateContainerError", "RunContainerError", "PostS
 _SECRET = re.compile(r'secret "([^"]+)" not found')
 _SECRET_KEY = re.compile(r"couldn't find key (\S+) in Secret (\S+)")
 _CONFIG_MAP = re.compile(r'configmap "([^"]+)" not found|couldn\'t find key (\S+) in ConfigMap (\S+)')
-_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
+_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (not found|is being deleted)')
 _INSUFFICIENT = re.compile(r"Insufficient ([-\w./]*\w)")
 # The scheduler's second thoughts ("preemption: 0/1 nodes are available: ...") repeat the first and change each time.
 _SECOND_THOUGHTS = re.compile(r"\.?\s+(preemption: |no new claims to deallocate).*$", re.DOTALL)
@@ -126,7 +126,7 @@ def _unschedulable(condition: dict[str, Any], gpu_resource: str) -> Cause | None
     said = condition.get("message", "")
     text = _SECOND_THOUGHTS.sub("", said).rstrip(". ")
     if missing := _CLAIM.search(said):
-        return claim_missing(missing[1])
+        return claim_missing(missing[1], leaving=missing[2] != "not found")
     if "PersistentVolumeClaims" in said and ("unbound" in said or "not bound" in said):
         return Cause(
             Reason.VOLUME_PENDING,
@@ -186,10 +186,10 @@ def missing_reference(said: str) -> Cause | None:
     return None
 
 
-def claim_missing(name: str) -> Cause:
-    """A PersistentVolumeClaim of the spec that does not exist."""
+def claim_missing(name: str, *, leaving: bool = False) -> Cause:
+    """A PersistentVolumeClaim of the spec that does not exist, or is about to be gone."""
     return Cause(
         Reason.CLAIM_MISSING,
-        f"PersistentVolumeClaim {name} does not exist",
+        f"PersistentVolumeClaim {name} {'is being deleted' if leaving else 'does not exist'}",
         "create it in this namespace, or fix its name in the spec; it then goes on by itself",
     )
