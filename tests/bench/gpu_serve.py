@@ -41,7 +41,6 @@ from tests.runner.harness import free_port
 
 PACKAGES = ("ms-swift", "torch", "transformers", "peft")
 ADAPTER = "mh-sft-7b"
-ANSWERS, TOKENS = 5, 128  # of each name
 READY_SECONDS = 300.0
 
 
@@ -68,9 +67,11 @@ def make_deployment(site: Site, *, model: str, engine: str) -> Pod:
 
 @dataclass(frozen=True)
 class Server:
-    """Where it answers."""
+    """Where it answers, and what is asked of each name."""
 
     port: int
+    answers: int
+    tokens: int
 
     def wait(self, path: str, process: subprocess.Popen[Any]) -> float:
         """Seconds until it answers with 200."""
@@ -91,7 +92,7 @@ class Server:
         finally:
             connection.close()
 
-    def stream(self, name: str, tokens: int = TOKENS) -> tuple[float, float, bool]:
+    def stream(self, name: str, tokens: int) -> tuple[float, float, bool]:
         """Seconds until the first token, tokens per second after it, and whether the stream ended well."""
         body = {"model": name, "stream": True, "temperature": 0, "max_tokens": tokens}
         body["messages"] = [{"role": "user", "content": "Tell me of the river and the mountain."}]
@@ -113,23 +114,23 @@ class Server:
     def figures(self, served: tuple[str, ...]) -> Figures:
         """Medians, the names in turn."""
         found: dict[str, list[tuple[float, float, bool]]] = {name: [] for name in served}
-        for _ in range(ANSWERS):
+        for _ in range(self.answers):
             for name in served:
-                found[name].append(self.stream(name))
+                found[name].append(self.stream(name, self.tokens))
         for name, answers in found.items():
             yield f"{name}: seconds to the first token", statistics.median(one[0] for one in answers)
             yield f"{name}: tokens per second", statistics.median(one[1] for one in answers)
             yield f"{name}: all streams ended", all(one[2] for one in answers)
 
 
-def guarded(pod: Pod) -> Iterator[tuple[str, Any]]:
+def guarded(pod: Pod, answers: int, tokens: int) -> Figures:
     """Under the runner."""
-    execution, server = pod.start(), Server(int(pod.plan.settings["port"]))
+    execution, server = pod.start(), Server(int(pod.plan.settings["port"]), answers, tokens)
     try:
         yield "seconds until ready", server.wait("/ready", execution.process)
         yield from server.figures((str(pod.plan.settings["name"]), ADAPTER))
         ended: list[tuple[float, float, bool]] = []
-        last = threading.Thread(target=lambda: ended.append(server.stream(ADAPTER, 4 * TOKENS)))
+        last = threading.Thread(target=lambda: ended.append(server.stream(ADAPTER, 4 * tokens)))
         last.start()
         time.sleep(1.0)  # it has begun by then
         stopped = time.monotonic()
@@ -160,23 +161,23 @@ def by_hand(pod: Pod, port: int) -> Iterator[subprocess.Popen[Any]]:
         process.wait()
 
 
-def plain(pod: Pod) -> Figures:
+def plain(pod: Pod, answers: int, tokens: int) -> Figures:
     """Without the runner."""
-    server = Server(free_port())
+    server = Server(free_port(), answers, tokens)
     with by_hand(pod, server.port) as process:
         yield "seconds until healthy", server.wait("/health", process)
         yield from server.figures((str(pod.plan.settings["name"]), ADAPTER))
 
 
-def run(site: Site, model: str, engine: str) -> Object:
+def run(site: Site, model: str, engine: str, asked: tuple[int, int]) -> Object:
     """One after the other; figures are on disk as soon as they are there."""
     pod = make_deployment(site, model=model, engine=engine)
     figures: Object = {"machine": {name: installed(name) for name in PACKAGES}, "cores": os.cpu_count()}
     print(json.dumps(figures), flush=True)
-    for title, found in (("guarded", guarded(pod)), ("swift deploy", plain(pod)), ("guarded, again", guarded(pod))):
+    for title, found in (("guarded", guarded), ("swift deploy", plain), ("guarded, again", guarded)):
         print(f"== {title}", flush=True)
         figures[title] = {}
-        for key, value in found:
+        for key, value in found(pod, *asked):
             figures[title][key] = value
             print(f"  {key}: " + (f"{value:.3f}" if isinstance(value, float) else str(value)), flush=True)
             (site.root / "figures.json").write_text(json.dumps(figures, indent=1))
@@ -187,6 +188,8 @@ def main() -> None:
     """Make the models, serve them and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", default="transformers", choices=("transformers", "vllm"))
+    parser.add_argument("--answers", type=int, default=5, help="of each name")
+    parser.add_argument("--tokens", type=int, default=128, help="of each answer")
     parser.add_argument("--tiny", action="store_true", help="the tests' model, on any machine")
     parser.add_argument("--directory", type=Path, help="an empty folder to work in, which stays")
     options = parser.parse_args()
@@ -195,7 +198,7 @@ def main() -> None:
         command = [sys.executable, "-m", "tests.bench.gpu_assets", "--out", str(root / "assets")]
         subprocess.run([*command, *(["--tiny"] if options.tiny else [])], check=True)
         site = Site(root, "", None, visible=int(shutil.which("nvidia-smi") is not None))
-        figures = run(site, TINY_BF16 if options.tiny else LARGE, options.engine)
+        figures = run(site, TINY_BF16 if options.tiny else LARGE, options.engine, (options.answers, options.tokens))
     well = [value for key, value in figures["guarded"].items() if key.endswith("ended")]
     sys.exit(not all(well) or figures["guarded"]["exit code"] != 0)
 
