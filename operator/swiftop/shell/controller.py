@@ -22,7 +22,7 @@ from swiftop.shell.config import Config
 from swiftop.shell.metrics import Metrics
 from swiftop.shell.puller import Puller, is_running
 from swiftop.shell.queue import Queue
-from swiftop.shell.store import Relist, Store, owner_of, version_of
+from swiftop.shell.store import Relist, Store, controller_of, owner_of, version_of
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +238,7 @@ class Controller:
                 yield name, obj
 
     def _reporting_pods(self) -> Iterator[Object]:
-        """Running pods of our kinds that are to be asked: labels of others make no pod one of ours."""
+        """Running pods of our objects that are to be asked: labels, which anybody can write, make no pod one of ours."""
         odd = set()
         for pod in self.store.list(names.POD):
             try:
@@ -254,8 +254,25 @@ class Controller:
         self._odd_pods = odd
 
     def _is_asked(self, pod: Object) -> bool:
-        owner = self.key_of(names.POD, pod) if is_running(pod) else None
-        return owner is not None and self._kinds[owner.kind].reports(pod)
+        key = self.key_of(names.POD, pod) if is_running(pod) else None
+        if key is None:
+            return False
+        kind = self._kinds[key.kind]
+        return kind.reports(pod) and self._is_made_for(kind, key, pod)
+
+    def _is_made_for(self, kind: Kind, key: Key, pod: Object) -> bool:
+        """Whether the pod's labels name an object that there is, and the pod belongs to one of its Jobs.
+
+        Pods of a Deployment belong to a ReplicaSet, which is not watched.
+        """
+        obj = self.store.get(kind.resource, key.namespace, key.name)
+        uid = obj["metadata"]["uid"] if obj else ""
+        if not uid or (pod["metadata"].get("labels") or {}).get(names.LABEL_UID) != uid:
+            return False
+        if names.JOB not in kind.children:
+            return True
+        jobs = self.store.children(names.JOB, key)
+        return controller_of(pod) in {job["metadata"]["uid"] for job in jobs if controller_of(job) == uid}
 
     def _members_of(self, pod: Object) -> tuple[Member, ...]:
         owner = self.key_of(names.POD, pod)

@@ -4,8 +4,8 @@ The page is the cheap way, but a NetworkPolicy, a service mesh or an operator ou
 after three failures in a row the tail of the log is read instead, where the runner prints the same numbers; the page is
 tried again now and then. A pod that answers neither way, as on a dead node, is asked less and less often, and neither
 its looks nor the reading of logs hold up the pages of others. Only pod addresses as the API server reports them are
-asked, redirects are not followed, answers are cut at a size, and only finite numbers of known names are taken from
-them: what a pod says is input from somebody else's code.
+asked, redirects are not followed, all bytes and all the time of an answer are bounded (`page`), and only finite numbers
+of known names are taken from it: what a pod says is input from somebody else's code.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import ipaddress
 import json
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
-
-import aiohttp
+from weakref import WeakValueDictionary
 
 from swiftop import names
 from swiftop.errors import SwiftopError
@@ -35,15 +34,16 @@ from swiftop.runner.protocol import (
     read,
     read_previous,
 )
+from swiftop.shell import page
 
 log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 Members = tuple[Member, ...]
 
-_LONGEST = 16 * 1024  # bytes of a /progress answer
 _LOG_SECONDS = 40  # of the log: the runner prints its line every 15
 _LOGS_AT_ONCE = 4  # each is held by the API server and a kubelet too
+_SHARE = 0.5  # of all looks at once, those that one namespace may take: its pods may all be slow
 _LONGEST_PAUSE = 16  # intervals between two looks at a pod that does not answer
 _FALL_BACK_AFTER = 3
 _RETRY_PAGE_EVERY = 20  # looks at the log between two tries of the page
@@ -67,6 +67,22 @@ class _Pod:
     log_failures: int = 0
     due: float = 0.0  # loop time of the next look
     looking: bool = False  # a look that takes long is not joined by another
+
+
+class _Slots:
+    """So many looks at once, of which one namespace may take a share."""
+
+    def __init__(self, count: int) -> None:
+        self._all = asyncio.Semaphore(count)
+        self._share = max(int(count * _SHARE), 1)
+        self._by_namespace: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def one_for(self, namespace: str) -> AsyncIterator[None]:
+        """Wait for one and hold it."""
+        own = self._by_namespace.setdefault(namespace, asyncio.Semaphore(self._share))
+        async with own, self._all:
+            yield
 
 
 def parse(text: str | bytes, members: Members) -> Reading | None:
@@ -140,11 +156,11 @@ class Puller:
         self._news = news
         self._pulled = pulled
         self._interval = interval
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = timeout
         self._log_timeout = log_timeout
         self._url = url
-        self._pages = asyncio.Semaphore(parallel)
-        self._logs = asyncio.Semaphore(_LOGS_AT_ONCE)
+        self._pages = _Slots(parallel)
+        self._logs = _Slots(_LOGS_AT_ONCE)
         self._chance = chance
         self._known: dict[str, _Pod] = {}  # by pod UID
 
@@ -160,8 +176,7 @@ class Puller:
         """
         loop = asyncio.get_running_loop()
         spread = self._interval
-        # A proxy of the environment would be asked for pod addresses; trust_env stays off.
-        async with aiohttp.ClientSession(timeout=self._timeout) as session, asyncio.TaskGroup() as looks:
+        async with asyncio.TaskGroup() as looks:
             while True:
                 now = loop.time()
                 running = {pod["metadata"]["uid"]: pod for pod in self._pods() if is_running(pod)}
@@ -171,7 +186,7 @@ class Puller:
                     known = self._known[uid]
                     if known.due <= now and not known.looking:
                         known.looking = True
-                        looks.create_task(self._look_once(session, pod, known), name=f"progress-{uid}")
+                        looks.create_task(self._look_once(pod, known), name=f"progress-{uid}")
                 await asyncio.sleep(1.0)
 
     def _same(self, uid: str, pod: Object) -> _Pod | None:
@@ -182,10 +197,10 @@ class Puller:
     def _new(self, pod: Object, now: float, spread: float) -> _Pod:
         return _Pod(restarts=_restarts(pod), due=now + spread * self._chance())
 
-    async def _look_once(self, session: aiohttp.ClientSession, pod: Object, known: _Pod) -> None:
+    async def _look_once(self, pod: Object, known: _Pod) -> None:
         started = asyncio.get_running_loop().time()
         try:
-            await self.look(session, pod)
+            await self.look(pod)
         except Exception:  # what a pod says may be anything: one must not end the looks at all others
             log.exception("progress of %s/%s", pod["metadata"]["namespace"], pod["metadata"]["name"])
         finally:
@@ -193,21 +208,21 @@ class Puller:
             known.due = started + self._interval * min(2.0 ** min(failed, 10), _LONGEST_PAUSE)
             known.looking = False
 
-    async def look(self, session: aiohttp.ClientSession, pod: Object) -> None:
+    async def look(self, pod: Object) -> None:
         """Ask one pod once, by the way that works for it."""
         known = self._known.setdefault(pod["metadata"]["uid"], _Pod(restarts=_restarts(pod)))
         before = known.reading
         page_is_down = known.page_failures >= _FALL_BACK_AFTER
         if not page_is_down or known.log_looks % _RETRY_PAGE_EVERY == _RETRY_PAGE_EVERY - 1:
-            await self._look_at_page(session, pod, known)
+            await self._look_at_page(pod, known)
         if known.page_failures >= _FALL_BACK_AFTER:
             await self._look_at_log(pod, known)
         if _differ(before, known.reading):
             self._news(pod)
 
-    async def _look_at_page(self, session: aiohttp.ClientSession, pod: Object, known: _Pod) -> None:
-        async with self._pages:
-            report = await self._page(session, pod)
+    async def _look_at_page(self, pod: Object, known: _Pod) -> None:
+        async with self._pages.one_for(pod["metadata"]["namespace"]):
+            report = await self._page(pod)
         self._pulled(Source.PAGE, report is not None)
         if report is None:
             known.page_failures += 1
@@ -219,7 +234,7 @@ class Puller:
         known.log_looks += 1
         report, meta = None, pod["metadata"]
         with suppress(SwiftopError, TimeoutError):
-            async with self._logs, asyncio.timeout(self._log_timeout):
+            async with self._logs.one_for(meta["namespace"]), asyncio.timeout(self._log_timeout):
                 tail = await self._log_tail(meta["namespace"], meta["name"], _LOG_SECONDS)
                 report = last_in_log(tail, self._members(pod))
         self._pulled(Source.LOG, report is not None)
@@ -230,19 +245,10 @@ class Puller:
         if known.log_failures >= _FALL_BACK_AFTER:
             known.reading = replace(known.reading or Reading(None), reachable=False)
 
-    async def _page(self, session: aiohttp.ClientSession, pod: Object) -> Reading | None:
+    async def _page(self, pod: Object) -> Reading | None:
         url = self._url(pod)
-        if url is None:
-            return None
-        with suppress(aiohttp.ClientError, TimeoutError, OSError):
-            async with session.get(url, allow_redirects=False) as response:
-                if response.status != 200:
-                    return None
-                body = b""
-                while len(body) <= _LONGEST and (more := await response.content.read(_LONGEST)):
-                    body += more
-                return parse(body, self._members(pod)) if len(body) <= _LONGEST else None
-        return None
+        body = await page.fetch(url, seconds=self._timeout) if url else None
+        return parse(body, self._members(pod)) if body is not None else None
 
 
 def _differ(before: Reading | None, after: Reading | None) -> bool:

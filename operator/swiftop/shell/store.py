@@ -37,6 +37,12 @@ def owner_of(obj: Object) -> Key | None:
     return Key(kind, meta["namespace"], name) if kind and name else None
 
 
+def controller_of(obj: Object) -> str:
+    """UID of the object that controls this one; empty without one."""
+    owners = obj["metadata"].get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners if owner.get("controller")), "")
+
+
 class _Table:
     """Objects of one resource."""
 

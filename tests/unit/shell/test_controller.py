@@ -73,6 +73,7 @@ class Other:
     """A second kind."""
 
     resource: names.Resource
+    children: tuple[names.Resource, ...] = ()
 
     def over(self, status: Mapping[str, Any], /) -> bool:
         return bool(status.get("done"))
@@ -168,22 +169,63 @@ def test_our_own_kinds_are_watched_whole_though_one_is_another_s_child() -> None
     assert WATCHED[names.CONFIG_MAP] == f"{names.MANAGED_SELECTOR},{names.LABEL_KIND}"  # the runner has no kind
 
 
+def owned(made: Object, uid: str) -> Object:
+    """With a controller."""
+    made["metadata"]["ownerReferences"] = [{"uid": uid, "controller": True}]
+    return made
+
+
+def running_pod(name: str, *, kind: str = "SFTRun", uid: str = "run", controller: str = "job", index: str = "") -> Object:
+    status = {"containerStatuses": [{"name": names.CONTAINER, "state": {"running": {}}}]}
+    labels = {**LABELS, names.LABEL_KIND: kind, names.LABEL_UID: uid}
+    pod = owned(obj(names.POD, name, uid=name, labels=labels, status=status), controller)
+    pod["metadata"]["annotations"] = {"batch.kubernetes.io/job-completion-index": index} if index else {}
+    return pod
+
+
+def asked(controller: Controller) -> list[str]:
+    return [pod["metadata"]["name"] for pod in controller._reporting_pods()]
+
+
 def test_a_pod_is_asked_for_progress_if_its_kind_says_so() -> None:
     async def scenario() -> None:
         controller = with_exports()
-        status = {"containerStatuses": [{"name": names.CONTAINER, "state": {"running": {}}}]}
-        rank_1 = {"batch.kubernetes.io/job-completion-index": "1"}
-        for name, kind, notes in (
-            ("a-1-0-x", "SFTRun", {}),
-            ("a-1-1-x", "SFTRun", rank_1),
-            ("alien", "Pod", {}),
-            ("b-leader", "ModelExport", rank_1),
-            ("b-other", "ModelExport", {}),
+        for resource in (names.SFTRUN, EXPORT.resource):
+            controller.seen(resource, None, obj(resource, "a", uid="run"))
+        controller.seen(names.JOB, None, owned(obj(names.JOB, "a-1", uid="job", labels=LABELS), "run"))
+        for pod in (
+            running_pod("a-1-0-x"),
+            running_pod("a-1-1-x", index="1"),
+            running_pod("alien", kind="Pod"),
+            running_pod("b-leader", kind="ModelExport", index="1"),
+            running_pod("b-other", kind="ModelExport"),
         ):
-            pod = obj(names.POD, name, labels={**LABELS, names.LABEL_KIND: kind}, status=status)
-            pod["metadata"]["annotations"] = notes
             controller.seen(names.POD, None, pod)
-        assert [pod["metadata"]["name"] for pod in controller._reporting_pods()] == ["a-1-0-x", "b-leader"]
+        assert asked(controller) == ["a-1-0-x", "b-leader"]
+
+    run(scenario())
+
+
+def test_a_pod_is_asked_only_if_it_belongs_to_a_job_of_an_object_that_there_is() -> None:
+    """Labels are written by anybody."""
+
+    async def scenario() -> None:
+        controller = Controller(Config())
+        strangers = {"uid": "other", "controller": "strange"}
+        for pod in (
+            running_pod("a-1-x"),
+            running_pod("forged-uid", uid="other"),
+            running_pod("no-job", controller="none"),
+            running_pod("strange-job", controller="strange"),
+            running_pod("all-forged", **strangers),
+        ):
+            controller.seen(names.POD, None, pod)
+        assert asked(controller) == []  # no object is known
+        controller.seen(names.SFTRUN, None, obj(names.SFTRUN, "a", uid="run"))
+        assert asked(controller) == []  # ... and no Job
+        controller.seen(names.JOB, None, owned(obj(names.JOB, "a-1", uid="job", labels=LABELS), "run"))
+        controller.seen(names.JOB, None, owned(obj(names.JOB, "x-1", uid="strange", labels=LABELS), "other"))
+        assert asked(controller) == ["a-1-x"]
 
     run(scenario())
 
@@ -198,11 +240,11 @@ class Picky(Other):
 def test_a_pod_that_cannot_be_judged_hides_no_other(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         controller = Controller(Config(), kinds={"SFTRun": cast("Kind", Picky(names.SFTRUN))})
-        status = {"containerStatuses": [{"name": names.CONTAINER, "state": {"running": {}}}]}
+        controller.seen(names.SFTRUN, None, obj(names.SFTRUN, "a", uid="run"))
         for name in ("a-1-0-x", "odd", "b-1-0-x"):
-            controller.seen(names.POD, None, obj(names.POD, name, labels=LABELS, status=status))
+            controller.seen(names.POD, None, running_pod(name))
         for _ in range(3):
-            assert [pod["metadata"]["name"] for pod in controller._reporting_pods()] == ["a-1-0-x", "b-1-0-x"]
+            assert asked(controller) == ["a-1-0-x", "b-1-0-x"]
         assert caplog.text.count("pod ns/odd is not asked") == 1
 
     run(scenario())

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import pairwise
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -101,9 +100,8 @@ class World:
         return self.log
 
     async def look(self, times: int = 1) -> Reading | None:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.2)) as session:
-            for _ in range(times):
-                await self.puller.look(session, POD)
+        for _ in range(times):
+            await self.puller.look(POD)
         return self.puller.latest("u")
 
 
@@ -194,7 +192,7 @@ class Slow(Puller):
             pods=lambda: self.running, log_tail=self._tail, news=lambda _: None, chance=lambda: chance, timeout=2.0
         )
 
-    async def _page(self, session: Any, pod: Object) -> Reading | None:
+    async def _page(self, pod: Object) -> Reading | None:
         name, takes = pod["metadata"]["name"], self.page_takes(pod["metadata"]["name"])
         self.looks.setdefault(name, []).append(now())
         await asyncio.sleep(min(takes, 2.0))
@@ -249,6 +247,16 @@ def test_a_dead_node_starves_no_other_run(dead: int) -> None:
         for name, at in puller.looks.items():
             gaps = [b - a for a, b in pairwise(at)]
             assert is_dead(name) or max(gaps) <= 15 + 1 + 2 * dead / 16 + 1, name
+
+    run(scenario())
+
+
+def test_slow_pods_of_one_namespace_leave_room_for_the_others() -> None:
+    async def scenario() -> None:
+        good = [{**POD, "metadata": {"namespace": "other", "name": "good", "uid": "good"}}]
+        puller = Slow(pods(1000, "slow") + good, page=lambda n: 0.01 if n == "good" else 1.9, log=lambda _: 0.01)
+        await puller.run_for(600)
+        assert max(b - a for a, b in pairwise(puller.looks["good"])) <= 17
 
     run(scenario())
 
