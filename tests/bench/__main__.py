@@ -15,6 +15,7 @@ BENCHES = (
     "tests.bench.rolling_update",
     "tests.bench.operator_burst",
     "tests.bench.operator_memory",
+    "tests.bench.fairness",
     "demo",
 )
 

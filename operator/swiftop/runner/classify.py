@@ -17,7 +17,7 @@ from typing import Optional
 
 from . import causes
 from .ends import EndClass
-from .exceptions import ABORT, PROGRESS_BAR, TEARDOWN, UNCAUGHT, Chain, chains, clean_lines
+from .exceptions import ABORT, TEARDOWN, UNCAUGHT, Chain, chains, clean_lines, is_progress
 from .protocol import LOG_BYTES
 
 MESSAGE_CHARS = 400
@@ -109,7 +109,7 @@ def _judged(chain: Chain) -> Judged:
 def last_lines(text: str, limit: int = LOG_BYTES) -> str:
     """The end of the log for a reader: no progress bars, no empty lines, no carets; at most ``limit`` bytes."""
     shown = (line for line in clean_lines(text) if line and not _CARETS.match(line))
-    lines = [line for line in shown if not PROGRESS_BAR.search(line)]
+    lines = [line for line in shown if not is_progress(line)]
     return tail_bytes("\n".join(lines), limit)
 
 

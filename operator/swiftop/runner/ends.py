@@ -20,6 +20,7 @@ EXIT_ENGINE = 13
 EXIT_UNKNOWN = 20
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: try again
 
+_LONGEST = 4096  # characters of an exception that are looked into: some patterns take the square of it
 _DATA_CODE = re.compile(r"(-packages|/ms-swift)/(swift/(llm/)?dataset|datasets)/")
 
 
@@ -38,5 +39,6 @@ class EndClass:
     def matches(self, text: str, where: str = "") -> bool:
         """Whether ``text`` (an exception's type and message), raised in the file ``where``, is this cause."""
         patterns = (*self.patterns, *self.in_data) if _DATA_CODE.search(where) else self.patterns
-        shown = text.partition("\n")[0] if self.vague else text  # what follows may be a library's own farewell
+        # What follows may be a library's own farewell.
+        shown = (text.partition("\n")[0] if self.vague else text)[:_LONGEST]
         return any(re.search(pattern, shown, re.IGNORECASE | re.MULTILINE) for pattern in patterns)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Optional
 
 from .protocol import number
+from .record import opened
 
 STATE = "trainer_state.json"
 _END = 256 * 1024  # has the last hundreds of lines of the history
@@ -16,7 +17,7 @@ _LOSS = re.compile(r'"eval_loss": ([-+0-9.eE]{1,32})')  # in a line of the histo
 def eval_loss(checkpoint: Path) -> Optional[float]:
     """Loss of the last evaluation up to this checkpoint; None when there was none."""
     try:
-        with (checkpoint / STATE).open("rb") as file:
+        with opened(checkpoint / STATE) as file:
             file.seek(max(file.seek(0, 2) - _END, 0))
             found = _LOSS.findall(file.read(_END).decode("utf-8", "replace"))
         return number(float(found[-1])) if found else None

@@ -45,7 +45,9 @@ _LOGGED = re.compile(
     r"^(\[[IWEFC]\d{3,4} |\[[IWEF] |[IWEFC]\d{4} \d\d:|\[?\d{4}-\d\d-\d\d[ T]\d\d:|swanlab: "
     r"|\[?(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b)"
 )
-PROGRESS_BAR = re.compile(r"\d+%\|.*\|.*\[.*\]|swiftop-progress ")
+_BAR = re.compile(r"\d%\|")
+_BAR_REST = "|[]"  # what follows in a bar, in this order
+_OWN_LINE = "swiftop-progress "
 _WRAPPERS = re.compile(
     r"ChildFailedError|SignalException|^subprocess\.CalledProcessError|^SystemExit|ProcessRaisedException"
     r"|Engine core initialization failed"  # vLLM's, of its engine's process
@@ -143,10 +145,21 @@ def _continuation(lines: list[str]) -> list[str]:
     for line in lines:
         if _TRACEBACK in line or line.startswith((*_LINKS, *_ASIDES, _IGNORED, TEARDOWN)) or _LOGGED.match(line):
             break
-        if _EXCEPTION.match(line) or _ARGPARSE.match(line) or _TERMINATE.match(line) or PROGRESS_BAR.search(line):
+        if _EXCEPTION.match(line) or _ARGPARSE.match(line) or _TERMINATE.match(line) or is_progress(line):
             break
         kept.append(line)
     return kept
+
+
+def is_progress(line: str) -> bool:
+    """Whether it is a bar, or a line of the runner's own. By hand: a pattern may take the cube of a line's length."""
+    if _OWN_LINE in line:
+        return True
+    bar = _BAR.search(line)
+    at = bar.end() if bar else -1
+    for mark in _BAR_REST:
+        at = line.find(mark, at) + 1 if at > 0 else 0
+    return at > 0
 
 
 def clean_lines(text: str) -> list[str]:
@@ -156,7 +169,7 @@ def clean_lines(text: str) -> list[str]:
         shown = next((part for part in reversed(line.split("\r")) if part.strip()), "")
         # a traceback that starts in the middle of a progress bar's line is a line of its own
         start = shown.find(_TRACEBACK)
-        if start > 0 and PROGRESS_BAR.search(shown[:start]):
+        if start > 0 and is_progress(shown[:start]):
             shown = shown[start:]
         lines.append(_RANK.sub("", _ANSI.sub("", shown)).rstrip())
     return lines

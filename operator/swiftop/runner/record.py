@@ -11,6 +11,7 @@ termination message may vanish with its pod, and an execution that is killed wit
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, BinaryIO, Optional
 
 from . import causes
 from .protocol import FINISHED, INTERRUPTED, Previous, read_previous
@@ -194,13 +195,21 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.close(directory)
 
 
+def opened(path: Path) -> BinaryIO:
+    """A file on a volume that others may write to: PID 1 waits for no pipe. Raises ``OSError``."""
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(errno.EINVAL, "it is not a file")
+    return os.fdopen(number, "rb")
+
+
 def read_json(path: Path) -> Any:
-    """What a small file on a volume holds that others may write to: PID 1 neither waits for a pipe nor takes a file
-    into its memory that has no end. Raises ``OSError``, and ``ValueError`` for what is no such file.
+    """What a small file on a volume holds that others may write to; one without an end is not taken into memory.
+
+    Raises ``OSError``, and ``ValueError`` for what is no such file.
     """
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("it is not a file")
+    with opened(path) as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise ValueError(f"it is larger than {LARGEST >> 20} MiB")

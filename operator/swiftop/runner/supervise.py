@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import time
+import traceback
 from collections.abc import Callable
 from typing import Optional
 
@@ -14,6 +15,7 @@ from .child import Child, memory_kills
 from .classify import EndedChild
 from .program import Context, Program, Step
 from .record import Superseded
+from .signals import Stopped
 
 CHECK_SECONDS = 1.0
 RECORD_SECONDS = 5.0
@@ -35,7 +37,7 @@ class Supervisor:
         self._on_stop = on_stop
         self._next_record = self._next_line = 0.0
         self._ended_by: Optional[str] = None
-        self._superseded = False
+        self._superseded = self._surprised = False
         self.child: Optional[Child] = None
 
     def run(self, step: Step) -> EndedChild:
@@ -73,7 +75,7 @@ class Supervisor:
 
     def _check(self, child: Child) -> None:
         now = time.monotonic()
-        reason = self._program.check(now)
+        reason = self._looked(now)
         if now >= self._next_record:
             self._next_record = now + RECORD_SECONDS
             self._check_record(child)
@@ -84,6 +86,19 @@ class Supervisor:
             self._ended_by = reason
             self._context.output.say(f"swiftop: ending the process: {reason}")
             child.kill()
+
+    def _looked(self, now: float) -> Optional[str]:
+        """What the program says; whatever surprises it in a file or an answer does not end the work."""
+        try:
+            return self._program.check(now)
+        except (OSError, Stopped, Superseded):
+            raise
+        except Exception:
+            if not self._surprised:
+                self._surprised = True
+                self._context.output.say(traceback.format_exc().rstrip())
+                self._context.output.say("swiftop: this was met while looking at the work, which goes on")
+        return None
 
     def _check_record(self, child: Child) -> None:
         try:

@@ -39,8 +39,10 @@ def termination_message(ended: Ended, *, log: str, progress: dict[str, Any], pro
     message["log"] = ""
     while message.get("badRows") and len(_encode(message)) > TERMINATION_BYTES:
         message["badRows"].pop()
-    while len(_encode(message)) > TERMINATION_BYTES:
+    while message["message"] and len(_encode(message)) > TERMINATION_BYTES:
         message["message"] = message["message"][: len(message["message"]) // 2]
+    if len(_encode(message)) > TERMINATION_BYTES:  # the report alone is too long, which no sound one is
+        message["progress"] = {}
     return _encode(message)
 
 

@@ -75,7 +75,7 @@ class Controller:
         self._watched = watched
         self.metrics = Metrics()
         self.store = Store(kinds)
-        self.queue: Queue[Key] = Queue(waited=self.metrics.waited)
+        self.queue: Queue[Key] = Queue(waited=self.metrics.waited, group=lambda key: key.namespace)
         self.metrics.watch_queue(depth=lambda: self.queue.depth, oldest=self.queue.oldest)
         self.metrics.watch_objects(self._objects)
         self.referring: Callable[[Key], Iterable[Key]] = lambda _key: ()  # who waits for an object
@@ -238,7 +238,7 @@ class Controller:
                 yield name, obj
 
     def _reporting_pods(self) -> Iterator[Object]:
-        """Running pods of our objects that are to be asked: labels, which anybody can write, make no pod one of ours."""
+        """Running pods of our objects that are to be asked: anybody can write labels, which make no pod one of ours."""
         odd = set()
         for pod in self.store.list(names.POD):
             try:

@@ -1,8 +1,9 @@
 """Keyed work queue: the level-triggered heart of the operator.
 
 A key stands for "reconcile this object", never for an event, so adding it twice is adding it once. One key is with
-one worker at most; what is added meanwhile runs once more afterwards. kopf's own queueing is not used for this: its
-worker limit holds a slot for seconds after the last event, and its handlers are never retried.
+one worker at most; what is added meanwhile runs once more afterwards. Groups of keys take turns (`line`). kopf's own
+queueing is not used for this: its worker limit holds a slot for seconds after the last event, and its handlers are never
+retried.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from swiftop.errors import Conflict, Transient
+from swiftop.shell.line import Line
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +66,16 @@ class Queue(Generic[K]):
         backoff: Backoff | None = None,
         chance: Callable[[], float] = random.random,
         waited: Callable[[float], None] = lambda _: None,
+        group: Callable[[K], Hashable] = lambda _: None,
     ) -> None:
-        """``waited`` is told how long each key stood in line, in seconds."""
+        """``waited`` is told how long each key stood in line, in seconds; keys of one ``group`` delay no other's."""
         self._backoff = backoff or Backoff()
         self._chance = chance
         self._waited = waited
-        self._line: asyncio.Queue[K | None] = asyncio.Queue()  # None tells one worker to leave
+        self._line = Line(group)
+        # One for each key that may be taken. One too many is harmless, and so is one that finds its group's share
+        # taken: whoever is done with a key leaves another.
+        self._calls: asyncio.Queue[None] = asyncio.Queue()
         self._ready: dict[K, float] = {}  # key -> since when; insertion order is age
         self._working: dict[K, float] = {}
         self._again: dict[K, float] = {}  # added while being worked on
@@ -90,7 +96,8 @@ class Queue(Generic[K]):
             if not self._ready:
                 self._advanced = now
             self._ready[key] = now
-            self._line.put_nowait(key)
+            self._line.put(key)
+            self._calls.put_nowait(None)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Reconcile ``key`` in ``seconds``; of several delayed adds the earliest counts."""
@@ -126,6 +133,7 @@ class Queue(Generic[K]):
         ``failed`` is told each failed try with the number of errors of the same class in a row, this one included,
         while the key is still in work; what it raises is logged and changes nothing.
         """
+        self._line.workers = workers
         async with asyncio.TaskGroup() as group:
             for number in range(workers):
                 group.create_task(self._work(handler, failed), name=f"worker-{number}")
@@ -136,35 +144,45 @@ class Queue(Generic[K]):
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._line.put_nowait(None)
+        self._calls.put_nowait(None)
 
     async def _work(self, handler: Handler[K], failed: Failed[K]) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            key = await self._line.get()
-            if key is None or self._stopping:
-                self._line.put_nowait(None)  # pass it on to the next worker
+            await self._calls.get()
+            if self._stopping:
+                self._calls.put_nowait(None)  # pass it on to the next worker
                 return
-            self._waited(loop.time() - self._ready.pop(key))
-            self._working[key] = loop.time()
-            try:
-                pause = await handler(key)
-            except Exception as error:  # the one place that may not die with a key
-                pause = self._failed(key, error)
-                try:
-                    await failed(key, error, self._failures[key].alike)
-                except Exception:
-                    log.exception("%s: its failures were not reported", key)
-            else:
-                self._failures.pop(key, None)
-            del self._working[key]
-            self._advanced = loop.time()
-            if self._again.pop(key, None) is not None:
-                self.add(key)
-            elif pause is not None:
-                self.add_after(key, pause)
-            # A handler that had nothing to wait for never gave way, and a long line would keep the Lease from renewal.
+            if (key := self._line.take()) is not None:
+                await self._work_on(key, handler, failed)
+                self._line.done(key)
+                if self._ready:
+                    self._calls.put_nowait(None)  # for those of its group that found its share taken
+            # A handler that had nothing to wait for never gave way, and a long line would keep all else from its turn.
+            paused = loop.time()
             await asyncio.sleep(0)
+            self._line.lag = loop.time() - paused
+
+    async def _work_on(self, key: K, handler: Handler[K], failed: Failed[K]) -> None:
+        loop = asyncio.get_running_loop()
+        self._waited(loop.time() - self._ready.pop(key))
+        self._working[key] = loop.time()
+        try:
+            pause = await handler(key)
+        except Exception as error:  # the one place that may not die with a key
+            pause = self._failed(key, error)
+            try:
+                await failed(key, error, self._failures[key].alike)
+            except Exception:
+                log.exception("%s: its failures were not reported", key)
+        else:
+            self._failures.pop(key, None)
+        del self._working[key]
+        self._advanced = loop.time()
+        if self._again.pop(key, None) is not None:
+            self.add(key)
+        elif pause is not None:
+            self.add_after(key, pause)
 
     def _failed(self, key: K, error: Exception) -> float:
         last, kind = self._failures.get(key), type(error)

@@ -7,15 +7,20 @@ schema cannot know, because it depends on the version, is checked here against t
 from __future__ import annotations
 
 import difflib
+import heapq
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
 
 from swiftop.api.v1alpha1.flags import ExtraArg
 from swiftop.errors import Problem
 from swiftop.reasons import Reason
 from swiftop.swift.releases import FlagInfo, FlagTable, having
 
+_LIKELY = 32  # words with the most pairs of letters in common, which alone are compared at length
+_SOUGHT = 3  # unknown flags of one spec whose likeness is sought: each takes a millisecond
 _WORDS_FOR_BOOL = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")  # transformers.hf_argparser
 
 
@@ -47,6 +52,7 @@ def extra_args(
     ``field_of`` has the fields that stand for a flag, ``prefixes`` what may be missing before a name: that of the
     engine first, the others can only tell the field.
     """
+    unknown = 0
     for index, arg in enumerate(args):
         here = f"{path}[{index}]"
         if broken := [rule for rule in arg.RULES if not rule.holds(arg)]:
@@ -54,12 +60,12 @@ def extra_args(
         elif (flag := known.flags.get(arg.name)) is not None:
             yield from _value(here, arg, flag)
         else:
-            yield Problem(
-                f"{here}.name",
-                f"ms-swift {known.version} has no flag --{arg.name}",
-                suggestion=_field_of(arg.name, field_of or {}, prefixes) or _instead_of(arg.name, known, prefixes),
-                reason=Reason.UNKNOWN_FLAG,
-            )
+            unknown += 1
+            suggestion = _field_of(arg.name, field_of or {}, prefixes)
+            if not suggestion and unknown <= _SOUGHT:
+                suggestion = _instead_of(arg.name, known, prefixes)
+            message = f"ms-swift {known.version} has no flag --{arg.name}"
+            yield Problem(f"{here}.name", message, suggestion=suggestion, reason=Reason.UNKNOWN_FLAG)
 
 
 def some_transformers(args: Sequence[ExtraArg], known: FlagTable, path: str = "spec.extraArgs") -> Iterator[Problem]:
@@ -74,8 +80,15 @@ def some_transformers(args: Sequence[ExtraArg], known: FlagTable, path: str = "s
 
 def nearest(word: str, words: tuple[str, ...], cutoff: float = 0.6) -> str:
     """The word that was probably meant, as a suggestion; empty when none is near."""
-    close = difflib.get_close_matches(word, words, n=1, cutoff=cutoff)
+    pairs = frozenset(pairwise(word))
+    likely = heapq.nlargest(_LIKELY, words, key=lambda known: len(pairs & _pairs(known)))
+    close = difflib.get_close_matches(word, likely, n=1, cutoff=cutoff)
     return f"did you mean {close[0]}?" if close else ""
+
+
+@lru_cache(4096)
+def _pairs(known: str) -> frozenset[tuple[str, str]]:
+    return frozenset(pairwise(known))
 
 
 def _field_of(name: str, field_of: Mapping[str, str], prefixes: Sequence[str]) -> str:

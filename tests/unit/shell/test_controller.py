@@ -175,7 +175,9 @@ def owned(made: Object, uid: str) -> Object:
     return made
 
 
-def running_pod(name: str, *, kind: str = "SFTRun", uid: str = "run", controller: str = "job", index: str = "") -> Object:
+def running_pod(
+    name: str, *, kind: str = "SFTRun", uid: str = "run", controller: str = "job", index: str = ""
+) -> Object:
     status = {"containerStatuses": [{"name": names.CONTAINER, "state": {"running": {}}}]}
     labels = {**LABELS, names.LABEL_KIND: kind, names.LABEL_UID: uid}
     pod = owned(obj(names.POD, name, uid=name, labels=labels, status=status), controller)

@@ -115,6 +115,8 @@ async def test_nobody_there() -> None:
     assert await fetch("http://127.0.0.1:9/progress", seconds=1) is None
 
 
-@given(st.binary(max_size=LONGEST) | st.lists(st.sampled_from([OK, CONTINUE, b"\r\n", b"a: b\r\n", b"{}"])).map(b"".join))
+@given(
+    st.binary(max_size=LONGEST) | st.lists(st.sampled_from([OK, CONTINUE, b"\r\n", b"a: b\r\n", b"{}"])).map(b"".join)
+)
 def test_any_bytes_are_a_body_or_none(raw: bytes) -> None:
     assert body_of(raw) is None or isinstance(body_of(raw), bytes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -280,5 +281,66 @@ def test_a_key_in_work_or_a_line_without_a_free_worker_is_stuck() -> None:
         await asyncio.sleep(300)
         assert queue.stuck() == 600
         await working
+
+    run(scenario())
+
+
+def by_namespace(key: str) -> str:
+    return key.partition("/")[0]
+
+
+def test_namespaces_take_turns() -> None:
+    async def scenario() -> None:
+        queue, handler = Queue[str](group=by_namespace), Recorder(takes=1)
+        for n in range(1000):
+            queue.add(f"a/{n}")
+        queue.add("b/0")
+        queue.add("b/1")
+        queue.add("c/0")
+        await work(queue, handler, seconds=5.5, workers=1)
+        assert [key for _, key in handler.calls] == ["a/0", "b/0", "c/0", "a/1", "b/1", "a/2"]
+
+    run(scenario())
+
+
+def test_keys_of_one_namespace_that_all_hang_leave_workers_to_others() -> None:
+    async def scenario() -> None:
+        async def hang(key: str) -> None:
+            calls.append((now(), key))
+            await asyncio.sleep(30 if key.startswith("a/") else 0.1)
+
+        calls: list[tuple[float, str]] = []
+        queue = Queue[str](group=by_namespace)
+        for n in range(100):
+            queue.add(f"a/{n}")
+        asyncio.get_running_loop().call_later(1, queue.add, "b/0")
+        await work(queue, hang, seconds=100, workers=8)
+        assert (1.0, "b/0") in calls
+        assert sum(at == 0 for at, _ in calls) == 6
+        assert len(calls) == 1 + 4 * 6  # and whoever is done makes room for the next of its own
+
+    run(scenario())
+
+
+def test_a_namespace_whose_work_is_the_processor_s_has_few_in_work_beside_others() -> None:
+    async def scenario() -> None:
+        loop: Any = asyncio.get_running_loop()
+        begun: list[str] = []
+
+        async def busy(key: str) -> None:
+            begun.append(key)
+            loop._selector.now += 0.06  # what the processor takes
+            await asyncio.sleep(0.01)
+            loop._selector.now += 0.01
+
+        queue = Queue[str](group=by_namespace)
+        for n in range(300):
+            queue.add(f"a/{n}")
+        for n in range(20):
+            loop.call_later(5, queue.add, f"b/{n}")
+        await work(queue, busy, seconds=30, workers=32)
+        first, last = (begun.index(f"b/{n}") for n in (0, 19))
+        assert last - first <= 2 * 20  # turn by turn, and not behind what has been begun
+        assert sorted(begun) == sorted([f"a/{n}" for n in range(300)] + [f"b/{n}" for n in range(20)])
 
     run(scenario())

@@ -18,9 +18,11 @@ from typing import Any, Optional
 
 from ..evalloss import eval_loss
 from ..protocol import number
+from ..record import opened
 
 HEAD = 16 * 1024
 WHOLE = 256 * 1024  # a file up to this size is parsed whole
+_NAME_BYTES = 4096  # of a file that holds a folder's name
 INCOMPLETE_MARK = "checkpoint-is-incomplete.txt"  # written by transformers' just-in-time saver
 _NAME = re.compile(r"^checkpoint-(\d{1,12})$")
 _WEIGHTS = re.compile(r"model.*\.(safetensors|bin)$")
@@ -69,7 +71,8 @@ def read(path: Path, *, world_size: int, resumable: bool) -> Optional[Checkpoint
 
 def _read(path: Path, *, world_size: int, resumable: bool) -> Optional[Checkpoint]:
     state, sizes = read_state(path / "trainer_state.json"), _sizes(path)
-    if state is None or not isinstance(state.get("global_step"), int) or INCOMPLETE_MARK in sizes:
+    step = _count(state.get("global_step")) if state is not None else None
+    if state is None or step is None or INCOMPLETE_MARK in sizes:
         return None
     if any(size == 0 for name, size in sizes.items() if _WEIGHTS.search(name)):
         return None
@@ -78,12 +81,12 @@ def _read(path: Path, *, world_size: int, resumable: bool) -> Optional[Checkpoin
     best = state.get("best_model_checkpoint")
     own = isinstance(best, str) and Path(best).parent.name == path.parent.name  # a resumed state may name another run's
     best_step = _NAME.match(Path(str(best)).name) if own else None
-    metric, max_steps = state.get("best_metric"), state.get("max_steps")
+    metric = state.get("best_metric")
     return Checkpoint(
-        step=state["global_step"],
+        step=step,
         path=str(path),
         time=(path / "trainer_state.json").stat().st_mtime,
-        max_steps=max_steps if isinstance(max_steps, int) else None,
+        max_steps=_count(state.get("max_steps")),
         best_step=int(best_step.group(1)) if best_step else None,
         best_metric=number(metric) if best_step else None,
         eval_loss=eval_loss(path),
@@ -94,7 +97,7 @@ def _read(path: Path, *, world_size: int, resumable: bool) -> Optional[Checkpoin
 def read_state(path: Path) -> Optional[dict[str, Any]]:
     """The numbers of a ``trainer_state.json``, None when the file is absent or cut off."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             head = file.read(HEAD if size > WHOLE else WHOLE)
@@ -105,7 +108,7 @@ def read_state(path: Path) -> Optional[dict[str, Any]]:
     if size <= WHOLE:
         try:
             state = json.loads(head)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return state if isinstance(state, dict) else None
     if not tail.rstrip().endswith(b"\n}"):
@@ -121,9 +124,13 @@ def _top_level(text: str) -> dict[str, Any]:
         if match:
             try:
                 found[key] = json.loads(match.group(1))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
     return found
+
+
+def _count(value: object) -> Optional[int]:
+    return value if isinstance(value, int) and number(value) is not None else None
 
 
 def _sizes(path: Path) -> dict[str, int]:
@@ -152,8 +159,10 @@ def _has_process_state(path: Path, names: set[str], world_size: int) -> bool:
 
 def _deepspeed_complete(path: Path, world_size: int) -> bool:
     """DeepSpeed names its folder in ``latest``; each process has written its part of the optimizer into it."""
-    folder = path / (path / "latest").read_text(encoding="utf-8").strip()
-    if folder == path or not folder.is_dir():
+    with opened(path / "latest") as file:
+        name = file.read(_NAME_BYTES).decode("utf-8", "replace").strip()
+    folder = path / name
+    if folder == path or "\0" in name or not folder.is_dir():
         return False
     names = [name for name, size in _sizes(folder).items() if size]
     shards = [name for name in names if "zero_pp_rank_" in name and name.endswith("optim_states.pt")]

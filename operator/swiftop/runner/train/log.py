@@ -137,7 +137,7 @@ def parse_line(raw: bytes) -> Optional[dict[str, Any]]:
         text = text[:at] + "}"
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
 
@@ -231,7 +231,7 @@ class TrainingLog:
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _or(value: Optional[float], default: Optional[float]) -> Optional[float]:
@@ -239,7 +239,7 @@ def _or(value: Optional[float], default: Optional[float]) -> Optional[float]:
 
 
 def _integer(value: Any, default: Optional[int]) -> Optional[int]:
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
+    return value if isinstance(value, int) and number(value) is not None else default
 
 
 def written_since(roots: list[Path], since: float) -> bool:

@@ -71,7 +71,7 @@ def test_a_metric_that_is_no_number_is_none(tmp_path: Path, metric: str) -> None
     assert (newest.step, newest.best_metric) == (8, 1.5 if metric == "1.5" else None)
 
 
-@pytest.mark.parametrize("call", ["is_dir", "stat", "iterdir", "open"])
+@pytest.mark.parametrize("call", ["is_dir", "stat", "iterdir", "opened"])
 @pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO, errno.ENOENT])
 def test_a_volume_that_fails_for_a_moment_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
@@ -81,7 +81,7 @@ def test_a_volume_that_fails_for_a_moment_is_no_error(
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Path, call, fail)
+    monkeypatch.setattr(checkpoints if call == "opened" else Path, call, fail)
     assert found(tmp_path) is None
 
 

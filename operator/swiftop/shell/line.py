@@ -1,0 +1,60 @@
+"""Keys that wait for a worker, in lines of their own for each group, which take turns.
+
+A group is a namespace: one with ten thousand keys in line delays the key of another by one turn. Nor may a group have
+all workers: its keys may all hang. Where the processor is what they wait for, fewer in work are as fast, and each of
+them makes the others wait whenever they come back from the API server, so a group then has but a few.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+_SHARE = 0.75  # of all workers, for one group
+_SOME, _FEW = 8, 2  # in work of one group while the loop lags: as long as it is alone, and beside others
+_LAG = 0.05  # seconds of one turn of the event loop
+
+
+class Line(Generic[K]):
+    """Keys in line by group, and how many of each group are in work."""
+
+    def __init__(self, group: Callable[[K], Hashable]) -> None:
+        self._group = group
+        self._lines: dict[Hashable, deque[K]] = {}  # in the order of their turns
+        self._working: dict[Hashable, int] = {}
+        self.lag = 0.0  # seconds that one turn of the event loop took lately
+        self.workers = 1
+
+    def put(self, key: K) -> None:
+        """To the end of its group's line."""
+        self._lines.setdefault(self._group(key), deque()).append(key)
+
+    def take(self) -> K | None:
+        """The first key of the next group that may have one more in work; None when there is none."""
+        for group in self._lines:
+            if self._working.get(group, 0) < self._most(group):
+                line = self._lines.pop(group)
+                key = line.popleft()
+                if line:
+                    self._lines[group] = line  # to the end of the turns
+                self._working[group] = self._working.get(group, 0) + 1
+                return key
+        return None
+
+    def done(self, key: K) -> None:
+        """A key that was taken is worked off."""
+        group = self._group(key)
+        self._working[group] -= 1
+        if not self._working[group]:
+            del self._working[group]
+
+    def _most(self, group: Hashable) -> int:
+        alone = not ((self._lines.keys() | self._working.keys()) - {group})
+        share = math.ceil(self.workers * _SHARE)
+        if self.lag < _LAG:
+            return share
+        return min(_SOME if alone else _FEW, share)
