@@ -58,16 +58,16 @@ def test_what_has_started_is_fixed_but_for_suspend_and_lifecycle(cluster: Any, n
 
 def test_short_name_category_and_columns(cluster: Any, namespace: str) -> None:
     create(cluster, namespace, upload_cases.MINIMAL)
-    assert cluster.kubectl("get", "dsup", "-n", namespace).split()[:5] == [
-        *("NAME", "STATE", "ROWS", "DESTINATION", "PROGRESS"),
+    assert cluster.kubectl("get", "dsup", "-n", namespace).split()[:6] == [
+        *("NAME", "STATUS", "REASON", "ROWS", "DESTINATION", "PROGRESS"),
     ]
     assert "datasetupload.swiftop.dev/minimal" in cluster.kubectl("get", "swift", "-n", namespace, "-o", "name")
 
 
 def test_an_export_is_printed_by_its_short_name(cluster: Any, namespace: str) -> None:
     create(cluster, namespace, export_cases.MINIMAL)
-    printed = cluster.kubectl("get", "mexp", "-n", namespace).split()[:7]
-    assert printed == ["NAME", "STATE", "SOURCE", "DTYPE", "TARGETS", "SIZE", "AGE"]
+    printed = cluster.kubectl("get", "mexp", "-n", namespace).split()[:8]
+    assert printed == ["NAME", "STATUS", "REASON", "SOURCE", "DTYPE", "TARGETS", "SIZE", "AGE"]
     patch = ("patch", "mexp", "minimal", "-n", namespace, "--type=merge", "-p")
     cluster.kubectl(*patch, json.dumps({"status": {"startTime": START}}), "--subresource=status")
     with pytest.raises(KubectlError, match="is fixed since the first container has started"):
@@ -77,7 +77,7 @@ def test_an_export_is_printed_by_its_short_name(cluster: Any, namespace: str) ->
 def test_a_deployment_is_printed_and_scaled(cluster: Any, namespace: str) -> None:
     create(cluster, namespace, deployment_cases.MINIMAL)
     printed = cluster.kubectl("get", "mdep", "-n", namespace).split("\n")[0].split()
-    assert printed == ["NAME", "READY", "REPLICAS", "ENGINE", "MODEL", "URL", "TOKENS/S", "AGE"]
+    assert printed == ["NAME", "STATUS", "REASON", "REPLICAS", "ENGINE", "MODEL", "URL", "TOKENS/S", "AGE"]
     cluster.kubectl("scale", "modeldeployment/minimal", "-n", namespace, "--replicas=3")
     spec = json.loads(cluster.kubectl("get", "mdep", "minimal", "-n", namespace, "-o", "json"))["spec"]
     assert spec["replicas"] == 3
