@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.apiserver import deployment_cases, export_cases, upload_cases
 from tests.apiserver.cases import Case
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.cluster
 REFUSED = [*upload_cases.REFUSED, *export_cases.REFUSED, *deployment_cases.REFUSED]
 ACCEPTED = [*upload_cases.ACCEPTED, *export_cases.ACCEPTED, *deployment_cases.ACCEPTED]
 
+ROOT = Path(__file__).parents[2]
 START = "2026-01-01T00:00:00Z"
 
 
@@ -81,3 +84,19 @@ def test_a_deployment_is_printed_and_scaled(cluster: Any, namespace: str) -> Non
     cluster.kubectl("scale", "modeldeployment/minimal", "-n", namespace, "--replicas=3")
     spec = json.loads(cluster.kubectl("get", "mdep", "minimal", "-n", namespace, "-o", "json"))["spec"]
     assert spec["replicas"] == 3
+
+
+def test_the_example_overlay_installs_into_any_namespace(cluster: Any, tmp_path: Path) -> None:
+    example = ROOT / "manifests" / "overlays" / "example"
+    overlay = {"namespace": "elsewhere", "resources": [os.path.relpath(example, tmp_path.resolve())]}
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(overlay))
+    made = list(yaml.safe_load_all(cluster.kubectl("kustomize", str(tmp_path))))
+    namespaces = {obj["metadata"]["namespace"] for obj in made if "namespace" in obj["metadata"]}
+    named = {obj["metadata"]["name"] for obj in made if obj["kind"] == "Namespace"}
+    subjects = {subject["namespace"] for obj in made for subject in obj.get("subjects", ())}
+    assert namespaces == named == subjects == {"elsewhere"}
+    (deployment,) = (obj for obj in made if obj["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"].startswith("registry.example.com/swiftop/operator@sha256:")
+    (account,) = (obj for obj in made if obj["kind"] == "ServiceAccount")
+    assert account["imagePullSecrets"] == [{"name": "registry"}]

@@ -211,7 +211,7 @@ def _wait_for_others(s: Situation) -> Verdict | None:
         Reason.JOB_SUSPENDED,
         f"Job {job.name} is suspended, and not by spec.suspend" + (": its pods are ended" if leaving else ""),
         "a queue of the cluster (such as Kueue) lets it go on by itself; what a person has suspended goes on with "
-        f"kubectl patch job {job.name} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'",
+        f'kubectl patch job {job.name} --type merge -p \'{{"spec":{{"suspend":false}}}}\'',
     )
     return _waiting(s, Phase.PENDING, cause, events=False)
 

@@ -1,9 +1,9 @@
 """Why the scheduler finds no node for a pod, out of its own words.
 
-They are those of Kubernetes 1.36.3 and 1.37.2 (``ErrReason...`` in pkg/scheduler/framework/plugins/*, ``FitError.Error``
-in pkg/scheduler/framework/types.go); older ones name the taint. Each node is counted under what rules it out first, and
-only resources are all named. So several words mean that no single one is all that is missing: the nodes under the second
-were never asked for the first.
+They are those of Kubernetes 1.36.3 and 1.37.2 (``ErrReason...`` in pkg/scheduler/framework/plugins/*, and
+``FitError.Error`` in pkg/scheduler/framework/types.go); older ones name the taint. Each node is counted under what rules
+it out first, and only resources are all named. So several words mean that no single one is all that is missing: the
+nodes under the second were never asked for the first.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ _WORDS: tuple[tuple[re.Pattern[str], _Obstacle], ...] = (
         _Obstacle(
             Reason.VOLUME_PENDING,
             "no volume can be made or found where the pod could run",
-            "look at the claim with kubectl describe pvc: is there a StorageClass that can make it, with enough storage?",
+            "look at the claim with kubectl describe pvc: is there a StorageClass for it, with enough storage?",
         ),
     ),
     (
@@ -129,7 +129,7 @@ _WORDS: tuple[tuple[re.Pattern[str], _Obstacle], ...] = (
         _Obstacle(
             Reason.VOLUME_PENDING,
             "the volume of a claim is gone",
-            "kubectl get pvc shows the claim as Lost: restore its PersistentVolume, or delete the claim and make it anew",
+            "kubectl get pvc shows the claim as Lost: restore its PersistentVolume, or make the claim anew",
         ),
     ),
     (
@@ -145,7 +145,7 @@ _WORDS: tuple[tuple[re.Pattern[str], _Obstacle], ...] = (
 
 
 def unschedulable(condition: dict[str, str], gpu_resource: str) -> Cause | None:
-    """Why a pod has no node, out of its condition PodScheduled; None when the scheduler has not said that it has none."""
+    """Why a pod has no node, out of its condition PodScheduled; None while the scheduler has not said so."""
     if condition.get("status") != "False":
         return None
     said = condition.get("message") or ""
@@ -187,7 +187,9 @@ def _not_about_nodes(reason: str, said: str, text: str) -> Cause | None:
     if reason == "SchedulerError":
         return Cause(Reason.UNSCHEDULABLE, f"the scheduler failed, and tries again: {text}", "look at its log")
     if "no nodes available" in said:
-        return Cause(Reason.UNSCHEDULABLE, f"the cluster has no node: {text}", "add a node, or wait for one to be added")
+        return Cause(
+            Reason.UNSCHEDULABLE, f"the cluster has no node: {text}", "add a node, or wait for one to be added"
+        )
     return None
 
 
@@ -238,7 +240,11 @@ def _taint(word: str) -> _Obstacle | None:
         return _CORDON
     if _NODE_IN_TROUBLE.match(name):
         return _NOT_READY
-    return _UNTOLERATED._replace(message=f"nodes have the taint {name}, which it does not tolerate") if name else _UNTOLERATED
+    return (
+        _UNTOLERATED._replace(message=f"nodes have the taint {name}, which it does not tolerate")
+        if name
+        else _UNTOLERATED
+    )
 
 
 def _gpu(name: str, *, hopeless: bool) -> _Obstacle:

@@ -13,8 +13,8 @@ from swiftop.runner.protocol import TRAINING
 NO_HELP = "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
 NO_VICTIMS = "preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
 MIXED_HELP = (
-    "preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No preemption victims found for "
-    "incoming pod."
+    "preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No preemption victims found "
+    "for incoming pod."
 )
 
 
@@ -124,7 +124,9 @@ def test_of_several_obstacles_none_is_taken_for_all(words: str, reason: str, adv
 
 
 def test_the_name_of_a_taint_is_told() -> None:
-    assert of("3 node(s) had untolerated taint {team: research}").message.startswith("nodes have the taint team: research")
+    assert of("3 node(s) had untolerated taint {team: research}").message.startswith(
+        "nodes have the taint team: research"
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,11 @@ def test_the_name_of_a_taint_is_told() -> None:
     [
         ("3 Insufficient nvidia.com/gpu", NO_VICTIMS, "no node has enough free nvidia.com/gpu"),
         ("3 Insufficient nvidia.com/gpu", MIXED_HELP, "no node has enough free nvidia.com/gpu"),
-        ("3 Insufficient nvidia.com/gpu", "preemption: not eligible due to preemptionPolicy=Never.", "no node has enough"),
+        (
+            "3 Insufficient nvidia.com/gpu",
+            "preemption: not eligible due to preemptionPolicy=Never.",
+            "no node has enough",
+        ),
         ("3 Insufficient nvidia.com/gpu", NO_HELP, "no node that it may use has as many nvidia.com/gpu as it asks for"),
         ("3 Insufficient memory", NO_HELP, "no node that it may use has as much memory as it asks for"),
     ],
@@ -167,6 +173,8 @@ def test_no_gpu_on_any_node_asks_for_the_device_plugin() -> None:
         ),
     ],
 )
-def test_what_the_scheduler_says_before_it_looks_at_nodes(condition: tuple[str, str], expected: tuple[str, str]) -> None:
+def test_what_the_scheduler_says_before_it_looks_at_nodes(
+    condition: tuple[str, str], expected: tuple[str, str]
+) -> None:
     found = cause(*condition)
     assert (found.reason, expected[1] in found.message) == (expected[0], True)
