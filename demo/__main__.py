@@ -100,7 +100,10 @@ def install(operator: BuiltImage, trainer: BuiltImage) -> None:
     name, _, tag = operator.tagged.rpartition(":")
     with tempfile.TemporaryDirectory() as folder:
         base = os.path.relpath((ROOT / "manifests" / "base").resolve(), Path(folder).resolve())
-        overlay = {"resources": [base], "images": [{"name": "swiftop/operator", "newName": name, "newTag": tag}]}
+        overlay = {
+            "resources": [base],
+            "images": [{"name": "registry.invalid/swiftop/operator", "newName": name, "newTag": tag}],
+        }
         (Path(folder) / "kustomization.yaml").write_text(json.dumps(overlay))
         kubectl("apply", "--server-side", "--force-conflicts", "-k", folder, namespace=OPERATOR_NAMESPACE)
     defaults = json.dumps(platform_defaults(trainer))

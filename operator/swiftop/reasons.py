@@ -60,7 +60,24 @@ class Reason(StrEnum):
     # the pod on its way
     JOB_CREATED = "JobCreated"
     INSUFFICIENT_GPU = "InsufficientGPU"
+    INSUFFICIENT_CPU = "InsufficientCPU"
+    INSUFFICIENT_MEMORY = "InsufficientMemory"
+    INSUFFICIENT_EPHEMERAL_STORAGE = "InsufficientEphemeralStorage"
+    INSUFFICIENT_RESOURCE = "InsufficientResource"
+    UNTOLERATED_TAINT = "UntoleratedTaint"
+    NODES_CORDONED = "NodesCordoned"
+    NODES_NOT_READY = "NodesNotReady"
+    NODE_AFFINITY_MISMATCH = "NodeAffinityMismatch"
+    POD_AFFINITY_MISMATCH = "PodAffinityMismatch"
+    VOLUME_NODE_MISMATCH = "VolumeNodeMismatch"
+    VOLUME_IN_USE = "VolumeInUse"
+    TOO_MANY_VOLUMES = "TooManyVolumes"
+    TOO_MANY_PODS = "TooManyPods"
+    HOST_PORT_IN_USE = "HostPortInUse"
+    DEVICE_CLAIM_PENDING = "DeviceClaimPending"
+    SCHEDULING_GATED = "SchedulingGated"
     UNSCHEDULABLE = "Unschedulable"
+    JOB_SUSPENDED = "JobSuspended"
     SCHEDULED = "Scheduled"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CONTAINER_CONFIG_ERROR = "ContainerConfigError"
@@ -129,6 +146,9 @@ INVALID = frozenset(
 )
 """Reasons of an object that nothing can be made of as it is written."""
 
+FAULTY = frozenset({Reason.INVALID_SPEC, Reason.UNKNOWN_FLAG, Reason.UNSUPPORTED_VERSION})
+"""Those of them that an edit of the object itself heals, and nothing else."""
+
 DEPENDENCIES = frozenset(
     {
         Reason.NAME_CONFLICT,
@@ -168,6 +188,7 @@ SOURCE = frozenset(
 class State(StrEnum):
     """The printed word in ``kubectl get``. Derived from conditions; nothing is decided by it."""
 
+    INVALID = "Invalid"
     PENDING = "Pending"
     PREPARING = "Preparing"
     RUNNING = "Running"

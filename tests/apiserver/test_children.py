@@ -116,7 +116,12 @@ async def test_a_second_look_writes_nothing(operator: Operator) -> None:
     before = await operator.versions("a")
     assert len(before) == 4
     run = await operator.find(names.SFTRUN, "a")
-    assert by_type(run["status"])["Succeeded"]["reason"] in ("JobCreated", "Unschedulable", "VolumePending")
+    assert by_type(run["status"])["Succeeded"]["reason"] in (
+        "JobCreated",
+        "NodeAffinityMismatch",
+        "Unschedulable",
+        "VolumePending",
+    )
     assert run["status"]["resolved"]["command"].startswith("python -m torch.distributed.run")
     await operator.look("a")
     await operator.look("a")

@@ -327,11 +327,11 @@ def test_a_whole_status_is_stored_as_written(api: Api) -> None:
     assert _columns(api, "reported") == {
         "Name": "reported",
         "Status": "Running",
+        "Reason": "Running",
         "Progress": "412/1000 (41%)",
         "ETA": "1h12m",
         "Loss": "1.2500",
         "GPUs": "1",
-        "Reason": "Running",
         "Model": "Qwen/Qwen2.5-7B-Instruct",
         "Dataset": "CodyWhy/mh-sharegpt-20250820",
         "Checkpoint": 400,

@@ -14,7 +14,7 @@ from tests.e2e.site import NAMESPACE, ROOT, Site
 from tests.e2e.support import Kubectl
 
 SYSTEM = "swiftop-system"
-OPERATOR_IMAGE = "swiftop/operator"  # as manifests/base names it
+OPERATOR_IMAGE = "registry.invalid/swiftop/operator"  # as manifests/base names it
 
 Images = Mapping[str, BuiltImage]
 

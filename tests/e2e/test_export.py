@@ -101,7 +101,7 @@ def test_the_adapter_itself_is_exported(exports: dict[str, Object], site: Site) 
 @pytest.mark.cluster
 def test_people_see_what_was_exported(exports: dict[str, Object], site: Site) -> None:
     printed = site.kubectl.text("get", "modelexport", "merged").splitlines()
-    assert printed[0].split() == ["NAME", "STATE", "SOURCE", "DTYPE", "TARGETS", "SIZE", "AGE"]
+    assert printed[0].split() == ["NAME", "STATUS", "REASON", "SOURCE", "DTYPE", "TARGETS", "SIZE", "AGE"]
     assert printed[1].split()[:4] == ["merged", "Succeeded", f"{RUN}/last", "float16"]
 
 

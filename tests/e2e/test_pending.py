@@ -18,7 +18,7 @@ SIDECAR = {"spec": {"initContainers": [{"name": "prepare", "image": "localhost/n
 # name -> (run, reason, what the message must name)
 WAITING: dict[str, tuple[Object, str, str]] = {
     "no-gpu": (sftrun("no-gpu", gpus=64, cpu=SPARE), "InsufficientGPU", "nvidia.com/gpu"),
-    "no-node": (sftrun("no-node", cpu="500"), "Unschedulable", "Insufficient cpu"),
+    "no-node": (sftrun("no-node", cpu="500"), "InsufficientCPU", "Insufficient cpu"),
     "no-image": (
         sftrun("no-image", cpu=SPARE, runtime={"image": "localhost:1/nothing:1"}),
         "ImagePullFailed",

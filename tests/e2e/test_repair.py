@@ -104,8 +104,8 @@ def cases(image: str) -> list[Case]:
         ),
         Case(
             waiting("many-cpus", cpu="500"),
-            "Unschedulable",
-            "spec.resources",
+            "InsufficientCPU",
+            "spec.resources.cpu",
             edited("many-cpus", resources={"cpu": SPARE}),
         ),
         Case(

@@ -65,6 +65,15 @@ class Kubernetes:
         """The Job controller has seen the Job."""
         self._job_status(startTime=self._now(), active=active)
 
+    def suspend_job(self, *, suspended: bool = True) -> None:
+        """By somebody else. The Job controller ends the pods and forgets when it took the Job up."""
+        job = self.job
+        self.cluster.put({**job, "spec": {**job["spec"], "suspend": suspended}})
+        if suspended:
+            self._job_status(startTime=None, active=0)
+        else:
+            self.take_up()
+
     def create_pod(self, index: int | None = None) -> None:
         self.pods += 1
         template = self.job["spec"]["template"]

@@ -99,7 +99,7 @@ async def test_a_finished_run_tells_step_loss_and_checkpoint_of_its_last_message
     }
     assert harness.status["completionTime"]
     assert "etaSeconds" not in harness.status["progress"]
-    assert [reason for _, reason, _ in harness.cluster.posted] == ["JobCreated", "Starting", "MaxSteps"]
+    assert [reason for _, reason, _ in harness.cluster.posted] == ["JobCreated", "Loading", "MaxSteps"]
 
 
 async def test_a_failure_carries_reason_suggestion_and_log() -> None:

@@ -38,7 +38,7 @@ def pending(kubernetes: Kubernetes, message: str) -> None:
             "0/1 nodes are available: 1 Insufficient nvidia.com/gpu. preemption: 0/1 nodes are available",
             "InsufficientGPU",
         ),
-        ("0/1 nodes are available: 1 Insufficient memory.", "Unschedulable"),
+        ("0/1 nodes are available: 1 Insufficient memory.", "InsufficientMemory"),
         ("no nodes available to schedule pods", "Unschedulable"),
         ('persistentvolumeclaim "datasets" not found', "ClaimMissing"),
         ('0/1 nodes are available: persistentvolumeclaim "datasets" is being deleted. not found', "ClaimMissing"),
@@ -125,7 +125,7 @@ async def test_a_pod_that_is_refused_is_explained_by_the_events_of_its_job(messa
     harness.kubernetes.place()
     harness.kubernetes.run()
     await harness.settle()
-    assert harness.condition("Succeeded") == ("Unknown", "Running")
+    assert harness.condition("Succeeded") == ("Unknown", "Loading")
 
 
 async def test_a_config_map_that_is_missing_is_told_from_the_events_of_the_pod() -> None:
@@ -175,6 +175,45 @@ async def test_a_volume_that_cannot_be_made_is_explained_by_the_events_of_its_cl
     await harness.settle()
     assert harness.condition("Scheduled") == ("False", "VolumePending")
     assert '"nope" not found' in harness.status["conditions"][0]["message"]
+
+
+async def test_a_job_that_somebody_else_suspends_says_so_and_goes_on() -> None:
+    harness = Harness()
+    harness.apply()
+    await harness.look()
+    harness.kubernetes.suspend_job()  # as a queue does at the creation
+    await harness.settle()
+    assert harness.condition("Succeeded") == ("Unknown", "JobSuspended")
+    assert harness.status["state"] == "Suspended"
+    message = harness.status["conditions"][0]["message"]
+    assert "Job tiny-1 is suspended, and not by spec.suspend" in message
+    assert "kubectl patch job tiny-1" in message
+    assert harness.condition("Suspended")[0] == "False"  # the spec does not ask for it
+    harness.kubernetes.suspend_job(suspended=False)
+    harness.kubernetes.start()
+    await harness.settle()
+    assert harness.condition("Succeeded") == ("Unknown", "Loading")
+
+
+async def test_a_run_that_works_and_whose_job_is_suspended_says_so_and_resumes() -> None:
+    harness = await waiting()
+    harness.kubernetes.run()
+    harness.say(phase=1, step=3, maxSteps=10)
+    await harness.settle()
+    harness.kubernetes.suspend_job()
+    await harness.settle()
+    assert harness.condition("Succeeded") == ("Unknown", "JobSuspended")
+    assert "its pods are ended" in harness.status["conditions"][0]["message"]
+    harness.kubernetes.delete_pod()
+    await harness.settle()
+    assert (harness.condition("Succeeded"), harness.status["state"]) == (("Unknown", "JobSuspended"), "Suspended")
+    harness.kubernetes.suspend_job(suspended=False)
+    harness.kubernetes.start()
+    await harness.settle()
+    assert (harness.condition("Succeeded")[1], harness.status["state"]) == ("Loading", "Resuming")
+    harness.say(phase=1, step=4, maxSteps=10)
+    await harness.settle()
+    assert (harness.condition("Succeeded")[1], harness.status["state"]) == ("Running", "Running")
 
 
 def _foreign(kind: names.Resource, name: str) -> dict[str, Any]:
@@ -447,7 +486,7 @@ async def test_a_running_training_is_not_called_blocked_when_its_deadline_cannot
     harness.cluster.put({**run, "spec": {**run["spec"], "lifecycle": {"activeDeadlineSeconds": 600}}})
     harness.cluster.fault = lambda verb, _kind: Fault(Refused("PATCH /x: 422 no")) if verb == "apply" else None
     await harness.look()
-    assert harness.condition("Succeeded") == ("Unknown", "Running")
+    assert harness.condition("Succeeded") == ("Unknown", "Loading")
     assert harness.status["observedGeneration"] == 2
 
 

@@ -246,7 +246,7 @@ class TestTheMoment:
         await harness.engine.reconcile(harness.key)
         await harness.settle()
         assert "deletionTimestamp" not in harness.kubernetes.job["metadata"]
-        assert harness.condition("Succeeded") == ("Unknown", "Running")
+        assert harness.condition("Succeeded") == ("Unknown", "Loading")
         assert "nextAttempt" not in harness.status
 
     async def test_suspending_at_the_end_does_not_train_again(self) -> None:

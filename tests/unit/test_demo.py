@@ -58,7 +58,9 @@ def kubectl(monkeypatch: pytest.MonkeyPatch) -> Kubectl:
 
 def test_images_are_named_by_their_content_so_that_new_code_rolls_out(kubectl: Kubectl) -> None:
     demo.install(OPERATOR, TRAINER)
-    assert kubectl.overlay["images"] == [{"name": "swiftop/operator", "newName": "host/operator", "newTag": "0a1b"}]
+    assert kubectl.overlay["images"] == [
+        {"name": "registry.invalid/swiftop/operator", "newName": "host/operator", "newTag": "0a1b"}
+    ]
     assert kubectl.overlay_base == ROOT / "manifests/base"
     assert not kubectl.folder.is_relative_to(ROOT), "a checkout may be read-only, and is not for scratch files"
     (defaults,) = (json.loads(text) for text in kubectl.inputs)

@@ -201,6 +201,21 @@ def _wait_for_lost_node(s: Situation) -> Verdict | None:
     return Verdict(Waiting(Phase.PENDING, lost, resuming=True), requeue_after=_POLL_SECONDS) if lost else None
 
 
+def _wait_for_others(s: Situation) -> Verdict | None:
+    """A queue of the cluster, or a person, keeps the Job from having pods, and it alone lets it go on."""
+    job = s.observed.job
+    if job is None or job.over or not job.suspended:
+        return None
+    leaving = any(not pod.over for pod in s.observed.current)
+    cause = Cause(
+        Reason.JOB_SUSPENDED,
+        f"Job {job.name} is suspended, and not by spec.suspend" + (": its pods are ended" if leaving else ""),
+        "a queue of the cluster (such as Kueue) lets it go on by itself; what a person has suspended goes on with "
+        f'kubectl patch job {job.name} --type merge -p \'{{"spec":{{"suspend":false}}}}\'',
+    )
+    return _waiting(s, Phase.PENDING, cause, events=False)
+
+
 def _wait_for_pods(s: Situation) -> Verdict | None:
     job, obstacle = s.observed.job, s.observed.obstacle
     if s.observed.pods or job is None:
@@ -245,7 +260,8 @@ def _run(s: Situation) -> Verdict | None:
     """Also while a pod has ended and the Job controller has not said what that means: a moment, not worth a write."""
     ended = SIDECAR_SECONDS if any(pod.over for pod in s.observed.current) else None
     soon = min((seconds for seconds in (ended, s.until_overdue) if seconds is not None), default=None)
-    waiting = Waiting(Phase.RUNNING, Cause(Reason.RUNNING, s.doing))
+    doing = s.doing
+    waiting = Waiting(Phase.RUNNING, doing, resuming=doing.reason == Reason.LOADING and s.loads_again)
     return Verdict(waiting, (Ensure(repair=s.apart),), soon, poll=_POLL_SECONDS)
 
 
@@ -260,6 +276,7 @@ _RULES: Sequence[Rule] = (
     _wait_for_deletion,
     _next_attempt,
     _wait_for_lost_node,
+    _wait_for_others,
     _wait_for_pods,
     _wait_for_nodes,
     _wait_for_containers,

@@ -70,7 +70,7 @@ class Recorded:
     following: int = 0  # the attempt that is to follow once the Job is gone: whoever deleted it, it was meant to go
     suspended: bool = False
     said: str = ""  # what was said last
-    doing: str = ""  # likewise, of a container that runs
+    doing: str = ""  # likewise, of a container that works
     waiting_since: str = ""  # creation, or the end of the last suspension
     gpu_seconds: int = 0
     output: bool = False  # whether results lie where they outlive the pods
@@ -181,21 +181,26 @@ class Situation:
         return self.policy is not None and self.policy.volume and not self.observed.claimed
 
     @property
-    def doing(self) -> str:
+    def doing(self) -> Cause:
         """What a container that runs does. Not heard yet, as after a restart of the operator, what was known holds."""
         heard = self.observed.heard
-        if not self.observed.reachable:
-            return self.words.working
-        if heard is None:
-            return self.recorded.doing or self.words.preparing
-        return self.words.working if heard.get("phase") else self.words.preparing
+        if not self.observed.reachable or (heard is not None and heard.get("phase")):
+            return Cause(Reason.RUNNING, self.words.working)
+        if heard is None and self.recorded.doing:
+            return Cause(Reason.RUNNING, self.recorded.doing)
+        return Cause(Reason.LOADING, self.words.preparing)
+
+    @property
+    def loads_again(self) -> bool:
+        """Whether a container that loads does so for the second time."""
+        job, pods, current = self.observed.job, self.observed.pods, self.observed.current
+        replaced = len(pods) > len(current) or any(pod.over and pod.disruption for pod in pods)
+        return replaced or bool(self.recorded.interruptions) or (job is not None and job.attempt > 1)
 
     @property
     def again_in_attempt(self) -> bool:
         """Whether the newest execution follows an earlier one."""
-        pods, current = self.observed.pods, self.observed.current
-        earlier = len(pods) > len(current) or any(pod.over and pod.disruption for pod in pods)
-        return earlier or bool(self.recorded.started)
+        return self.loads_again or bool(self.recorded.started)
 
     @property
     def advice(self) -> str:

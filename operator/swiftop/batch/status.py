@@ -22,7 +22,7 @@ from swiftop.model.kind import Frame, Status
 from swiftop.model.times import seconds_of, text_of
 from swiftop.model.verdict import Blocked, Failed, Finished, Phase, Suspended, Waiting
 from swiftop.observe.report import tail
-from swiftop.reasons import ConditionType, Reason, State
+from swiftop.reasons import FAULTY, ConditionType, Reason, State
 from swiftop.runner.typed_json import to_json
 from swiftop.swift.paths import OUTPUT_DIR, identity_of, output_dir
 
@@ -191,21 +191,28 @@ def _state(frame: Frame[Any, Observed], reported: bool) -> State:
     if isinstance(outlook, Suspended):
         return State.SUSPENDED if outlook.cause.reason == Reason.SUSPENDED else State.STOPPING
     if isinstance(outlook, Waiting):
-        return _waiting_state(outlook, reported=reported, reachable=frame.observed.reachable)
+        return _waiting_state(outlook, reported=reported)
+    if isinstance(outlook, Blocked):
+        return _blocked_state(outlook)
     return _STATES[type(outlook)]
 
 
 _STATES: Mapping[type, State] = {
     Finished: State.SUCCEEDED,
     Failed: State.FAILED,
-    Blocked: State.PENDING,
 }
 
 
-def _waiting_state(waiting: Waiting, *, reported: bool, reachable: bool) -> State:
-    if waiting.phase is Phase.RUNNING:
-        # Who cannot be heard is taken to work.
-        return State.RUNNING if reported or not reachable else State.PREPARING
+def _blocked_state(blocked: Blocked) -> State:
+    """Of an object of which nothing is made for now."""
+    return State.INVALID if blocked.cause.reason in FAULTY else State.PENDING
+
+
+def _waiting_state(waiting: Waiting, *, reported: bool) -> State:
+    if waiting.cause.reason == Reason.JOB_SUSPENDED:
+        return State.SUSPENDED
+    if waiting.phase is Phase.RUNNING and waiting.cause.reason != Reason.LOADING:
+        return State.RUNNING
     if waiting.resuming or reported:  # the pod that got so far may be gone
         return State.RESUMING
     return State.PENDING if waiting.phase is Phase.PENDING else State.PREPARING

@@ -9,7 +9,7 @@ from typing import Any
 from swiftop.model.conditions import acknowledged as acknowledged_conditions
 from swiftop.model.conditions import by_type
 from swiftop.model.kind import Status
-from swiftop.reasons import DEPENDENCIES, ConditionType, Reason, State
+from swiftop.reasons import DEPENDENCIES, ConditionType, Reason
 
 PROGRESS_SECONDS = 15.0
 """Progress of one object is written at most this often, and a message that is put in other words."""
@@ -92,8 +92,6 @@ def event_of(previous: Mapping[str, Any], new: Mapping[str, Any], *, summary: st
     last = before.get(told["type"], {})
     if new["state"] == previous.get("state") and not (alarming and last.get("reason") != told["reason"]):
         return None
-    if new["state"] == State.PREPARING and known["reason"] == Reason.RUNNING:
-        return "Normal", Reason.STARTING, known["message"]
     return "Warning" if alarming else "Normal", told["reason"], told["message"] or str(new["state"])
 
 

@@ -52,6 +52,7 @@ class JobFacts:
     started: bool = False  # the Job controller has worked on it
     active: int = 0  # pods that exist and have not ended
     deleting: bool = False
+    suspended: bool = False  # somebody else wants it to have no pods: swiftop deletes a Job that is to stop
     complete: bool = False
     failed: bool = False
     failure_reason: str = ""

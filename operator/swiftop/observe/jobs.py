@@ -28,6 +28,7 @@ def job_facts(job: dict[str, Any]) -> JobFacts:
         started=bool(status.get("startTime")),
         active=status.get("active") or 0,
         deleting=bool(meta.get("deletionTimestamp")),
+        suspended=(job.get("spec") or {}).get("suspend") is True,
         complete=success is not None,
         failed=failure is not None,
         failure_reason=failure.get("reason", "") if failure else "",

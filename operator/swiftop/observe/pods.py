@@ -11,6 +11,7 @@ from swiftop import names
 from swiftop.model.facts import Cause, Ended, PodFacts
 from swiftop.model.text import printable
 from swiftop.observe.report import outcome_of, tail
+from swiftop.observe.scheduling import unschedulable
 from swiftop.reasons import Reason
 from swiftop.runner.protocol import Member
 
@@ -21,10 +22,6 @@ _BROKEN_REASONS = frozenset({"CreateContainerError", "RunContainerError", "PostS
 _SECRET = re.compile(r'secret "([^"]+)" not found')
 _SECRET_KEY = re.compile(r"couldn't find key (\S+) in Secret (\S+)")
 _CONFIG_MAP = re.compile(r'configmap "([^"]+)" not found|couldn\'t find key (\S+) in ConfigMap (\S+)')
-_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (not found|is being deleted)')
-_INSUFFICIENT = re.compile(r"Insufficient ([-\w./]*\w)")
-# The scheduler's second thoughts ("preemption: 0/1 nodes are available: ...") repeat the first and change each time.
-_SECOND_THOUGHTS = re.compile(r"\.?\s+(preemption: |no new claims to deallocate).*$", re.DOTALL)
 # The kubelet alternates between the error and "Back-off pulling image ...: the error": one fact, hence one text.
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: )?')
 _PULL_PREFIX = re.compile(r"^(ErrImagePull|ImagePullBackOff): ")
@@ -55,7 +52,7 @@ def pod_facts(pod: dict[str, Any], *, gpu_resource: str, members: tuple[Member, 
         scheduled=scheduled,
         scheduled_at=scheduling.get("lastTransitionTime", "") if scheduled else "",
         node=spec.get("nodeName") or "",
-        unschedulable=None if scheduled else _unschedulable(scheduling, gpu_resource),
+        unschedulable=None if scheduled else unschedulable(scheduling, gpu_resource),
         waiting=_waiting(state.get("waiting")) or _init_waiting(meta["name"], status),
         running_since=(state.get("running") or {}).get("startedAt") or "",
         ready=conditions.get("Ready", {}).get("status") == "True",
@@ -120,32 +117,6 @@ def _of_init_container(name: str, cause: Cause | None) -> Cause | None:
     return replace(said, suggestion=f"check the image of {name} in spec.runtime.podPatch, and its imagePullSecrets")
 
 
-def _unschedulable(condition: dict[str, Any], gpu_resource: str) -> Cause | None:
-    if condition.get("status") != "False":
-        return None
-    said = condition.get("message", "")
-    text = _SECOND_THOUGHTS.sub("", said).rstrip(". ")
-    if missing := _CLAIM.search(said):
-        return claim_missing(missing[1], leaving=missing[2] != "not found")
-    if "PersistentVolumeClaims" in said and ("unbound" in said or "not bound" in said):
-        return Cause(
-            Reason.VOLUME_PENDING,
-            f"waiting for a volume: {text}",
-            "look at the claim with kubectl describe pvc: is there a StorageClass that can make it?",
-        )
-    if gpu_resource in _INSUFFICIENT.findall(said):
-        return Cause(
-            Reason.INSUFFICIENT_GPU,
-            f"no node has enough free {gpu_resource}: {text}",
-            "it starts when GPUs become free; ask for fewer in spec.resources.gpus if no node has that many",
-        )
-    return Cause(
-        Reason.UNSCHEDULABLE,
-        f"no node fits: {text}" if text else "no node fits",
-        "compare spec.resources and spec.placement with the nodes (kubectl describe nodes)",
-    )
-
-
 def _waiting(waiting: dict[str, Any] | None) -> Cause | None:
     if waiting is None:
         return None
@@ -184,12 +155,3 @@ def missing_reference(said: str) -> Cause | None:
         text = f"ConfigMap {name} does not exist" if found[1] else f"ConfigMap {name} has no key {found[2]}"
         return Cause(Reason.CONFIG_MAP_MISSING, text, "make it in this namespace; it then goes on by itself")
     return None
-
-
-def claim_missing(name: str, *, leaving: bool = False) -> Cause:
-    """A PersistentVolumeClaim of the spec that does not exist, or is about to be gone."""
-    return Cause(
-        Reason.CLAIM_MISSING,
-        f"PersistentVolumeClaim {name} {'is being deleted' if leaving else 'does not exist'}",
-        "create it in this namespace, or fix its name in the spec; it then goes on by itself",
-    )

@@ -8,8 +8,8 @@ from typing import Any
 from swiftop.model.conditions import Aspects, by_type, written
 from swiftop.model.kind import Frame, Status
 from swiftop.model.times import text_of
-from swiftop.model.verdict import Outlook, Serving
-from swiftop.reasons import Reason, State
+from swiftop.model.verdict import Blocked, Outlook, Serving
+from swiftop.reasons import FAULTY, Reason, State
 from swiftop.serving.conditions import COMMON, aspects_of
 from swiftop.serving.observe import Observed, Replica
 
@@ -86,7 +86,8 @@ def _rounded(number: float | None) -> float | None:
 
 def _state(outlook: Outlook, observed: Observed) -> State:
     if not isinstance(outlook, Serving):
-        return State.PENDING
+        faulty = isinstance(outlook, Blocked) and outlook.cause.reason in FAULTY
+        return State.INVALID if faulty else State.PENDING
     if outlook.ready:
         return State.READY
     if not any(replica.pod.scheduled for replica in observed.replicas):

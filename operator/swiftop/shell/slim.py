@@ -20,7 +20,7 @@ Object = dict[str, Any]
 # What is read of the spec of an active child: without the rest, a thousand pod templates are not in memory twice. The
 # Job's template is never compared: it is immutable after creation.
 _SPEC: dict[names.Resource, tuple[str, ...]] = {
-    names.JOB: ("activeDeadlineSeconds", "ttlSecondsAfterFinished"),
+    names.JOB: ("activeDeadlineSeconds", "ttlSecondsAfterFinished", "suspend"),
     names.POD: ("nodeName", "hostNetwork"),
     names.PVC: (),
     # Of a Deployment all but the template: it is compared by the digest of what it was made from.

@@ -109,7 +109,7 @@ def waits(phase: Phase, cause: Cause, *, resuming: bool = False, failed: Cause |
 
 BEFORE = Ensure(replace=True)  # of a run of which no container has started yet
 WORKING = Cause("Running", "it works")
-PREPARING = Cause("Running", "it prepares")
+PREPARING = Cause("Loading", "it prepares")
 STARTING = Cause("Starting", "pulling the image, mounting the volumes")
 NETWORK = said("failed", "HubUnreachable", 7)
 THREE = (interruption("p0", kept=10), interruption("p1", kept=10), interruption("p2", kept=10), interruption("p3"))

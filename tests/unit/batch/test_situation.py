@@ -18,10 +18,13 @@ from tests.unit.batch.facts import (
     JOB,
     NEW,
     PLACED,
+    PREPARING,
     RUNS,
     START,
+    WORKING,
     at,
     ended,
+    interruption,
     rank,
     said,
     situation,
@@ -71,16 +74,30 @@ def test_whether_ranks_may_be_looking_for_their_service(observed: Observed, poli
 @pytest.mark.parametrize(
     ("observed", "known", "doing"),
     [
-        (Observed(JOB, (RUNS,)), "", "it prepares"),
-        (Observed(JOB, (RUNS,)), "it works", "it works"),  # not heard yet, as after a restart of the operator
-        (Observed(JOB, (RUNS,), heard={}), "it works", "it prepares"),
-        (Observed(JOB, (RUNS,), heard={"phase": 0}), "it works", "it prepares"),
-        (Observed(JOB, (RUNS,), heard={"phase": 1}), "", "it works"),
-        (Observed(JOB, (RUNS,), reachable=False), "it prepares", "it works"),
+        (Observed(JOB, (RUNS,)), "", PREPARING),
+        (Observed(JOB, (RUNS,)), "it works", WORKING),  # not heard yet, as after a restart of the operator
+        (Observed(JOB, (RUNS,), heard={}), "it works", PREPARING),
+        (Observed(JOB, (RUNS,), heard={"phase": 0}), "it works", PREPARING),
+        (Observed(JOB, (RUNS,), heard={"phase": 1}), "", WORKING),
+        (Observed(JOB, (RUNS,), reachable=False), "", WORKING),  # who cannot be heard is taken to work
     ],
 )
-def test_what_a_container_does(observed: Observed, known: str, doing: str) -> None:
+def test_what_a_container_does(observed: Observed, known: str, doing: Cause) -> None:
     assert situation(observed, doing=known).doing == doing
+
+
+@pytest.mark.parametrize(
+    ("observed", "recorded", "again"),
+    [
+        (Observed(JOB, (RUNS,)), {}, False),
+        (Observed(JOB, (RUNS,)), {"started": at(10)}, False),  # its own start
+        (Observed(JOB, (EVICTED, replace(RUNS, name="b", uid="b"))), {}, True),
+        (Observed(replace(JOB, attempt=2), (RUNS,)), {}, True),
+        (Observed(JOB, (RUNS,)), {"interruptions": (interruption("gone"),)}, True),
+    ],
+)
+def test_whether_a_container_loads_again(observed: Observed, recorded: dict[str, Any], *, again: bool) -> None:
+    assert situation(observed, **recorded).loads_again is again
 
 
 @pytest.mark.parametrize(

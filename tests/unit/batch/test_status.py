@@ -36,6 +36,8 @@ from tests.unit.batch.facts import (
 )
 
 RUNNING = Waiting(Phase.RUNNING, Cause("Running", "it works"))
+LOADING = Waiting(Phase.RUNNING, Cause("Loading", "it prepares"))
+HELD = Waiting(Phase.PENDING, Cause("JobSuspended", "by a queue"), resuming=True)
 STARTING = Waiting(Phase.STARTING, Cause("Starting", "on its way"))
 PENDING = Waiting(Phase.PENDING, JOB_CREATED)
 RESUMING = replace(PENDING, resuming=True)
@@ -84,7 +86,7 @@ def but(found: dict[str, Any], *names: str) -> dict[str, Any]:
 def test_a_status_whole() -> None:
     found = status(RUNNING)
     assert but(found, "conditions") == {
-        "state": "Preparing",
+        "state": "Running",
         "observedGeneration": 3,
         "attempts": 1,
         "startTime": at(10),
@@ -114,26 +116,34 @@ def test_a_status_whole_at_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outlook", "reported", "reachable", "state"),
+    ("outlook", "reported", "state"),
     [
-        (INVALID, False, True, "Pending"),
-        (PENDING, False, True, "Pending"),
-        (PENDING, True, True, "Resuming"),
-        (RESUMING, False, True, "Resuming"),
-        (STARTING, False, True, "Preparing"),
-        (STARTING, True, True, "Resuming"),
-        (RUNNING, False, True, "Preparing"),
-        (RUNNING, True, True, "Running"),
-        (RUNNING, False, False, "Running"),  # who cannot be heard is taken to work
-        (STOPPED, True, True, "Suspended"),
-        (STOPPING, True, True, "Stopping"),
-        (DONE_WELL, True, True, "Succeeded"),
-        (BROKE, True, True, "Failed"),
+        (INVALID, False, "Invalid"),
+        (Blocked(Cause("InvalidSpec", "a field"), stalled=True), False, "Invalid"),
+        (Blocked(Cause("UnsupportedVersion", "9.9"), stalled=True), False, "Invalid"),
+        (Blocked(Cause("ImageMissing", "no image"), stalled=True), False, "Pending"),  # the platform can heal it too
+        (Blocked(Cause("InvalidDefaults", "a key"), stalled=True), False, "Pending"),
+        (Blocked(Cause("NameConflict", "another"), stalled=False), False, "Pending"),
+        (PENDING, False, "Pending"),
+        (PENDING, True, "Resuming"),
+        (RESUMING, False, "Resuming"),
+        (HELD, False, "Suspended"),
+        (HELD, True, "Suspended"),
+        (STARTING, False, "Preparing"),
+        (STARTING, True, "Resuming"),
+        (LOADING, False, "Preparing"),
+        (LOADING, True, "Resuming"),  # the report is that of an earlier pod
+        (replace(LOADING, resuming=True), False, "Resuming"),
+        (RUNNING, False, "Running"),  # before the first step, and where nobody can be heard
+        (RUNNING, True, "Running"),
+        (STOPPED, True, "Suspended"),
+        (STOPPING, True, "Stopping"),
+        (DONE_WELL, True, "Succeeded"),
+        (BROKE, True, "Failed"),
     ],
 )
-def test_the_printed_word(outlook: Outlook, *, reported: bool, reachable: bool, state: str) -> None:
-    observed = Observed(JOB, (RUNS,), reachable=reachable)
-    assert status(outlook, observed, reported=reported)["state"] == state
+def test_the_printed_word(outlook: Outlook, *, reported: bool, state: str) -> None:
+    assert status(outlook, Observed(JOB, (RUNS,)), reported=reported)["state"] == state
 
 
 # Times

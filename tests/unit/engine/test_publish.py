@@ -18,6 +18,7 @@ from tests.engine.fakecluster import merge_patched
 
 VOLATILE = frozenset({"progress"})
 RUNNING = Waiting(Phase.RUNNING, Cause("Running", "the training runs"))
+LOADING = Waiting(Phase.RUNNING, Cause("Loading", "the model is loaded"))
 DONE = Finished("MaxSteps", "finished at step 10 of 10")
 BROKE = Failed(Cause("DiskFull", "no space"))
 INVALID = Blocked(Cause("UnknownFlag", "what is --x"), stalled=True)
@@ -33,7 +34,7 @@ def starting(reason: str, message: str = "x") -> Waiting:
     return Waiting(Phase.STARTING, Cause(reason, message))
 
 
-_STATES = {Finished: "Succeeded", Failed: "Failed", Suspended: "Suspended", Blocked: "Pending"}
+_STATES = {Finished: "Succeeded", Failed: "Failed", Suspended: "Suspended", Blocked: "Invalid"}
 
 
 def status(outlook: Outlook, previous: dict[str, Any] | None = None, **members: Any) -> dict[str, Any]:
@@ -42,7 +43,8 @@ def status(outlook: Outlook, previous: dict[str, Any] | None = None, **members: 
     aspects = aspects_of(outlook, observed=Observed(), before=before)
     word = _STATES.get(type(outlook))
     if isinstance(outlook, Waiting):
-        word = "Pending" if outlook.phase is Phase.PENDING else "Preparing"
+        phases = {Phase.PENDING: "Pending", Phase.STARTING: "Preparing", Phase.RUNNING: "Running"}
+        word = "Preparing" if outlook == LOADING else phases[outlook.phase]
     listed = written(aspects, COMMON, before=before, generation=3, now=TIME)
     return {"conditions": listed, "state": word, "observedGeneration": 3, **members}
 
@@ -105,8 +107,10 @@ def test_a_newer_generation_of_a_finished_run_is_acknowledged() -> None:
         (None, pending("VolumePending"), ("Normal", "VolumePending")),
         (pending("JobCreated"), pending("SourcePending"), None),
         (pending("JobCreated"), pending("SourceMissing"), ("Warning", "SourceMissing")),
-        (starting("Starting"), RUNNING, None),
-        (pending("JobCreated"), RUNNING, ("Normal", "Starting")),
+        (starting("Starting"), RUNNING, ("Normal", "Running")),
+        (pending("JobCreated"), LOADING, ("Normal", "Loading")),
+        (starting("Starting"), LOADING, None),
+        (LOADING, RUNNING, ("Normal", "Running")),
         (RUNNING, STOPPED, ("Normal", "Suspended")),
         (RUNNING, DONE, ("Normal", "MaxSteps")),
         (RUNNING, BROKE, ("Warning", "DiskFull")),

@@ -38,14 +38,6 @@ def waiting(reason: str, message: str) -> Cause | None:
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        (
-            "0/3 nodes are available: 1 node(s) had untolerated taint {a: b}, 2 Insufficient nvidia.com/gpu. "
-            "no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful.",
-            "InsufficientGPU",
-        ),
-        ("0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient nvidia.com/gpu.", "InsufficientGPU"),
-        ("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.shared.", "Unschedulable"),
-        ("0/1 nodes are available: 1 Insufficient cpu.", "Unschedulable"),
         ('0/1 nodes are available: persistentvolumeclaim "x" not found.', "ClaimMissing"),
         ("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "VolumePending"),
         ("", "Unschedulable"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,75 @@ def test_people_may_read_and_write_each_kind_but_no_status() -> None:
     writing = {"create", "update", "patch", "delete", "deletecollection"}
     written = {**of_kinds({"": writing}), **{scale: {"update", "patch"} for scale in scales}}
     assert rights("base/user-roles.yaml", "swiftop-editor") == written
+
+
+def documents(folder: str) -> list[dict[str, Any]]:
+    """All objects of a folder of manifests, as its kustomization lists them."""
+    listed = [name for name in manifest(f"{folder}/kustomization.yaml")["resources"] if name.endswith(".yaml")]
+    return [obj for name in listed for obj in yaml.safe_load_all((MANIFESTS / folder / name).read_text())]
+
+
+def test_bindings_follow_an_overlay_to_another_namespace() -> None:
+    """Kustomize changes a subject's namespace where an account of that name and namespace is among the resources."""
+    accounts = {
+        (obj["metadata"]["name"], obj["metadata"].get("namespace"))
+        for obj in documents("base")
+        if obj["kind"] == "ServiceAccount"
+    }
+    subjects = [subject for obj in documents("base") for subject in obj.get("subjects", ())]
+    assert len(subjects) == 2
+    assert {(subject["name"], subject["namespace"]) for subject in subjects} == accounts
+
+
+def test_nobody_can_own_the_name_of_the_image_that_an_overlay_has_to_give() -> None:
+    (container,) = manifest("base/deployment.yaml")["spec"]["template"]["spec"]["containers"]
+    example = manifest("overlays/example/kustomization.yaml")
+    (image,) = example["images"]
+    assert container["image"] == image["name"]
+    assert image["name"].startswith("registry.invalid/")  # RFC 2606
+    assert image["digest"].startswith("sha256:")
+    assert "images" not in manifest("base/kustomization.yaml"), "a tracked file that everybody would have to edit"
+    trainers = [
+        example["configMapGenerator"][0]["literals"][0],
+        manifest("samples/swiftop-defaults.yaml")["data"]["image"],
+    ]
+    assert [name for name in trainers if "registry.example.com/" not in name] == []
+
+
+def test_objects_carry_the_standard_labels_with_the_version_of_the_package() -> None:
+    pairs = manifest("base/kustomization.yaml")["labels"][0]["pairs"]
+    version = tomllib.loads((MANIFESTS.parent / "pyproject.toml").read_text())["project"]["version"]
+    assert {name.removeprefix("app.kubernetes.io/"): value for name, value in pairs.items()} == {
+        "name": "swiftop",
+        "instance": "swiftop",
+        "part-of": "swiftop",
+        "version": version,
+    }
+
+
+def test_the_operator_has_a_budget_and_a_priority_of_its_own() -> None:
+    (budget,) = (obj for obj in documents("base") if obj["kind"] == "PodDisruptionBudget")
+    deployment = manifest("base/deployment.yaml")["spec"]
+    assert budget["spec"]["selector"] == deployment["selector"]
+    assert budget["spec"]["maxUnavailable"] == 1 < deployment["replicas"]
+    (priority,) = (obj for obj in documents("base") if obj["kind"] == "PriorityClass")
+    assert deployment["template"]["spec"]["priorityClassName"] == priority["metadata"]["name"]
+    assert 0 < priority["value"] < 1_000_000_000  # above is the cluster's own
+    assert not priority.get("globalDefault")
+
+
+def test_prometheus_finds_the_pages_of_the_pods_that_work() -> None:
+    monitor = manifest("monitoring/podmonitor-work.yaml")["spec"]
+    assert monitor["namespaceSelector"] == {"any": True}
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    read = {rule["sourceLabels"][0] for rule in endpoint["relabelings"]}
+    for template in (
+        children_of(run_of(TWO_NODES))[-1]["spec"]["template"],
+        served_children(minimal())[-1]["spec"]["template"],
+    ):
+        labels = template["metadata"]["labels"]
+        assert monitor["selector"]["matchLabels"].items() <= labels.items()
+        ports = [port["name"] for c in template["spec"]["containers"] for port in c["ports"]]
+        assert endpoint["port"] in ports
+        known = {"__meta_kubernetes_pod_label_" + re.sub(r"[^A-Za-z0-9]", "_", label) for label in labels}
+        assert read - known <= {"__meta_kubernetes_pod_label_swiftop_dev_attempt"}  # what serves has none

@@ -226,7 +226,8 @@ class ModelExport(BatchResource):
         resource=MODELEXPORT,
         short="mexp",
         columns=(
-            Column("State", "string", ".status.state"),
+            Column("Status", "string", ".status.state"),
+            Column("Reason", "string", '.status.conditions[?(@.type=="Succeeded")].reason'),
             Column("Source", "string", f"{_DISPLAY}.source"),
             Column("DType", "string", f"{_DISPLAY}.dtype"),
             Column("Targets", "string", f"{_DISPLAY}.targets"),
@@ -234,7 +235,6 @@ class ModelExport(BatchResource):
             Column("Age", "date", ".metadata.creationTimestamp"),
             Column("Progress", "string", f"{_DISPLAY}.progress", wide=True),
             Column("ETA", "string", f"{_DISPLAY}.eta", wide=True),
-            Column("Reason", "string", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
             Column("Digest", "string", ".status.artifact.digest", wide=True),
         ),
         conditions=(

@@ -204,12 +204,12 @@ class SFTRun(BatchResource):
         short="sft",
         columns=(
             Column("Status", "string", ".status.state"),
+            Column("Reason", "string", '.status.conditions[?(@.type=="Succeeded")].reason'),
             Column("Progress", "string", f"{_DISPLAY}.progress"),
             Column("ETA", "string", f"{_DISPLAY}.eta"),
             Column("Loss", "string", f"{_DISPLAY}.loss"),
             Column("GPUs", "string", f"{_DISPLAY}.gpus"),
             Column("Age", "date", ".metadata.creationTimestamp"),
-            Column("Reason", "string", '.status.conditions[?(@.type=="Succeeded")].reason', wide=True),
             Column("Model", "string", f"{_DISPLAY}.model", wide=True),
             Column("Dataset", "string", f"{_DISPLAY}.dataset", wide=True),
             Column("Checkpoint", "integer", ".status.checkpoint.step", wide=True),

@@ -39,7 +39,8 @@ def test_the_samples(name: str) -> None:
     command, _, rest = result.stdout.partition("\n---\n")
     expected = [w.replace("0f3a1c9e", "00000000") for w in rendered(name, "4.6").command]
     assert shlex.split(command) == expected
-    assert [o["kind"] for o in yaml.safe_load_all(rest)] == ["PersistentVolumeClaim", "Job"]
+    claim = [] if name == "sftrun-smoke" else ["PersistentVolumeClaim"]  # whose results end with the pod
+    assert [o["kind"] for o in yaml.safe_load_all(rest)] == [*claim, "Job"]
 
 
 def test_several_nodes_have_a_service_and_the_uid_of_the_file_is_used() -> None:
