@@ -22,7 +22,7 @@ def problems(spec: SFTRunSpec, *, known: FlagTable, typed: Flags) -> list[Proble
         *_attention(spec, known),
         *_files(spec),
         *check.extra_args(spec.extra_args, known),
-        *_callbacks(spec, known),
+        *check.registered(typed, spec.extra_args, known, field_of=FIELD_OF_FLAG),
         *_report_to(spec),
         *_adapters(spec, known),
         *_datasets(spec, known),
@@ -82,19 +82,6 @@ def _files(spec: SFTRunSpec) -> Iterator[Problem]:
     if system is not None and system.endswith(".txt") and system not in {source.basename for source in spec.files}:
         suggestion = "add the file to spec.files, or end the prompt in another way"
         yield Problem("spec.training.system", f"{system[-60:]!r} is not among files", suggestion=suggestion)
-
-
-def _callbacks(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
-    """Names that neither the release nor a plugin registers."""
-    plugins = any(arg.name in ("external_plugins", "custom_register_path") for arg in spec.extra_args)
-    for index, arg in enumerate(spec.extra_args):
-        if arg.name != "callbacks" or "callbacks" not in known.flags or plugins:
-            continue
-        for name in arg.words:
-            if name not in known.callbacks:
-                suggestion = check.nearest(name, known.callbacks) or "register it by external_plugins"
-                message = f"ms-swift {known.version} has no callback {name!r}"
-                yield Problem(f"spec.extraArgs[{index}].value", message, suggestion=suggestion)
 
 
 def _adapters(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
