@@ -199,8 +199,56 @@ def test_evaluation_without_data_is_a_warning() -> None:
     quiet = spec(training={"evalSteps": 5, "evalStrategy": "steps"}, validation={"splitRatio": "0.1"})
     assert check.warnings(quiet) == []
     assert check.warnings(spec(training={"evalStrategy": "no"})) == []
+    for name in ("eval_dataset", "cached_val_dataset"):
+        data = [{"name": name, "value": "/data/held-out/val"}]
+        assert check.warnings(spec(training={"evalStrategy": "epoch"}, extraArgs=data)) == []
     loud = check.warnings(spec(training={"evalSteps": 5, "evalStrategy": "steps"}))
     assert [w.path for w in loud] == ["spec.training.evalSteps", "spec.training.evalStrategy"]
+
+
+def test_validation_that_never_takes_place_is_a_warning() -> None:
+    (warning,) = check.warnings(spec(validation={"splitRatio": "0.1"}, training={"evalStrategy": "no"}))
+    assert (warning.path, warning.suggestion) == ("spec.validation", "remove it, or training.evalStrategy")
+
+
+def test_many_modules_are_written_with_a_dash() -> None:
+    assert problems(tuner={"targetModules": ["q_proj", "all_linear"]}) == [
+        Problem("spec.tuner.targetModules[1]", "no model has a module 'all_linear'", "did you mean all-linear?")
+    ]
+    assert problems(tuner={"targetModules": ["all-linear", "all-embedding", "q_proj"]}) == []
+
+
+_FLASH = {"attention": "flash_attn", "maxLength": 64}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "members", "words"),
+    [
+        ("fsdp", "fsdp2", {"training": {"deepspeed": "zero2"}}, "--fsdp does what DeepSpeed does, and excludes"),
+        ("fsdp", "fsdp2", {"resources": {"gpus": 4, "processesPerNode": 2}}, "FSDP drives one GPU per process"),
+        ("lazy_tokenize", "true", {"training": {"packing": True, **_FLASH}}, "excludes spec.training.packing"),
+        ("lazy_tokenize", "true", {"training": {"streaming": True, "maxSteps": 9}}, "excludes spec.training.streaming"),
+        ("cached_dataset", "/data/t/a", {"training": {"streaming": True, "maxSteps": 9}}, "excludes spec.training"),
+        ("cached_val_dataset", "/data/t/a", {"training": {"streaming": True, "maxSteps": 9}}, "excludes spec.training"),
+        ("warmup_steps", "100", {"training": {"warmupRatio": "0.1"}}, "excludes spec.training.warmupRatio"),
+    ],
+)
+def test_what_ms_swift_would_refuse_together_is_told_at_once(
+    name: str, value: str, members: dict[str, Any], words: str
+) -> None:
+    arg = [{"name": name, "value": value}]
+    (problem,) = problems(extraArgs=arg, **members)
+    assert problem.path == "spec.extraArgs[0]"
+    assert words in problem.message
+    assert problem.suggestion
+    assert problems(extraArgs=arg) == []
+    assert problems(**members) == []
+
+
+def test_what_is_switched_off_excludes_nothing() -> None:
+    off = [{"name": "lazy_tokenize", "value": "false"}]
+    assert problems(extraArgs=off, training={"packing": True, **_FLASH}) == []
+    assert problems(extraArgs=[{"name": "warmup_steps", "value": "5"}], training={"warmupRatio": "0"}) == []
 
 
 def test_self_cognition_is_a_name_and_a_dataset() -> None:
