@@ -18,6 +18,7 @@ import argparse
 import importlib
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -69,15 +70,56 @@ def describe(action: argparse.Action) -> dict[str, Any]:
     return row
 
 
-def names() -> dict[str, list[str]]:
-    """Tuner types, trainer callbacks (3.x has no flag for them) and datasets that the release knows."""
+STRATEGIES = (("swift.loss_scale", "ALL_BASE_STRATEGY"), ("swift.plugin.loss_scale.loss_scale", "ALL_BASE_STRATEGY"))
+# Of each flag that names something a release has registered, and module and mapping in ms-swift 4,
+# in ms-swift 3, and under an older name there. The parser knows none of them and takes any word.
+REGISTRIES = {
+    "agent_template": (("swift.agent_template", "agent_template_map"), ("swift.plugin", "agent_templates")),
+    "callbacks": (("swift.callbacks.mapping", "callbacks_map"),),
+    "eval_metric": (("swift.metrics", "eval_metrics_map"),),
+    "loss_scale": (("swift.loss_scale", "loss_scale_map"), ("swift.plugin.loss_scale.loss_scale", "loss_scale_map")),
+    "loss_type": (
+        ("swift.loss", "loss_map"),
+        ("swift.plugin.loss", "loss_mapping"),
+        ("swift.plugin.loss", "LOSS_MAPPING"),
+    ),
+    "lr_scheduler_type": (("transformers.trainer_utils", "SchedulerType"),),
+    "metric": (("swift.plugin.metric", "metric_mapping"), ("swift.plugin.metric", "METRIC_MAPPING")),
+    "model_type": (("swift.model", "MODEL_MAPPING"), ("swift.llm", "MODEL_MAPPING")),
+    "optimizer": (("swift.optimizers", "optimizers_map"), ("swift.plugin.optimizer", "optimizers_map")),
+    "template": (("swift.template", "TEMPLATE_MAPPING"), ("swift.llm", "TEMPLATE_MAPPING")),
+}
+
+
+def names() -> dict[str, Any]:
+    """What the release knows by name: tuner types, datasets, and what flags refer to."""
     try:
         base = importlib.import_module("swift.arguments.base_args.base_args")
-        callbacks = importlib.import_module("swift.callbacks.mapping").callbacks_map
     except ImportError:
         base = importlib.import_module("swift.llm.argument.base_args.base_args")
-        callbacks = {}
-    return {"tuners": sorted(base.get_supported_tuners()), "callbacks": sorted(callbacks), "datasets": datasets()}
+    found = {flag: registered(places) for flag, places in REGISTRIES.items()}
+    return {
+        "tuners": sorted(base.get_supported_tuners()),
+        "datasets": datasets(),
+        # What may stand alone, or before a loss scale; ms-swift 3.7 has no such words.
+        "strategies": list(mapping(STRATEGIES)),
+        "registries": {flag: words for flag, words in found.items() if words},
+    }
+
+
+def registered(places: Sequence[tuple[str, str]]) -> list[str]:
+    """Names in the first of these mappings that the release has."""
+    return sorted(str(getattr(name, "value", name)) for name in mapping(places))
+
+
+def mapping(places: Sequence[tuple[str, str]]) -> Iterable[Any]:
+    """The first of these that the release has; empty when it has none."""
+    for module, name in places:
+        try:
+            return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+        except (ImportError, AttributeError):
+            continue
+    return ()
 
 
 def datasets() -> list[str]:
@@ -99,7 +141,7 @@ def _way(meta: Any) -> tuple[Any, ...]:
 
 
 def extract(command: str) -> dict[str, Any]:
-    """Table of one command of the environment's release. Tuners, callbacks and datasets belong to training alone."""
+    """Table of one command of the environment's release. What it knows by name stands in the one of training."""
     flags: dict[str, Any] = {}
     for action in build_parser(command)._actions:
         options = [o[2:] for o in action.option_strings if o.startswith("--") and "-" not in o[2:]]
@@ -132,15 +174,24 @@ def merge(tables: list[dict[str, Any]]) -> dict[str, Any]:
     for row in flags.values():
         if row["transformers"] == every:
             del row["transformers"]
-    return {**tables[0], "transformers": every, "flags": flags}
+    merged = {**tables[0], "transformers": every, "flags": flags}
+    if "registries" in merged:  # schedulers are those of transformers
+        found = [table["registries"] for table in tables]
+        merged["registries"] = {flag: sorted({word for r in found for word in r[flag]}) for flag in found[0]}
+    return merged
 
 
 def render(table: dict[str, Any]) -> str:
     """One flag a line, sorted: a new release reads as a diff of lines."""
     head = {k: v for k, v in table.items() if k != "flags"}
-    lines = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in head.items()]
+    lines = [f"{json.dumps(k)}: {_lines(v) if k == 'registries' else json.dumps(v)}" for k, v in head.items()]
     flags = [f"  {json.dumps(n)}: {json.dumps(table['flags'][n], sort_keys=True)}" for n in sorted(table["flags"])]
     return "{\n" + ",\n".join(lines) + ',\n"flags": {\n' + ",\n".join(flags) + "\n}\n}\n"
+
+
+def _lines(registries: dict[str, list[str]]) -> str:
+    rows = ",\n".join(f"  {json.dumps(flag)}: {json.dumps(words)}" for flag, words in registries.items())
+    return "{\n" + rows + "\n}"
 
 
 def main() -> None:

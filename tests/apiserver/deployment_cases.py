@@ -110,7 +110,7 @@ ACCEPTED: tuple[Case, ...] = (
     _case("a merge to a volume of its own", {**_CHECKPOINT, "merge": {
         "output": {"volume": {"size": "20Gi", "retain": "Delete"}}, "resources": {"gpus": 0, "memory": "24Gi"},
     }}),
-    _case("a folder", {"model": {"id": None, "persistentVolumeClaim": {"claimName": "m"}, "type": "qwen2_5"}}),
+    _case("a folder", {"model": {"id": None, "persistentVolumeClaim": {"claimName": "m"}, "type": "qwen2"}}),
     _case("all of it", {
         **_adapter(), "resources": {"gpus": 4}, "engine": "vllm", "servedModelName": "Qwen/Qwen2.5:7b",
         "system": "Be brief.", "template": "qwen2_5", "maxModelLength": 4096, "tensorParallelSize": 4,

@@ -83,8 +83,7 @@ ACCEPTED = (
     ),
     case("CPU run", {"resources": {"gpus": 0, "processesPerNode": 2}}),
     case("model parallel", {"resources": {"gpus": 4, "processesPerNode": 1}}),
-    case("validation with keep 2", {"validation": {"splitRatio": "0.01"}, "checkpoints": {"keep": 2}}),
-    case("empty validation with keep 1", {"validation": {}, "checkpoints": {"keep": 1}}),
+    case("validation with keep 1", {"validation": {"splitRatio": "0.01"}, "checkpoints": {"keep": 1}}),
     case("keep 1", {"checkpoints": {"keep": 1}}),
     case("from the newest checkpoint of a run", starting_from()),
     case("from a checkpoint, going on", {**starting_from(step=200), **training(maxSteps=201)}),
@@ -100,6 +99,54 @@ ACCEPTED = (
     case("the longest limits", {"lifecycle": {"maxRetries": 100, "pendingDeadlineSeconds": 2**31 - 1}}),
     case("the shortest limits", {"lifecycle": {"stallSeconds": 60, "pendingDeadlineSeconds": 1}}),
     case("saveOnlyModel", {"checkpoints": {"saveOnlyModel": True, "resume": "Never"}}),
+    case("saveOnlyModel alone", {"checkpoints": {"saveOnlyModel": True}}),
+    *(
+        case(f"epochs {epochs!r}", training(epochs=epochs))
+        for epochs in (1, "1", 10000, "10000", "0.5", "2.25", "0.001")
+    ),
+    *(
+        case(f"steps {steps!r}", {"training": {"evalSteps": steps}, "checkpoints": {"saveSteps": steps}})
+        for steps in (1, "500", 1_000_000_000, "1000000000", "0.1", "0.05")
+    ),
+    case("checkpoints by epochs", {"checkpoints": {"saveStrategy": "epoch"}}),
+    *(
+        case(f"rows in {key}", {"datasets": [{"configMap": {"name": "c", "key": key}}]})
+        for key in ("a.jsonl", "a.json", "a.csv", "a.parquet", "a.arrow", "a.txt", "a.v1.jsonl")
+    ),
+    *(
+        case(f"rows in {path} on a claim", {"datasets": [{"persistentVolumeClaim": {"claimName": "c", "path": path}}]})
+        for path in (
+            "chats.jsonl",
+            "a/b.csv",
+            "folder",
+            "folder/",
+            "my.dataset/",
+            "v1.0",
+            "data-2.5-beta",
+            ".",
+            ".hidden",
+        )
+    ),
+    case("liger with one GPU per process", {"training": {"liger": True}, "resources": {"gpus": 4}}),
+    case(
+        "liger on the CPU with two processes",
+        {"training": {"liger": True}, "resources": {"gpus": 0, "processesPerNode": 2}},
+    ),
+    case("no system prompt at all", training(system="")),
+    case("rows as plain text", training(useChatTemplate=False)),
+    case("experts", training(expertsImplementation="grouped_mm", routerAuxLossCoefficient="0.001")),
+    case("a score", training(task={"type": "seq_cls", "numLabels": 1, "problemType": "regression"})),
+    case("decisions", training(task={"type": "decision"})),
+    case("a folder of a repository", {"model": {"id": "me/models:checkpoint-100"}}),
+    case("a folder in a folder of a repository", {"model": {"id": "me/models:v2/checkpoint-100"}}),
+    case(
+        "who it is in two languages",
+        training(
+            selfCognition={"name": "小黄", "author": "魔搭", "englishName": "Xiao Huang", "englishAuthor": "ModelScope"}
+        ),
+    ),
+    case("tokenized data alone", {"datasets": [], **arg("cached_dataset", values=["/data/tokenized/train"])}),
+    case("tokenized data alone, without a list", {"datasets": None, **arg("cached_dataset", value="/data/t/train")}),
     case("ephemeral output", {"output": {"volume": None, "ephemeral": True}}),
     case(
         "output on a claim", {"output": {"volume": None, "persistentVolumeClaim": {"claimName": "out", "path": "r/1"}}}

@@ -77,6 +77,15 @@ REFUSED = (
     case("no nodes", {"resources": {"nodes": 0}}, "spec.resources.nodes"),
     case("maxLength 0", training(maxLength=0), "spec.training.maxLength"),
     case("epochs below 0", training(epochs=-1), "spec.training.epochs"),
+    *(
+        case(f"epochs {epochs!r}", training(epochs=epochs), "spec.training.epochs")
+        for epochs in (0, "0", "0.0", "1e2", "-1", "10001", 10001, "", "1.", ".5", "half", 0.5)
+    ),
+    *(
+        case(f"{field} {steps!r}", {member: {field: steps}}, f"spec.{member}.{field}")
+        for member, field in (("training", "evalSteps"), ("checkpoints", "saveSteps"))
+        for steps in (0, "0", "0.0", "1.5", "1.0", "1e3", "-1", "2000000000", "", 0.1)
+    ),
     case("batch of 0", training(perDeviceBatchSize=0), "spec.training.perDeviceBatchSize"),
     *(
         case(f"learning rate {rate!r}", training(learningRate=rate), "spec.training.learningRate", "a number above 0")
@@ -104,7 +113,46 @@ REFUSED = (
         )
     ),
     case("suspend by a word", {"suspend": "later"}, "spec.suspend"),
-    # quantization and DeepSpeed
+    # types of files
+    *(
+        case(
+            f"rows in {key}",
+            {"datasets": [{"configMap": {"name": "c", "key": key}}]},
+            "spec.datasets[0].configMap.key",
+            "reads .jsonl",
+        )
+        for key in ("chats", "chats.xlsx", "chats.JSONL", "chats.jsonl.gz", "chats.ndjson", "jsonl")
+    ),
+    *(
+        case(
+            f"rows in {path} on a claim",
+            {member: datasets},
+            f"spec.{place}.persistentVolumeClaim.path",
+            "let the path end in /",
+        )
+        for path in ("chats.xlsx", "a/chats.JSONL", "chats.jsonl.gz", "data.v1/rows.tsv", "chats.mp4")
+        for source in ({"persistentVolumeClaim": {"claimName": "c", "path": path}},)
+        for member, datasets, place in (
+            ("datasets", [source], "datasets[0]"),
+            ("validation", {"datasets": [source]}, "validation.datasets[0]"),
+        )
+    ),
+    # tasks
+    case("classes that nobody counted", training(task={"type": "seq_cls"}), "spec.training.task", "numLabels"),
+    case("a task that no version has", training(task={"type": "classification"}), "spec.training.task.type"),
+    case(
+        "a name in English without an author",
+        training(selfCognition={"name": "小黄", "author": "魔搭", "englishName": "Xiao Huang"}),
+        "spec.training.selfCognition",
+        "englishAuthor",
+    ),
+    # quantization, DeepSpeed and Liger
+    case(
+        "liger with several GPUs per process",
+        {"training": {"liger": True}, "resources": {"gpus": 8, "processesPerNode": 4}},
+        "spec.resources.processesPerNode",
+        "one GPU per process",
+    ),
     case(
         "quantization with full tuning",
         {"tuner": {"type": "full", "quantization": {"method": "bnb", "bits": 4}}},
@@ -168,18 +216,6 @@ REFUSED = (
     ),
     # checkpoints and validation
     case(
-        "validation with keep 1",
-        {"validation": {"splitRatio": "0.01"}, "checkpoints": {"keep": 1}},
-        "spec.checkpoints.keep",
-        "2 or more",
-    ),
-    case(
-        "validation data with keep 1",
-        {"validation": {"datasets": [{"id": "a/b"}]}, "checkpoints": {"keep": 1}},
-        "spec.checkpoints.keep",
-        "2 or more",
-    ),
-    case(
         "splitRatio and validation data",
         {"validation": {"splitRatio": "0.01", "datasets": [{"id": "a/b"}]}},
         "spec.validation",
@@ -189,13 +225,7 @@ REFUSED = (
         "saveOnlyModel with resume Auto",
         {"checkpoints": {"saveOnlyModel": True, "resume": "Auto"}},
         "spec.checkpoints.saveOnlyModel",
-        "resume: Never",
-    ),
-    case(
-        "saveOnlyModel with resume absent",
-        {"checkpoints": {"saveOnlyModel": True}},
-        "spec.checkpoints.saveOnlyModel",
-        "resume: Never",
+        "remove checkpoints.resume",
     ),
     # starting from another run's checkpoint
     case("from a run without a name", starting_from(name=None), "spec.checkpoints.from.sftRunRef.name"),

@@ -62,9 +62,9 @@ def _hopeless(wanted: RunCheckpoint, spec: Mapping[str, Any], status: Mapping[st
     if (spec.get("output") or {}).get("ephemeral"):
         return unusable(f"the output of SFTRun {name} is ephemeral: it ends with its pod", "name another run")
     extra = {arg.get("name", ""): arg.get("value") for arg in spec.get("extraArgs") or ()}
-    if extra.get("save_strategy") == "no" and not status.get("checkpoint"):
-        advice = "name another run" if fixed else f"remove save_strategy from extraArgs of SFTRun {name}"
-        return unusable(f"SFTRun {name} saves no checkpoint: it is trained with save_strategy no", advice)
+    if (spec.get("checkpoints") or {}).get("saveStrategy") == "no" and not status.get("checkpoint"):
+        advice = "name another run" if fixed else f"remove checkpoints.saveStrategy of SFTRun {name}"
+        return unusable(f"SFTRun {name} saves no checkpoint: its checkpoints.saveStrategy is no", advice)
     validated = spec.get("validation") or any("val_dataset" in arg for arg in extra)
     if wanted.checkpoint == "best" and spec and not validated and not status.get("bestCheckpoint"):
         advice = "use checkpoint: last" if fixed else f"use checkpoint: last, or give SFTRun {name} a validation"

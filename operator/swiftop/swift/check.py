@@ -20,7 +20,9 @@ from swiftop.reasons import Reason
 from swiftop.swift.releases import FlagInfo, FlagTable, having
 
 _LIKELY = 32  # words with the most pairs of letters in common, which alone are compared at length
-_SOUGHT = 3  # unknown flags of one spec whose likeness is sought: each takes a millisecond
+_SOUGHT = 3  # unknown flags of one spec, or words of one flag, whose likeness is sought: each takes a millisecond
+_AT_A_GLANCE = 12  # names that a suggestion lists
+_FEW = 3
 _WORDS_FOR_BOOL = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")  # transformers.hf_argparser
 
 
@@ -37,6 +39,74 @@ def rendered(
             if flag.choices and value not in flag.choices:
                 message = f"ms-swift {known.version} does not take {value!r} for --{name}"
                 yield Problem(field, message, suggestion=f"use one of {', '.join(flag.choices)}")
+
+
+_PLUGINS = ("external_plugins", "custom_register_path")  # flags that run Python files of the user's
+_NOUNS = {
+    "agent_template": "agent template",
+    "callbacks": "callback",
+    "eval_metric": "metric",
+    "loss_scale": "loss scale",
+    "loss_type": "loss",
+    "lr_scheduler_type": "scheduler",
+    "metric": "metric",
+    "model_type": "model type",
+    "optimizer": "optimizer",
+    "template": "template",
+}
+
+
+def registered(
+    flags: Mapping[str, tuple[str, ...]],
+    args: Sequence[ExtraArg],
+    known: FlagTable,
+    *,
+    field_of: Mapping[str, str],
+    path: str = "spec.extraArgs",
+) -> Iterator[Problem]:
+    """Names that the release has registered nothing under, in flags of fields and in the user's own.
+
+    Its parser takes any word; most of them are looked up when the model is loaded and the data tokenized. A plugin may
+    register others: with one, nothing is known.
+    """
+    if any(arg.name in _PLUGINS for arg in args):
+        return
+    for name, words in flags.items():
+        yield from _registered(f"spec.{field_of.get(name, '')}".rstrip("."), name, words, known)
+    for index, arg in enumerate(args):
+        yield from _registered(f"{path}[{index}].value", arg.name, arg.words, known)
+
+
+def _registered(path: str, flag: str, words: Sequence[str], known: FlagTable) -> Iterator[Problem]:
+    names = known.registries.get(flag)
+    if names is None or flag not in known.flags:
+        return
+    read = [_parts_of_loss_scale(word, known) if flag == "loss_scale" else [(word, names)] for word in words]
+    unknown = [(part, allowed) for parts in read for part, allowed in parts if part not in allowed]
+    for number, (part, allowed) in enumerate(unknown):
+        message = f"ms-swift {known.version} has no {_NOUNS[flag]} {part!r}"
+        meant = _meant(part, allowed) if number < _SOUGHT else ""
+        yield Problem(path, message, suggestion=meant or _one_of(allowed))
+
+
+def _meant(word: str, names: tuple[str, ...]) -> str:
+    """The name that was probably meant: of a later member of a family the family, qwen2 for qwen2_5, not qwen3_5."""
+    family = max((name for name in names if len(name) > _FEW and word.startswith(name)), key=len, default="")
+    return nearest(word, names, 0.88) or (f"did you mean {family}?" if family else "") or nearest(word, names)
+
+
+def _one_of(names: tuple[str, ...]) -> str:
+    few = f"use one of {', '.join(names)}, or " if len(names) <= _AT_A_GLANCE else ""
+    return f"{few}register it by external_plugins"
+
+
+def _parts_of_loss_scale(word: str, known: FlagTable) -> list[tuple[str, tuple[str, ...]]]:
+    """Strategy and scales of ``last_round+hermes``, each with what may stand there."""
+    names, strategies = known.registries["loss_scale"], known.strategies
+    first, *rest = word.split("+") if strategies else [word]
+    if not rest or known.release.chains_loss_scales:
+        return [(first, (*strategies, *names)), *((part, names) for part in rest)]
+    return [(first, strategies), ("+".join(rest), names)]
 
 
 def extra_args(
@@ -80,10 +150,16 @@ def some_transformers(args: Sequence[ExtraArg], known: FlagTable, path: str = "s
 
 def nearest(word: str, words: tuple[str, ...], cutoff: float = 0.6) -> str:
     """The word that was probably meant, as a suggestion; empty when none is near."""
+    same = [known for known in words if _bare(known) == _bare(word)]
     pairs = frozenset(pairwise(word))
     likely = heapq.nlargest(_LIKELY, words, key=lambda known: len(pairs & _pairs(known)))
-    close = difflib.get_close_matches(word, likely, n=1, cutoff=cutoff)
+    close = same or difflib.get_close_matches(word, likely, n=1, cutoff=cutoff)
     return f"did you mean {close[0]}?" if close else ""
+
+
+def _bare(word: str) -> str:
+    """``infoNCE`` and ``qwen25`` are written as ``infonce`` and ``qwen2_5``."""
+    return re.sub(r"[-_.]", "", word).lower()
 
 
 @lru_cache(4096)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 from swiftop.errors import Invalid, Problem
 from swiftop.reasons import Reason
@@ -38,6 +38,8 @@ class Release:
     transformers_engine: Literal["pt", "transformers"]  # its word for --infer_backend
     # Whether sft goes on training what --adapters names; 3.7 takes it for inference only and says nothing.
     trains_adapters: bool = True
+    # Whether several loss scales may be joined by +, and without a strategy before them (get_loss_scale).
+    chains_loss_scales: bool = False
     # Whether the prefix MS:: of a dataset counts beside --use_hf: load_dataset of 3.x takes it for "not said".
     mixes_hubs: bool = True
     programs: tuple[Program, ...] = ("sft", "export", "deploy")  # those that there is a flag table of
@@ -80,6 +82,7 @@ RELEASES: Mapping[str, Release] = {
             packing_attention=(*_FLASH, "flash_attention_4"),
             tuner_flag="tuner_type",
             transformers_engine="transformers",
+            chains_loss_scales=True,
         ),
     )
 }
@@ -106,9 +109,11 @@ class FlagTable:
     release: Release
     program: Program
     flags: Mapping[str, FlagInfo]
-    tuners: tuple[str, ...]  # of sft; empty for other programs, as callbacks and datasets
-    callbacks: tuple[str, ...]
-    datasets: frozenset[str]  # ids that the release prepares in a way of its own
+    # What the release knows by name, the same for all programs.
+    tuners: tuple[str, ...]
+    datasets: frozenset[str]  # ids that it prepares in a way of its own
+    registries: Mapping[str, tuple[str, ...]]  # by the flag that names one of them
+    strategies: tuple[str, ...]  # what may stand before a loss scale, joined by +, or alone
 
     @property
     def version(self) -> str:
@@ -141,7 +146,8 @@ def having(flag: str, program: Program = "sft") -> list[str]:
 
 @cache
 def _load(version: str, program: Program) -> FlagTable:
-    data = json.loads(files(__package__).joinpath("flags", f"{version}.{program}.json").read_text("utf-8"))
+    data = _read(version, program)
+    known = data if program == "sft" else _read(version, "sft")
     return FlagTable(
         release=RELEASES[version],
         program=program,
@@ -156,7 +162,14 @@ def _load(version: str, program: Program) -> FlagTable:
             )
             for name, row in data["flags"].items()
         },
-        tuners=tuple(data.get("tuners", ())),
-        callbacks=tuple(data.get("callbacks", ())),
-        datasets=frozenset(data.get("datasets", ())),
+        tuners=tuple(known["tuners"]),
+        datasets=frozenset(known["datasets"]),
+        registries={flag: tuple(words) for flag, words in known["registries"].items()},
+        strategies=tuple(known["strategies"]),
     )
+
+
+def _read(version: str, program: Program) -> Mapping[str, Any]:
+    text = files(__package__).joinpath("flags", f"{version}.{program}.json").read_text("utf-8")
+    found: Mapping[str, Any] = json.loads(text)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -10,13 +11,23 @@ from swiftop.api.fields import Flag, Owns
 from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.refs import ClaimFile, ClaimPath, ConfigMapKey, UploadReference
 from swiftop.api.v1alpha1.rules import Rule, one_of
-from swiftop.api.v1alpha1.scalars import HubId
+from swiftop.api.v1alpha1.scalars import HubId, ModelId
 
 Hub = Literal["modelscope", "huggingface"]
 DType = Literal["float16", "bfloat16", "float32"]
 ModelType = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Revision = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 Subset = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^:/#\s]+$")]
+
+
+# What ms-swift hands to the datasets library by its ending, in these very letters (_load_dataset_path, loader.py).
+_ROWS = "[.](jsonl|json|csv|parquet|arrow|txt)$"
+_TYPES = ".jsonl, .json, .csv, .parquet, .arrow and .txt"
+_ENDING = "[^/][.][A-Za-z][A-Za-z0-9]{0,9}$"  # of a file; what ends in a number is the version of a folder
+
+
+def _readable(path: str) -> bool:
+    return not re.search(_ENDING, path) or bool(re.search(_ROWS, path))
 
 
 class AdapterSource(Model):
@@ -47,10 +58,10 @@ class ModelSource(Model):
         ),
     )
 
-    id: Annotated[HubId | None, Owns("model")] = Field(
+    id: Annotated[ModelId | None, Owns("model")] = Field(
         default=None,
-        description="Id of the model on the hub, for example Qwen/Qwen2.5-7B-Instruct. Downloaded at the start of the "
-        "run, into the cache volume if there is one.",
+        description="Id of the model on the hub, for example Qwen/Qwen2.5-7B-Instruct, or of a folder in it, as "
+        "me/models:checkpoint-100. Downloaded at the start of the run, into the cache volume if there is one.",
     )
     hub: Annotated[Hub | None, Owns("use_hf")] = Field(
         default=None, description="Hub that ids refer to: modelscope (used when absent) or huggingface."
@@ -88,6 +99,23 @@ class NamedDataset(Model):
             holds=lambda dataset: dataset.id is not None or dataset.revision is None,
             field="revision",
         ),
+        Rule(
+            cel=f"!has(self.configMap) || self.configMap.key.matches('{_ROWS}')",
+            message=f"ms-swift tells the type of a file by its ending, and reads {_TYPES}: rename the key",
+            holds=lambda dataset: dataset.config_map is None or bool(re.search(_ROWS, dataset.config_map.key)),
+            field="configMap.key",
+        ),
+        Rule(
+            cel="!has(self.persistentVolumeClaim) || !has(self.persistentVolumeClaim.path)"
+            f" || !self.persistentVolumeClaim.path.matches('{_ENDING}')"
+            f" || self.persistentVolumeClaim.path.matches('{_ROWS}')",
+            message=f"ms-swift tells the type of a file by its ending, and reads {_TYPES}: rename the file (of a "
+            "folder, let the path end in /)",
+            holds=lambda dataset: (
+                dataset.persistent_volume_claim is None or _readable(dataset.persistent_volume_claim.path)
+            ),
+            field="persistentVolumeClaim.path",
+        ),
     )
 
     id: HubId | None = Field(
@@ -112,11 +140,12 @@ class NamedDataset(Model):
     )
     persistent_volume_claim: ClaimFile | None = Field(
         default=None,
-        description="File (.jsonl, .json, .csv, .parquet) or folder on a volume; the whole claim is mounted read-only "
-        "at /data/<claimName>, so that rows can name images beside the file.",
+        description="File (.jsonl, .json, .csv, .parquet, .arrow, .txt) or folder on a volume; the whole claim is "
+        "mounted read-only at /data/<claimName>, so that rows can name images beside the file.",
     )
     config_map: ConfigMapKey | None = Field(
-        default=None, description="A small file in a ConfigMap (at most 1 MiB); its key ends in .jsonl, .json or .csv."
+        default=None,
+        description="A small file in a ConfigMap (at most 1 MiB); its key ends as the name of a file does.",
     )
 
 

@@ -77,16 +77,32 @@ Size = Annotated[
     ),
 ]
 
-# Whole CPUs are usually written without quotes, so integers pass too. CEL sees such a union as an unbounded value,
-# whose cost the API server refuses; hence a pattern that asks for a digit other than 0, and a minimum for the integer.
-Cpu = Annotated[
+
+def _int_or_text(pattern: str, **limits: int) -> Any:
+    """A number that is written as it is when it is whole, and in quotes otherwise.
+
+    CEL sees such a union as an unbounded value, whose cost the API server refuses: the pattern has to ask for a digit
+    other than 0, as the minimum does of an integer.
+    """
+    extra: dict[str, Any] = {"x-kubernetes-int-or-string": True, "minimum": 1, **limits}
+    return Field(max_length=32, pattern=pattern, json_schema_extra=extra)
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_FRACTION = r"0\.[0-9]{0,15}[1-9][0-9]{0,15}"
+Cpu = Annotated[str, _int_or_text(CORES), BeforeValidator(_as_text)]
+Epochs = Annotated[
     str,
-    Field(
-        max_length=32,
-        pattern=CORES,
-        json_schema_extra={"x-kubernetes-int-or-string": True, "minimum": 1},
-    ),
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    _int_or_text(rf"^([1-9][0-9]{{0,3}}(\.[0-9]{{1,15}})?|10000|{_FRACTION})$", maximum=10_000),
+    BeforeValidator(_as_text),
+]
+StepsOrShare = Annotated[
+    str,
+    _int_or_text(rf"^([1-9][0-9]{{0,8}}|1000000000|{_FRACTION})$", maximum=1_000_000_000),
+    BeforeValidator(_as_text),
 ]
 
 _PARENT = re.compile(r"(^|/)[.][.](/|$)")
@@ -101,12 +117,24 @@ RelativePath = Annotated[
     ),
 ]
 
+_PART = "[A-Za-z0-9_][A-Za-z0-9._-]*"
 HubId = Annotated[
     str,
     Field(min_length=1, max_length=200),
     matching(
-        r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?$",
+        rf"^{_PART}(/{_PART})?$",
         "must be a hub id such as Qwen/Qwen2.5-7B-Instruct; for a file or folder use persistentVolumeClaim",
+    ),
+]
+
+# Behind the colon a folder of the repository: one may hold several models.
+ModelId = Annotated[
+    str,
+    Field(min_length=1, max_length=256),
+    matching(
+        rf"^{_PART}(/{_PART})?(:{_PART}(/{_PART})*)?$",
+        "must be a hub id such as Qwen/Qwen2.5-7B-Instruct, with a folder of it as me/models:checkpoint-100; for a "
+        "folder on a volume use persistentVolumeClaim",
     ),
 ]
 

@@ -102,6 +102,13 @@ class SFTRunSpec(BatchSpec):
             field="resources.processesPerNode",
         ),
         Rule(
+            cel="!(has(self.training) && has(self.training.liger) && self.training.liger)"
+            " || !has(self.resources.processesPerNode) || self.resources.processesPerNode >= self.resources.gpus",
+            message="the Liger kernels want one GPU per process: remove resources.processesPerNode, or training.liger",
+            holds=lambda s: not s.training.liger or s.resources.processes >= s.resources.gpus,
+            field="resources.processesPerNode",
+        ),
+        Rule(
             cel="!(has(self.training) && has(self.training.deepspeed) && self.training.deepspeed.endsWith('.json'))"
             " || has(self.files) && self.files.exists(f, has(f.configMap) && f.configMap.key == self.training.deepspeed"
             " || has(f.persistentVolumeClaim) && ('/' + f.persistentVolumeClaim.path)"
@@ -114,13 +121,11 @@ class SFTRunSpec(BatchSpec):
             field="training.deepspeed",
         ),
         Rule(
-            cel="!(has(self.validation) && (has(self.validation.splitRatio) || has(self.validation.datasets)"
-            " && size(self.validation.datasets) > 0)) || !has(self.checkpoints) || !has(self.checkpoints.keep)"
-            " || self.checkpoints.keep >= 2",
-            message="with validation the best and the last checkpoint are kept, and with 1 ms-swift deletes the last: "
-            "set checkpoints.keep to 2 or more",
-            holds=lambda s: not s.validation.enabled or s.checkpoints.keep is None or s.checkpoints.keep >= 2,
-            field="checkpoints.keep",
+            cel="has(self.datasets) && size(self.datasets) > 0"
+            " || has(self.extraArgs) && self.extraArgs.exists(a, a.name == 'cached_dataset')",
+            message="nothing to learn from: name at least one dataset, or tokenized data by extraArgs (cached_dataset)",
+            holds=lambda s: bool(s.datasets) or any(arg.name == "cached_dataset" for arg in s.extra_args),
+            field="datasets",
         ),
         Rule(
             cel="!(has(self.checkpoints) && has(self.checkpoints.from)) || !has(self.model.adapters)"
@@ -158,7 +163,10 @@ class SFTRunSpec(BatchSpec):
 
     model: ModelSource = Field(description="The model to fine-tune: a hub id, or a folder on a volume.")
     datasets: tuple[DatasetSource, ...] = Field(
-        min_length=1, max_length=32, description="What the model learns from; several datasets are mixed."
+        default=(),
+        max_length=32,
+        description="What the model learns from; several datasets are mixed. Absent only with tokenized data in "
+        "extraArgs: cached_dataset, whose paths are below /data/<claimName>/.",
     )
     validation: Validation = Field(
         default_factory=Validation, description="What the model is evaluated on. Absent: no evaluation."

@@ -13,20 +13,41 @@ from swiftop.api.fields import Flag, Owns
 from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.hub import DatasetSource
 from swiftop.api.v1alpha1.rules import Rule, matching
-from swiftop.api.v1alpha1.scalars import NonNegativeNumber, ObjectName, PositiveNumber, Ratio, Share, Word
+from swiftop.api.v1alpha1.scalars import (
+    Epochs,
+    NonNegativeNumber,
+    ObjectName,
+    PositiveNumber,
+    Ratio,
+    Share,
+    StepsOrShare,
+    Word,
+)
 
 FLASH_ATTENTION = ("flash_attn", "flash_attention_2", "flash_attention_3", "flash_attention_4")
 
 # Wide enough for a long system prompt or a Jinja template, short enough for the API server's cost estimate.
-LongText = Annotated[str, Field(min_length=1, max_length=8192)]
+LongText = Annotated[str, Field(max_length=8192)]
 
 
 class Task(Model):
     """What the model learns to produce, when it is not text."""
 
+    RULES: ClassVar = (
+        Rule(
+            cel="self.type != 'seq_cls' || has(self.numLabels)",
+            message="ms-swift does not count the classes: set training.task.numLabels (1 for a score)",
+            holds=lambda task: task.type != "seq_cls" or task.num_labels is not None,
+            field="numLabels",
+        ),
+    )
+
     type: Annotated[
-        Literal["causal_lm", "seq_cls", "embedding", "reranker", "generative_reranker"], Flag("task_type")
-    ] = Field(description="causal_lm (text), seq_cls (classes or scores), embedding, reranker or generative_reranker.")
+        Literal["causal_lm", "seq_cls", "embedding", "reranker", "generative_reranker", "decision"], Flag("task_type")
+    ] = Field(
+        description="causal_lm (text), seq_cls (classes or scores), embedding, reranker, generative_reranker, or "
+        "decision (scores of given choices; ms-swift 4.6)."
+    )
     num_labels: Annotated[int | None, Flag("num_labels")] = Field(
         default=None, ge=1, le=1_000_000, description="Number of classes, for seq_cls."
     )
@@ -55,8 +76,22 @@ class Freeze(Model):
 class SelfCognition(Model):
     """Who the model says it is, with the dataset swift/self-cognition."""
 
-    name: Annotated[Word, Flag("model_name")] = Field(description="What the model calls itself.")
-    author: Annotated[Word, Flag("model_author")] = Field(description="Who the model says made it.")
+    RULES: ClassVar = (
+        Rule(
+            cel="has(self.englishName) == has(self.englishAuthor)",
+            message="the rows in English have a name and an author: set both englishName and englishAuthor, or neither",
+            holds=lambda who: (who.english_name is None) == (who.english_author is None),
+        ),
+    )
+
+    name: Annotated[Word, Owns("model_name")] = Field(description="What the model calls itself.")
+    author: Annotated[Word, Owns("model_author")] = Field(description="Who the model says made it.")
+    english_name: Annotated[Word | None, Owns("model_name")] = Field(
+        default=None, description="What it calls itself in English, when name is for Chinese alone. Absent: name."
+    )
+    english_author: Annotated[Word | None, Owns("model_author")] = Field(
+        default=None, description="Who made it, in English. Absent: author."
+    )
 
 
 class Training(Model):
@@ -92,12 +127,10 @@ class Training(Model):
         ),
     )
 
-    epochs: Annotated[int | None, Flag("num_train_epochs")] = Field(
+    epochs: Annotated[Epochs | None, Flag("num_train_epochs")] = Field(
         default=None,
-        ge=1,
-        le=10_000,
-        description="Number of passes over the training data. ms-swift's default: 3. For a part of an epoch use "
-        "maxSteps.",
+        description='Number of passes over the training data: a whole number, or a fraction in quotes, as "0.5". '
+        "ms-swift's default: 3.",
     )
     max_steps: Annotated[int | None, Flag("max_steps")] = Field(
         default=None,
@@ -198,6 +231,16 @@ class Training(Model):
     liger: Annotated[bool | None, Flag("use_liger_kernel")] = Field(
         default=None, description="Use the Liger kernels: less memory for the loss. They have to be in the image."
     )
+    experts_implementation: Annotated[Word | None, Flag("experts_impl")] = Field(
+        default=None,
+        description="How the experts of a mixture are computed, for example grouped_mm or eager (ms-swift 4.6 with "
+        "transformers 5).",
+    )
+    router_aux_loss_coefficient: Annotated[NonNegativeNumber | None, Flag("router_aux_loss_coef")] = Field(
+        default=None,
+        description="Weight of the loss that spreads the tokens over the experts of a mixture, as a quoted number. "
+        'ms-swift\'s default: "0", none.',
+    )
     streaming: Annotated[bool | None, Flag("streaming")] = Field(
         default=None,
         description="Read the data while training instead of loading it first. Needs maxSteps; excludes "
@@ -214,7 +257,13 @@ class Training(Model):
         description="Chat template in ms-swift's words. Absent: the one of the model. Base models may need default.",
     )
     system: Annotated[LongText | None, Owns("system")] = Field(
-        default=None, description="System prompt for all samples without their own, or a .txt file under files."
+        default=None,
+        description='System prompt for all samples without their own, or a .txt file under files. "": none, not even '
+        "the template's own.",
+    )
+    use_chat_template: Annotated[bool | None, Flag("use_chat_template")] = Field(
+        default=None,
+        description="false: rows are learned as plain text, without the roles of a chat. ms-swift's default: true.",
     )
     agent_template: Annotated[Word | None, Flag("agent_template")] = Field(
         default=None,
@@ -258,8 +307,10 @@ class Training(Model):
         default=None,
         description='When to evaluate: "steps", "epoch" or "no" (in quotes: YAML reads a bare no as false).',
     )
-    eval_steps: Annotated[int | None, Flag("eval_steps")] = Field(
-        default=None, ge=1, le=1_000_000_000, description="Steps between two evaluations. Absent: as saveSteps."
+    eval_steps: Annotated[StepsOrShare | None, Flag("eval_steps")] = Field(
+        default=None,
+        description='Steps between two evaluations, or their share of all steps in quotes, as "0.1". Absent: as '
+        "saveSteps.",
     )
     seed: Annotated[int | None, Flag("seed")] = Field(
         default=None, ge=0, le=4_294_967_295, description="Random seed. ms-swift's default: 42."
@@ -331,35 +382,38 @@ class Checkpoints(Model):
 
     RULES: ClassVar = (
         Rule(
-            cel="!(has(self.saveOnlyModel) && self.saveOnlyModel) || has(self.resume) && self.resume == 'Never'",
-            message="a checkpoint of the model alone cannot be resumed: set checkpoints.resume: Never, or remove "
-            "saveOnlyModel",
-            holds=lambda c: not c.save_only_model or c.resume == "Never",
+            cel="!(has(self.saveOnlyModel) && self.saveOnlyModel) || !has(self.resume) || self.resume == 'Never'",
+            message="a checkpoint of the model alone cannot be resumed: remove checkpoints.resume, or saveOnlyModel",
+            holds=lambda c: not c.save_only_model or c.resume != "Auto",
             field="saveOnlyModel",
         ),
     )
 
-    save_steps: Annotated[int | None, Flag("save_steps")] = Field(
+    save_steps: Annotated[StepsOrShare | None, Flag("save_steps")] = Field(
         default=None,
-        ge=1,
-        le=1_000_000_000,
-        description="Steps between two checkpoints: what an interruption can cost. ms-swift's default: 500.",
+        description="Steps between two checkpoints: what an interruption can cost; or their share of all steps in "
+        'quotes, as "0.1". ms-swift\'s default: 500.',
+    )
+    save_strategy: Annotated[Literal["no", "steps", "epoch", "best"] | None, Flag("save_strategy")] = Field(
+        default=None,
+        description='When checkpoints are written: "steps" (ms-swift\'s default), "epoch", "best" (after an '
+        'evaluation that was the best so far) or "no" (in quotes). Evaluation follows it, when evalStrategy is absent.',
     )
     keep: Annotated[int | None, Flag("save_total_limit")] = Field(
         default=None,
         ge=1,
         le=10_000,
-        description="How many checkpoints stay, the best one among them. Absent: all. At least 2 with validation.",
+        description="How many checkpoints stay, the best one among them. Absent: all. With validation, 1 keeps the "
+        "best one, and the last one too until the training ends.",
     )
     save_only_model: Annotated[bool | None, Flag("save_only_model")] = Field(
         default=None,
-        description="Save weights without optimizer state: smaller, but an interrupted run starts anew. Needs resume: "
-        "Never.",
+        description="Save weights without optimizer state: smaller, but an interrupted run starts anew.",
     )
-    resume: Annotated[Literal["Auto", "Never"], Owns("resume_from_checkpoint")] = Field(
-        default="Auto",
+    resume: Annotated[Literal["Auto", "Never"] | None, Owns("resume_from_checkpoint")] = Field(
+        default=None,
         description="Auto: after an interruption go on from the newest complete checkpoint of this run. Never: start "
-        "anew.",
+        "anew. Absent: Auto, and Never with saveOnlyModel.",
     )
     source: Annotated[CheckpointSource | None, Owns("resume_from_checkpoint")] = Field(
         default=None,
@@ -367,3 +421,8 @@ class Checkpoints(Model):
         description="Start from a checkpoint of another run. After an interruption this run resumes from its own "
         "checkpoints.",
     )
+
+    @property
+    def resumable(self) -> bool:
+        """Whether an interrupted run goes on from its newest checkpoint."""
+        return self.resume != "Never" and not self.save_only_model

@@ -141,6 +141,8 @@ def _checked(deployment: ModelDeployment, spec: ModelDeploymentSpec, found: Mapp
         spec, name=deployment.served_name, table=known, found=found, adapters=not live.is_live(deployment.spec)
     )
     wrong += check.rendered(typed, known, field_of=FIELD_OF_FLAG)
+    written = {name: words for name, words in typed.items() if name != "model_type" or spec.model.type}
+    wrong += check.registered(written, spec.engine_args, known, field_of=FIELD_OF_FLAG, path="spec.engineArgs")
     wrong += engine_args.problems(spec, known)
     if wrong:
         raise Invalid(tuple(dict.fromkeys(wrong)))

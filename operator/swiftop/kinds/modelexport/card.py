@@ -61,7 +61,7 @@ def _quantization(wanted: ExportQuantization) -> str:
 def _base(found: Subject) -> dict[str, str]:
     if not found.model or found.model.startswith("/"):
         return {}
-    return {"name": found.model, "revision": found.revision, "hub": found.hub or "modelscope"}
+    return {"name": found.model.partition(":")[0], "revision": found.revision, "hub": found.hub or "modelscope"}
 
 
 def _dataset(data: Mapping[str, Any], uploads: Mapping[Any, Mapping[str, Any]], hub: str) -> dict[str, str] | None:

@@ -12,7 +12,7 @@ from swiftop.errors import Problem
 from swiftop.kinds.modelexport.command import quantization_flags
 from swiftop.kinds.modelexport.source import Subject
 from swiftop.swift import check, datasets
-from swiftop.swift.releases import table
+from swiftop.swift.releases import FlagTable, table
 
 _FIELD = "quantization"
 _FIELD_OF_FLAG = field_of_flag(marks(ExportQuantization, _FIELD))
@@ -21,6 +21,7 @@ _FIELD_OF_FLAG = field_of_flag(marks(ExportQuantization, _FIELD))
 def problems(spec: ModelExportSpec, found: Subject) -> Iterator[Problem]:
     """Everything that this version would refuse, each with what to do instead."""
     wanted, version = spec.quantization, spec.runtime.swift_version or ""
+    yield from _types(spec, table(version))
     if wanted is None:
         return
     yield from check.rendered(
@@ -32,3 +33,10 @@ def problems(spec: ModelExportSpec, found: Subject) -> Iterator[Problem]:
         hub_field="the model's hub",
         known=table(version),
     )
+
+
+def _types(spec: ModelExportSpec, known: FlagTable) -> Iterator[Problem]:
+    base = spec.source.base
+    for path, type_ in (("source.type", spec.source.type), ("source.base.type", base.type if base else None)):
+        if type_ is not None:
+            yield from check.registered({"model_type": (type_,)}, (), known, field_of={"model_type": path})

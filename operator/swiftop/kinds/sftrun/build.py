@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swiftop.api.v1alpha1.hub import AdapterSource, ModelSource
-from swiftop.api.v1alpha1.sftrun import FileSource
+from swiftop.api.v1alpha1.sftrun import FileSource, SFTRunSpec
 from swiftop.batch.origin import SOURCE_DIR
 from swiftop.kinds.sftrun.command import secret_vars
 from swiftop.kinds.sftrun.plan import plan
@@ -17,6 +17,7 @@ from swiftop.workload.volumes import Volumes
 # their optimizer state in minutes; a pod that is done earlier ends earlier.
 _GRACE_SECONDS_ADAPTER = 120
 _GRACE_SECONDS_FULL = 600
+_TOKENIZED = ("cached_dataset", "cached_val_dataset")
 
 
 def pod(prepared: Prepared, attempt: int) -> Pod:
@@ -40,7 +41,7 @@ def pod(prepared: Prepared, attempt: int) -> Pod:
         secrets=tuple(secret_vars(spec)),
         grace_seconds=_GRACE_SECONDS_FULL if spec.tuner.type == "full" else _GRACE_SECONDS_ADAPTER,
         # Without resuming a new pod would begin anew in silence.
-        replaceable=spec.checkpoints.resume == "Auto",
+        replaceable=spec.checkpoints.resumable,
     )
 
 
@@ -53,11 +54,20 @@ def _volumes(prepared: Prepared) -> Volumes:
             found.read_only_claim(model.persistent_volume_claim.claim_name, paths.CLAIM_MODELS_DIR)
     for dataset in (*spec.datasets, *spec.validation.datasets):
         found.dataset(dataset)
+    for claim_name in _tokenized(spec):
+        found.read_only_claim(claim_name, paths.CLAIM_DATASETS_DIR)
     for file in spec.files:
         _file(found, file)
     if prepared.origin is not None and spec.checkpoints.source is not None:
         found.read_only_claim(prepared.origin.claim_name, SOURCE_DIR)
     return found
+
+
+def _tokenized(spec: SFTRunSpec) -> list[str]:
+    """Claims of tokenized data, by the place where a claim of data is mounted: /data/<claimName>/path."""
+    words = (word for arg in spec.extra_args if arg.name in _TOKENIZED for word in arg.words)
+    below = f"{paths.CLAIM_DATASETS_DIR}/"
+    return [word.removeprefix(below).split("/")[0] for word in words if word.startswith(below)]
 
 
 def _file(found: Volumes, file: FileSource) -> None:

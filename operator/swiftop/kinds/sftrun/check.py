@@ -8,9 +8,10 @@ from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.errors import Problem
 from swiftop.swift import check, datasets
-from swiftop.swift.argv import Flags
+from swiftop.swift.argv import Flags, with_extra
 from swiftop.swift.releases import DEFAULT, RELEASES, SUPPORTED, FlagTable, table
 
+_EVALUATED = ("eval_dataset", "cached_val_dataset")
 _SELF_COGNITION = ("swift/self-cognition", "modelscope/self-cognition")  # on ModelScope and on Hugging Face
 
 
@@ -20,9 +21,11 @@ def problems(spec: SFTRunSpec, *, known: FlagTable, typed: Flags) -> list[Proble
         *_tuner(spec, known),
         *check.rendered(typed, known, field_of=FIELD_OF_FLAG),
         *_attention(spec, known),
+        *_modules(spec),
+        *_together(spec, typed),
         *_files(spec),
         *check.extra_args(spec.extra_args, known),
-        *_callbacks(spec, known),
+        *check.registered(typed, spec.extra_args, known, field_of=FIELD_OF_FLAG),
         *_report_to(spec),
         *_adapters(spec, known),
         *_datasets(spec, known),
@@ -39,6 +42,11 @@ def warnings(spec: SFTRunSpec) -> list[Problem]:
 def _evaluation(spec: SFTRunSpec) -> Iterator[Problem]:
     training = spec.training
     if spec.validation.enabled:
+        if training.eval_strategy == "no":
+            message = 'with evalStrategy: "no" nothing is evaluated, and no row is set aside'
+            yield Problem("spec.validation", message, suggestion="remove it, or training.evalStrategy")
+        return
+    if any(arg.name in _EVALUATED for arg in spec.extra_args):
         return
     for name, value in (("evalSteps", training.eval_steps), ("evalStrategy", training.eval_strategy)):
         if value not in (None, "no"):
@@ -66,6 +74,51 @@ def _tuner(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
         )
 
 
+# The words that mean many modules at once are written with a dash; with an underscore they are a module's name.
+_MANY_MODULES = {f"all_{which}": f"all-{which}" for which in ("linear", "embedding", "router")}
+
+
+def _modules(spec: SFTRunSpec) -> Iterator[Problem]:
+    for index, name in enumerate(spec.tuner.target_modules):
+        if name in _MANY_MODULES:
+            message = f"no model has a module {name!r}"
+            suggestion = f"did you mean {_MANY_MODULES[name]}?"
+            yield Problem(f"spec.tuner.targetModules[{index}]", message, suggestion=suggestion)
+
+
+def _together(spec: SFTRunSpec, typed: Flags) -> Iterator[Problem]:
+    """Flags of the user's own that do not go with others: ms-swift says so in the pod, with the GPUs taken."""
+    given = with_extra(typed, spec.extra_args, merged=())
+    places = {arg.name: f"spec.extraArgs[{index}]" for index, arg in enumerate(spec.extra_args)}
+    for flag, other, message, suggestion in _APART:
+        if flag in places and _on(given, flag) and _on(given, other):
+            field = f"spec.{FIELD_OF_FLAG[other]}" if other in FIELD_OF_FLAG else f"--{other}"
+            yield Problem(places[flag], f"--{flag} {message} {field}", suggestion=suggestion)
+    if "fsdp" in places and _on(given, "fsdp") and spec.resources.processes < spec.resources.gpus:
+        message = "FSDP drives one GPU per process"
+        suggestion = "remove resources.processesPerNode, or set it to resources.gpus"
+        yield Problem(places["fsdp"], message, suggestion=suggestion)
+
+
+_APART = (
+    ("fsdp", "deepspeed", "does what DeepSpeed does, and excludes", "remove one of them"),
+    ("lazy_tokenize", "packing", "tokenizes while it trains, and packing has to know all lengths before: it excludes",
+     "remove one of them"),
+    ("lazy_tokenize", "streaming", "is what a stream does anyway, and excludes", "remove it"),
+    ("cached_dataset", "streaming", "is read as a whole, and excludes", "remove training.streaming"),
+    ("cached_val_dataset", "streaming", "is read as a whole, and excludes", "remove training.streaming"),
+    ("warmup_steps", "warmup_ratio", "says the same in another way, and excludes", "remove one of them"),
+)  # fmt: skip
+"""Flag, what it excludes, why, and what to do."""
+
+
+def _on(flags: Flags, name: str) -> bool:
+    return any(word.lower() not in _OFF for word in flags.get(name, ()))
+
+
+_OFF = ("", "false", "f", "no", "n", "0", "0.0")
+
+
 def _attention(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
     attention = spec.training.attention
     if attention is not None and attention.startswith("flash") and attention not in known.release.packing_attention:
@@ -82,19 +135,6 @@ def _files(spec: SFTRunSpec) -> Iterator[Problem]:
     if system is not None and system.endswith(".txt") and system not in {source.basename for source in spec.files}:
         suggestion = "add the file to spec.files, or end the prompt in another way"
         yield Problem("spec.training.system", f"{system[-60:]!r} is not among files", suggestion=suggestion)
-
-
-def _callbacks(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
-    """Names that neither the release nor a plugin registers."""
-    plugins = any(arg.name in ("external_plugins", "custom_register_path") for arg in spec.extra_args)
-    for index, arg in enumerate(spec.extra_args):
-        if arg.name != "callbacks" or "callbacks" not in known.flags or plugins:
-            continue
-        for name in arg.words:
-            if name not in known.callbacks:
-                suggestion = check.nearest(name, known.callbacks) or "register it by external_plugins"
-                message = f"ms-swift {known.version} has no callback {name!r}"
-                yield Problem(f"spec.extraArgs[{index}].value", message, suggestion=suggestion)
 
 
 def _adapters(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:

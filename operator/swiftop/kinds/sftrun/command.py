@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
+from swiftop.api.v1alpha1.training import SelfCognition
 from swiftop.kinds.sftrun import tracking
 from swiftop.swift import datasets, secrets
 from swiftop.swift.argv import Flags, Launcher, passed, threads, with_extra, words
@@ -141,7 +142,7 @@ def _tuner(spec: SFTRunSpec, table: FlagTable) -> Flags:
 
 def _data(spec: SFTRunSpec) -> Flags:
     hub, validation = spec.model.hub or "modelscope", spec.validation.datasets
-    flags: Flags = {"dataset": datasets.named(spec.datasets, hub)}
+    flags: Flags = {"dataset": datasets.named(spec.datasets, hub)} if spec.datasets else {}
     if validation:
         flags["val_dataset"] = datasets.named(validation, hub)
     return {**flags, **datasets.info((*spec.datasets, *validation), hub), **passed(spec.validation)}
@@ -154,10 +155,21 @@ def _training(spec: SFTRunSpec) -> Flags:
         flags["deepspeed"] = (_file_or_text(spec, training.deepspeed),)
     if training.system is not None:
         flags["system"] = (_file_or_text(spec, training.system),)
+    if training.self_cognition is not None:
+        flags |= _self_cognition(training.self_cognition)
     if training.columns:
         # Sorted: the API server does not keep the order of a map, and the same run must give the same command.
         flags["columns"] = (json.dumps(training.columns, ensure_ascii=False, sort_keys=True),)
     return flags
+
+
+def _self_cognition(who: SelfCognition) -> Flags:
+    """Of two values the first is for rows in Chinese, the second for those in English; one is for both."""
+    names, authors = (who.name, who.english_name), (who.author, who.english_author)
+    return {
+        "model_name": tuple(text for text in names if text is not None),
+        "model_author": tuple(text for text in authors if text is not None),
+    }
 
 
 def _cached(spec: SFTRunSpec) -> Flags:

@@ -13,11 +13,14 @@ from swiftop.swift.paths import dataset_path, model_path
 def spec_texts(spec: SFTRunSpec) -> dict[str, str]:
     """What the spec alone tells: GPUs, model and dataset."""
     gpus, nodes = spec.resources.gpus, spec.resources.nodes
-    more = len(spec.datasets) - 1
+    names = [dataset_path(source) for source in spec.datasets] or [
+        word for arg in spec.extra_args if arg.name == "cached_dataset" for word in arg.words
+    ]
+    more = len(names) - 1
     return {
         "gpus": f"{nodes}x{gpus}" if nodes > 1 else str(gpus),
         "model": model_path(spec.model),
-        "dataset": dataset_path(spec.datasets[0]) + (f" +{more}" if more else ""),
+        "dataset": names[0] + (f" +{more}" if more else "") if names else "",
     }
 
 

@@ -61,7 +61,7 @@ def _settings(
 ) -> TrainSettings:
     swanlab = spec.tracking.swanlab
     return TrainSettings(
-        resume=spec.checkpoints.resume == "Auto",
+        resume=spec.checkpoints.resumable,
         logging_steps=logging_steps(flags),
         silent_evaluation=silent_evaluation(flags),
         max_steps=_whole(flags, "max_steps"),

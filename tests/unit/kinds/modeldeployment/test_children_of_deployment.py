@@ -23,7 +23,7 @@ GOLDEN = Path(__file__).parent / "children"
 WHOLE: dict[str, Any] = {
     "model": {
         "persistentVolumeClaim": {"claimName": "models", "path": "Qwen2.5-7B-Instruct"},
-        "type": "qwen2_5",
+        "type": "qwen2",
         "hub": "huggingface",
     },
     "adapters": [

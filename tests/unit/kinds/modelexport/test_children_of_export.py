@@ -33,7 +33,7 @@ TRAINED: Object = {
 ON_A_CLAIM = {
     "source": {
         "persistentVolumeClaim": {"claimName": "shared", "path": "adapters/a"},
-        "base": {"persistentVolumeClaim": {"claimName": "shared", "path": "models/Qwen2.5-0.5B"}, "type": "qwen2_5"},
+        "base": {"persistentVolumeClaim": {"claimName": "shared", "path": "models/Qwen2.5-0.5B"}, "type": "qwen2"},
     },
     "output": {"persistentVolumeClaim": {"claimName": "shared", "path": "merged"}},
     "runtime": {"image": "registry.example/trainer:4.6"},

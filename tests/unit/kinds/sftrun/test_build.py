@@ -99,6 +99,14 @@ def test_each_claim_is_one_volume_and_only_output_and_cache_are_writable() -> No
     assert len(paths) == len(set(paths))
 
 
+def test_a_claim_of_tokenized_data_is_mounted_where_its_path_says() -> None:
+    tokenized = {"name": "cached_dataset", "values": ["/data/tokenized/train", "/data/tokenized/more", "/elsewhere"]}
+    job = job_of({**ON_CPU, "datasets": [], "extraArgs": [tokenized]})
+    claims = [v["persistentVolumeClaim"] for v in job["spec"]["template"]["spec"]["volumes"] if v["name"] == "claim-0"]
+    assert claims == [{"claimName": "tokenized"}]
+    assert {"name": "claim-0", "mountPath": "/data/tokenized", "readOnly": True} in trainer(job)["volumeMounts"]
+
+
 DISRUPTED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 ENDED = {
     "action": "FailJob",

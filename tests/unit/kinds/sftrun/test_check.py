@@ -153,12 +153,102 @@ def test_callbacks_are_known_or_come_from_a_plugin() -> None:
     assert extra("3.12", name="callbacks", value="early_stop")[0].reason == Reason.UNKNOWN_FLAG
 
 
+@pytest.mark.parametrize(
+    ("members", "path", "message", "suggestion"),
+    [
+        ({"training": {"template": "qwen25"}}, "training.template", "no template 'qwen25'", "did you mean qwen2_5?"),
+        ({"training": {"agentTemplate": "Hermes"}}, "training.agentTemplate", "no agent template 'Hermes'",
+         "did you mean hermes?"),
+        ({"training": {"lossScale": "last_rounds"}}, "training.lossScale", "no loss scale 'last_rounds'",
+         "did you mean last_round?"),
+        ({"training": {"lossScale": "last_round+hermess"}}, "training.lossScale", "no loss scale 'hermess'",
+         "did you mean hermes?"),
+        ({"training": {"task": {"type": "embedding", "lossType": "infoNCE"}}}, "training.task.lossType",
+         "no loss 'infoNCE'", "did you mean infonce?"),
+        ({"training": {"scheduler": "cosin"}}, "training.scheduler", "no scheduler 'cosin'", "did you mean cosine?"),
+        ({"model": {"id": "me/base", "type": "qwen_2"}}, "model.type", "no model type 'qwen_2'", "did you mean qwen2?"),
+        ({"extraArgs": [{"name": "optimizer", "value": "mouon"}]}, "extraArgs[0].value", "no optimizer 'mouon'",
+         "did you mean muon?"),
+        ({"extraArgs": [{"name": "eval_metric", "value": "x"}]}, "extraArgs[0].value", "no metric 'x'",
+         "use one of acc, infonce, nlg, paired, reranker, or register it by external_plugins"),
+    ],
+)  # fmt: skip
+def test_a_name_that_nothing_is_registered_under_is_told_at_once(
+    members: dict[str, Any], path: str, message: str, suggestion: str
+) -> None:
+    """ms-swift looks most of them up when the model is loaded: minutes later, with a bare KeyError."""
+    assert problems(**members) == [Problem(f"spec.{path}", f"ms-swift 4.6 has {message}", suggestion)]
+    plugin = [{"name": "external_plugins", "value": "/swiftop/files/mine.py"}]
+    assert problems(**{**members, "extraArgs": [*members.get("extraArgs", []), *plugin]}) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "scale", "right"),
+    [
+        ("3.7", "default", True), ("3.7", "last_round+hermes", False), ("3.7", "all", True),
+        ("3.12", "last_round+hermes", True), ("3.12", "hermes", True), ("3.12", "hermes+qwen", False),
+        ("3.12", "all+hermes+qwen", False), ("4.6", "all", True), ("4.6", "hermes+ignore_empty_think", True),
+        ("4.6", "last_round+hermes+qwen", True), ("4.6", "hermes+last_round", False),
+    ],
+)  # fmt: skip
+def test_loss_scales_are_joined_as_the_version_joins_them(version: str, scale: str, right: bool) -> None:
+    assert (problems(version, training={"lossScale": scale}) == []) is right
+
+
 def test_evaluation_without_data_is_a_warning() -> None:
     quiet = spec(training={"evalSteps": 5, "evalStrategy": "steps"}, validation={"splitRatio": "0.1"})
     assert check.warnings(quiet) == []
     assert check.warnings(spec(training={"evalStrategy": "no"})) == []
+    for name in ("eval_dataset", "cached_val_dataset"):
+        data = [{"name": name, "value": "/data/held-out/val"}]
+        assert check.warnings(spec(training={"evalStrategy": "epoch"}, extraArgs=data)) == []
     loud = check.warnings(spec(training={"evalSteps": 5, "evalStrategy": "steps"}))
     assert [w.path for w in loud] == ["spec.training.evalSteps", "spec.training.evalStrategy"]
+
+
+def test_validation_that_never_takes_place_is_a_warning() -> None:
+    (warning,) = check.warnings(spec(validation={"splitRatio": "0.1"}, training={"evalStrategy": "no"}))
+    assert (warning.path, warning.suggestion) == ("spec.validation", "remove it, or training.evalStrategy")
+
+
+def test_many_modules_are_written_with_a_dash() -> None:
+    assert problems(tuner={"targetModules": ["q_proj", "all_linear"]}) == [
+        Problem("spec.tuner.targetModules[1]", "no model has a module 'all_linear'", "did you mean all-linear?")
+    ]
+    assert problems(tuner={"targetModules": ["all-linear", "all-embedding", "q_proj"]}) == []
+
+
+_FLASH = {"attention": "flash_attn", "maxLength": 64}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "members", "words"),
+    [
+        ("fsdp", "fsdp2", {"training": {"deepspeed": "zero2"}}, "--fsdp does what DeepSpeed does, and excludes"),
+        ("fsdp", "fsdp2", {"resources": {"gpus": 4, "processesPerNode": 2}}, "FSDP drives one GPU per process"),
+        ("lazy_tokenize", "true", {"training": {"packing": True, **_FLASH}}, "excludes spec.training.packing"),
+        ("lazy_tokenize", "true", {"training": {"streaming": True, "maxSteps": 9}}, "excludes spec.training.streaming"),
+        ("cached_dataset", "/data/t/a", {"training": {"streaming": True, "maxSteps": 9}}, "excludes spec.training"),
+        ("cached_val_dataset", "/data/t/a", {"training": {"streaming": True, "maxSteps": 9}}, "excludes spec.training"),
+        ("warmup_steps", "100", {"training": {"warmupRatio": "0.1"}}, "excludes spec.training.warmupRatio"),
+    ],
+)
+def test_what_ms_swift_would_refuse_together_is_told_at_once(
+    name: str, value: str, members: dict[str, Any], words: str
+) -> None:
+    arg = [{"name": name, "value": value}]
+    (problem,) = problems(extraArgs=arg, **members)
+    assert problem.path == "spec.extraArgs[0]"
+    assert words in problem.message
+    assert problem.suggestion
+    assert problems(extraArgs=arg) == []
+    assert problems(**members) == []
+
+
+def test_what_is_switched_off_excludes_nothing() -> None:
+    off = [{"name": "lazy_tokenize", "value": "false"}]
+    assert problems(extraArgs=off, training={"packing": True, **_FLASH}) == []
+    assert problems(extraArgs=[{"name": "warmup_steps", "value": "5"}], training={"warmupRatio": "0"}) == []
 
 
 def test_self_cognition_is_a_name_and_a_dataset() -> None:

@@ -20,6 +20,7 @@ from tests.unit.kinds.sftrun.samples import UID
 from tests.unit.kinds.sftrun.specs import SPECS
 
 RUN = Identity(name="demo", uid=UID, namespace="team")
+TWO_LANGUAGES = {"name": "小黄", "author": "魔搭", "englishName": "Xiao Huang", "englishAuthor": "ModelScope"}
 LAUNCHER = ("python", "-m", "torch.distributed.run", "--nproc_per_node")
 
 
@@ -71,6 +72,12 @@ def test_the_smallest_spec() -> None:
         ("columns", {"问": "query", "a": "response"}, "columns", ['{"a": "response", "问": "query"}']),
         ("template", "chatml", "template", ["chatml"]),
         ("system", "你是一个助手 \\n", "system", ["你是一个助手 \\n"]),
+        ("system", "", "system", [""]),
+        ("epochs", "0.5", "num_train_epochs", ["0.5"]),
+        ("useChatTemplate", False, "use_chat_template", ["false"]),
+        ("expertsImplementation", "grouped_mm", "experts_impl", ["grouped_mm"]),
+        ("routerAuxLossCoefficient", "0.001", "router_aux_loss_coef", ["0.001"]),
+        ("task", {"type": "decision"}, "task_type", ["decision"]),
         ("agentTemplate", "hermes", "agent_template", ["hermes"]),
         ("lossScale", "last_round", "loss_scale", ["last_round"]),
         ("task", {"type": "seq_cls", "numLabels": 2}, "num_labels", ["2"]),
@@ -81,6 +88,8 @@ def test_the_smallest_spec() -> None:
         ("freeze", {"llm": True}, "freeze_llm", ["true"]),
         ("selfCognition", {"name": "小黄", "author": "魔搭"}, "model_name", ["小黄"]),
         ("selfCognition", {"name": "小黄", "author": "魔搭"}, "model_author", ["魔搭"]),
+        ("selfCognition", TWO_LANGUAGES, "model_name", ["小黄", "Xiao Huang"]),
+        ("selfCognition", TWO_LANGUAGES, "model_author", ["魔搭", "ModelScope"]),
         ("dataloaderWorkers", 0, "dataloader_num_workers", ["0"]),
         ("datasetProcesses", 4, "dataset_num_proc", ["4"]),
         ("loadFromCacheFile", True, "load_from_cache_file", ["true"]),
@@ -88,6 +97,7 @@ def test_the_smallest_spec() -> None:
         ("loggingSteps", 1, "logging_steps", ["1"]),
         ("evalStrategy", "epoch", "eval_strategy", ["epoch"]),
         ("evalSteps", 50, "eval_steps", ["50"]),
+        ("evalSteps", "0.1", "eval_steps", ["0.1"]),
         ("seed", 0, "seed", ["0"]),
         ("warmupRatio", "0.03", "warmup_ratio", ["0.03"]),
         ("weightDecay", "0.1", "weight_decay", ["0.1"]),
@@ -158,8 +168,11 @@ def test_every_flag_that_the_schema_calls_ours_is_rendered_or_kept_from_ms_swift
                 "warmupRatio": "0",
                 "weightDecay": "0",
                 "scheduler": "linear",
+                "useChatTemplate": True,
+                "expertsImplementation": "eager",
+                "routerAuxLossCoefficient": "0",
             },
-            checkpoints={"saveSteps": 1, "keep": 2, "saveOnlyModel": True, "resume": "Never"},
+            checkpoints={"saveSteps": 1, "saveStrategy": "steps", "keep": 2, "saveOnlyModel": True, "resume": "Never"},
             tracking={"swanlab": {"project": "p", "workspace": "w"}},
         ),
         spec(validation={"datasets": [{"id": "a/v"}]}),
@@ -398,3 +411,18 @@ def test_what_a_user_registers_stays_beside_ours() -> None:
     theirs = {"name": "custom_dataset_info", "values": ["/swiftop/files/info.json"]}
     assert values(command(datasets=[V1], extraArgs=[theirs]), "custom_dataset_info") == [NAMED, *theirs["values"]]
     assert values(command(extraArgs=[theirs]), "custom_dataset_info") == theirs["values"]
+
+
+def test_tokenized_data_alone() -> None:
+    words = command(datasets=[], extraArgs=[{"name": "cached_dataset", "values": ["/data/tokenized/train"]}])
+    assert values(words, "dataset") is None
+    assert values(words, "cached_dataset") == ["/data/tokenized/train"]
+
+
+def test_a_folder_of_a_repository() -> None:
+    assert values(command(model={"id": "me/models:checkpoint-100"}), "model") == ["me/models:checkpoint-100"]
+
+
+def test_checkpoints_by_shares_and_epochs() -> None:
+    assert values(command(checkpoints={"saveSteps": "0.1"}), "save_steps") == ["0.1"]
+    assert values(command(checkpoints={"saveStrategy": "epoch"}), "save_strategy") == ["epoch"]

@@ -85,6 +85,7 @@ def test_settings_come_from_typed_fields_and_from_extra_flags() -> None:
     more = settings(extraArgs=extra(max_epochs="3", eval_use_evalscope="true", logging_strategy="epoch"))
     assert more == TrainSettings(asked_epochs=True, silent_evaluation=True, logging_steps=None)
     assert settings(checkpoints={"resume": "Never"}) == TrainSettings(resume=False, logging_steps=5)
+    assert settings(checkpoints={"saveOnlyModel": True}) == TrainSettings(resume=False, logging_steps=5)
 
 
 @pytest.mark.parametrize("type_", [Plan, TrainSettings, Source])

@@ -100,7 +100,7 @@ def test_warnings_go_to_stderr_and_change_nothing() -> None:
     [
         ({"training": {"epoch": 1}}, "spec.training.epoch: unknown field (did you mean epochs?)"),
         ({"training": {"packing": True, "maxLength": 9}}, "spec.training.attention: packing and paddingFree need"),
-        ({"datasets": [{"id": "a/b", "configMap": {"name": "a", "key": "b"}}]}, "spec.datasets[0]: "),
+        ({"datasets": [{"id": "a/b", "configMap": {"name": "a", "key": "b.jsonl"}}]}, "spec.datasets[0]: "),
         ({"extraArgs": [{"name": "vit_lrr", "value": "1"}]}, "spec.extraArgs[0].name: ms-swift 4.6 has no flag"),
         ({"extraArgs": [{"name": "hub_token", "value": "1"}]}, "spec.extraArgs[0].name: a secret must not be a flag"),
         ({"tuner": {"type": "lorra"}}, "spec.tuner.type: ms-swift 4.6 has no tuner 'lorra' (did you mean lora?)"),
@@ -225,8 +225,8 @@ def export_of(checkpoint: str = "last", **members: Any) -> str:
         ("last", {"output": {"ephemeral": True}}, "the output of SFTRun demo is ephemeral"),
         (
             "last",
-            {"extraArgs": [{"name": "save_strategy", "value": "no"}]},
-            "SFTRun demo saves no checkpoint: it is trained with save_strategy no (remove save_strategy from extraArgs",
+            {"checkpoints": {"saveStrategy": "no"}},
+            "SFTRun demo saves no checkpoint: its checkpoints.saveStrategy is no (remove checkpoints.saveStrategy of",
         ),
         ("best", {}, "SFTRun demo has no best checkpoint: it is trained without validation (use checkpoint: last"),
         ("best", {"validation": {"splitRatio": "0.01"}}, ""),
