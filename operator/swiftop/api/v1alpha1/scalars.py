@@ -101,12 +101,23 @@ RelativePath = Annotated[
     ),
 ]
 
+_HUB_ID = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?$"
 HubId = Annotated[
     str,
     Field(min_length=1, max_length=200),
     matching(
-        r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?$",
-        "must be a hub id such as Qwen/Qwen2.5-7B-Instruct; for a file or folder use persistentVolumeClaim",
+        _HUB_ID,
+        "must be a hub id such as Qwen/Qwen2.5-7B-Instruct, without HF:: or MS:: (use hub); for a file or folder use "
+        "persistentVolumeClaim",
+    ),
+]
+DatasetId = Annotated[
+    str,
+    Field(min_length=1, max_length=200),
+    matching(
+        _HUB_ID,
+        "must be a hub id such as AI-ModelScope/alpaca-gpt4-data-zh: for #500 use sample: 500, for :name use "
+        "subsets: [name], for HF:: or MS:: use hub, for a file or folder use persistentVolumeClaim",
     ),
 ]
 
