@@ -69,14 +69,15 @@ def definition(model: type[CustomResource]) -> dict[str, Any]:
                     "storage": True,
                     "subresources": {"status": {}, **_scale(model.DEFINITION.scale)},
                     "additionalPrinterColumns": [_column(column) for column in model.DEFINITION.columns],
-                    "schema": {"openAPIV3Schema": _schema(model)},
+                    "schema": {"openAPIV3Schema": schema_of(model)},
                 }
             ],
         },
     }
 
 
-def _schema(model: type[CustomResource]) -> Schema:
+def schema_of(model: type[CustomResource]) -> Schema:
+    """Structural schema of a kind, as its CustomResourceDefinition has it."""
     schema = structural(model)
     schema["required"] = ["spec"]
     properties = schema["properties"]

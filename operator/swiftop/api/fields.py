@@ -13,6 +13,8 @@ from pydantic import BaseModel
 
 _AT_A_GLANCE = 16
 _FEW = 3
+_BELOW_SPEC = 3  # parts of a path: spec itself, a section of it, and what is in the section
+_COMMON = ("name", "type", "path", "key", "id", "size")  # names that say little of where they belong
 _DEEPEST = 3  # fields of an object; what lies deeper is not what a name at its top was meant to be
 
 
@@ -78,16 +80,56 @@ def instead_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     if current is None:
         return ""
     names = _names(current)
-    found = (
-        [name for name in names if _bare(name) == _bare(wrong)]
-        or difflib.get_close_matches(wrong, names, n=1, cutoff=0.8)
+    same = [name for name in names if _bare(name) == _bare(wrong)]
+    if told := getattr(current, "INSTEAD", {}).get(wrong, "") if not same else "":
+        return str(told)
+    found = same or _below(current, wrong) or _flagged(current, wrong)  # image: runtime.image
+    if not found and (elsewhere := _elsewhere(model, loc)):
+        return elsewhere
+    found = found or (
+        difflib.get_close_matches(wrong, names, n=1, cutoff=0.8)
         or [name for name in names if _bare(wrong).endswith(_bare(name))]  # mergeDtype: dtype
-        or _below(current, wrong)  # image: runtime.image
-        or [field for field, flag in marks(current) if flag == wrong]  # infer_backend: engine
         or _alike(names, wrong)
         or difflib.get_close_matches(wrong, names if len(names) > _FEW else (), n=1, cutoff=0.6)
     )
     return f"did you mean {found[0]}?" if found else listed(current) or _explained(model, loc[:-1])
+
+
+def snake(name: str) -> str:
+    """A name as flags of ms-swift are written: ``numTrainEpochs`` and ``--num-train-epochs`` are num_train_epochs."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name.lstrip("-")).replace("-", "_").lower()
+
+
+def _flagged(model: type[BaseModel], wrong: str) -> list[str]:
+    """The field of an object that sets the flag of this name, with the value that says the same: precision: bf16."""
+    return [_with_value(model, field, snake(wrong)) for field, flag in marks(model) if flag == snake(wrong)]
+
+
+def _with_value(model: type[BaseModel], path: str, word: str) -> str:
+    *above, last = path.split(".")
+    owner = model_at(model, tuple(above))
+    found = [field for field in owner.model_fields.values() if field.alias == last] if owner else []
+    return f"{path}: {word}" if any(word in _literals(field.annotation) for field in found) else path
+
+
+def _literals(annotation: object) -> set[object]:
+    if typing.get_origin(annotation) is typing.Literal:
+        return set(typing.get_args(annotation))
+    return {found for inner in typing.get_args(annotation) for found in _literals(inner)}
+
+
+def _elsewhere(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """The one field of another part of the spec that sets the flag of this name, or has this name."""
+    spec, wrong = model_at(model, ("spec",)), str(loc[-1])
+    if spec is None or loc[0] != "spec":
+        return ""
+    field = getattr(model, "FLAGS", {}).get(snake(wrong))
+    if field is not None:
+        return f"use spec.{_with_value(spec, field, snake(wrong))}" if field else "swiftop sets it: remove it"
+    if len(loc) < _BELOW_SPEC or _bare(wrong) in _COMMON:
+        return ""
+    paths = [path for path in _paths(spec, 2) if _bare(path.rpartition(".")[2]) == _bare(wrong)]
+    return f"use spec.{paths[0]}" if len(paths) == 1 else ""
 
 
 def listed(model: type[BaseModel] | None) -> str:

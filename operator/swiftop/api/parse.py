@@ -6,6 +6,7 @@ pydantic speaks of ``spec.datasets.0.persistentVolumeClaim`` and ``Input should 
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -15,30 +16,36 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from swiftop.api.fields import described, instead_of, listed_with_meaning, model_at
+from swiftop.api.shorthand import as_object
 from swiftop.errors import Invalid, Problem
 
 M = TypeVar("M", bound=BaseModel)
 
-_MAP_EXPECTED = ("model_type", "model_attributes_type", "dict_type")
+_MAP_EXPECTED = ("model_type", "model_attributes_type", "dict_type", "mapping_type")
+_LIST_EXPECTED = ("tuple_type", "list_type")
 _BADLY_WRITTEN = ("missing", "string_pattern_mismatch", "string_too_short")
 
-_A_LIST = "must be a list: start each item with - on a line of its own, or write [...]"
+UNKNOWN_FIELD = "unknown field"
 _MESSAGES = {
     "missing": "required value is missing",
-    "literal_error": "unsupported value {!r}: use {expected}",
-    "string_pattern_mismatch": "{!r} does not match {pattern}",
-    "value_error": "{!r} {error}",
+    "literal_error": "unsupported value {value}: use {expected}",
+    "string_pattern_mismatch": "{value} does not match {pattern}",
     "string_type": "must be a text",
-    "tuple_type": _A_LIST,
-    "list_type": _A_LIST,
-    "int_type": "{!r} must be a whole number",
-    "int_from_float": "{!r} must be a whole number",
+    "tuple_type": "must be a list: start each item with - on a line of its own, or write [...]",
+    "list_type": "must be a list: start each item with - on a line of its own, or write [...]",
+    "int_type": "{value} must be a whole number",
+    "int_from_float": "{value} must be a whole number",
+    "int_parsing_size": "{value} is too large",
+    "bool_type": "must be true or false",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
-    "string_too_short": "{!r} is too short: it needs at least {min_length} characters",
+    "string_too_short": "{value} is too short: it needs at least {min_length} characters",
     "string_too_long": "is too long: at most {max_length} characters",
+    "too_short": "has too few entries: it needs at least {min_length}",
+    "too_long": "has too many entries: {actual_length}, and {max_length} are allowed",
 }
-"""What to say of pydantic's kinds of errors; of others its own words."""
+"""What to say of pydantic's kinds of errors."""
+_LONGEST = 60  # characters of a value in a message
 _SMALL = "must be made of small letters, digits and '-'"
 _PATTERNS = {
     r"^[a-z]([-a-z0-9]*[a-z0-9])?$": f"{_SMALL}, and begin with a letter",
@@ -73,30 +80,57 @@ def _echo(error: ErrorDetails, errors: list[ErrorDetails]) -> bool:
 
 def _problem(model: type[BaseModel], error: ErrorDetails) -> Problem:
     loc = tuple(part for part in error["loc"] if part != "[key]")
-    path = field_path(loc)
-    if error["type"] == "extra_forbidden":
-        return Problem(path, "unknown field", suggestion=instead_of(model, loc))
-    if error["type"] == "string_type" and isinstance(error["input"], int | float):
-        return Problem(path, "must be a text", suggestion=f'put it in quotes: "{_yaml(error["input"])}"')
-    if error["type"] in _BADLY_WRITTEN:
-        return Problem(path, _message(error), suggestion=described(model, loc))
-    if error["type"] in _MAP_EXPECTED:
-        return Problem(path, "must be a map of fields", suggestion=listed_with_meaning(model_at(model, loc)))
-    return Problem(path, _message(error))
+    path, kind = field_path(loc), error["type"]
+    if kind == "extra_forbidden":
+        return Problem(path, UNKNOWN_FIELD, suggestion=instead_of(model, loc))
+    if error["input"] is None and kind != "missing":
+        return Problem(path, "is empty", suggestion="give it a value, or remove it")
+    return Problem(path, _message(error), suggestion=_suggestion(model, loc, error))
+
+
+def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...], error: ErrorDetails) -> str:
+    kind, value = error["type"], error["input"]
+    if isinstance(value, int | float) and (kind == "string_type" or (kind == "literal_error" and _of_texts(error))):
+        return "put it in quotes: " + (f"YAML reads it as {_shown(value)}" if isinstance(value, bool) else f'"{value}"')
+    if kind in _LIST_EXPECTED and isinstance(value, str) and model_at(model, loc) is None:
+        return f"write [{value}]"
+    if kind in _MAP_EXPECTED:
+        return _written_out(model_at(model, loc), value)
+    return described(model, loc) if kind in _BADLY_WRITTEN else ""
+
+
+def _of_texts(error: ErrorDetails) -> bool:
+    return "'" in error["ctx"]["expected"]
+
+
+def _written_out(model: type[BaseModel] | None, value: object) -> str:
+    """The object that was meant by one word, or the fields that it may have."""
+    if model is not None and isinstance(value, str):
+        fields = [field.alias or name for name, field in model.model_fields.items()]
+        if written := as_object(value, fields):
+            return f"write {written}"
+    return listed_with_meaning(model)
 
 
 def _message(error: ErrorDetails) -> str:
-    if error["type"] == "value_error" and not str(error["ctx"]["error"]).startswith("must"):
-        return f"{error['input']!r}: {error['ctx']['error']}"
+    value = _shown(error["input"])
+    if error["type"] == "value_error":
+        said = str(error["ctx"]["error"])
+        return f"{value} {said}" if said.startswith("must") else f"{value}: {said}"
     if error["type"] == "string_pattern_mismatch" and (words := _PATTERNS.get(error["ctx"]["pattern"])):
-        return f"{error['input']!r} {words}"
-    if known := _MESSAGES.get(error["type"]):
-        return known.format(error["input"], **error.get("ctx", {}))
-    return error["msg"][:1].lower() + error["msg"][1:]
+        return f"{value} {words}"
+    if error["type"] in _MAP_EXPECTED:
+        return "must be a map of fields"
+    known = _MESSAGES.get(error["type"], "{value} is not allowed here")
+    return known.format(value=value, **error.get("ctx", {}))
 
 
-def _yaml(value: float) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _shown(value: object) -> str:
+    """A value as YAML has it, shortened."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value) if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]}...{text[-1]}"
 
 
 def scalars_in(annotation: object) -> set[object]:

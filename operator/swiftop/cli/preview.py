@@ -2,26 +2,26 @@
 
 The operator builds with the same functions, so what is shown is what will be made; only the UID, which a file does not
 have yet, stands as zeros, and a word stands for an image that only the platform's ``swiftop-defaults`` knows. Such a
-ConfigMap in the same file counts as it does in the cluster: that of the operator's namespace for all runs, and that of
-the run's namespace over it. Another object that one refers to counts as far as the file tells; what only its end will
+ConfigMap in the same files counts as it does in the cluster: that of the operator's namespace for all runs, and that of
+the run's namespace over it. Another object that one refers to counts as far as the files tell; what only its end will
 tell stands in brackets.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 import yaml
 
 from swiftop import names
+from swiftop.cli import hints
+from swiftop.cli.manifests import STDIN, Manifest, Wrong, files, manifests
 from swiftop.errors import Invalid, Problem
 from swiftop.kinds.registry import KINDS
 from swiftop.model.kind import Facts, Kind, Object, Prepared, Reference, Seen, World
@@ -38,21 +38,28 @@ EXIT_INVALID = 2
 
 
 def preview(
-    file: Annotated[Path, typer.Option("--file", "-f", help="File with objects of swiftop; - reads standard input.")],
+    file: Annotated[
+        list[str],
+        typer.Option("--file", "-f", help="File or directory with objects of swiftop, - for standard input; several."),
+    ],
+    recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Read directories below a directory too.")] = (
+        False
+    ),
     swift_version: Annotated[
         str | None, typer.Option(help="Render for this ms-swift version instead of the run's own.")
     ] = None,
 ) -> None:
-    """Print the commands of ms-swift, then the objects as YAML. Needs no cluster; exits 2 on an invalid file."""
+    """Print the objects as YAML, under the commands of ms-swift as comments. Needs no cluster; exits 2 when invalid."""
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
-        found = list(previews(text, swift_version=swift_version))
-    except (OSError, UnicodeDecodeError) as error:
-        print(f"error: {file}: {error}", file=sys.stderr)
+        given = [manifest for name, text in files(file, recursive=recursive) for manifest in manifests(name, text)]
+        found = list(_previews(given, swift_version=swift_version))
+    except Wrong as error:
+        for source, problem in error.told:
+            print(f"error: {source}: {problem}", file=sys.stderr)
         raise typer.Exit(EXIT_INVALID) from None
     except Invalid as error:
         for problem in error.problems:
-            print(f"error: {file}: {problem}", file=sys.stderr)
+            print(f"error: {', '.join(file)}: {problem}", file=sys.stderr)
         raise typer.Exit(EXIT_INVALID) from None
     for output, warnings in found:
         print(output, end="")
@@ -61,28 +68,33 @@ def preview(
 
 
 def previews(text: str, *, swift_version: str | None = None) -> Iterator[tuple[str, list[Problem]]]:
-    """Output and warnings of each of our objects in a file; raises ``Invalid`` with the field to fix."""
-    objects = _documents(text)
-    if foreign := [problem for obj in objects if (problem := _no_kind(obj))]:
-        raise Invalid(tuple(foreign))
-    found = [obj for obj in objects if obj.get("kind") in KINDS]
-    if not found:
+    """Output and warnings of each of our objects in a text; raises ``Invalid`` with the fields to fix."""
+    yield from _previews(manifests(STDIN, text), swift_version=swift_version)
+
+
+def _previews(given: Sequence[Manifest], *, swift_version: str | None) -> Iterator[tuple[str, list[Problem]]]:
+    found = [manifest for manifest in given if manifest.obj.get("kind") in KINDS]
+    wrong = [(_source(manifest, found), problem) for manifest in given for problem in manifest.problems]
+    if not found and not wrong:
         raise Invalid((Problem("kind", f"there is no {' or '.join(KINDS)} in this file"),))
-    shared = {o["metadata"].get("namespace", "default"): o for o in objects if _is_defaults(o)}
-    for obj in found:
-        yield _preview(_with_runtime(obj, swiftVersion=swift_version), shared, found)
+    shared = {m.obj["metadata"].get("namespace", "default"): m.obj for m in given if _is_defaults(m.obj)}
+    beside = [manifest.obj for manifest in found if manifest.can_be_parsed]
+    shown: list[tuple[str, list[Problem]]] = []
+    for manifest in (manifest for manifest in found if manifest.can_be_parsed):
+        try:
+            shown.append(_preview(_with_runtime(manifest.obj, swiftVersion=swift_version), shared, beside))
+        except Invalid as error:
+            told = {problem.path for problem in manifest.problems}
+            new = (problem for problem in error.problems if problem.path not in told)
+            wrong += [(_source(manifest, found), hints.explained(problem, manifest.obj["kind"])) for problem in new]
+    if wrong:
+        raise Wrong(dict.fromkeys(wrong))
+    yield from shown
 
 
-def _no_kind(obj: Object) -> Problem | None:
-    """What of our API would be left out in silence, or what kubectl would refuse, for its first two lines."""
-    kind, version = str(obj.get("kind", "")), str(obj.get("apiVersion", ""))
-    if kind in KINDS and not version:
-        return Problem("apiVersion", "required value is missing", suggestion=f"write apiVersion: {names.API_VERSION}")
-    near = [known for known in KINDS if known.lower() == kind.lower()]
-    if kind in KINDS or not (near or version.startswith(f"{names.GROUP}/")):
-        return None
-    near = near or difflib.get_close_matches(kind, tuple(KINDS), n=1)
-    return Problem("kind", f"there is no kind {kind!r}", suggestion=f"use {' or '.join(near or KINDS)}")
+def _source(manifest: Manifest, found: Sequence[Manifest]) -> str:
+    """File, and of several objects which one."""
+    return f"{manifest.source}: {manifest.title}" if len(found) > 1 else manifest.source
 
 
 def _preview(obj: Object, shared: Mapping[str, Object], beside: list[Object]) -> tuple[str, list[Problem]]:
@@ -131,11 +143,26 @@ def _hopeless(kind: Kind, resource: Any, obj: Object, world: World[Any]) -> Prob
 
 
 def _output(kind: Kind, prepared: Prepared) -> str:
-    """Commands on the first lines where there are any, in their order, objects below them."""
+    """Objects, below the commands as comments, where there are any, in their order."""
     children = kind.build(prepared, Create(1))
     dumped = [yaml.safe_dump(child, sort_keys=False, allow_unicode=True, width=120) for child in children]
-    commands = "".join(f"{shlex.join(command)}\n" for command in _commands(children[-1]))
+    commands = "".join(f"# {in_one_line(command)}\n" for command in _commands(children[-1]))
     return commands + "".join(f"---\n{document}" for document in dumped)
+
+
+def in_one_line(command: Sequence[str]) -> str:
+    """A command as bash reads it, without line breaks: a comment ends with its line."""
+    return " ".join(_word(word) for word in command)
+
+
+def _word(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    escaped = re.sub(r"[\\']", r"\\\g<0>", word)
+    return "$'" + "".join(c if c.isprintable() else _ESCAPES.get(c, f"\\U{ord(c):08x}") for c in escaped) + "'"
+
+
+_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def _commands(job: Object) -> list[list[str]]:
@@ -183,32 +210,3 @@ def _is_defaults(obj: Object) -> bool:
     metadata = obj.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     return obj.get("kind") == names.CONFIG_MAP.kind and name == names.DEFAULTS_CONFIG_MAP
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as kubectl reads it: ``2e-4`` is a number there, and a text for PyYAML alone."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    """A map, unless it has a key twice: the first value would be lost in silence."""
-    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-    if twice := next((key for key in keys if keys.count(key) > 1), None):
-        raise yaml.constructor.ConstructorError(None, None, f"{twice} is given twice", node.start_mark)
-    loader.flatten_mapping(node)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
-
-
-def _documents(text: str) -> list[Object]:
-    try:
-        documents = list(yaml.load_all(text, Loader=_Loader))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark else "file"
-        raise Invalid((Problem(where, f"is not valid YAML: {getattr(error, 'problem', None) or error}"),)) from None
-    return [document for document in documents if isinstance(document, dict)]

@@ -25,6 +25,8 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
     RULES: ClassVar[tuple[Rule, ...]] = ()
+    INSTEAD: ClassVar[Mapping[str, str]] = {}
+    """What to do instead, by a name that people know from elsewhere and that no field or flag has."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -115,6 +117,8 @@ class CustomResource(Reported):
 
     DEFINITION: ClassVar[Definition]
     RULES: ClassVar[tuple[Rule, ...]] = ()
+    FLAGS: ClassVar[Mapping[str, str]] = {}
+    """Field of the spec by the flag of ms-swift that it sets; empty when swiftop alone decides."""
 
     api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
     kind: str

@@ -11,7 +11,7 @@ from swiftop.api.fields import Flag, Owns
 from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.refs import ClaimFile, ClaimPath, ConfigMapKey, UploadReference
 from swiftop.api.v1alpha1.rules import Rule, one_of
-from swiftop.api.v1alpha1.scalars import HubId, ModelId
+from swiftop.api.v1alpha1.scalars import DatasetId, HubId, ModelId
 
 Hub = Literal["modelscope", "huggingface"]
 DType = Literal["float16", "bfloat16", "float32"]
@@ -48,6 +48,7 @@ class AdapterSource(Model):
 class ModelSource(Model):
     """The model to fine-tune: a hub id, or a folder on a volume."""
 
+    INSTEAD: ClassVar = {"name": "use id", "path": "use persistentVolumeClaim: {claimName: ..., path: ...}"}
     RULES: ClassVar = (
         one_of("id", "persistentVolumeClaim", message="model needs exactly one of id and persistentVolumeClaim"),
         Rule(
@@ -87,6 +88,7 @@ class ModelSource(Model):
 class NamedDataset(Model):
     """What names rows by itself: a hub id, a file on a volume, or a key of a ConfigMap."""
 
+    INSTEAD: ClassVar = {"name": "use id", "path": "use persistentVolumeClaim: {claimName: ..., path: ...}"}
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="has(self.id) || !(has(self.hub) || has(self.subsets) && size(self.subsets) > 0)",
@@ -118,7 +120,7 @@ class NamedDataset(Model):
         ),
     )
 
-    id: HubId | None = Field(
+    id: DatasetId | None = Field(
         default=None, description="Id of the dataset on the hub, for example CodyWhy/mh-sharegpt-20250820."
     )
     hub: Hub | None = Field(

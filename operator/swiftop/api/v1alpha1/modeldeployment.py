@@ -348,6 +348,7 @@ class ModelDeploymentSpec(ServingSpec):
 class ModelDeployment(ServingResource):
     """A model and its adapters behind an endpoint that speaks OpenAI's API; Ready means that it has just answered."""
 
+    FLAGS: ClassVar = FIELD_OF_FLAG
     DEFINITION: ClassVar = Definition(
         resource=MODELDEPLOYMENT,
         short="mdep",

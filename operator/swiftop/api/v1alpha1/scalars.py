@@ -118,12 +118,23 @@ RelativePath = Annotated[
 ]
 
 _PART = "[A-Za-z0-9_][A-Za-z0-9._-]*"
+_HUB_ID = rf"^{_PART}(/{_PART})?$"
 HubId = Annotated[
     str,
     Field(min_length=1, max_length=200),
     matching(
-        rf"^{_PART}(/{_PART})?$",
-        "must be a hub id such as Qwen/Qwen2.5-7B-Instruct; for a file or folder use persistentVolumeClaim",
+        _HUB_ID,
+        "must be a hub id such as Qwen/Qwen2.5-7B-Instruct, without HF:: or MS:: (use hub); for a file or folder use "
+        "persistentVolumeClaim",
+    ),
+]
+DatasetId = Annotated[
+    str,
+    Field(min_length=1, max_length=200),
+    matching(
+        _HUB_ID,
+        "must be a hub id such as AI-ModelScope/alpaca-gpt4-data-zh: for #500 use sample: 500, for :name use "
+        "subsets: [name], for HF:: or MS:: use hub, for a file or folder use persistentVolumeClaim",
     ),
 ]
 
@@ -133,8 +144,8 @@ ModelId = Annotated[
     Field(min_length=1, max_length=256),
     matching(
         rf"^{_PART}(/{_PART})?(:{_PART}(/{_PART})*)?$",
-        "must be a hub id such as Qwen/Qwen2.5-7B-Instruct, with a folder of it as me/models:checkpoint-100; for a "
-        "folder on a volume use persistentVolumeClaim",
+        "must be a hub id such as Qwen/Qwen2.5-7B-Instruct, without HF:: or MS:: (use hub), with a folder of it as "
+        "me/models:checkpoint-100; for a folder on a volume use persistentVolumeClaim",
     ),
 ]
 

@@ -10,7 +10,7 @@ from swiftop.api.v1alpha1.base import NAME_RULE, Column, Definition, Model
 from swiftop.api.v1alpha1.hub import DatasetSource, ModelSource
 from swiftop.api.v1alpha1.refs import ClaimFile, ConfigMapKey
 from swiftop.api.v1alpha1.rules import Rule, one_of
-from swiftop.api.v1alpha1.sft_args import SFTArg
+from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG, SFTArg
 from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
 from swiftop.api.v1alpha1.tracking import Tracking
 from swiftop.api.v1alpha1.training import FLASH_ATTENTION, Checkpoints, CheckpointSource, Training, Validation
@@ -62,6 +62,11 @@ def _trains_on(source: CheckpointSource | None, max_steps: int | None) -> bool:
 class SFTRunSpec(BatchSpec):
     """What to train, on what, how, and where."""
 
+    INSTEAD: ClassVar = {
+        "lora": "use spec.tuner: {type: lora, rank: 8, alpha: 32}",
+        "qlora": "use spec.tuner: {type: lora, quantization: {method: bnb, bits: 4}}",
+        "full": "use spec.tuner: {type: full}",
+    }
     RULES: ClassVar = (
         Rule(
             cel="!(has(self.training) && has(self.training.streaming) && self.training.streaming"
@@ -207,6 +212,7 @@ _DISPLAY = ".status.display"
 class SFTRun(BatchResource):
     """One supervised fine-tuning run of a language model with ms-swift, resumed after interruptions until it ends."""
 
+    FLAGS: ClassVar = FIELD_OF_FLAG
     DEFINITION: ClassVar = Definition(
         resource=SFTRUN,
         short="sft",

@@ -97,6 +97,10 @@ class SelfCognition(Model):
 class Training(Model):
     """How to train. An absent field is not passed: ms-swift's own default holds."""
 
+    INSTEAD: ClassVar = {
+        "lr": "use learningRate",
+        **dict.fromkeys(("batch_size", "batchSize"), "use perDeviceBatchSize and gradientAccumulationSteps"),
+    }
     RULES: ClassVar = (
         Rule(
             cel="!(has(self.packing) && self.packing) || has(self.maxLength)",

@@ -184,6 +184,10 @@ def is_own(name: str) -> bool:
 class EnvVar(Model):
     """An environment variable of the main container."""
 
+    INSTEAD: ClassVar = {
+        "valueFrom": "use the Secret that spec.credentials names for tokens, and for other variables runtime.podPatch: "
+        "{spec: {containers: [{name: swift, env: [{name: ..., valueFrom: ...}]}]}}"
+    }
     RULES: ClassVar = (
         Rule(
             cel=f"!self.name.upperAscii().matches('{_DENIED_ENDING}')",

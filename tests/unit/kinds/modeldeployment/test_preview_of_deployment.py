@@ -18,7 +18,7 @@ def test_the_sample() -> None:
     ((text, warnings),) = previews(sample("modeldeployment"))
     command, *documents = text.split("---\n")
     assert command == (
-        "python -m swift.cli.deploy --model Qwen/Qwen2.5-7B-Instruct --adapters "
+        "# python -m swift.cli.deploy --model Qwen/Qwen2.5-7B-Instruct --adapters "
         "'mh-sft-7b=/swiftop/source/mh-sft-7b-lora-output/mh-sft-7b-lora-<uid>/checkpoint-<last>' "
         "--infer_backend vllm --served_model_name qwen2-5-7b --vllm_max_model_len 4096\n"
     )

@@ -1,0 +1,48 @@
+"""What people write in one word where an object is asked for, and how the object is written.
+
+ms-swift takes ``--dataset HF::org/name:subset#500``; here each of its parts is a field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+_HUBS = {"HF": "huggingface", "MS": "modelscope"}
+_HUB_ID = re.compile(
+    r"((?P<hub>HF|MS)::)?(?P<id>[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*)"
+    r"(:(?P<subsets>[^:#\s]+))?(#(?P<sample>[0-9]+))?"
+)
+_FILE = re.compile(r"[./~].*|.*\.(jsonl?|csv|parquet|safetensors|py|txt)(#[0-9]+)?")
+_PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")
+
+
+def as_object(word: str, fields: Collection[str]) -> str:
+    """The object with an id that a word stands for, in YAML, made of ``fields``; empty where nobody can tell."""
+    if "id" not in fields:
+        return ""
+    if "persistentVolumeClaim" in fields and _FILE.fullmatch(word):
+        path = word.lstrip("./~").partition("#")[0]
+        return f"{{persistentVolumeClaim: {{claimName: CLAIM, path: {_quoted(path)}}}}}"
+    return _object(hub_members(word), fields)
+
+
+def hub_members(word: str) -> dict[str, str]:
+    """The fields of what ms-swift writes as ``HF::org/name:subset#500``, in YAML; empty where it is not that."""
+    found = _HUB_ID.fullmatch(word)
+    if found is None:
+        return {}
+    members = {"id": found["id"], "hub": _HUBS.get(found["hub"] or "", ""), "sample": found["sample"] or ""}
+    if found["subsets"]:
+        members["subsets"] = f"[{', '.join(found['subsets'].split('/'))}]"
+    return {name: value for name, value in members.items() if value}
+
+
+def _object(members: dict[str, str], fields: Collection[str]) -> str:
+    if not members or not set(members) <= set(fields):
+        return ""
+    return "{" + ", ".join(f"{name}: {value}" for name, value in members.items()) + "}"
+
+
+def _quoted(word: str) -> str:
+    return word if _PLAIN.fullmatch(word) else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
