@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+from . import machine, training
 from .ends import (
     EXIT_ARTIFACT,
     EXIT_COLLECTIVE,
@@ -23,6 +24,7 @@ from .ends import (
     EXIT_UNKNOWN,
     EXIT_USER,
     EndClass,
+    bounded,
 )
 from .hub import causes as hub
 from .serve import causes as serve
@@ -45,6 +47,7 @@ CUDA_OUT_OF_MEMORY = EndClass(
         r"CUDA (error: )?out of memory",
         r"CUBLAS_STATUS_ALLOC_FAILED",
         r"CUDNN_STATUS_ALLOC_FAILED",
+        r"CUBLAS_STATUS_NOT_INITIALIZED",  # what little memory is left does not take its workspace
         r"NPU out of memory",
         r"HIP out of memory",
     ),
@@ -72,6 +75,9 @@ HOST_OUT_OF_MEMORY = EndClass(
         r"DataLoader worker .{0,80}killed by signal: Killed",
         r"numpy[\w.]*\._ArrayMemoryError",
         r"std::bad_alloc",
+        r"\[Errno 12\]",
+        r"unable to allocate .{0,60}(memory|GiB|MiB|bytes)",
+        r"A (process|worker) .{0,60}terminated (abruptly|unexpectedly)|BrokenProcessPool",
         r"One of the subprocesses has abruptly died during map operation",
     ),
 )
@@ -79,9 +85,11 @@ TRACKER_AUTH_FAILED = EndClass(
     "TrackerAuthFailed",
     EXIT_TRACKER,
     "Put a valid SWANLAB_API_KEY into the credentials Secret (see https://swanlab.cn/space/~/settings), and check "
-    "tracking.swanlab.host for a server of your own.",
+    "tracking.swanlab.host for a server of your own; another tracker needs its own key (as WANDB_API_KEY).",
     (
         r"swanlab\.[\w.]*AuthenticationError",
+        r"(api.?key|API key) .{0,60}(not configured|is (invalid|required|incorrect)|invalid)",
+        r"No API key configured|wandb login|wandb: ERROR .{0,60}api_key",
         r"Failed to initialize the SwanLab client",
         r"no TTY is available for "
         r"interactive login",
@@ -106,6 +114,9 @@ FLASH_ATTENTION_MISSING = EndClass(
         r"No module named '?(flash_attn|flash_attn_2_cuda|flash_attn_interface)",
         r"flash_attn\w*.{0,60}undefined symbol",
         r"FlashAttention only supports? (?!fp16)",
+        r"flash.attn.{0,60}(is not|not) installed",
+        r"(install|requires?) .{0,40}flash.attn",
+        r"FlashAttention\w* (is not|does not|doesn't)",
     ),
 )
 DEEPSPEED_MISSING = EndClass(
@@ -128,6 +139,8 @@ PACKAGE_MISSING = EndClass(
         r"^ModuleNotFoundError: No module named",
         r"requires liger_kernels",
         r"^ImportError: .{0,120}\brequires\b",
+        r"[Pp]lease (pip )?install |`?pip install ",
+        r"is not installed",
         r"^ImportError: cannot import name",
         r"^(importlib\.metadata\.)?PackageNotFoundError",
         r"^ImportError: A valid \w+ version .{0,40}is not available",
@@ -147,6 +160,11 @@ PRECISION_UNSUPPORTED = EndClass(
         r"At most one of fp16 and bf16 can be True",
         r"FlashAttention only supports? fp16",
         r"Attempting to unscale FP16 gradients",
+        r"fp16.{0,80}(only|can't|cannot|not) .{0,40}(CUDA|supported|GPU)",
+        r"FP16 Mixed precision training .{0,80}can only be used",
+        r"not implemented for '(Half|BFloat16|Float8\w*)'",
+        r"expected (m1 and m2|mat1 and mat2|scalar type|.{0,40}dtype) .{0,80}(Half|BFloat16|Float|dtype)",
+        r"must have the same dtype",
     ),
 )
 VOLUME_NOT_WRITABLE = EndClass(
@@ -154,7 +172,6 @@ VOLUME_NOT_WRITABLE = EndClass(
     EXIT_STORAGE,
     "Let the output volume belong to the pod's user: set runtime.securityContext (runAsUser, fsGroup), or choose a "
     "claim that is writable and not ReadOnlyMany.",
-    (r"Read-only file system", r"PermissionError.{0,200}/swiftop/(output|cache)"),
 )
 DISK_FULL = EndClass(
     "DiskFull",
@@ -184,8 +201,17 @@ DATASET_NOT_FOUND = EndClass(
     "Check the dataset's id, its hub (modelscope or huggingface) and subset, or the path in its claim or ConfigMap.",
     (
         r"The local path does not exist, dataset_id",
-        r"Unable to find '.*\.(jsonl?|csv|parquet)",
-        r"DatasetNotFoundError",
+        r"Unable to find '.{0,500}\.(jsonl?|csv|parquet)",
+        r"DatasetNotFoundError(?!: Dataset '[\w.-]{1,40}' doesn't exist)(?!.{0,300}(gated|authenticated))",
+        r"No such file or directory: '/(data|swiftop/datasets)/",
+        r"datasets?/.{0,300}(\u4e0d\u5b58\u5728|not exist|not found)",
+        r"\u4e0d\u5b58\u5728\u7684\u6570\u636e\u96c6|specify correct dataset_name",
+        r"(split|config|subset|BuilderConfig) .{0,120}(not found|is not (available|found)|should be one of|not in)",
+        r"Unknown split|Bad split|Couldn't find (any data file|a dataset script|file at)",
+        r"Config name is missing",
+        r"No \(supported\) data files",
+        r"Dataset scripts are no longer supported",
+        r"dataset_name .{0,80}not",
         r"DataFilesNotFoundError",
         r"EmptyDatasetError",
         r"Please input the training dataset",
@@ -199,31 +225,53 @@ DATASET_NOT_FOUND = EndClass(
 DATASET_EMPTY = EndClass(
     "DatasetEmpty",
     EXIT_DATA,
-    "The dataset has no rows (or none is left after training.maxLength): check the file and the limit.",
+    "No row is left to train on or to evaluate: the file is empty, its rows are longer than training.maxLength or of "
+    "no known format, or there are too few to split: check the file, the limit and validation.splitRatio.",
     (
         r"num_samples=0",
         r"num_samples should be a positive integer",
         r"`?train_dataset`? is empty",
         r"Failed to retrieve the dataset\. You can avoid this issue by increasing `?max_length",
+        r"(train|eval|val)_dataset.{0,60}(is empty|has no (rows|samples|elements))",
+        r"'eval_loss', which is not found in the evaluation metrics",  # ms-swift 3.x when no validation row is left
+        r"With n_samples=\d+, .{0,120}the resulting (train|test) set will be empty",
+        r"test_size=\d+ should be either positive and smaller than the number of samples",
+        r"MaxLengthError",
+        r"There seems to be not a single sample in your epoch_iterator",
+        r"No columns in the dataset match the model's forward",
+        r"(dataset|dataloader) (is empty|has no (rows|samples))|[Ee]mpty dataset|No data(set)? (rows|samples)",
+        r"val_sample: \d+, len\(val_dataset\): \d+",
     ),
-    in_data=(r"^StopIteration",),
 )
 DATASET_FORMAT = EndClass(
     "DatasetFormat",
     EXIT_DATA,
-    "Each line must be one JSON object with messages, conversations or system/conversation; rename other columns with "
-    "training.columns.",
+    "Each line must be one JSON object with messages, conversations or system/conversation, all rows with the same "
+    "types, in UTF-8, in a file that ends in .jsonl, .json, .csv, .txt or .parquet; rename other columns with "
+    "training.columns. Roles have to alternate and end with the assistant.",
     (
         r"DatasetGenerationError",
         r"CastError",
         r"JSON parse error",
         r"pyarrow\.lib\.ArrowInvalid",
         r"JSONDecodeError.{0,200}(dataset|jsonl)",
-        r"UnicodeDecodeError",
         r"Column\(s\)? .{0,80}(doesn't|don't) match",
-        r"KeyError: '?(messages|conversations?)'?",
+        r"KeyError: '?(messages|conversations?|value|from|role|content|query|response|images?)'?$",
+        r"Couldn't (reach|find) '[\w.-]{1,40}' on the Hub",  # the extension of a file that ms-swift does not know
+        r"Dataset '[\w.-]{1,40}' doesn't exist on the Hub",
+        r"Couldn't cast|Couldn't infer|Schema at index|All the data files must have the same columns",
+        r"pyarrow[\w.]*\.Arrow\w+|ArrowTypeError|ArrowNotImplementedError",
+        r"(column|features?) .{0,120}(don't|doesn't|does not|do not) (match|exist)|column names? .{0,60}not in",
+        r"Error tokenizing data|EmptyDataError|ParserError",
+        r"Not a gzipped file|BadGzipFile|BadZipFile|ZstdError|Parquet magic bytes not found",
+        r"Conversation roles must alternate|roles must alternate",
+        r"(query_role|response_role): ",
+        r"cannot identify image file|UnidentifiedImageError|image file is truncated|DecompressionBomb",
+        r"(moov atom not found|Could not open .{0,120}(video|audio)|Invalid data found when processing input)",
+        r"len\(idx_list\): \d+, len\(images\): \d+|(image|video|audio)s?.{0,60}(tokens?|placeholders?).{0,60}match",
+        r"^UndefinedError|jinja2[\w.]*\.(UndefinedError|TemplateError)",
+        r"^AssertionError: (message|messages|query|bbox|rejected_response)s?: ",
     ),
-    in_data=(r"^ZeroDivisionError",),  # all rows were dropped
 )
 DATA_INVALID = EndClass(
     "DataInvalid",
@@ -242,6 +290,8 @@ LOSS_NAN = EndClass(
         r"contains either `?inf`?, `?nan`?",
         r"Current loss scale already at minimum",
         r"FloatingPointError",
+        r"probability tensor contains either",
+        r"(loss|gradient|grad_norm).{0,40}\b(nan|inf)\b",
     ),
 )
 INVALID_ARGUMENTS = EndClass(
@@ -258,7 +308,26 @@ INVALID_ARGUMENTS = EndClass(
         r"HfArgumentParser",
         r"Please use one of",
         r"is not a valid \w+, please select one of",
-        r"(template|model)_type: '[^']*' not in \[",
+        r"(template|model)_type: '[^']{0,200}' not in \[",
+        r"--load_best_model_at_end requires|load_best_model_at_end",
+        r"(are|is) mutually exclusive|(cannot|can't) be (set|used) (at the same time|together|with)",
+        r"`?--\w+`? (requires|must|should|cannot|can only|is only|does not|doesn't)",
+        r"^(Value|Assertion|Type)Error: (self|args)\.\w+",
+        r"max_steps has to be specified|max_steps.{0,40}(must|should|required)",
+        r"DeepSpeed config|ds_config|deepspeed config|train_batch_size is not equal|zero_optimization",
+        r"Please pass the parameter `|Please set `?(--)?\w+",
+        r"does(n't| not) support (device_map|padding free|packing|streaming|lazy_tokenize)",
+        r"The selected optimizer|Invalid optimizer|Trainer cannot instantiate unsupported optimizer",
+        r"evaluation strategy .{0,60}requires|EvalStrategy|IntervalStrategy|SchedulerType",
+    ),
+    loose=(
+        r"\bargs\.\w+: ",
+        r"got an unexpected keyword argument",
+        r"\bincompatible\b",
+        r"(is|are) (currently )?only supported (for|in|with|when)",
+        r"(must|should) be (a|an|in|less|greater|positive|between|one of|divisible)\b",
+        r"divisible by",
+        r"rope_scaling|max_position_embeddings",
     ),
 )
 COLLECTIVE_FAILED = EndClass(
@@ -272,6 +341,8 @@ COLLECTIVE_FAILED = EndClass(
         r"gloo/transport/",
         r"\bgloo\w*\.cc:\d|Gloo connect",
         r"ProcessGroup\w*",
+        r"EADDRINUSE|Address already in use",
+        r"Timed out (initializing|waiting)|client socket has (failed|timed out)|The server socket has failed",
         r"DistBackendError|DistNetworkError|DistStoreError",
         r"RendezvousConnectionError",
         r"Rendezvous\w*Error",
@@ -309,6 +380,13 @@ GPU_MISSING = EndClass(
         r"Torch not compiled with CUDA enabled",
         r"CUDA unknown error",
         r"CUDA initialization:",
+        r"driver on your system is too old",
+        r"cudaGetDeviceCount",
+        r"Error 80\d: ",
+        r"libcuda\.so",
+        r"Invalid device id|invalid device ordinal|device_count",
+        r"CUDA is not available|Attempting to deserialize object on (a )?CUDA",
+        r"CUDA error: no CUDA-capable device",
     ),
 )
 STALLED = EndClass(
@@ -369,6 +447,13 @@ SOURCE_CHECKPOINT_UNFIT = EndClass(
     EXIT_USER,
     "Train with the same model and tuner as the other run (model.id, tuner.type, tuner.rank); when only its optimizer "
     "state does not fit, set checkpoints.from.weightsOnly: true, which needs the weights alone.",
+    (
+        r"loaded state dict .{0,120}(parameter group|size|different number)",
+        r"(optimizer|scheduler|rng_state|scaler)\w*\.(pt|pth|bin).{0,200}(No such file|not found|failed)",
+        r"No such file or directory: '[^']{0,400}/checkpoint-\d+/",
+        r"Can't find a valid checkpoint at|trainer_state\.json",
+        r"world size .{0,80}(mismatch|different|changed)|dp_world_size|universal checkpoint",
+    ),
 )
 UNKNOWN = EndClass(
     "Unknown",
@@ -378,6 +463,26 @@ UNKNOWN = EndClass(
 )
 
 FINISHED = (MAX_STEPS, MAX_EPOCHS, EARLY_STOPPED, COMPLETED, serve.DRAINED)
+PACKAGE_BROKEN = EndClass(
+    "PackageBroken",
+    EXIT_USER,
+    "The packages of the image do not fit each other or the node's driver: use an image as it was published "
+    "(runtime.image), or build yours with the versions that ms-swift pins.",
+    (
+        r"undefined symbol",
+        r"cannot open shared object file",
+        r"version `(GLIBC|GLIBCXX|CXXABI)\w*_[\d.]+' not found",
+        r"numpy\.dtype size changed|compiled using NumPy 1|numpy\.core\.multiarray failed to import|_ARRAY_API",
+        r"AttributeError: (partially initialized )?module '[\w.]{1,80}' has no attribute",
+        r"operator torchvision::\w+ does not exist",
+        r"Failed to import [\w.]{1,120} because of the following error",
+        r"(requires|need) .{0,60}but (you have|found|the installed)",
+        r"Detected that PyTorch and \w+ were compiled with different CUDA",
+        r"VersionConflict|Unable to import|partially initialized module",
+        r"is required for a normal functioning of this module, but found",
+    ),
+)
+
 FAILURES = (
     CUDA_OUT_OF_MEMORY,
     SHARED_MEMORY_EXHAUSTED,
@@ -386,10 +491,24 @@ FAILURES = (
     TRACKER_UNREACHABLE,
     FLASH_ATTENTION_MISSING,
     DEEPSPEED_MISSING,
+    machine.SEGMENTS_UNSUPPORTED,
+    machine.GPU_UNSUPPORTED,
+    machine.GPU_FAILED,
+    machine.COMPILER_MISSING,
+    training.ARCHITECTURE_UNKNOWN,
+    GPU_MISSING,
+    PACKAGE_BROKEN,
     PACKAGE_MISSING,
     PRECISION_UNSUPPORTED,
     VOLUME_NOT_WRITABLE,
     DISK_FULL,
+    machine.VOLUME_LOST,
+    machine.VOLUME_UNSUPPORTED,
+    machine.SOURCE_READ_ONLY,
+    machine.SOURCE_UNREADABLE,
+    machine.PATH_NOT_WRITABLE,
+    machine.PROCESS_LIMIT,
+    machine.CERTIFICATE_UNTRUSTED,
     OUTPUT_OCCUPIED,
     OUTPUT_UNREADABLE,
     DATASET_NOT_FOUND,
@@ -397,9 +516,18 @@ FAILURES = (
     DATASET_FORMAT,
     DATA_INVALID,
     hub.HUB_AUTH_FAILED,
+    training.NOT_AN_ADAPTER,
+    training.TARGET_MODULES_MISSING,
+    training.TUNER_MISMATCH,
     hub.MODEL_NOT_FOUND,
-    GPU_MISSING,
     hub.HUB_UNREACHABLE,
+    machine.HOST_UNREACHABLE,
+    SOURCE_CHECKPOINT_UNFIT,
+    training.MODEL_UNREADABLE,
+    training.INDEX_OUT_OF_RANGE,
+    training.PLUGIN_FAILED,
+    training.TRACKER_FAILED,
+    machine.CUDA_FAILED,
     LOSS_NAN,
     INVALID_ARGUMENTS,
     COLLECTIVE_FAILED,
@@ -412,9 +540,9 @@ FAILURES = (
     QUANTIZATION_UNSUPPORTED,
     VERIFICATION_FAILED,
     SOURCE_CHECKPOINT_MISSING,
-    SOURCE_CHECKPOINT_UNFIT,
     *hub.PUBLISHING,
     *serve.FAILURES,
+    training.TRAINING_FAILED,
     UNKNOWN,
 )
 BY_REASON = {cause.reason: cause for cause in (*FINISHED, INTERRUPTED, LOST, *FAILURES)}
@@ -422,6 +550,7 @@ DOCUMENTED_EXIT_CODES = frozenset(cause.exit_code for cause in BY_REASON.values(
 """Exit codes by which the runner tells how its work ended; 0 aside, which no podFailurePolicy may name."""
 
 
-def match(text: str, where: str = "") -> Optional[EndClass]:
-    """First cause whose pattern is in ``text``, raised in the file ``where``; None when no cause knows it."""
-    return next((cause for cause in FAILURES if cause.matches(text, where)), None)
+def match(text: str, *, loose: bool = False) -> Optional[EndClass]:
+    """First cause whose pattern is in ``text``, or whose ``loose`` one is; None when no cause knows it."""
+    shown = bounded(text)
+    return next((cause for cause in FAILURES if cause.matches(shown, loose=loose)), None)

@@ -15,9 +15,11 @@ import signal
 from dataclasses import dataclass
 from typing import Optional
 
-from . import causes
+from . import causes, dropped
+from .dropped import DroppedRows
 from .ends import EndClass
 from .exceptions import ABORT, TEARDOWN, UNCAUGHT, Chain, chains, clean_lines, is_progress
+from .meaning import meaning, weight
 from .protocol import LOG_BYTES
 
 MESSAGE_CHARS = 400
@@ -47,8 +49,25 @@ class Judged:
     message: str
 
 
-def classify_failure(end: EndedChild, tail: str) -> Judged:
-    """Cause of an end that is not a success."""
+def classify_failure(end: EndedChild, tail: str, rows: Optional[DroppedRows] = None) -> Judged:
+    """Cause of an end that is not a success. ``rows`` is what the whole log tells of dropped rows."""
+    judged = _classified(end, tail)
+    if judged.cause not in (causes.DATASET_EMPTY, causes.DATASET_FORMAT):
+        return judged
+    return _with_rows(judged, rows or dropped.read(tail))
+
+
+def _with_rows(judged: Judged, rows: DroppedRows) -> Judged:
+    """When no row was left, that is what matters, and why; the exception is what ms-swift stumbled over then."""
+    validates = "eval_loss" in judged.message
+    count = rows.validation if validates else rows.train
+    if count is None or not count.dropped or count.dropped < count.rows:
+        return judged
+    text = ("of the validation data " if validates else "") + dropped.words(count)
+    return Judged(judged.cause, shorten(f"{text}: {rows.why}" if rows.why and count.too_long != count.rows else text))
+
+
+def _classified(end: EndedChild, tail: str) -> Judged:
     if end.forwarded:
         return Judged(causes.INTERRUPTED, "stopped on request")
     died_of = end.signal if end.signal is not None else _worker_signal(tail)
@@ -97,13 +116,19 @@ def _from_log(tail: str, *, crashed: bool) -> Optional[Judged]:
 
 
 def _judged(chain: Chain) -> Judged:
-    """Cause of a chain: that of its last link, or of the nearest earlier one that somebody knows."""
-    links = [
-        Judged(causes.match(link.text, link.where) or causes.UNKNOWN, shorten(link.text.partition("\n")[0]))
-        for link in reversed(chain)
-    ]
-    told = [link for link in links if link.cause is not causes.UNKNOWN]
-    return next((link for link in told if not link.cause.vague), (told or links)[0])
+    """Cause of a chain: that of its last link, or of the nearest earlier one that is known better.
+
+    The message is that of the link that says most of it: the row that is broken, not that there is one.
+    """
+    links = [meaning(link) for link in reversed(chain)]
+    chosen = max(links, key=lambda link: link.surety)  # of equals the first, which is the last of the chain
+    same = [link for link in reversed(links) if link.cause is chosen.cause]
+    told = max(same, key=lambda link: weight(link.text))
+    if weight(told.text) == 0:
+        told = max((told, *reversed(links)), key=lambda link: weight(link.text))
+    text = told.text.partition("\n")[0]
+    about = told.about or chosen.about
+    return Judged(chosen.cause, shorten(f"{about}: {text}" if about else text))
 
 
 def last_lines(text: str, limit: int = LOG_BYTES) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 EXIT_FINISHED = 0
 EXIT_USER = 3
@@ -17,11 +18,11 @@ EXIT_TRACKER = 10
 EXIT_STORAGE = 11
 EXIT_ARTIFACT = 12
 EXIT_ENGINE = 13
+EXIT_INFRASTRUCTURE = 14
 EXIT_UNKNOWN = 20
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: try again
 
-_LONGEST = 4096  # characters of an exception that are looked into: some patterns take the square of it
-_DATA_CODE = re.compile(r"(-packages|/ms-swift)/(swift/(llm/)?dataset|datasets)/")
+_HEAD, _END = 6000, 2000  # characters of a text that are looked at: a pattern may take quadratic time
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,19 @@ class EndClass:
     patterns: tuple[str, ...] = ()
     transient: bool = False  # the same again may succeed: something outside of the run was at fault
     vague: bool = False  # a symptom that another process' real failure leaves behind; the real one wins over it
-    in_data: tuple[str, ...] = ()  # patterns of what anybody may raise: they count in the code that reads datasets
+    loose: tuple[str, ...] = ()  # patterns of what others may say as well: the place that raised it is better
 
-    def matches(self, text: str, where: str = "") -> bool:
-        """Whether ``text`` (an exception's type and message), raised in the file ``where``, is this cause."""
-        patterns = (*self.patterns, *self.in_data) if _DATA_CODE.search(where) else self.patterns
-        # What follows may be a library's own farewell.
-        shown = (text.partition("\n")[0] if self.vague else text)[:_LONGEST]
-        return any(re.search(pattern, shown, re.IGNORECASE | re.MULTILINE) for pattern in patterns)
+    def matches(self, text: str, *, loose: bool = False) -> bool:
+        """Whether ``text`` (an exception's type and message) is this cause."""
+        shown = text.partition("\n")[0] if self.vague else text  # what follows may be a library's own farewell
+        return any(pattern.search(shown) for pattern in _compiled(self.loose if loose else self.patterns))
+
+
+@lru_cache(maxsize=256)
+def _compiled(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(pattern, re.IGNORECASE | re.MULTILINE) for pattern in patterns)
+
+
+def bounded(text: str) -> str:
+    """As much of a text as patterns are matched against."""
+    return text if len(text) <= _HEAD + _END else f"{text[:_HEAD]} … {text[-_END:]}"

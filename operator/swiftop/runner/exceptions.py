@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
 UNCAUGHT = "uncaught"  # a traceback as Python prints it when nobody caught the exception
 ABORT = "abort"  # last words of C++
@@ -17,14 +17,18 @@ ASIDE = "aside"  # of a thread, of logging, of an exit function, or logged
 BARE = "bare"  # looks like an exception, but stands outside of any traceback
 
 CONTINUATION_LINES = 5  # an exception's message may go on over some lines
+CODE_CHARACTERS = 300  # of a line of source
+MOST_FRAMES = 200  # of one traceback, the innermost: a recursion has a thousand
 TEARDOWN = "terminate called without an active exception"  # C++ threads that still run when Python has ended
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _RANK = re.compile(r"^(?:\[(?:rank\s*)?(?:default)?\d+\]:|\(\w+ pid=\d+\))\s?", re.IGNORECASE)  # torchrun's and vLLM's
 _TRACEBACK = "Traceback (most recent call last):"
-_FRAME = re.compile(r'^\s+File "([^"]+)", line \d+')
+_ORIGINAL = "Original Traceback (most recent call last):"  # of a DataLoader's worker: the cause below its effect
+_FRAME = re.compile(r'^\s+File "([^"]+)", line \d+(?:, in (\S+))?')
 _EXCEPTION = re.compile(
-    r"^((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Failure|Exit|Iteration))(?:: .*|:)?$"
+    r"^((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Failure|Exit|Iteration|Invalid|Timeout|OutOfResources))"
+    r"(?:: .*|:)?$"
 )
 _NAME = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?::|$)")
 _ARGPARSE = re.compile(r"^\S+: error: \S.*$")
@@ -45,22 +49,34 @@ _LOGGED = re.compile(
     r"^(\[[IWEFC]\d{3,4} |\[[IWEF] |[IWEFC]\d{4} \d\d:|\[?\d{4}-\d\d-\d\d[ T]\d\d:|swanlab: "
     r"|\[?(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b)"
 )
-_BAR = re.compile(r"\d%\|")
-_BAR_REST = "|[]"  # what follows in a bar, in this order
-_OWN_LINE = "swiftop-progress "
+# Each part is bounded: this is matched against lines of other people, and `.*` thrice would take cubic time.
+_BAR = re.compile(r"\d{1,3}%\|[^|\n]{0,300}\|[^\[\n]{0,100}\[[^\]\n]{0,200}\]|swiftop-progress ")
 _WRAPPERS = re.compile(
     r"ChildFailedError|SignalException|^subprocess\.CalledProcessError|^SystemExit|ProcessRaisedException"
     r"|Engine core initialization failed"  # vLLM's, of its engine's process
 )
 
 
+class Frame(NamedTuple):
+    """One line of a traceback."""
+
+    file: str
+    function: str = ""
+    code: str = ""  # its line of source, where the log has it
+
+
 @dataclass(frozen=True)
 class Raised:
-    """One exception: its kind, type and message (over some lines), and the file that raised it."""
+    """One exception: its kind, type and message (over some lines), and the frames that led to it, innermost last."""
 
     kind: str
     text: str
-    where: str = ""
+    frames: tuple[Frame, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """The file that raised it."""
+        return self.frames[-1].file if self.frames else ""
 
 
 Chain = tuple[Raised, ...]
@@ -84,7 +100,9 @@ class _Reader:
         self.chains: list[Chain] = []
         self._kind: Optional[str] = UNCAUGHT if cut else None  # of the traceback that is being read
         self._ignored = self._linked = self._open = False  # _open: the last chain may get another link
-        self._where = self._before = ""
+        self._below = False  # what comes is the cause of the link before it
+        self._frames: list[Frame] = []
+        self._before = ""
 
     def take(self, line: str, following: list[str]) -> None:
         """Next line, and those behind it for a message that goes on."""
@@ -103,11 +121,15 @@ class _Reader:
             self._add(UNCAUGHT, line)
         elif _EXCEPTION.match(line):
             self._add(BARE, "\n".join([line, *_continuation(following)]))
+        elif _FRAME.match(line):  # of a traceback whose first line is lost, or of a warning that shows its stack
+            self._kind, self._frames = BARE, []
+            self._inside(line, following)
         self._before = line or self._before
 
     def _begin(self, line: str) -> None:
-        self._where, self._ignored = "", self._before.startswith(_IGNORED)
-        if self._linked and self._open:
+        self._frames, self._ignored = [], self._before.startswith(_IGNORED)
+        self._below = line.startswith(_ORIGINAL) and self._open
+        if self._open and (self._linked or self._below):
             self._kind = self.chains[-1][-1].kind
         elif self._before.startswith(_ASIDES) or not line.startswith(_TRACEBACK):
             self._kind = ASIDE
@@ -117,22 +139,28 @@ class _Reader:
     def _inside(self, line: str, following: list[str]) -> None:
         frame = _FRAME.match(line)
         if frame:
-            self._where = frame.group(1)
+            self._frames = [*self._frames[1 - MOST_FRAMES :], Frame(frame.group(1), frame.group(2) or "")]
+        elif line.startswith("    ") and self._frames and not self._frames[-1].code:
+            self._frames[-1] = self._frames[-1]._replace(code=line.strip()[:CODE_CHARACTERS])
         elif line and not line[0].isspace() and not _LOGGED.match(line):
             kind, self._kind = self._kind or UNCAUGHT, None
-            if _NAME.match(line):
+            if _NAME.match(line) if kind != BARE else _EXCEPTION.match(line):
                 self._add(kind, "\n".join([line, *_continuation(following)]))
 
     def _add(self, kind: str, text: str) -> None:
-        linked, self._linked = self._linked and self._open, False
+        linked, below = self._linked and self._open, self._below and self._open
+        self._linked = self._below = False
         self._open = not self._ignored and not _WRAPPERS.search(text)
         if self._open:
-            raised = Raised(kind, text, self._where if kind != BARE else "")
-            if linked:
+            raised = Raised(kind, text, tuple(self._frames))
+            if below:
+                *before, effect = self.chains[-1]
+                self.chains[-1] = (*before, raised, effect)
+            elif linked:
                 self.chains[-1] = (*self.chains[-1], raised)
             else:
                 self.chains.append((raised,))
-        self._ignored = False
+        self._frames, self._ignored = [], False
 
 
 def _what(following: list[str]) -> str:
@@ -152,14 +180,8 @@ def _continuation(lines: list[str]) -> list[str]:
 
 
 def is_progress(line: str) -> bool:
-    """Whether it is a bar, or a line of the runner's own. By hand: a pattern may take the cube of a line's length."""
-    if _OWN_LINE in line:
-        return True
-    bar = _BAR.search(line)
-    at = bar.end() if bar else -1
-    for mark in _BAR_REST:
-        at = line.find(mark, at) + 1 if at > 0 else 0
-    return at > 0
+    """Whether it is a bar, or a line of the runner's own."""
+    return bool(_BAR.search(line))
 
 
 def clean_lines(text: str) -> list[str]:
@@ -167,9 +189,9 @@ def clean_lines(text: str) -> list[str]:
     lines = []
     for line in text.replace("\r\n", "\n").split("\n"):
         shown = next((part for part in reversed(line.split("\r")) if part.strip()), "")
-        # a traceback that starts in the middle of a progress bar's line is a line of its own
-        start = shown.find(_TRACEBACK)
-        if start > 0 and is_progress(shown[:start]):
-            shown = shown[start:]
+        # a traceback, or the log's line about one, that starts in the middle of a progress bar's line is its own line
+        bar = _BAR.search(shown) if _TRACEBACK in shown else None
+        if bar and bar.end() <= shown.index(_TRACEBACK):
+            shown = shown[bar.end() :].lstrip()
         lines.append(_RANK.sub("", _ANSI.sub("", shown)).rstrip())
     return lines

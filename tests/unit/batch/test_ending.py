@@ -116,6 +116,7 @@ def test_what_may_pass_is_a_closed_list() -> None:
     assert {reason for reason in every if after(Cause(reason, "")) is After.RETRY} == {
         *("CollectiveFailed", "ContainerLost", "ContainerStartFailed", "EngineDead", "EngineStalled", "HubUnreachable"),
         *("LoadTimeout", "NodeRefusedPod", "PushConflict", "PushIncomplete", "Stalled", "TrackerUnreachable"),
+        *("GPUFailed", "HostUnreachable", "VolumeLost"),
     }
     assert {reason for reason in every if after(Cause(reason, "")) is After.CONTINUE} == {
         *("Evicted", "Interrupted", "NodeLost", "PodDeleted", "Preempted"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from swiftop.runner import causes
-from swiftop.runner.classify import EndedChild, classify_failure, head_bytes, last_lines, tail_bytes
+from swiftop.runner.classify import MESSAGE_CHARS, EndedChild, classify_failure, head_bytes, last_lines, tail_bytes
 from swiftop.runner.ends import EndClass
 from swiftop.runner.exceptions import chains, clean_lines
 from swiftop.runner.hub import causes as hub
@@ -183,6 +184,19 @@ def test_a_thread_alone_is_believed() -> None:
     assert classify_failure(FAILED, log).cause is causes.DISK_FULL
 
 
+PARTS = [
+    b"Traceback (most recent call last):",
+    b'  File "/x/swift/dataset/utils.py", line 1, in f',
+    b"    f()",
+    b"Original Traceback (most recent call last):",
+    b"ValueError: x",
+    b"The above exception was the direct cause of the following exception:",
+    b"During handling of the above exception, another exception occurred:",
+    b"OSError: [Errno 30] Read-only file system: '/data/x'",
+    b"[INFO:swift] Dataset filtered, origin length: 2, filtered dataset length: 0",
+    b"StopIteration",
+    b"terminate called after throwing an instance of 'x'",
+]
 CRASH = EndedChild(exit_code=None, signal=signal.SIGSEGV)
 
 
@@ -245,6 +259,41 @@ def test_cut_texts_fit_and_are_part_of_the_whole(text: str, limit: int) -> None:
     assert len(head.encode()) <= limit
     assert whole.endswith(tail)
     assert whole.startswith(head)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1%|" + "|" * 30_000 + "[" * 30_000,
+        "9" * 60_000 + "%|",
+        "Error: " + "torch" * 12_000,
+        "a." * 30_000 + "Error",
+        "A" * 60_000,
+        "swanlab" * 9_000,
+        "'/" * 30_000,
+        "/a" * 30_000,
+        "https://" * 8_000,
+        "host='" * 9_000 + "a" * 1_000,
+        "[Errno 13] " + "/" * 60_000,
+        "HTTPError" * 6_000,
+        "\x1b[" * 30_000,
+        "(a pid=" * 9_000,
+    ],
+    ids=lambda line: line[:12],
+)
+def test_no_line_holds_the_reader_up(line: str) -> None:
+    """PID 1 reads what other people print: a pattern that takes cubic time would hang it for hours."""
+    log = trace(f"ValueError: {line}") + f"{line}\n" + trace(line)
+    start = time.process_time()
+    assert classify_failure(FAILED, log).message
+    last_lines(log)
+    assert time.process_time() - start < 5
+
+
+@given(st.lists(st.one_of(st.binary(), st.sampled_from(PARTS)), max_size=20))
+def test_any_bytes_can_be_read(parts: list[bytes]) -> None:
+    log = b"\n".join(parts).decode("utf-8", "replace")
+    assert len(classify_failure(FAILED, log).message) <= MESSAGE_CHARS
 
 
 @given(st.text())

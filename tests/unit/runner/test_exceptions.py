@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from swiftop.runner.exceptions import ABORT, ASIDE, BARE, UNCAUGHT, Raised, chains
+from swiftop.runner.exceptions import ABORT, ASIDE, BARE, UNCAUGHT, Frame, Raised, chains
 
 
 def trace(last: str, file: str = "a.py") -> str:
     return f'Traceback (most recent call last):\n  File "{file}", line 1, in <module>\n    f()\n{last}\n'
+
+
+def at(file: str) -> tuple[Frame, ...]:
+    return (Frame(file, "<module>", "f()"),)
 
 
 def test_cause_and_effect_are_one_chain() -> None:
@@ -21,10 +25,10 @@ def test_cause_and_effect_are_one_chain() -> None:
     )
     assert chains(log) == [
         (
-            Raised(UNCAUGHT, "OSError: [Errno 28] No space left on device\n", "/x/serialization.py"),
-            Raised(UNCAUGHT, "RuntimeError: unexpected pos 64 vs 0\nwent on", "/x/trainer.py"),
+            Raised(UNCAUGHT, "OSError: [Errno 28] No space left on device\n", at("/x/serialization.py")),
+            Raised(UNCAUGHT, "RuntimeError: unexpected pos 64 vs 0\nwent on", at("/x/trainer.py")),
         ),
-        (Raised(UNCAUGHT, "KeyError: 'x'\n", "a.py"),),
+        (Raised(UNCAUGHT, "KeyError: 'x'\n", at("a.py")),),
     ]
 
 
@@ -78,13 +82,15 @@ def test_last_words_of_an_abort() -> None:
     ],
 )
 def test_a_message_ends_where_others_speak(noise: str) -> None:
-    assert chains(trace("KeyError: 'x'") + noise + "\nmore\n") == [(Raised(UNCAUGHT, "KeyError: 'x'", "a.py"),)]
+    assert chains(trace("KeyError: 'x'") + noise + "\nmore\n") == [(Raised(UNCAUGHT, "KeyError: 'x'", at("a.py")),)]
 
 
 def test_a_log_that_begins_in_a_traceback() -> None:
-    assert chains('  File "b.py", line 2, in f\n    g()\nmy.Broken: x') == [(Raised(UNCAUGHT, "my.Broken: x", "b.py"),)]
+    assert chains('  File "b.py", line 2, in f\n    g()\nmy.Broken: x') == [
+        (Raised(UNCAUGHT, "my.Broken: x", (Frame("b.py", "f", "g()"),)),)
+    ]
 
 
 def test_a_warning_in_a_traceback_does_not_end_it() -> None:
     log = trace("KeyError: 'x'").replace("    f()\n", "    f()\n[W ProcessGroupNCCL.cpp:1018] Warning\n")
-    assert chains(log) == [(Raised(UNCAUGHT, "KeyError: 'x'\n", "a.py"),)]
+    assert chains(log) == [(Raised(UNCAUGHT, "KeyError: 'x'\n", at("a.py")),)]

@@ -1,0 +1,122 @@
+"""What one exception of a log means: its cause, and whose thing it is about. Pure.
+
+A pattern that knows the message comes first, then the place that raised it, then what the message may mean anywhere.
+Two things are looked at more closely, since the same text is told of several: an error of the file system by the volume
+of its path, and one of the network by whose host it is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+from . import causes, hosts, machine, volumes
+from .ends import EndClass, bounded
+from .exceptions import Frame, Raised
+from .hub import causes as hub
+from .places import asked_by, place
+
+
+class Surety(IntEnum):
+    """How far a meaning may be believed."""
+
+    NOTHING = 0
+    SYMPTOM = 1  # another process' failure, or the loop that all is called from
+    PLACE = 2
+    MESSAGE = 3
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What one exception means; ``about`` is the volume or the field that it is about, for the message."""
+
+    cause: EndClass
+    surety: Surety
+    text: str
+    about: str = ""
+
+
+_ON_THE_NET = (hub.HUB_UNREACHABLE, hub.HUB_AUTH_FAILED, causes.TRACKER_UNREACHABLE, machine.CERTIFICATE_UNTRUSTED)
+_DENIED = (causes.VOLUME_NOT_WRITABLE, machine.SOURCE_READ_ONLY, machine.SOURCE_UNREADABLE, machine.PATH_NOT_WRITABLE)
+_ON_A_VOLUME = (
+    *(causes.DISK_FULL, machine.VOLUME_LOST, machine.VOLUME_UNSUPPORTED),
+    *(causes.DATASET_NOT_FOUND, hub.MODEL_NOT_FOUND),
+)
+_ANYWHERE = (
+    (re.compile(r"^UnicodeDecodeError|^UnicodeError|can't decode byte"), causes.DATASET_FORMAT),
+    (re.compile(r"^ZeroDivisionError"), causes.UNKNOWN),
+    (re.compile(r"^(ImportError|ModuleNotFoundError)"), causes.PACKAGE_BROKEN),
+    (re.compile(r"^(ConnectionResetError|BrokenPipeError|EOFError)"), causes.COLLECTIVE_FAILED),
+    (re.compile(r"^(swift\.)?KeyError: '(\w+_)?(model_type|template_type)'"), causes.INVALID_ARGUMENTS),
+)
+_FILE_TYPE = re.compile(r"(?:reach|find|Dataset) '([\w.-]{1,40})' (?:on the Hub|doesn't exist)")
+
+
+def meaning(raised: Raised) -> Meaning:
+    """What an exception means."""
+    text = bounded(raised.text)
+    volume = volumes.told(text)
+    cause = volumes.denied(text, volume, output=causes.VOLUME_NOT_WRITABLE) or causes.match(text)
+    if cause in _ON_THE_NET:
+        cause = _on_the_net(cause, text, raised.frames)
+    found = None if cause is not None and not cause.vague else place(raised.frames, text)
+    if cause is not None and (found is None or found.cause.vague):
+        about = volume.name if volume is not None and _tells_volume(cause) else _file_type(cause, text)
+        return Meaning(cause, Surety.SYMPTOM if cause.vague else Surety.MESSAGE, raised.text, about)
+    guess = causes.match(text, loose=True) if found is None or found.cause.vague else None
+    if guess is not None:
+        return Meaning(guess, Surety.PLACE, raised.text)
+    if found is not None:
+        surety = Surety.SYMPTOM if found.cause.vague else Surety.PLACE
+        return Meaning(found.cause, surety, raised.text, found.field or _of_data(found.cause, text))
+    anywhere = next((known for pattern, known in _ANYWHERE if pattern.search(text)), causes.UNKNOWN)
+    surety = Surety.NOTHING if anywhere is causes.UNKNOWN else Surety.SYMPTOM if anywhere.vague else Surety.PLACE
+    return Meaning(anywhere, surety, raised.text)
+
+
+def _on_the_net(cause: EndClass, text: str, frames: tuple[Frame, ...]) -> EndClass:
+    """The same text is told of every host: whose it is decides, and without a word of that who asked."""
+    whose = hosts.whose(text)
+    if whose in (None, hosts.OTHER):
+        whose = asked_by(frames) or whose
+    if cause is hub.HUB_AUTH_FAILED:
+        return causes.TRACKER_AUTH_FAILED if whose == hosts.TRACKER else cause
+    if cause is machine.CERTIFICATE_UNTRUSTED:
+        return cause
+    if whose == hosts.TRACKER:
+        return causes.TRACKER_UNREACHABLE
+    if whose == hosts.OTHER and cause is hub.HUB_UNREACHABLE:
+        return machine.HOST_UNREACHABLE
+    return hub.HUB_UNREACHABLE if whose == hosts.HUB else cause
+
+
+def _tells_volume(cause: EndClass) -> bool:
+    return cause in (*_DENIED, *_ON_A_VOLUME)
+
+
+def _file_type(cause: EndClass, text: str) -> str:
+    named = _FILE_TYPE.search(text) if cause is causes.DATASET_FORMAT else None
+    return f"no known file type '{named.group(1)}'" if named else ""
+
+
+def _of_data(cause: EndClass, text: str) -> str:
+    if cause is not causes.DATASET_EMPTY:
+        return ""
+    return "too few rows, as to split them" if text.startswith("AssertionError") else "no row is left"
+
+
+_SAYS_NOTHING = re.compile(
+    r"^[\w.]+:?\s*$|An error occurred while generating the dataset|Dataset generation (error|failed)"
+    r"|Caught \w+ in (DataLoader|pin memory) \w+|One or more errors occurred"
+)
+_SAYS_WHERE = re.compile(r"\b(row|line|column|index|record) ?[:#]? ?('|\d)|\bin row \d|column '", re.IGNORECASE)
+_SAYS_WHAT = re.compile(r"['\"`/]|\d")
+
+
+def weight(text: str) -> int:
+    """How much a message says: nothing at all, something, something of a thing, or where in the data."""
+    first = text.partition("\n")[0]
+    if _SAYS_NOTHING.search(first):
+        return 0
+    return 1 + (1 if _SAYS_WHAT.search(first) else 0) + (2 if _SAYS_WHERE.search(first) else 0)
