@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,7 @@ from swiftop.model.conditions import by_type
 from swiftop.model.kind import Key, Kind, Reading
 from swiftop.runner.protocol import TRAINING, read, read_previous
 from swiftop.shell.store import Store
-from tests.engine.fakecluster import START, FakeCluster, Object
+from tests.engine.fakecluster import START, FakeCluster, Object, copied
 from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun, termination
 
 WATCHED_KINDS = tuple(WATCHED)
@@ -59,7 +58,7 @@ class Harness:
 
     def resync(self, listed: tuple[names.Resource, ...] = WATCHED_KINDS) -> None:
         for kind in listed:
-            objects = [copy.deepcopy(obj) for obj in self.cluster.of_kind(kind)]
+            objects = [copied(obj) for obj in self.cluster.of_kind(kind)]
             relist = self.store.relist(kind)
             relist.page(objects, version=self.cluster._version)
             relist.end()
@@ -77,9 +76,9 @@ class Harness:
         if kind is None or kind not in self.watched or not (managed or not self.watched[kind]):
             return
         if type_ == "DELETED":
-            self.store.forget(kind, copy.deepcopy(obj))
+            self.store.forget(kind, copied(obj))
         else:
-            self.store.observe(kind, copy.deepcopy(obj))
+            self.store.observe(kind, copied(obj))
 
     async def look(self) -> float | None:
         """Deliver what is under way and look at the run once."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from swiftop import names
 from swiftop.errors import Conflict, Forbidden, SwiftopError, Transient
-from tests.engine.fakecluster import Fault
+from tests.engine.fakecluster import Fault, with_digest
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import NAMESPACE
 from tests.engine.served import DONE, OF_EXPORT, Served, export_of, run_of, served
@@ -203,7 +203,7 @@ class Play:
         for (kind, _, name), obj in sorted(self.harness.cluster.objects.items()):
             if kind == names.POD.kind:
                 continue  # how many there were on the way depends on when what was told
-            content = {k: v for k, v in obj.items() if k != "metadata"}
+            content = {k: v for k, v in with_digest(obj).items() if k != "metadata"}
             kept.append((kind, name, obj["metadata"].get("labels"), obj["metadata"].get("annotations"), content))
         text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", json.dumps(kept, sort_keys=True))
         text = re.sub(r"[0-9a-f]{8}-0000-4000-8000-0{12}", "UID", text)

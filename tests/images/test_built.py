@@ -48,7 +48,7 @@ def sources() -> list[bytes]:
 
 @functools.cache
 def look(name: str) -> Look:
-    seen = Look()
+    seen, given = Look(), sources()
     for member, content in layers.files(built(name)):
         seen.names.add(member.name)
         if member.name == "etc/ssl/certs/ca-certificates.crt":
@@ -57,7 +57,7 @@ def look(name: str) -> Look:
             seen.debians |= certificates(content)
         if member.name == "etc/resolv.conf":
             seen.resolv_conf += content
-        if any(source in content for source in sources()):
+        if any(source in content for source in given):
             seen.holders.append(member.name)
     return seen
 
