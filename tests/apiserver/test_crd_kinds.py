@@ -80,7 +80,7 @@ def test_an_export_is_printed_by_its_short_name(cluster: Any, namespace: str) ->
 def test_a_deployment_is_printed_and_scaled(cluster: Any, namespace: str) -> None:
     create(cluster, namespace, deployment_cases.MINIMAL)
     printed = cluster.kubectl("get", "mdep", "-n", namespace).split("\n")[0].split()
-    assert printed == ["NAME", "STATUS", "REASON", "REPLICAS", "ENGINE", "MODEL", "URL", "TOKENS/S", "AGE"]
+    assert printed == ["NAME", "READY", "REASON", "REPLICAS", "ENGINE", "MODEL", "URL", "TOKENS/S", "AGE"]
     cluster.kubectl("scale", "modeldeployment/minimal", "-n", namespace, "--replicas=3")
     spec = json.loads(cluster.kubectl("get", "mdep", "minimal", "-n", namespace, "-o", "json"))["spec"]
     assert spec["replicas"] == 3

@@ -2,8 +2,8 @@
 
 A key stands for "reconcile this object", never for an event, so adding it twice is adding it once. One key is with
 one worker at most; what is added meanwhile runs once more afterwards. Groups of keys take turns (`line`). kopf's own
-queueing is not used for this: its worker limit holds a slot for seconds after the last event, and its handlers never run
-again.
+queueing is not used for this: its worker limit holds a slot for seconds after the last event, and its handlers never
+run again.
 """
 
 from __future__ import annotations

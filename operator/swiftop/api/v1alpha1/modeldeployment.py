@@ -353,7 +353,7 @@ class ModelDeployment(ServingResource):
         resource=MODELDEPLOYMENT,
         short="mdep",
         columns=(
-            Column("Status", "string", ".status.state"),
+            Column("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'),
             Column("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason'),
             Column("Replicas", "string", ".status.display.replicas"),
             Column("Engine", "string", ".spec.engine"),
