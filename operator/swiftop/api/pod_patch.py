@@ -112,13 +112,13 @@ CONTAINER_MERGE_KEYS = {
 }
 
 
-def pod_patch_problems(patch: Mapping[str, Any]) -> tuple[Problem, ...]:
-    """Problems of a pod patch, with paths below ``spec.runtime.podPatch``."""
+def pod_patch_problems(patch: Mapping[str, Any], root: tuple[str, ...] = _ROOT) -> tuple[Problem, ...]:
+    """Problems of a pod patch, with paths below ``root``."""
     # What is too large or has no sound form is not looked into any further.
     if why := excess(patch):
-        return (Problem(field_path(_ROOT), why),)
+        return (Problem(field_path(root), why),)
     found = list(_form(patch, ())) or [*_shape(patch), *_walk(patch, ()), *_volumes(patch), *_containers(patch)]
-    return tuple(Problem(field_path((*_ROOT, *loc)), message) for loc, message in found)
+    return tuple(Problem(field_path((*root, *loc)), message) for loc, message in found)
 
 
 def _form(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 from swiftop import names
 from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.api.v1alpha1.workload import WorkloadSpec
-from swiftop.runner.protocol import PLAN_VARIABLE, POD_NAME, POD_UID, TERMINATION_LOG, BadPlan, Plan
+from swiftop.runner.protocol import NVIDIA, PLAN_VARIABLE, POD_NAME, POD_UID, TERMINATION_LOG, BadPlan, Plan
 from swiftop.swift import paths
 from swiftop.swift.secrets import SecretVar
 from swiftop.workload.meta import child_labels
@@ -25,6 +25,8 @@ _ENV = {
     "COLUMNS": "300",  # rich cuts lines at 80 columns without a terminal, SwanLab's link among them
     "PYTHONUNBUFFERED": "1",
 }
+# Where Python's ssl, requests and curl look for the certificates that they trust.
+_TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _POD = {POD_UID: "metadata.uid", POD_NAME: "metadata.name"}  # which execution it is, for the runner's record
 # A mesh's sidecar would outlive the work, and stand between the ranks; who wants one says so in podPatch.
 _LABELS = {"sidecar.istio.io/inject": "false"}
@@ -144,13 +146,14 @@ def _resources(spec: WorkloadSpec) -> Object:
     wanted = spec.resources
     amounts = {"cpu": wanted.cpu, "memory": wanted.memory}
     if wanted.gpus:
-        amounts[wanted.gpu_resource] = str(wanted.gpus)
+        amounts[wanted.gpu_resource or NVIDIA] = str(wanted.gpus)
     return {"requests": dict(amounts), "limits": amounts}
 
 
 def _env(pod: Pod) -> list[Object]:
     """Later names win over earlier ones, and the user's over ours. Secrets only by reference."""
-    plain = {**_ENV, **pod.env, **{item.name: item.value for item in pod.spec.runtime.env}}
+    trusted = dict.fromkeys(_TRUST, paths.CA_BUNDLE) if pod.spec.runtime.ca_bundle else {}
+    plain = {**_ENV, **trusted, **pod.env, **{item.name: item.value for item in pod.spec.runtime.env}}
     return [
         *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in _POD.items()),
         *({"name": name, "value": value} for name, value in plain.items()),

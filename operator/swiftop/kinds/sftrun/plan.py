@@ -12,7 +12,7 @@ from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.kinds.sftrun import tracking
 from swiftop.kinds.sftrun.command import Rendered
-from swiftop.runner.protocol import DEFAULT_LOGGING_STEPS, Plan, Source, TrainSettings, UploadedDataset
+from swiftop.runner.protocol import DEFAULT_LOGGING_STEPS, NVIDIA, Plan, Source, TrainSettings, UploadedDataset
 from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths
 from swiftop.swift.cache import cache_keys
@@ -45,7 +45,7 @@ def plan(
         settings=to_json(_settings(spec, rendered.flags, resume_from, datasets)),
         swift_version=spec.runtime.swift_version,
         gpus=resources.gpus,
-        gpu_resource=resources.gpu_resource,
+        gpu_resource=resources.gpu_resource or NVIDIA,
         nodes=resources.nodes,
         world_size=resources.world_size,
         elastic=rendered.launcher.elastic,
