@@ -154,11 +154,18 @@ def _env(pod: Pod) -> list[Object]:
     """Later names win over earlier ones, and the user's over ours. Secrets only by reference."""
     trusted = dict.fromkeys(_TRUST, paths.CA_BUNDLE) if pod.spec.runtime.ca_bundle else {}
     plain = {**_ENV, **trusted, **pod.env, **{item.name: item.value for item in pod.spec.runtime.env}}
+    plain = {**_old_hub(plain), **plain}
     return [
         *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in _POD.items()),
         *({"name": name, "value": value} for name, value in plain.items()),
         *(_secret(secret) for secret in pod.secrets),
     ]
+
+
+def _old_hub(plain: Mapping[str, str]) -> dict[str, str]:
+    """A mirror of ModelScope for its older clients too, of ms-swift 3.x: they know a domain, reached by https alone."""
+    scheme, _, domain = plain.get("MODELSCOPE_ENDPOINT", "").rstrip("/").partition("://")
+    return {"MODELSCOPE_DOMAIN": domain} if scheme == "https" and domain and "/" not in domain else {}
 
 
 def _secret(secret: SecretVar) -> Object:

@@ -107,6 +107,31 @@ def test_a_claim_of_tokenized_data_is_mounted_where_its_path_says() -> None:
     assert {"name": "claim-0", "mountPath": "/data/tokenized", "readOnly": True} in trainer(job)["volumeMounts"]
 
 
+@pytest.mark.parametrize(
+    ("env", "domain"),
+    [
+        ({"MODELSCOPE_ENDPOINT": "https://hub.example.com/"}, "hub.example.com"),
+        ({"MODELSCOPE_ENDPOINT": "https://hub.example.com:8443"}, "hub.example.com:8443"),
+        ({"MODELSCOPE_ENDPOINT": "https://hub.example.com", "MODELSCOPE_DOMAIN": "other"}, "other"),
+        ({"MODELSCOPE_ENDPOINT": "http://hub.example.com"}, None),
+        ({"MODELSCOPE_ENDPOINT": "https://hub.example.com/mirror"}, None),
+        ({}, None),
+    ],
+)
+def test_older_clients_of_modelscope_are_told_of_a_mirror_too(env: dict[str, str], domain: str | None) -> None:
+    """They read no MODELSCOPE_ENDPOINT, and would go past the mirror."""
+    runtime = {"image": "a", "env": [{"name": name, "value": value} for name, value in env.items()]}
+    found = {item["name"]: item.get("value") for item in trainer(job_of({**ON_CPU, "runtime": runtime}))["env"]}
+    assert found.get("MODELSCOPE_DOMAIN") == domain
+
+
+def test_the_allocators_setting_can_be_switched_off() -> None:
+    runtime = {"image": "a", "env": [{"name": "PYTORCH_CUDA_ALLOC_CONF", "value": ""}]}
+    job = job_of({**ON_CPU, "resources": {"gpus": 1}, "runtime": runtime})
+    (item,) = [item for item in trainer(job)["env"] if item["name"] == "PYTORCH_CUDA_ALLOC_CONF"]
+    assert item["value"] == ""
+
+
 DISRUPTED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
 ENDED = {
     "action": "FailJob",
