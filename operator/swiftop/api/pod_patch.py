@@ -37,7 +37,10 @@ _IDENTITY = "training pods have no identity in the cluster: remove it"
 _DECIDED = "decided by swiftop: remove it"
 # Network devices are no accelerators: RDMA through the device plugin for it, and EFA on AWS.
 _NETWORK = ("rdma/", "vpc.amazonaws.com/efa")
-_DEVICES = "devices are given by the spec: use spec.resources.gpus, and spec.resources.gpuResource for another kind"
+_DEVICES = (
+    "devices are given by the spec: use spec.resources.gpus, with spec.resources.gpuResource for another kind, or "
+    "spec.resources.gpuClaim for those of a ResourceClaim"
+)
 _GRACE_SECONDS = 3600  # so long at most may a pod that is told to end keep its GPUs
 _BANS = {
     "hostPath": _Ban("reaches into the node: use a PersistentVolumeClaim"),

@@ -25,6 +25,7 @@ _ENV = {
     "COLUMNS": "300",  # rich cuts lines at 80 columns without a terminal, SwanLab's link among them
     "PYTHONUNBUFFERED": "1",
 }
+_GPU_CLAIM = "gpus"  # within the pod
 # Where Python's ssl, requests and curl look for the certificates that they trust.
 _TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _POD = {POD_UID: "metadata.uid", POD_NAME: "metadata.name"}  # which execution it is, for the runner's record
@@ -62,6 +63,7 @@ def pod_template(pod: Pod) -> Object:
             "securityContext": _pod_security(pod.spec),
             **_subdomain(pod),
             **_placement(pod.spec),
+            **_resource_claims(pod.spec),
             "containers": [_container(pod)],
             "volumes": pod.volumes.volumes,
         },
@@ -145,9 +147,17 @@ def _container(pod: Pod) -> Object:
 def _resources(spec: WorkloadSpec) -> Object:
     wanted = spec.resources
     amounts = {"cpu": wanted.cpu, "memory": wanted.memory}
-    if wanted.gpus:
+    if wanted.gpus and wanted.gpu_claim is None:
         amounts[wanted.gpu_resource or NVIDIA] = str(wanted.gpus)
-    return {"requests": dict(amounts), "limits": amounts}
+    claims = {"claims": [{"name": _GPU_CLAIM}]} if wanted.gpu_claim is not None else {}
+    return {"requests": dict(amounts), "limits": amounts, **claims}
+
+
+def _resource_claims(spec: WorkloadSpec) -> Object:
+    claim = spec.resources.gpu_claim
+    if claim is None:
+        return {}
+    return {"resourceClaims": [{"name": _GPU_CLAIM, **claim.model_dump(by_alias=True, exclude_none=True)}]}
 
 
 def _env(pod: Pod) -> list[Object]:

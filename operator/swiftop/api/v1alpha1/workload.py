@@ -37,10 +37,35 @@ class Credentials(Model):
     )
 
 
+class GpuClaim(Model):
+    """A ResourceClaim that brings the GPUs of a pod (dynamic resource allocation)."""
+
+    RULES: ClassVar = (
+        one_of(
+            "resourceClaimTemplateName",
+            "resourceClaimName",
+            message="gpuClaim needs exactly one of resourceClaimTemplateName and resourceClaimName",
+        ),
+    )
+
+    resource_claim_template_name: DnsSubdomain | None = Field(
+        default=None, description="A ResourceClaimTemplate of the namespace: each pod gets a claim of its own."
+    )
+    resource_claim_name: DnsSubdomain | None = Field(
+        default=None, description="A ResourceClaim of the namespace, which all pods share."
+    )
+
+
 class Resources(Model):
     """What each node gets."""
 
     RULES: ClassVar = (
+        Rule(
+            cel="!has(self.gpuClaim) || self.gpus > 0",
+            message="say in resources.gpus how many GPUs the claim brings to a pod: so many processes train",
+            holds=lambda r: r.gpu_claim is None or r.gpus > 0,
+            field="gpus",
+        ),
         Rule(
             cel="!has(self.processesPerNode) || self.gpus == 0 || self.processesPerNode <= self.gpus",
             message="processes cannot share a GPU: set processesPerNode to at most gpus, or remove it",
@@ -56,6 +81,10 @@ class Resources(Model):
         default=None,
         description="Name of the GPU resource, for example nvidia.com/gpu.shared. Absent: the platform's, or "
         "nvidia.com/gpu.",
+    )
+    gpu_claim: GpuClaim | None = Field(
+        default=None,
+        description="ResourceClaim that brings the GPUs, in place of gpuResource; gpus says how many there are in it.",
     )
     nodes: int = Field(
         default=1, ge=1, le=1024, description="Nodes that train together, one pod each. Several need a shared output."

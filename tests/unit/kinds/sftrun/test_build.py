@@ -15,6 +15,7 @@ from swiftop.model.kind import Pinned, World
 from swiftop.model.verdict import Create
 from swiftop.runner.protocol import Owner, Plan, TrainSettings
 from swiftop.runner.typed_json import from_json
+from swiftop.workload.job import plan_of
 from swiftop.workload.pods import decoded, encoded
 from tests.support.objects import ON_CPU, PLATFORM, SHARED_VOLUMES, TWO_NODES, children_of, run_of
 
@@ -105,6 +106,21 @@ def test_a_claim_of_tokenized_data_is_mounted_where_its_path_says() -> None:
     claims = [v["persistentVolumeClaim"] for v in job["spec"]["template"]["spec"]["volumes"] if v["name"] == "claim-0"]
     assert claims == [{"claimName": "tokenized"}]
     assert {"name": "claim-0", "mountPath": "/data/tokenized", "readOnly": True} in trainer(job)["volumeMounts"]
+
+
+@pytest.mark.parametrize(
+    "claim", [{"resourceClaimTemplateName": "one-gpu"}, {"resourceClaimName": "gpus-of-the-team"}], ids=str
+)
+def test_gpus_of_a_claim_take_the_place_of_counted_ones(claim: dict[str, str]) -> None:
+    job = job_of({**ON_CPU, "resources": {"gpus": 2, "gpuClaim": claim}})
+    assert job["spec"]["template"]["spec"]["resourceClaims"] == [{"name": "gpus", **claim}]
+    resources = trainer(job)["resources"]
+    assert resources["claims"] == [{"name": "gpus"}]
+    assert set(resources["limits"]) == set(resources["requests"]) == {"cpu", "memory"}
+    plan = plan_of(job)
+    assert plan is not None
+    assert (plan.gpus, plan.world_size) == (2, 2)
+    assert "--use_cpu" not in plan.command
 
 
 @pytest.mark.parametrize(
