@@ -127,6 +127,8 @@ ACCEPTED = (
             ".hidden",
         )
     ),
+    case("GPUs of a claim", {"resources": {"gpus": 2, "gpuClaim": {"resourceClaimTemplateName": "two-gpus"}}}),
+    case("certificates of one's own", {"runtime": {"caBundle": {"name": "trust", "key": "ca.crt"}}}),
     case("liger with one GPU per process", {"training": {"liger": True}, "resources": {"gpus": 4}}),
     case(
         "liger on the CPU with two processes",

@@ -214,6 +214,20 @@ REFUSED = (
         "spec.resources.processesPerNode",
         "at most gpus",
     ),
+    # GPUs of a claim
+    case(
+        "a claim of GPUs that nobody counts",
+        {"resources": {"gpus": 0, "gpuClaim": {"resourceClaimTemplateName": "one-gpu"}}},
+        "spec.resources.gpus",
+        "how many GPUs",
+    ),
+    case("a claim without a name", {"resources": {"gpuClaim": {}}}, "spec.resources.gpuClaim", "exactly one of"),
+    case(
+        "a claim by two names",
+        {"resources": {"gpuClaim": {"resourceClaimTemplateName": "a", "resourceClaimName": "b"}}},
+        "spec.resources.gpuClaim",
+        "exactly one of",
+    ),
     # checkpoints and validation
     case(
         "splitRatio and validation data",

@@ -257,10 +257,10 @@ def test_defaults_are_those_of_the_models(api: Api) -> None:
     }
     stored = api.create(merged(MINIMAL, {"spec": spec})).json()["spec"]
     assert stored["tuner"] == {"type": "lora"}
-    assert stored["checkpoints"] == {"resume": "Auto"}
+    assert stored["checkpoints"] == {}
     assert stored["tracking"] == {"swanlab": {"project": "a", "mode": "cloud"}}
-    assert stored["runtime"]["securityContext"] == {"runAsUser": 1000, "fsGroup": 1000}
-    assert stored["resources"] == {"gpus": 1, "gpuResource": "nvidia.com/gpu", "nodes": 1}
+    assert stored["runtime"]["securityContext"] == {}
+    assert stored["resources"] == {"gpus": 1, "nodes": 1}
     assert stored["output"]["volume"] == {"size": "50Gi", "accessMode": "ReadWriteOnce", "retain": "Retain"}
     assert stored["lifecycle"] == {"maxRetries": 3}
     assert not {"training", "suspend"} & stored.keys()  # absent says the same

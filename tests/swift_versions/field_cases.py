@@ -111,7 +111,7 @@ CASES: tuple[Case, ...] = (
     ({"checkpoints": {"saveStrategy": "epoch"}}, {"save_strategy": "epoch"}),
     ({"checkpoints": {"saveOnlyModel": True}}, {"save_only_model": True}),
     ({"datasets": [], "extraArgs": [{"name": "cached_dataset", "value": "/data/tokenized/train"}]},
-     {"dataset": [], "cached_dataset": ["/data/tokenized/train"]}),
+     {"cached_dataset": ["/data/tokenized/train"]}),
     ({"tracking": {"tensorboard": True}}, {"report_to": ["tensorboard"]}),
     ({"tracking": {"swanlab": _SWANLAB}}, {"report_to": ["swanlab"], "swanlab_project": "p", "swanlab_mode": "cloud",
                                            "swanlab_exp_name": "e", "swanlab_workspace": "w"}),
@@ -119,3 +119,8 @@ CASES: tuple[Case, ...] = (
     ({"extraArgs": [{"name": "gradient_checkpointing_kwargs", "json": '{"use_reentrant": false}'}]},
      {"gradient_checkpointing_kwargs": '{"use_reentrant": false}'}),
 )  # fmt: skip
+OF_4_6: tuple[Case, ...] = (
+    _training({"experts_impl": "eager"}, expertsImplementation="eager"),
+    _training({"task_type": "decision"}, task={"type": "decision"}),
+)
+"""What earlier releases have no flag or no word for."""

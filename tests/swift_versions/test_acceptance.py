@@ -28,7 +28,7 @@ from swiftop.swift.releases import DEFAULT, RELEASES, SUPPORTED, table
 from tests.support.objects import rendered_of
 from tests.support.objects import spec_of as spec
 from tests.swift_versions.environments import Environment, environment
-from tests.swift_versions.field_cases import CASES, Case, tiny
+from tests.swift_versions.field_cases import CASES, OF_4_6, Case, tiny
 
 ENVIRONMENTS = {"3.7": "3.7", "3.12": "3.12", "4.6": "4.6", "4.6-transformers5": "4.6"}
 RUN = Identity(name="demo", uid="0f3a1c9e-5d1b-4e0a-9a55-0c1d2e3f4a5b")
@@ -126,6 +126,7 @@ def accepted(name: str, commands: list[list[str]]) -> list[dict[str, Any]]:
 def test_every_combination_is_accepted_and_means_what_the_spec_says(name: str) -> None:
     version = ENVIRONMENTS[name]
     cases = [*gpu_cases(version, whole=name == DEFAULT), *cpu_cases(version), *saved_cases(), *CASES]
+    cases += OF_4_6 if version == "4.6" else ()
     results = accepted(name, [arguments(version, members) for members, _ in cases])
     wrong = [
         (members, meant, result)
@@ -145,7 +146,7 @@ def as_meant(result: dict[str, Any], meant: dict[str, Any]) -> bool:
 def test_every_field_takes_part(model: type[Model]) -> None:
     """A new field needs a case or a place in the matrix. An id is downloaded, and the runner says where to resume."""
     member = "model" if model is ModelSource else model.__name__.lower()
-    used = {name for members, _ in CASES for name in members.get(member, {})}
+    used = {name for members, _ in (*CASES, *OF_4_6) for name in members.get(member, {})}
     matrix = {"type", "precision", "deepspeed", "packing", "paddingFree"}
     assert {field.alias for field in model.model_fields.values()} <= used | matrix | {
         "id",

@@ -37,7 +37,10 @@ _IDENTITY = "training pods have no identity in the cluster: remove it"
 _DECIDED = "decided by swiftop: remove it"
 # Network devices are no accelerators: RDMA through the device plugin for it, and EFA on AWS.
 _NETWORK = ("rdma/", "vpc.amazonaws.com/efa")
-_DEVICES = "devices are given by the spec: use spec.resources.gpus, and spec.resources.gpuResource for another kind"
+_DEVICES = (
+    "devices are given by the spec: use spec.resources.gpus, with spec.resources.gpuResource for another kind, or "
+    "spec.resources.gpuClaim for those of a ResourceClaim"
+)
 _GRACE_SECONDS = 3600  # so long at most may a pod that is told to end keep its GPUs
 _BANS = {
     "hostPath": _Ban("reaches into the node: use a PersistentVolumeClaim"),
@@ -112,13 +115,13 @@ CONTAINER_MERGE_KEYS = {
 }
 
 
-def pod_patch_problems(patch: Mapping[str, Any]) -> tuple[Problem, ...]:
-    """Problems of a pod patch, with paths below ``spec.runtime.podPatch``."""
+def pod_patch_problems(patch: Mapping[str, Any], root: tuple[str, ...] = _ROOT) -> tuple[Problem, ...]:
+    """Problems of a pod patch, with paths below ``root``."""
     # What is too large or has no sound form is not looked into any further.
     if why := excess(patch):
-        return (Problem(field_path(_ROOT), why),)
+        return (Problem(field_path(root), why),)
     found = list(_form(patch, ())) or [*_shape(patch), *_walk(patch, ()), *_volumes(patch), *_containers(patch)]
-    return tuple(Problem(field_path((*_ROOT, *loc)), message) for loc, message in found)
+    return tuple(Problem(field_path((*root, *loc)), message) for loc, message in found)
 
 
 def _form(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:

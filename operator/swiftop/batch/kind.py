@@ -114,7 +114,7 @@ class BatchKind(Generic[R, P]):
         return self.references_of(resource)
 
     def observe(self, seen: Seen, resource: R | None) -> Observed:
-        gpu_resource = resource.spec.resources.gpu_resource if resource is not None else NVIDIA
+        gpu_resource = (resource.spec.resources.gpu_resource if resource is not None else None) or NVIDIA
         return observing.observe(seen, members=self.members, gpu_resource=gpu_resource)
 
     def asks(self, observed: Observed, seen: Seen) -> tuple[Ask, ...]:

@@ -299,6 +299,7 @@ class TrainSettings:
     swanlab_host: Optional[str] = None
     resume_from: Optional[Source] = None
     datasets: tuple[UploadedDataset, ...] = ()
+    folders: tuple[str, ...] = ()  # of rows on claims, as the command names them; some may be files
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from swiftop.api.parse import parse
+from swiftop.api.pod_patch import pod_patch_problems
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.workload import EnvVar
 from swiftop.api.validate import affinity_problems
@@ -106,6 +107,7 @@ def _problems(defaults: Defaults) -> Iterator[Problem]:
     for item in defaults.env:
         yield from (Problem(f"env.{item.name}", rule.text(item)) for rule in EnvVar.RULES if not rule.holds(item))
     yield from affinity_problems(defaults.placement, "placement")
+    yield from pod_patch_problems(defaults.pod_patch or {}, ("podPatch",))
     named = {"swiftVersion": defaults.swift_version, **{f"images.{version}": version for version in defaults.images}}
     for path, version in named.items():
         if version is not None and version not in releases.SUPPORTED:

@@ -9,7 +9,7 @@ from typing import Any
 from swiftop import names
 from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.api.v1alpha1.workload import WorkloadSpec
-from swiftop.runner.protocol import PLAN_VARIABLE, POD_NAME, POD_UID, TERMINATION_LOG, BadPlan, Plan
+from swiftop.runner.protocol import NVIDIA, PLAN_VARIABLE, POD_NAME, POD_UID, TERMINATION_LOG, BadPlan, Plan
 from swiftop.swift import paths
 from swiftop.swift.secrets import SecretVar
 from swiftop.workload.meta import child_labels
@@ -25,6 +25,9 @@ _ENV = {
     "COLUMNS": "300",  # rich cuts lines at 80 columns without a terminal, SwanLab's link among them
     "PYTHONUNBUFFERED": "1",
 }
+_GPU_CLAIM = "gpus"  # within the pod
+# Where Python's ssl, requests and curl look for the certificates that they trust.
+_TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _POD = {POD_UID: "metadata.uid", POD_NAME: "metadata.name"}  # which execution it is, for the runner's record
 # A mesh's sidecar would outlive the work, and stand between the ranks; who wants one says so in podPatch.
 _LABELS = {"sidecar.istio.io/inject": "false"}
@@ -60,6 +63,7 @@ def pod_template(pod: Pod) -> Object:
             "securityContext": _pod_security(pod.spec),
             **_subdomain(pod),
             **_placement(pod.spec),
+            **_resource_claims(pod.spec),
             "containers": [_container(pod)],
             "volumes": pod.volumes.volumes,
         },
@@ -143,19 +147,35 @@ def _container(pod: Pod) -> Object:
 def _resources(spec: WorkloadSpec) -> Object:
     wanted = spec.resources
     amounts = {"cpu": wanted.cpu, "memory": wanted.memory}
-    if wanted.gpus:
-        amounts[wanted.gpu_resource] = str(wanted.gpus)
-    return {"requests": dict(amounts), "limits": amounts}
+    if wanted.gpus and wanted.gpu_claim is None:
+        amounts[wanted.gpu_resource or NVIDIA] = str(wanted.gpus)
+    claims = {"claims": [{"name": _GPU_CLAIM}]} if wanted.gpu_claim is not None else {}
+    return {"requests": dict(amounts), "limits": amounts, **claims}
+
+
+def _resource_claims(spec: WorkloadSpec) -> Object:
+    claim = spec.resources.gpu_claim
+    if claim is None:
+        return {}
+    return {"resourceClaims": [{"name": _GPU_CLAIM, **claim.model_dump(by_alias=True, exclude_none=True)}]}
 
 
 def _env(pod: Pod) -> list[Object]:
     """Later names win over earlier ones, and the user's over ours. Secrets only by reference."""
-    plain = {**_ENV, **pod.env, **{item.name: item.value for item in pod.spec.runtime.env}}
+    trusted = dict.fromkeys(_TRUST, paths.CA_BUNDLE) if pod.spec.runtime.ca_bundle else {}
+    plain = {**_ENV, **trusted, **pod.env, **{item.name: item.value for item in pod.spec.runtime.env}}
+    plain = {**_old_hub(plain), **plain}
     return [
         *({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in _POD.items()),
         *({"name": name, "value": value} for name, value in plain.items()),
         *(_secret(secret) for secret in pod.secrets),
     ]
+
+
+def _old_hub(plain: Mapping[str, str]) -> dict[str, str]:
+    """A mirror of ModelScope for its older clients too, of ms-swift 3.x: they know a domain, reached by https alone."""
+    scheme, _, domain = plain.get("MODELSCOPE_ENDPOINT", "").rstrip("/").partition("://")
+    return {"MODELSCOPE_DOMAIN": domain} if scheme == "https" and domain and "/" not in domain else {}
 
 
 def _secret(secret: SecretVar) -> Object:

@@ -8,23 +8,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from swiftop import names
 from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.defaults import Defaults
-from swiftop.api.v1alpha1.workload import Output, Resources, WorkloadSpec, output_of
+from swiftop.api.v1alpha1.workload import (
+    BatchSpec,
+    Lifecycle,
+    Output,
+    Resources,
+    SecurityContext,
+    WorkloadSpec,
+    output_of,
+)
 from swiftop.errors import Problem
 from swiftop.model.kind import World
 from swiftop.reasons import Reason
+from swiftop.runner.protocol import NVIDIA
 from swiftop.swift import releases
+from swiftop.workload.patch import strategic_merge
 
 S = TypeVar("S", bound=WorkloadSpec)
+M = TypeVar("M", bound=Model)
 
 # Per GPU: what a 7B model needs to load, to feed one H100 and to keep a few dataloader workers. On the CPU: a trial.
 GIB_PER_GPU = 64
 _CPUS_PER_GPU, _SHARED_GIB_PER_GPU = 8, 8
 _CPU_RUN = {"cpu": "1", "memory": "4Gi"}
+_USER = SecurityContext(run_as_user=1000, fs_group=1000)
 
 
 def image_missing(version: str) -> Problem:
@@ -66,13 +78,22 @@ def merged(spec: S, defaults: Defaults) -> S:
     output = output_of(spec)
     return spec.model_copy(
         update={
+            **({"lifecycle": _with_stall(spec.lifecycle, defaults)} if isinstance(spec, BatchSpec) else {}),
             **({"output": _with_storage_class(output, defaults)} if output is not None else {}),
             "cache": spec.cache or defaults.cache,
             "placement": _filled(placement, defaults.placement),
             "credentials": _filled(spec.credentials, defaults.credentials),
-            "resources": _with_resources(spec.resources),
+            "resources": _with_resources(spec.resources, defaults),
             "runtime": runtime.model_copy(
-                update={"image": image, "swift_version": version, "env": tuple(env.values())}
+                update={
+                    "image": image,
+                    "swift_version": version,
+                    "env": tuple(env.values()),
+                    "image_pull_secrets": runtime.image_pull_secrets or defaults.image_pull_secrets,
+                    "security_context": _filled(_filled(runtime.security_context, defaults.security_context), _USER),
+                    "ca_bundle": runtime.ca_bundle or defaults.ca_bundle,
+                    "pod_patch": _patched(runtime.pod_patch, defaults),
+                }
             ),
         }
     )
@@ -92,7 +113,7 @@ def resolved(spec: S, world: World[Defaults]) -> S:
     return found.model_copy(update={"runtime": runtime})
 
 
-def _filled(own: Model, default: Model) -> Model:
+def _filled(own: M, default: M) -> M:
     """``own`` with each absent member taken from ``default``."""
     members = {name: getattr(default, name) for name in type(own).model_fields if not getattr(own, name)}
     return own.model_copy(update=members)
@@ -106,14 +127,32 @@ def _with_storage_class(output: Output, defaults: Defaults) -> Output:
     return output.model_copy(update={"volume": filled})
 
 
-def _with_resources(resources: Resources) -> Resources:
+def _with_stall(lifecycle: Lifecycle, defaults: Defaults) -> Lifecycle:
+    return lifecycle.model_copy(update={"stall_seconds": lifecycle.stall_seconds or defaults.stall_seconds})
+
+
+def _patched(own: dict[str, Any] | None, defaults: Defaults) -> dict[str, Any] | None:
+    """The platform's patch, with that of the spec merged over it."""
+    patch: dict[str, Any] = {}
+    if defaults.runtime_class_name is not None:
+        patch = {"spec": {"runtimeClassName": defaults.runtime_class_name}}
+    for more in (defaults.pod_patch, own):
+        patch = strategic_merge(patch, more or {})
+    return patch or None
+
+
+def _with_resources(resources: Resources, defaults: Defaults) -> Resources:
     gpus = resources.gpus
-    default: dict[str, str | None] = dict(_CPU_RUN)
+    default = dict(_CPU_RUN)
     if gpus:
         default = {
             "cpu": str(_CPUS_PER_GPU * gpus),
             "memory": f"{GIB_PER_GPU * gpus}Gi",
             "shared_memory": f"{_SHARED_GIB_PER_GPU * gpus}Gi",
         }
+    platform = defaults.resources.model_dump(exclude_none=True)
+    if not gpus:
+        platform.pop("shared_memory", None)
+    default |= {"gpu_resource": defaults.gpu_resource or NVIDIA, **platform}
     absent = {name: value for name, value in default.items() if getattr(resources, name) is None}
     return resources.model_copy(update=absent)

@@ -32,6 +32,9 @@ class Volumes:
         if (output := output_of(spec)) is not None:
             self._output(output, names.output_claim_name(owner.DEFINITION.resource, owner.metadata.name))
         self._cache(spec.cache)
+        if spec.runtime.ca_bundle is not None:
+            bundle = spec.runtime.ca_bundle
+            self.mount(self.config_map(bundle), paths.CA_BUNDLE, sub_path=bundle.key)
 
     def add(self, name: str, source: Object, path: str, *, read_only: bool = False) -> None:
         self.volumes.append({"name": name, **source})

@@ -51,9 +51,89 @@ def test_the_spec_always_wins() -> None:
     assert spec.cache is not None
 
 
+def pod_of(spec: dict[str, Any], **data: str) -> dict[str, Any]:
+    """Spec of the pod of a run under these defaults."""
+    job = children_of(run_of(spec), defaults_of(config_map(**data)))[-1]
+    found: dict[str, Any] = job["spec"]["template"]["spec"]
+    return found
+
+
+def test_what_a_platform_says_of_all_pods() -> None:
+    pod = pod_of(
+        {**TWO_NODES, "resources": {"gpus": 2, "memory": "8Gi"}},
+        imagePullSecrets="[{name: registry}]",
+        resources="{cpu: 4, memory: 128Gi, sharedMemory: 2Gi}",
+        gpuResource="nvidia.com/mig-1g.10gb",
+        runtimeClassName="nvidia",
+        securityContext="{runAsUser: 2000, supplementalGroups: [7]}",
+        caBundle="{name: trust, key: root.pem}",
+        podPatch="{spec: {hostAliases: [{ip: 10.0.0.1, hostnames: [hub]}]}}",
+    )
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    (container,) = pod["containers"]
+    assert container["resources"]["limits"] == {"cpu": "4", "memory": "8Gi", "nvidia.com/mig-1g.10gb": "2"}
+    assert {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}} in pod["volumes"]
+    assert pod["runtimeClassName"] == "nvidia"
+    user = {key: pod["securityContext"][key] for key in ("runAsUser", "runAsGroup", "fsGroup", "supplementalGroups")}
+    assert user == {"runAsUser": 2000, "runAsGroup": 2000, "fsGroup": 1000, "supplementalGroups": [7]}
+    trusted = {env["name"]: env.get("value") for env in container["env"]}
+    assert {trusted[name] for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")} == {"/swiftop/ca.crt"}
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["mountPath"] == "/swiftop/ca.crt"]
+    assert mount == {"name": mount["name"], "mountPath": "/swiftop/ca.crt", "readOnly": True, "subPath": "root.pem"}
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mount["name"]]
+    assert volume["configMap"] == {"name": "trust", "items": [{"key": "root.pem", "path": "root.pem"}]}
+    assert pod["hostAliases"] == [{"ip": "10.0.0.1", "hostnames": ["hub"]}]
+
+
+def test_a_spec_wins_over_what_a_platform_says_of_all_pods() -> None:
+    own = {
+        "imagePullSecrets": [{"name": "mine"}],
+        "securityContext": {"runAsUser": 5, "fsGroup": 6},
+        "caBundle": {"name": "mine", "key": "ca.crt"},
+        "podPatch": {"spec": {"runtimeClassName": "mine"}},
+    }
+    spec = {**ON_CPU, "runtime": {"image": "a", **own}, "resources": {"gpus": 1, "gpuResource": "nvidia.com/gpu"}}
+    found = merged(
+        run_of({**spec, "lifecycle": {"stallSeconds": 60, "maxRetries": 0}}).spec,
+        defaults_of(
+            config_map(
+                imagePullSecrets="[{name: registry}]",
+                gpuResource="nvidia.com/mig-1g.10gb",
+                runtimeClassName="nvidia",
+                securityContext="{runAsUser: 2000, fsGroup: 2000}",
+                caBundle="{name: trust, key: root.pem}",
+                podPatch="{spec: {priority: 3, runtimeClassName: other}}",
+                stallSeconds="900",
+            )
+        ),
+    )
+    wire = found.model_dump(by_alias=True, exclude_none=True)
+    assert {key: wire["runtime"][key] for key in own} == {
+        **own,
+        "imagePullSecrets": ({"name": "mine"},),
+        "securityContext": {"runAsUser": 5, "fsGroup": 6, "supplementalGroups": ()},
+        "podPatch": {"spec": {"priority": 3, "runtimeClassName": "mine"}},
+    }
+    assert found.resources.gpu_resource == "nvidia.com/gpu"
+    assert (found.lifecycle.stall_seconds, found.lifecycle.max_retries) == (60, 0)
+
+
+def test_a_platforms_patience_is_that_of_what_does_not_say() -> None:
+    found = merged(run_of({**ON_CPU, "lifecycle": {"maxRetries": 0}}).spec, defaults_of(config_map(stallSeconds="900")))
+    assert (found.lifecycle.stall_seconds, found.lifecycle.max_retries) == (900, 0)
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
+        ({"podPatch": "{spec: {hostNetwork: true}}"}, "podPatch.spec.hostNetwork: would give the pod more rights"),
+        ({"podPatch": "{spec: {containers: [{name: swift, image: x}]}}"}, "podPatch.spec.containers[0].image: use"),
+        ({"securityContext": "{runAsUser: 0}"}, "securityContext.runAsUser: must be at least 1"),
+        ({"gpuResource": "gpu"}, "gpuResource: 'gpu' does not match"),
+        ({"stallSeconds": "5"}, "stallSeconds: must be at least 60"),
+        ({"resources": "{gpus: 1}"}, "resources.gpus: unknown field"),
+        ({"caBundle": "{name: a}"}, "caBundle.key: required"),
+        ({"imagePullSecrets": "{name: a}"}, "imagePullSecrets: must be a list"),
         ({"imagee": "x"}, "imagee: unknown field (did you mean image?)"),
         ({"image": "a b"}, "image: 'a b' does not match"),
         ({"image": "5"}, "image: must be a text"),

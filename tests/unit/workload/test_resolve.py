@@ -27,7 +27,7 @@ def world(**defaults: Any) -> World[Defaults]:
         {"suspend": True},
         {"lifecycle": {"maxRetries": 7, "activeDeadlineSeconds": 60, "ttlSecondsAfterFinished": 5}},
         {"training": {}},  # what has its default value says nothing
-        {"checkpoints": {"resume": "Auto"}},
+        {"tuner": {"type": "lora"}},
     ],
 )
 def test_what_may_change_while_an_attempt_waits_is_no_reason_for_another(members: dict[str, Any]) -> None:

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from swiftop.api.v1alpha1.base import Model
-from swiftop.api.v1alpha1.scalars import DnsSubdomain
-from swiftop.api.v1alpha1.workload import Cache, Credentials, EnvVar, Image, Placement
+from swiftop.api.v1alpha1.refs import ConfigMapKey, LocalObjectReference
+from swiftop.api.v1alpha1.scalars import Cpu, DnsSubdomain, Size
+from swiftop.api.v1alpha1.workload import (
+    Cache,
+    Credentials,
+    EnvVar,
+    GpuResource,
+    Image,
+    Placement,
+    SecurityContext,
+)
+
+
+class DefaultResources(Model):
+    """What each node gets whose spec does not say; see ``Resources``."""
+
+    cpu: Cpu | None = None
+    memory: Size | None = None
+    shared_memory: Size | None = None
 
 
 class Defaults(Model):
@@ -20,3 +39,11 @@ class Defaults(Model):
     placement: Placement = Placement()
     credentials: Credentials = Credentials()
     storage_class_name: DnsSubdomain | None = None
+    image_pull_secrets: tuple[LocalObjectReference, ...] = Field(default=(), max_length=8)
+    resources: DefaultResources = DefaultResources()
+    gpu_resource: GpuResource | None = None
+    runtime_class_name: DnsSubdomain | None = None
+    security_context: SecurityContext = SecurityContext()
+    ca_bundle: ConfigMapKey | None = None
+    pod_patch: dict[str, Any] | None = None  # a spec's own is merged over it
+    stall_seconds: int | None = Field(default=None, ge=60, le=2_147_483_647)

@@ -26,8 +26,13 @@ _TYPES = ".jsonl, .json, .csv, .parquet, .arrow and .txt"
 _ENDING = "[^/][.][A-Za-z][A-Za-z0-9]{0,9}$"  # of a file; what ends in a number is the version of a folder
 
 
+def is_rows_file(path: str) -> bool:
+    """Whether the path is that of a file which ms-swift reads; without such an ending it is that of a folder."""
+    return bool(re.search(_ROWS, path))
+
+
 def _readable(path: str) -> bool:
-    return not re.search(_ENDING, path) or bool(re.search(_ROWS, path))
+    return not re.search(_ENDING, path) or is_rows_file(path)
 
 
 class AdapterSource(Model):
@@ -104,7 +109,7 @@ class NamedDataset(Model):
         Rule(
             cel=f"!has(self.configMap) || self.configMap.key.matches('{_ROWS}')",
             message=f"ms-swift tells the type of a file by its ending, and reads {_TYPES}: rename the key",
-            holds=lambda dataset: dataset.config_map is None or bool(re.search(_ROWS, dataset.config_map.key)),
+            holds=lambda dataset: dataset.config_map is None or is_rows_file(dataset.config_map.key),
             field="configMap.key",
         ),
         Rule(

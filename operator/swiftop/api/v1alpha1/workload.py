@@ -8,13 +8,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from swiftop.api.v1alpha1.base import CustomResource, Model
-from swiftop.api.v1alpha1.refs import ClaimPath, LocalObjectReference, SecretKey
+from swiftop.api.v1alpha1.refs import ClaimPath, ConfigMapKey, LocalObjectReference, SecretKey
 from swiftop.api.v1alpha1.rules import Rule, matching, one_of
 from swiftop.api.v1alpha1.scalars import Cpu, DnsSubdomain, Size, members
 
 LabelName = Annotated[str, Field(max_length=317, pattern=r"^([-.a-z0-9]+/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")]
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$")]
 Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
+GpuResource = Annotated[str, Field(max_length=317, pattern=r"^[-.a-z0-9]+/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")]
 GroupId = Annotated[int, Field(ge=1, le=2_147_483_647)]
 
 
@@ -36,10 +37,35 @@ class Credentials(Model):
     )
 
 
+class GpuClaim(Model):
+    """A ResourceClaim that brings the GPUs of a pod (dynamic resource allocation)."""
+
+    RULES: ClassVar = (
+        one_of(
+            "resourceClaimTemplateName",
+            "resourceClaimName",
+            message="gpuClaim needs exactly one of resourceClaimTemplateName and resourceClaimName",
+        ),
+    )
+
+    resource_claim_template_name: DnsSubdomain | None = Field(
+        default=None, description="A ResourceClaimTemplate of the namespace: each pod gets a claim of its own."
+    )
+    resource_claim_name: DnsSubdomain | None = Field(
+        default=None, description="A ResourceClaim of the namespace, which all pods share."
+    )
+
+
 class Resources(Model):
     """What each node gets."""
 
     RULES: ClassVar = (
+        Rule(
+            cel="!has(self.gpuClaim) || self.gpus > 0",
+            message="say in resources.gpus how many GPUs the claim brings to a pod: so many processes train",
+            holds=lambda r: r.gpu_claim is None or r.gpus > 0,
+            field="gpus",
+        ),
         Rule(
             cel="!has(self.processesPerNode) || self.gpus == 0 || self.processesPerNode <= self.gpus",
             message="processes cannot share a GPU: set processesPerNode to at most gpus, or remove it",
@@ -51,9 +77,15 @@ class Resources(Model):
     gpus: int = Field(
         ge=0, le=1024, description="GPUs of each pod, each with a process when it trains. 0: the CPU alone."
     )
-    gpu_resource: Annotated[
-        str, Field(max_length=317, pattern=r"^[-.a-z0-9]+/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")
-    ] = Field(default="nvidia.com/gpu", description="Name of the GPU resource, for example nvidia.com/gpu.shared.")
+    gpu_resource: GpuResource | None = Field(
+        default=None,
+        description="Name of the GPU resource, for example nvidia.com/gpu.shared. Absent: the platform's, or "
+        "nvidia.com/gpu.",
+    )
+    gpu_claim: GpuClaim | None = Field(
+        default=None,
+        description="ResourceClaim that brings the GPUs, in place of gpuResource; gpus says how many there are in it.",
+    )
     nodes: int = Field(
         default=1, ge=1, le=1024, description="Nodes that train together, one pod each. Several need a shared output."
     )
@@ -220,9 +252,13 @@ class EnvVar(Model):
 class SecurityContext(Model):
     """User and groups of the pods; they never run as root."""
 
-    run_as_user: GroupId = Field(default=1000, description="User id of the processes; not 0.")
+    run_as_user: GroupId | None = Field(
+        default=None, description="User id of the processes; not 0. Absent: the platform's, or 1000."
+    )
     run_as_group: GroupId | None = Field(default=None, description="Main group id. Absent: as runAsUser.")
-    fs_group: GroupId = Field(default=1000, description="Group that volumes are made writable for.")
+    fs_group: GroupId | None = Field(
+        default=None, description="Group that volumes are made writable for. Absent: the platform's, or 1000."
+    )
     supplemental_groups: tuple[GroupId, ...] = Field(
         default=(), max_length=32, description="Further groups, for example those of an NFS export."
     )
@@ -255,6 +291,11 @@ class Runtime(Model):
     )
     security_context: SecurityContext = Field(
         default_factory=SecurityContext, description="User and groups of the pods."
+    )
+    ca_bundle: ConfigMapKey | None = Field(
+        default=None,
+        description="Certificates that the pods trust, in place of the image's own: a key of a ConfigMap of the "
+        "namespace, for hubs and proxies with a certificate of your own.",
     )
     pod_patch: dict[str, Any] | None = Field(
         default=None,

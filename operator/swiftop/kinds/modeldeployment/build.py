@@ -10,7 +10,7 @@ from swiftop.kinds.modeldeployment import live
 from swiftop.kinds.modeldeployment.command import model_path, mounted_claims, remote
 from swiftop.kinds.modeldeployment.gate import prompts
 from swiftop.kinds.modeldeployment.prepare import Prepared
-from swiftop.runner.protocol import Plan, ServeSettings
+from swiftop.runner.protocol import NVIDIA, Plan, ServeSettings
 from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
 from swiftop.swift.argv import threads
@@ -120,7 +120,7 @@ def _plan(prepared: Prepared) -> Plan:
         settings=to_json(settings),
         swift_version=spec.runtime.swift_version,
         gpus=spec.resources.gpus,
-        gpu_resource=spec.resources.gpu_resource,
+        gpu_resource=spec.resources.gpu_resource or NVIDIA,
         cache_dir=paths.cache_dir(spec.cache) if remote(spec) and spec.cache else None,
         cache_keys=_cache_keys(prepared),
     )

@@ -9,7 +9,7 @@ from swiftop.batch.origin import SOURCE_DIR
 from swiftop.kinds.modelexport.command import full_dir, hub_adapter, loaded, partial_dir, quantized_dir
 from swiftop.kinds.modelexport.prepare import Prepared
 from swiftop.kinds.modelexport.source import Subject
-from swiftop.runner.protocol import CLIENT_TOKENS, ExportSettings, ExportTarget, Plan, Quantize
+from swiftop.runner.protocol import CLIENT_TOKENS, NVIDIA, ExportSettings, ExportTarget, Plan, Quantize
 from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths, secrets
 from swiftop.swift.cache import cache_keys
@@ -89,7 +89,7 @@ def _plan(prepared: Prepared, attempt: int) -> Plan:
         settings=to_json(settings),
         swift_version=spec.runtime.swift_version,
         gpus=spec.resources.gpus,
-        gpu_resource=spec.resources.gpu_resource,
+        gpu_resource=spec.resources.gpu_resource or NVIDIA,
         cache_dir=paths.cache_dir(spec.cache) if spec.cache else None,
         cache_keys=cache_keys(loaded(spec, found)) if spec.cache else (),
         min_free_bytes=_MIN_FREE_BYTES,

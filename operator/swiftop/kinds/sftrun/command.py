@@ -93,8 +93,9 @@ def _env(spec: SFTRunSpec, identity: Identity) -> dict[str, str]:
     env = {**cache_env(spec.cache), **tracking.env(spec, identity)}
     if spec.resources.cpu is not None:
         env["OMP_NUM_THREADS"] = str(threads(spec.resources.cpu, spec.resources.processes))
-    if spec.resources.gpus:
+    if spec.resources.gpus and not any(item.name == "PYTORCH_ALLOC_CONF" for item in spec.runtime.env):
         # Batches differ in length, and torch's fixed segments end in pieces that no batch fits: docs/performance.md.
+        # The user's own value wins, "" too; under its newer name torch would have two.
         env["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
     return env
 

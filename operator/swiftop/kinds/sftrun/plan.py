@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from swiftop import names
+from swiftop.api.v1alpha1.hub import is_rows_file
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.kinds.sftrun import tracking
 from swiftop.kinds.sftrun.command import Rendered
-from swiftop.runner.protocol import DEFAULT_LOGGING_STEPS, Plan, Source, TrainSettings, UploadedDataset
+from swiftop.runner.protocol import DEFAULT_LOGGING_STEPS, NVIDIA, Plan, Source, TrainSettings, UploadedDataset
 from swiftop.runner.typed_json import to_json
 from swiftop.swift import paths
 from swiftop.swift.cache import cache_keys
@@ -45,7 +46,7 @@ def plan(
         settings=to_json(_settings(spec, rendered.flags, resume_from, datasets)),
         swift_version=spec.runtime.swift_version,
         gpus=resources.gpus,
-        gpu_resource=resources.gpu_resource,
+        gpu_resource=resources.gpu_resource or NVIDIA,
         nodes=resources.nodes,
         world_size=resources.world_size,
         elastic=rendered.launcher.elastic,
@@ -70,7 +71,15 @@ def _settings(
         swanlab_host=tracking.api_host(swanlab) if swanlab and swanlab.mode == "cloud" else None,
         resume_from=resume_from,
         datasets=datasets,
+        folders=_folders(spec),
     )
+
+
+def _folders(spec: SFTRunSpec) -> tuple[str, ...]:
+    """Datasets on claims that may be folders; the path alone does not tell."""
+    sources = (*spec.datasets, *spec.validation.datasets)
+    paths_ = (paths.dataset_path(source) for source in sources if source.persistent_volume_claim is not None)
+    return tuple(dict.fromkeys(path for path in paths_ if not is_rows_file(path)))
 
 
 def logging_steps(flags: Flags) -> int | None:

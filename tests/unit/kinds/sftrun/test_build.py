@@ -15,6 +15,7 @@ from swiftop.model.kind import Pinned, World
 from swiftop.model.verdict import Create
 from swiftop.runner.protocol import Owner, Plan, TrainSettings
 from swiftop.runner.typed_json import from_json
+from swiftop.workload.job import plan_of
 from swiftop.workload.pods import decoded, encoded
 from tests.support.objects import ON_CPU, PLATFORM, SHARED_VOLUMES, TWO_NODES, children_of, run_of
 
@@ -105,6 +106,46 @@ def test_a_claim_of_tokenized_data_is_mounted_where_its_path_says() -> None:
     claims = [v["persistentVolumeClaim"] for v in job["spec"]["template"]["spec"]["volumes"] if v["name"] == "claim-0"]
     assert claims == [{"claimName": "tokenized"}]
     assert {"name": "claim-0", "mountPath": "/data/tokenized", "readOnly": True} in trainer(job)["volumeMounts"]
+
+
+@pytest.mark.parametrize(
+    "claim", [{"resourceClaimTemplateName": "one-gpu"}, {"resourceClaimName": "gpus-of-the-team"}], ids=str
+)
+def test_gpus_of_a_claim_take_the_place_of_counted_ones(claim: dict[str, str]) -> None:
+    job = job_of({**ON_CPU, "resources": {"gpus": 2, "gpuClaim": claim}})
+    assert job["spec"]["template"]["spec"]["resourceClaims"] == [{"name": "gpus", **claim}]
+    resources = trainer(job)["resources"]
+    assert resources["claims"] == [{"name": "gpus"}]
+    assert set(resources["limits"]) == set(resources["requests"]) == {"cpu", "memory"}
+    plan = plan_of(job)
+    assert plan is not None
+    assert (plan.gpus, plan.world_size) == (2, 2)
+    assert "--use_cpu" not in plan.command
+
+
+@pytest.mark.parametrize(
+    ("env", "domain"),
+    [
+        ({"MODELSCOPE_ENDPOINT": "https://hub.example.com/"}, "hub.example.com"),
+        ({"MODELSCOPE_ENDPOINT": "https://hub.example.com:8443"}, "hub.example.com:8443"),
+        ({"MODELSCOPE_ENDPOINT": "https://hub.example.com", "MODELSCOPE_DOMAIN": "other"}, "other"),
+        ({"MODELSCOPE_ENDPOINT": "http://hub.example.com"}, None),
+        ({"MODELSCOPE_ENDPOINT": "https://hub.example.com/mirror"}, None),
+        ({}, None),
+    ],
+)
+def test_older_clients_of_modelscope_are_told_of_a_mirror_too(env: dict[str, str], domain: str | None) -> None:
+    """They read no MODELSCOPE_ENDPOINT, and would go past the mirror."""
+    runtime = {"image": "a", "env": [{"name": name, "value": value} for name, value in env.items()]}
+    found = {item["name"]: item.get("value") for item in trainer(job_of({**ON_CPU, "runtime": runtime}))["env"]}
+    assert found.get("MODELSCOPE_DOMAIN") == domain
+
+
+def test_the_allocators_setting_can_be_switched_off() -> None:
+    runtime = {"image": "a", "env": [{"name": "PYTORCH_CUDA_ALLOC_CONF", "value": ""}]}
+    job = job_of({**ON_CPU, "resources": {"gpus": 1}, "runtime": runtime})
+    (item,) = [item for item in trainer(job)["env"] if item["name"] == "PYTORCH_CUDA_ALLOC_CONF"]
+    assert item["value"] == ""
 
 
 DISRUPTED = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}

@@ -202,6 +202,8 @@ def test_precision_is_whole(precision: str | None, gpus: int, expected: dict[str
 
 def test_memory_of_a_gpu_is_not_cut_into_pieces() -> None:
     assert env(resources={"gpus": 1})["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+    own = {"env": [{"name": "PYTORCH_ALLOC_CONF", "value": "expandable_segments:False"}]}
+    assert "PYTORCH_CUDA_ALLOC_CONF" not in env(resources={"gpus": 1}, runtime=own)
     assert "PYTORCH_CUDA_ALLOC_CONF" not in env(resources={"gpus": 0})
 
 
