@@ -75,6 +75,16 @@ def test_sigterm_saves_and_the_next_execution_resumes(pid1: Bench) -> None:
     assert len([loss for loss in steps if loss is not None]) == 20
 
 
+def test_dropped_rows_are_reported(bench: Bench) -> None:
+    progress = bench.fake("drop").end()[1]["progress"]
+    assert {name: value for name, value in progress.items() if name.startswith(("data", "validation"))} == {
+        "dataRows": 40,
+        "dataDropped": 30,
+        "dataTooLong": 30,
+        "dataTruncated": 0,
+    }
+
+
 def test_resume_never_starts_anew(bench: Bench) -> None:
     first = bench.fake("graceful", resume=False)
     first.wait_for_step(4)

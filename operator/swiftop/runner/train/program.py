@@ -10,6 +10,7 @@ from typing import Any, Optional
 from .. import causes, preflight
 from ..cachelock import Loading
 from ..classify import EndedChild, Judged
+from ..dropped import DroppedRows
 from ..program import Context, Ended, Reached, Route, Step, fill
 from ..protocol import FAILED, FINISHED, TRAINING, TrainSettings
 from ..typed_json import from_json
@@ -35,6 +36,7 @@ class Train:
         self._settings = settings = from_json(TrainSettings, context.plan.settings)
         self._directory = context.directory
         self._log = TrainingLog(LineReader(self._directory / "logging.jsonl"))
+        self._rows = DroppedRows()
         self._loading = Loading(context)
         self._start: Optional[Start] = None
         self._started = 0.0
@@ -116,8 +118,13 @@ class Train:
         return self._context.environ.get(swanlab.API_KEY, "")
 
     def saw(self, data: bytes) -> None:
-        """Any output is a sign of life before the first step; only its bar tells that an evaluation goes on."""
+        """Any output is a sign of life before the first step; only its bar tells that an evaluation goes on.
+
+        What is said of dropped rows is said before the first step, and the pump need not look for it later.
+        """
         self._output_seen = True
+        if not self._log.train_lines:
+            self._rows.feed(data.decode("utf-8", "replace"))
         if EVALUATION_BAR in data:
             self._evaluation_seen = True
 
@@ -200,6 +207,7 @@ class Train:
                 asked_steps=self._settings.max_steps,
                 asked_epochs=self._settings.asked_epochs,
                 first_node=self._context.rank == 0,
+                rows=self._rows,
             )
         )
         if ended.judged.cause is causes.TRACKER_AUTH_FAILED and self._settings.swanlab_host:
@@ -221,6 +229,7 @@ class Train:
 
     def report(self) -> dict[str, Any]:
         """Members of ``protocol.TRAINING``."""
+        self._log.report.take_rows(self._rows)
         return self._log.report.to_json()
 
     def reached(self) -> Reached:
