@@ -156,7 +156,7 @@ _OTHERS = (
 )
 _LOOP = (
     Place(r"/transformers/(trainer|trainer_\w+|models/|integrations/|modeling_\w+|utils/)", training.TRAINING_FAILED),
-    Place(r"/swift/(trainers|sequence_parallel|ray|utils)/", training.TRAINING_FAILED),
+    Place(r"/swift/(llm/)?(trainers|sequence_parallel|ray|utils|model|loss)/", training.TRAINING_FAILED),
     Place(r"/(accelerate|trl|deepspeed|liger_kernel|flash_attn|apex|bitsandbytes)/", training.TRAINING_FAILED),
     Place(r"/torch/(optim|autograd|nn|utils/data|amp|_dynamo|_tensor|cuda)", training.TRAINING_FAILED),
     Place(_S + r"(pipelines/)?train/\w+\.py", training.TRAINING_FAILED, function=r"^train$|trainer|_save"),

@@ -14,7 +14,7 @@ from ..dropped import DroppedRows
 from ..program import Context, Ended, Reached, Route, Step, fill
 from ..protocol import FAILED, FINISHED, TRAINING, TrainSettings
 from ..typed_json import from_json
-from . import checkpoints, log, swanlab
+from . import checkpoints, log, swanlab, view
 from .log import EVALUATING, PREPARING, SAVING, LineReader, Report, TrainingLog, end_last_line
 from .outcome import EndedTraining, judge
 from .start import Start, Starter
@@ -73,6 +73,9 @@ class Train:
     def steps(self) -> Iterator[Step]:
         """One process: ms-swift, or torch's launcher around it."""
         command = fill(self._plan.command, rank=self._context.rank, master_addr=self._plan.master_addr)
+        command, folders = view.with_views(command)
+        if folders:
+            self._context.output.say(f"swiftop: ms-swift gets a writable view of {', '.join(folders)}")
         if self._start is not None and self._start.flags:
             command = (*command, *self._start.flags)
             self._context.output.say(f"swiftop: resuming from {self._start.path}")
