@@ -239,6 +239,11 @@ def drop() -> None:
     finish()
 
 
+def format() -> None:
+    """A reader that does not say which row."""
+    raise RuntimeError("datasets.exceptions.DatasetGenerationError: An error occurred while generating the dataset")
+
+
 MODES = {
     "finish": finish,
     "silent": silent,
@@ -268,6 +273,7 @@ MODES = {
             evaluate,
             fail,
             drop,
+            format,
         )
     },
 }

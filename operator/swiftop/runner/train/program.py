@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,12 +10,12 @@ from typing import Any, Optional
 
 from .. import causes, preflight
 from ..cachelock import Loading
-from ..classify import EndedChild, Judged
+from ..classify import EndedChild, Judged, shorten
 from ..dropped import DroppedRows
 from ..program import Context, Ended, Reached, Route, Step, fill
 from ..protocol import FAILED, FINISHED, TRAINING, TrainSettings
 from ..typed_json import from_json
-from . import checkpoints, log, swanlab, view
+from . import checkpoints, culprit, log, swanlab, view
 from .log import EVALUATING, PREPARING, SAVING, LineReader, Report, TrainingLog, end_last_line
 from .outcome import EndedTraining, judge
 from .start import Start, Starter
@@ -22,6 +23,7 @@ from .watchdog import Watchdog
 
 SLOW_SECONDS = 5.0  # between two checks that ask more of the file system
 EVALUATION_BAR = b"Val:"
+NAMES_ROW = re.compile(r"\brow \d|rows were dropped")
 
 
 class Train:
@@ -217,7 +219,14 @@ class Train:
             # ms-swift says the same of a server that has gone since the first check: ask again
             again = swanlab.check(self._settings.swanlab_host, self._api_key(), sleep=time.sleep)
             return Ended(ended.outcome, again.problem or ended.judged)
-        return ended
+        return Ended(ended.outcome, self._with_row(ended.judged))
+
+    def _with_row(self, judged: Judged) -> Judged:
+        """The row that cannot be read, where the message does not name it."""
+        if judged.cause is not causes.DATASET_FORMAT or NAMES_ROW.search(judged.message):
+            return judged
+        found = culprit.find(self._plan.command, nulls="null" in judged.message)
+        return Judged(judged.cause, shorten(f"{found} ({judged.message})")) if found else judged
 
     def complete(self) -> Ended:
         """Never reached: ``judge`` ends with the one step."""
