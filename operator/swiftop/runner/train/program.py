@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-from .. import causes, preflight
+from .. import causes, preflight, training
 from ..cachelock import Loading
 from ..classify import EndedChild, Judged, shorten
 from ..dropped import DroppedRows
@@ -17,6 +17,7 @@ from ..protocol import FAILED, FINISHED, TRAINING, TrainSettings
 from ..typed_json import from_json
 from . import checkpoints, culprit, log, swanlab, view
 from .log import EVALUATING, PREPARING, SAVING, LineReader, Report, TrainingLog, end_last_line
+from .modules import linear_modules
 from .outcome import EndedTraining, judge
 from .start import Start, Starter
 from .watchdog import Watchdog
@@ -219,13 +220,15 @@ class Train:
             # ms-swift says the same of a server that has gone since the first check: ask again
             again = swanlab.check(self._settings.swanlab_host, self._api_key(), sleep=time.sleep)
             return Ended(ended.outcome, again.problem or ended.judged)
-        return Ended(ended.outcome, self._with_row(ended.judged))
+        return Ended(ended.outcome, self._explained(ended.judged))
 
-    def _with_row(self, judged: Judged) -> Judged:
-        """The row that cannot be read, where the message does not name it."""
-        if judged.cause is not causes.DATASET_FORMAT or NAMES_ROW.search(judged.message):
-            return judged
-        found = culprit.find(self._plan.command, nulls="null" in judged.message)
+    def _explained(self, judged: Judged) -> Judged:
+        """What the message leaves open and the volumes tell: the row that is broken, the modules that there are."""
+        found = ""
+        if judged.cause is causes.DATASET_FORMAT and not NAMES_ROW.search(judged.message):
+            found = culprit.find(self._plan.command, nulls="null" in judged.message)
+        elif judged.cause is training.TARGET_MODULES_MISSING and (names := linear_modules(self._plan.command)):
+            found = f"the model has {', '.join(names)}"
         return Judged(judged.cause, shorten(f"{found} ({judged.message})")) if found else judged
 
     def complete(self) -> Ended:
