@@ -66,6 +66,7 @@ def test_the_contract_of_the_runner_names_every_module_that_the_operator_does_no
         "causes",
         "ends",
         "hub.causes",
+        "image",
         "machine",
         "protocol",
         "serve.causes",
