@@ -61,7 +61,7 @@ _REGISTRIES = (
     _argument("eval_metric in extraArgs", _ANY, function=r"^get_metric$|eval_metric|compute_metrics_func"),
     _argument("training.lossScale", r"/swift/(plugin/)?loss_scale/"),
     _argument("training.task.lossType", r"/swift/(plugin/loss\.py|loss/)"),
-    _argument("eval_metric in extraArgs", r"/swift/(plugin/metric\.py|metrics/)"),
+    _argument("eval_metric in extraArgs", r"/sklearn/metrics/|/swift/(plugin/metric\.py|metrics/)"),
     _argument("optimizer in extraArgs", r"/swift/(plugin/optimizer\.py|optimizers/|trainers/optimizers/)"),
     _argument("callbacks in extraArgs", r"/swift/(plugin/callback\.py|callbacks/|llm/train/callback\.py)"),
     _argument("training.agentTemplate", r"/swift/(plugin/)?agent_template/", function=r"^__init__$|<module>"),
