@@ -11,6 +11,7 @@ BENCHES = (
     "tests.bench.export_cost",
     "tests.bench.push_cost",
     "tests.bench.dataset_check",
+    "tests.bench.ends_of_runs",
     "tests.bench.serve_cost",
     "tests.bench.rolling_update",
     "tests.bench.operator_burst",

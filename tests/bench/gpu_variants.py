@@ -10,7 +10,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
-from swiftop.runner import causes
+from swiftop.runner import causes, image
 from swiftop.runner.ends import EndClass
 from tests.bench.gpu_assets import TINY_BF16, TINY_CHATS, TINY_FLOAT32
 from tests.bench.gpu_pods import Figures, Object, Pod, Site, follow, installed, make_pod, outcome, stop_and_resume
@@ -47,7 +47,7 @@ ZERO2, ZERO3 = {**PLAIN, "deepspeed": "zero2"}, {**PLAIN, "deepspeed": "zero3"}
 FULL = {"tuner": {"type": "full"}}
 # The device is there and CUDA does not work, as with a driver that is too old: ms-swift would train on the CPU.
 NO_CUDA = {"runtime": {"env": [{"name": "CUDA_VISIBLE_DEVICES", "value": "-1"}]}}
-NO_FLASH, NO_GPU = causes.FLASH_ATTENTION_MISSING, causes.GPU_MISSING
+NO_FLASH, NO_GPU = image.FLASH_ATTENTION_MISSING, causes.GPU_MISSING
 VARIANTS = (  # the longest first
     Variant("two-gpus", PLAIN, gpus=2, stopped=True),
     Variant("zero2", ZERO2, gpus=2, stopped=True, needs="deepspeed"),
@@ -67,7 +67,7 @@ VARIANTS = (  # the longest first
     Variant("padding-free", {**PACKED, "packing": False, "paddingFree": True}),
     Variant("no-flash-attn", PACKED, ends=NO_FLASH, flash_attn=False, lacks="flash-attn"),
     Variant("no-flash-attn-3", {**PACKED, "attention": "flash_attention_3"}, ends=NO_FLASH, lacks="flash-attn-3"),
-    Variant("no-deepspeed", ZERO2, ends=causes.DEEPSPEED_MISSING, lacks="deepspeed"),
+    Variant("no-deepspeed", ZERO2, ends=image.DEEPSPEED_MISSING, lacks="deepspeed"),
     Variant("too-few-gpus", PLAIN, spec={"resources": {"gpus": 16}}, ends=NO_GPU),
     Variant("no-cuda", PLAIN, spec=NO_CUDA, ends=NO_GPU),
     Variant("no-cuda-fp16", {**PLAIN, "precision": "fp16"}, spec=NO_CUDA, ends=NO_GPU),

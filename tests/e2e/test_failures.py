@@ -60,7 +60,7 @@ CASES = {
         Case(
             sftrun("dataset-of-unknown-format", datasets=dataset("unknown-format.jsonl")),
             "DatasetFormat",
-            "ZeroDivisionError",
+            "rows were dropped",
             log=True,
         ),
         Case(sftrun("dataset-empty", datasets=dataset("empty.jsonl")), "DatasetEmpty", "StopIteration", log=True),
@@ -93,8 +93,8 @@ CASES = {
             "the run is for 3.12",
         ),
         Case(
-            plugged("unknown", "broken.py"),
-            "Unknown",
+            plugged("plugin-broken", "broken.py"),
+            "PluginFailed",
             CHINESE,
             log=True,
         ),
@@ -147,7 +147,7 @@ def test_each_failure_ends_in_its_own_reason(failing: Site, name: str) -> None:
 @pytest.mark.cluster
 def test_an_unknown_failure_keeps_its_true_last_exception(failing: Site) -> None:
     """Nobody can know every cause: the exception itself, in whatever language, is what helps then."""
-    failure = failing.ended("unknown")["status"]["failure"]
+    failure = failing.ended("plugin-broken")["status"]["failure"]
     assert f"RuntimeError: {CHINESE}" in failure["log"]
 
 

@@ -20,6 +20,7 @@ CONDITIONS = {
     "Suspended": "False",
     "CheckpointAvailable": "True",
     "ProgressAvailable": "False",
+    "DataComplete": "True",
 }
 TWINS = ("twin-one", "twin-two")
 

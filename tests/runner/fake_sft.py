@@ -230,6 +230,20 @@ def fail() -> None:
     raise RuntimeError(os.environ.get("FAKE_TEXT", "boom"))
 
 
+def drop() -> None:
+    """Rows that are too long, in the words of ms-swift 4.6."""
+    print("truncation_strategy=delete,")
+    print("[INFO:swift] Dataset filtered, origin length: 40, filtered dataset length: 10")
+    print("[INFO:swift] train_dataset: Dataset({\n    features: ['messages'],\n    num_rows: 10\n})")
+    print("[INFO:swift] val_dataset: None", flush=True)
+    finish()
+
+
+def format() -> None:
+    """A reader that does not say which row."""
+    raise RuntimeError("datasets.exceptions.DatasetGenerationError: An error occurred while generating the dataset")
+
+
 MODES = {
     "finish": finish,
     "silent": silent,
@@ -258,6 +272,8 @@ MODES = {
             slow,
             evaluate,
             fail,
+            drop,
+            format,
         )
     },
 }

@@ -75,6 +75,25 @@ def test_sigterm_saves_and_the_next_execution_resumes(pid1: Bench) -> None:
     assert len([loss for loss in steps if loss is not None]) == 20
 
 
+def test_dropped_rows_are_reported(bench: Bench) -> None:
+    progress = bench.fake("drop").end()[1]["progress"]
+    assert {name: value for name, value in progress.items() if name.startswith(("data", "validation"))} == {
+        "dataRows": 40,
+        "dataDropped": 30,
+        "dataTooLong": 30,
+        "dataTruncated": 0,
+    }
+
+
+def test_the_broken_row_of_a_local_file_is_named(bench: Bench) -> None:
+    file = bench.local("rows.jsonl")
+    file.write_text('{"messages": []}\n{"messages": [')
+    command = [bench.python, FAKE, "format", "--dataset", bench.inside("rows.jsonl")]
+    message = bench.start(command).end()[1]
+    assert message["reason"] == "DatasetFormat"
+    assert "rows.jsonl, row 2: it is not valid JSON" in message["message"]
+
+
 def test_resume_never_starts_anew(bench: Bench) -> None:
     first = bench.fake("graceful", resume=False)
     first.wait_for_step(4)

@@ -188,6 +188,7 @@ FAILURES: dict[str, tuple[Callable[[Bench], Execution], int, str]] = {
     "dataset missing": (plain(dataset="/data/none.jsonl"), 4, "DatasetNotFound"),
     "rows of unknown format": (plain(dataset=f"{DATA}/unknown-format.jsonl"), 4, "DatasetFormat"),
     "dataset empty": (plain(dataset=f"{DATA}/empty.jsonl"), 4, "DatasetEmpty"),
+    "rows too long": (plain(max_length=4), 4, "DatasetEmpty"),
     "model missing": (plain(model="/models/none"), 3, "ModelNotFound"),
     "unknown flag": (plain(foo_bar=1), 3, "InvalidArguments"),
     "no such choice": (plain(swanlab_mode="offline"), 3, "InvalidArguments"),

@@ -66,9 +66,12 @@ def test_the_contract_of_the_runner_names_every_module_that_the_operator_does_no
         "causes",
         "ends",
         "hub.causes",
+        "image",
+        "machine",
         "protocol",
         "serve.causes",
         "serve.declared",
+        "training",
         "typed_json",
     )
     assert left_out == {f"swiftop.runner.{module}" for module in known}

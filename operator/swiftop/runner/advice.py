@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import causes
+from . import causes, image
 from .ends import EndClass
 from .hub import causes as hub
 
@@ -26,10 +26,10 @@ _ADVICE: Mapping[EndClass, tuple[str, ...]] = {
         "Raise resources.memory: a merge holds the weights, and the verification may hold them in float32.",
         "Raise resources.memory.",
     ),
-    causes.FLASH_ATTENTION_MISSING: ("Use an image with flash-attn for its torch and CUDA.",),
-    causes.DEEPSPEED_MISSING: ("Use an image that has the deepspeed package.",),
-    causes.PACKAGE_MISSING: ("Use an image that has the package.",),
-    causes.PRECISION_UNSUPPORTED: ("Set dtype to a type that the GPU knows, or use no GPU (resources.gpus: 0).",),
+    image.FLASH_ATTENTION_MISSING: ("Use an image with flash-attn for its torch and CUDA.",),
+    image.DEEPSPEED_MISSING: ("Use an image that has the deepspeed package.",),
+    image.PACKAGE_MISSING: ("Use an image that has the package.",),
+    image.PRECISION_UNSUPPORTED: ("Set dtype to a type that the GPU knows, or use no GPU (resources.gpus: 0).",),
     causes.DISK_FULL: (
         "Free or enlarge the output volume (and the cache): the result is as large as the model in its dtype.",
         "Free or enlarge the cache, or the disk of the node.",
@@ -71,12 +71,12 @@ _SERVING: Mapping[EndClass, str] = {
     "gpuMemoryUtilization.",
     causes.SHARED_MEMORY_EXHAUSTED: "Raise resources.sharedMemory.",
     causes.HOST_OUT_OF_MEMORY: "Raise resources.memory: it holds the libraries, and without GPUs the weights in dtype.",
-    causes.FLASH_ATTENTION_MISSING: "Use an image with flash-attn for its torch and CUDA, or choose another attention "
+    image.FLASH_ATTENTION_MISSING: "Use an image with flash-attn for its torch and CUDA, or choose another attention "
     "by attn_impl in engineArgs.",
-    causes.DEEPSPEED_MISSING: "Use an image that has the deepspeed package.",
-    causes.PACKAGE_MISSING: "Use an image that has the package (runtime.image), choose an engine that the image has, "
+    image.DEEPSPEED_MISSING: "Use an image that has the deepspeed package.",
+    image.PACKAGE_MISSING: "Use an image that has the package (runtime.image), choose an engine that the image has, "
     "or leave out what needs it in engineArgs.",
-    causes.PRECISION_UNSUPPORTED: "Set dtype to a type that the GPU knows: float16 before Ampere, float32 without one.",
+    image.PRECISION_UNSUPPORTED: "Set dtype to a type that the GPU knows: float16 before Ampere, float32 without one.",
     causes.VOLUME_NOT_WRITABLE: "Let the cache belong to the pod's user: set runtime.securityContext (runAsUser, "
     "fsGroup), or choose a claim that is writable and not ReadOnlyMany.",
     causes.DISK_FULL: "Free or enlarge the cache, or the disk of the node.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from . import machine, training
+from . import image, machine, training
 from .ends import (
     EXIT_ARTIFACT,
     EXIT_COLLECTIVE,
@@ -103,70 +103,6 @@ TRACKER_UNREACHABLE = EndClass(
     (r"swanlab[\w.]*\.\w*(Connection|Network|Timeout|Api)\w*Error",),
     transient=True,
 )
-FLASH_ATTENTION_MISSING = EndClass(
-    "FlashAttentionMissing",
-    EXIT_USER,
-    "Use an image with flash-attn for its torch and CUDA, or set training.attention: sdpa and leave out "
-    "training.packing and training.paddingFree.",
-    (
-        r"FlashAttention\w* has been toggled on",
-        r"requires a flash attention implementation",
-        r"No module named '?(flash_attn|flash_attn_2_cuda|flash_attn_interface)",
-        r"flash_attn\w*.{0,60}undefined symbol",
-        r"FlashAttention only supports? (?!fp16)",
-        r"flash.attn.{0,60}(is not|not) installed",
-        r"(install|requires?) .{0,40}flash.attn",
-        r"FlashAttention\w* (is not|does not|doesn't)",
-    ),
-)
-DEEPSPEED_MISSING = EndClass(
-    "DeepSpeedMissing",
-    EXIT_USER,
-    "Use an image that has the deepspeed package, or leave out training.deepspeed.",
-    (
-        r"PackageNotFoundError.{0,120}deepspeed",
-        r"No module named '?deepspeed",
-        r"DeepSpeed is not available",
-        r"requires DeepSpeed",
-    ),
-)
-PACKAGE_MISSING = EndClass(
-    "PackageMissing",
-    EXIT_USER,
-    "Use an image that has the package, or leave out the field that needs it (training.liger, tuner.quantization, "
-    "quantization of an export, a plugin among files).",
-    (
-        r"^ModuleNotFoundError: No module named",
-        r"requires liger_kernels",
-        r"^ImportError: .{0,120}\brequires\b",
-        r"[Pp]lease (pip )?install |`?pip install ",
-        r"is not installed",
-        r"^ImportError: cannot import name",
-        r"^(importlib\.metadata\.)?PackageNotFoundError",
-        r"^ImportError: A valid \w+ version .{0,40}is not available",
-    ),
-)
-PRECISION_UNSUPPORTED = EndClass(
-    "PrecisionUnsupported",
-    EXIT_USER,
-    "Set training.precision: fp16 on a GPU without bfloat16 (before Ampere), fp32 without a GPU; flash attention needs "
-    "bf16 or fp16.",
-    (
-        r"Your setup doesn't support bf16",
-        r"bf16.{0,60}not supported",
-        r"bfloat16.{0,60}(not|isn't) (supported|available)",
-        r"does(n't| not) support bf(loat)?16",
-        r"Bfloat16 is only supported on GPUs",
-        r"At most one of fp16 and bf16 can be True",
-        r"FlashAttention only supports? fp16",
-        r"Attempting to unscale FP16 gradients",
-        r"fp16.{0,80}(only|can't|cannot|not) .{0,40}(CUDA|supported|GPU)",
-        r"FP16 Mixed precision training .{0,80}can only be used",
-        r"not implemented for '(Half|BFloat16|Float8\w*)'",
-        r"expected (m1 and m2|mat1 and mat2|scalar type|.{0,40}dtype) .{0,80}(Half|BFloat16|Float|dtype)",
-        r"must have the same dtype",
-    ),
-)
 VOLUME_NOT_WRITABLE = EndClass(
     "VolumeNotWritable",
     EXIT_STORAGE,
@@ -203,10 +139,10 @@ DATASET_NOT_FOUND = EndClass(
         r"The local path does not exist, dataset_id",
         r"Unable to find '.{0,500}\.(jsonl?|csv|parquet)",
         r"DatasetNotFoundError(?!: Dataset '[\w.-]{1,40}' doesn't exist)(?!.{0,300}(gated|authenticated))",
-        r"No such file or directory: '/(data|swiftop/datasets)/",
+        r"(No such file or directory|Is a directory|Not a directory): '/(data|swiftop/datasets)/",
         r"datasets?/.{0,300}(\u4e0d\u5b58\u5728|not exist|not found)",
         r"\u4e0d\u5b58\u5728\u7684\u6570\u636e\u96c6|specify correct dataset_name",
-        r"(split|config|subset|BuilderConfig) .{0,120}(not found|is not (available|found)|should be one of|not in)",
+        r"(split|subset|BuilderConfig) .{0,120}(not found|is not (available|found)|should be one of|not in)",
         r"Unknown split|Bad split|Couldn't find (any data file|a dataset script|file at)",
         r"Config name is missing",
         r"No \(supported\) data files",
@@ -263,6 +199,7 @@ DATASET_FORMAT = EndClass(
         r"pyarrow[\w.]*\.Arrow\w+|ArrowTypeError|ArrowNotImplementedError",
         r"(column|features?) .{0,120}(don't|doesn't|does not|do not) (match|exist)|column names? .{0,60}not in",
         r"Error tokenizing data|EmptyDataError|ParserError",
+        r"NonMatching\w{1,40}Error",
         r"Not a gzipped file|BadGzipFile|BadZipFile|ZstdError|Parquet magic bytes not found",
         r"Conversation roles must alternate|roles must alternate",
         r"(query_role|response_role): ",
@@ -314,7 +251,7 @@ INVALID_ARGUMENTS = EndClass(
         r"`?--\w+`? (requires|must|should|cannot|can only|is only|does not|doesn't)",
         r"^(Value|Assertion|Type)Error: (self|args)\.\w+",
         r"max_steps has to be specified|max_steps.{0,40}(must|should|required)",
-        r"DeepSpeed config|ds_config|deepspeed config|train_batch_size is not equal|zero_optimization",
+        r"DeepSpeed ?Config|ds_config|deepspeed config|train_batch_size is not equal|zero_optimization",
         r"Please pass the parameter `|Please set `?(--)?\w+",
         r"does(n't| not) support (device_map|padding free|packing|streaming|lazy_tokenize)",
         r"The selected optimizer|Invalid optimizer|Trainer cannot instantiate unsupported optimizer",
@@ -463,25 +400,6 @@ UNKNOWN = EndClass(
 )
 
 FINISHED = (MAX_STEPS, MAX_EPOCHS, EARLY_STOPPED, COMPLETED, serve.DRAINED)
-PACKAGE_BROKEN = EndClass(
-    "PackageBroken",
-    EXIT_USER,
-    "The packages of the image do not fit each other or the node's driver: use an image as it was published "
-    "(runtime.image), or build yours with the versions that ms-swift pins.",
-    (
-        r"undefined symbol",
-        r"cannot open shared object file",
-        r"version `(GLIBC|GLIBCXX|CXXABI)\w*_[\d.]+' not found",
-        r"numpy\.dtype size changed|compiled using NumPy 1|numpy\.core\.multiarray failed to import|_ARRAY_API",
-        r"AttributeError: (partially initialized )?module '[\w.]{1,80}' has no attribute",
-        r"operator torchvision::\w+ does not exist",
-        r"Failed to import [\w.]{1,120} because of the following error",
-        r"(requires|need) .{0,60}but (you have|found|the installed)",
-        r"Detected that PyTorch and \w+ were compiled with different CUDA",
-        r"VersionConflict|Unable to import|partially initialized module",
-        r"is required for a normal functioning of this module, but found",
-    ),
-)
 
 FAILURES = (
     CUDA_OUT_OF_MEMORY,
@@ -489,17 +407,17 @@ FAILURES = (
     HOST_OUT_OF_MEMORY,
     TRACKER_AUTH_FAILED,
     TRACKER_UNREACHABLE,
-    FLASH_ATTENTION_MISSING,
-    DEEPSPEED_MISSING,
+    image.FLASH_ATTENTION_MISSING,
+    image.DEEPSPEED_MISSING,
     machine.SEGMENTS_UNSUPPORTED,
     machine.GPU_UNSUPPORTED,
     machine.GPU_FAILED,
     machine.COMPILER_MISSING,
     training.ARCHITECTURE_UNKNOWN,
     GPU_MISSING,
-    PACKAGE_BROKEN,
-    PACKAGE_MISSING,
-    PRECISION_UNSUPPORTED,
+    image.PACKAGE_BROKEN,
+    image.PACKAGE_MISSING,
+    image.PRECISION_UNSUPPORTED,
     VOLUME_NOT_WRITABLE,
     DISK_FULL,
     machine.VOLUME_LOST,

@@ -104,8 +104,8 @@ VOLUME_LOST = EndClass(
         r"Transport endpoint is not connected",
         r"\[Errno 5\] Input/output error",
         r"Remote I/O error",
-        r"\[Errno (70|107|108|112|116|117|121)\]",
-        r"(os error|code:) (5|70|107|108|112|116|117|121)\b",
+        r"\[Errno (70|103|107|108|112|116|117|121)\]",
+        r"(os error|code:) (5|70|103|107|108|112|116|117|121)\b",
         r"\[Errno 110\] Connection timed out: '/",
         r"Structure needs cleaning",
         r"Bus error.{0,80}/(swiftop|data|models)/",
@@ -122,6 +122,7 @@ VOLUME_UNSUPPORTED = EndClass(
         r"\[Errno (19|38|95)\]",
         r"\[Errno 18\] Invalid cross-device link",
         r"unable to mmap",
+        r"\[Errno 36\]",
         r"\[Errno 524\]",
     ),
 )

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-from . import causes, hosts, machine, volumes
+from . import causes, hosts, image, machine, volumes
 from .ends import EndClass, bounded
 from .exceptions import Frame, Raised
 from .hub import causes as hub
@@ -46,7 +46,7 @@ _ON_A_VOLUME = (
 _ANYWHERE = (
     (re.compile(r"^UnicodeDecodeError|^UnicodeError|can't decode byte"), causes.DATASET_FORMAT),
     (re.compile(r"^ZeroDivisionError"), causes.UNKNOWN),
-    (re.compile(r"^(ImportError|ModuleNotFoundError)"), causes.PACKAGE_BROKEN),
+    (re.compile(r"^(ImportError|ModuleNotFoundError)"), image.PACKAGE_BROKEN),
     (re.compile(r"^(ConnectionResetError|BrokenPipeError|EOFError)"), causes.COLLECTIVE_FAILED),
     (re.compile(r"^(swift\.)?KeyError: '(\w+_)?(model_type|template_type)'"), causes.INVALID_ARGUMENTS),
 )

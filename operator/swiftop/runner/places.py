@@ -61,7 +61,7 @@ _REGISTRIES = (
     _argument("eval_metric in extraArgs", _ANY, function=r"^get_metric$|eval_metric|compute_metrics_func"),
     _argument("training.lossScale", r"/swift/(plugin/)?loss_scale/"),
     _argument("training.task.lossType", r"/swift/(plugin/loss\.py|loss/)"),
-    _argument("eval_metric in extraArgs", r"/swift/(plugin/metric\.py|metrics/)"),
+    _argument("eval_metric in extraArgs", r"/sklearn/metrics/|/swift/(plugin/metric\.py|metrics/)"),
     _argument("optimizer in extraArgs", r"/swift/(plugin/optimizer\.py|optimizers/|trainers/optimizers/)"),
     _argument("callbacks in extraArgs", r"/swift/(plugin/callback\.py|callbacks/|llm/train/callback\.py)"),
     _argument("training.agentTemplate", r"/swift/(plugin/)?agent_template/", function=r"^__init__$|<module>"),
@@ -156,7 +156,7 @@ _OTHERS = (
 )
 _LOOP = (
     Place(r"/transformers/(trainer|trainer_\w+|models/|integrations/|modeling_\w+|utils/)", training.TRAINING_FAILED),
-    Place(r"/swift/(trainers|sequence_parallel|ray|utils)/", training.TRAINING_FAILED),
+    Place(r"/swift/(llm/)?(trainers|sequence_parallel|ray|utils|model|loss)/", training.TRAINING_FAILED),
     Place(r"/(accelerate|trl|deepspeed|liger_kernel|flash_attn|apex|bitsandbytes)/", training.TRAINING_FAILED),
     Place(r"/torch/(optim|autograd|nn|utils/data|amp|_dynamo|_tensor|cuda)", training.TRAINING_FAILED),
     Place(_S + r"(pipelines/)?train/\w+\.py", training.TRAINING_FAILED, function=r"^train$|trainer|_save"),

@@ -79,6 +79,12 @@ TRAINING: tuple[Member, ...] = (
     Member("checkpointEvalLoss", "float", "", "Last evaluation loss up to the newest complete checkpoint"),
     Member("bestEvalLoss", "float", "", "Last evaluation loss up to the best checkpoint"),
     Member("trackerWorkspace", "str", "", "Whose API key it is, as only the tracker's server knows"),
+    Member("dataRows", "int", "swiftop_run_dataset_rows", "Rows of the dataset that were read"),
+    Member("dataDropped", "int", "swiftop_run_dataset_dropped_rows", "How many of them ms-swift dropped"),
+    Member("dataTooLong", "int", "", "How many of the dropped were longer than the limit"),
+    Member("dataTruncated", "int", "", "Rows that were cut to the limit instead"),
+    Member("validationRows", "int", "", "Rows of the validation data that were read"),
+    Member("validationDropped", "int", "", "How many of them ms-swift dropped"),
 )
 MOST_TARGETS = 4  # repositories that one export is pushed to
 EXPORTING: tuple[Member, ...] = (
@@ -299,7 +305,6 @@ class TrainSettings:
     swanlab_host: Optional[str] = None
     resume_from: Optional[Source] = None
     datasets: tuple[UploadedDataset, ...] = ()
-    folders: tuple[str, ...] = ()  # of rows on claims, as the command names them; some may be files
 
 
 @dataclass(frozen=True)

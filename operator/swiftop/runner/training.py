@@ -61,6 +61,7 @@ TUNER_MISMATCH = EndClass(
     (
         r"loading state_dict for (Peft|Lora|Swift)\w*",
         r"size mismatch for [\w.]{0,300}(lora_|adapter|modules_to_save)",
+        r"^KeyError: '[\w.]{0,300}lora_[AB]",
         r"Tried to load (a|an|the) .{0,80}adapter",
         r"Adapter .{0,120}(not found|already exists|was trained)",
         r"peft_type|PeftType|PEFT_TYPE",
@@ -83,6 +84,7 @@ MODEL_UNREADABLE = EndClass(
         r"loading state_dict for ",
         r"does not seem to be valid JSON|is not a valid JSON file|config file at .{0,200}not (a )?valid",
         r"git-lfs|LFS pointer",
+        r"instantiate the backend tokenizer",
         r"Consistency check failed|should be of size \d+ but has size",
         r"expected (magic|data) .{0,60}(GGUF|safetensors)",
         r"You set `?ignore_mismatched_sizes",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiftop.runner import causes
+from swiftop.runner import causes, image
 from swiftop.runner.classify import MESSAGE_CHARS, EndedChild, classify_failure, head_bytes, last_lines, tail_bytes
 from swiftop.runner.ends import EndClass
 from swiftop.runner.exceptions import chains, clean_lines
@@ -94,13 +94,13 @@ def test_argparse_ends_without_a_traceback() -> None:
 
 def test_a_traceback_behind_a_progress_bar() -> None:
     log = "Train:  10%|█         | 1/10 [00:01<00:09]" + trace("ValueError: Your setup doesn't support bf16/gpu.")
-    assert classify_failure(FAILED, log).cause is causes.PRECISION_UNSUPPORTED
+    assert classify_failure(FAILED, log).cause is image.PRECISION_UNSUPPORTED
 
 
 def test_a_precision_that_the_model_on_disk_contradicts() -> None:
     """ms-swift 3.7.2 on a model that was saved as float32, asked for --bf16 true."""
     log = trace("ValueError: At most one of fp16 and bf16 can be True, but not both")
-    assert classify_failure(FAILED, log).cause is causes.PRECISION_UNSUPPORTED
+    assert classify_failure(FAILED, log).cause is image.PRECISION_UNSUPPORTED
 
 
 def test_the_message_may_go_on_over_lines() -> None:

@@ -230,7 +230,11 @@ class SFTRun(BatchResource):
             Column("Tracker", "string", ".status.tracking.url", wide=True),
             Column("Attempts", "integer", ".status.attempts", wide=True),
         ),
-        conditions=(ConditionType.CHECKPOINT_AVAILABLE, ConditionType.PROGRESS_AVAILABLE),
+        conditions=(
+            ConditionType.CHECKPOINT_AVAILABLE,
+            ConditionType.PROGRESS_AVAILABLE,
+            ConditionType.DATA_COMPLETE,
+        ),
         changeable=("suspend", "lifecycle"),
     )
     RULES: ClassVar = (

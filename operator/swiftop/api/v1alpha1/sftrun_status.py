@@ -45,6 +45,26 @@ class BestCheckpoint(Reported):
     eval_loss: float | None = Field(default=None, description="Loss of the last evaluation up to this step.")
 
 
+class DataStatus(Reported):
+    """What became of the rows of the data. With streaming or lazy tokenization ms-swift does not say."""
+
+    rows: int | None = Field(default=None, description="Rows that were read to be trained on.")
+    dropped: int | None = Field(
+        default=None,
+        description="How many of them ms-swift dropped: too long, or not to be encoded by the chat template.",
+    )
+    too_long: int | None = Field(
+        default=None, description="How many of the dropped were longer than training.maxLength, where that is known."
+    )
+    truncated: int | None = Field(
+        default=None,
+        description="Rows that were cut to the limit: 0 where ms-swift drops them instead, absent where it cuts them, "
+        "since it does not say how many.",
+    )
+    validation_rows: int | None = Field(default=None, description="Rows of the validation data that were read.")
+    validation_dropped: int | None = Field(default=None, description="How many of these ms-swift dropped.")
+
+
 class TrackingStatus(Reported):
     """Where the run is shown."""
 
@@ -87,6 +107,7 @@ class SFTRunStatus(BatchStatus):
     progress: Progress | None = Field(default=None, description="How far the training is.")
     checkpoint: Checkpoint | None = Field(default=None, description="The newest complete checkpoint.")
     best_checkpoint: BestCheckpoint | None = Field(default=None, description="The checkpoint with the best evaluation.")
+    data: DataStatus | None = Field(default=None, description="What became of the rows of the data.")
     tracking: TrackingStatus | None = Field(default=None, description="Where the run is shown.")
     resolved: RunResolved | None = Field(default=None, description="What the run was started with.")
     display: Display | None = Field(default=None, description="Ready-made texts for kubectl get. Not an API.")

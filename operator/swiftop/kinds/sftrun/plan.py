@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from swiftop import names
-from swiftop.api.v1alpha1.hub import is_rows_file
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.kinds.sftrun import tracking
 from swiftop.kinds.sftrun.command import Rendered
@@ -71,15 +70,7 @@ def _settings(
         swanlab_host=tracking.api_host(swanlab) if swanlab and swanlab.mode == "cloud" else None,
         resume_from=resume_from,
         datasets=datasets,
-        folders=_folders(spec),
     )
-
-
-def _folders(spec: SFTRunSpec) -> tuple[str, ...]:
-    """Datasets on claims that may be folders; the path alone does not tell."""
-    sources = (*spec.datasets, *spec.validation.datasets)
-    paths_ = (paths.dataset_path(source) for source in sources if source.persistent_volume_claim is not None)
-    return tuple(dict.fromkeys(path for path in paths_ if not is_rows_file(path)))
 
 
 def logging_steps(flags: Flags) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.batch.kind import Own
 from swiftop.batch.observe import Observed
+from swiftop.kinds.sftrun import data
 from swiftop.kinds.sftrun.check import warnings
 from swiftop.kinds.sftrun.display import progress_texts, spec_texts
 from swiftop.kinds.sftrun.tracking import tracking_url
@@ -19,7 +20,7 @@ from swiftop.model.verdict import Outlook, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
 from swiftop.swift.paths import identity_of, output_dir
 
-VOLATILE = frozenset({"progress", "checkpoint", "bestCheckpoint", "display"})
+VOLATILE = frozenset({"data", "progress", "checkpoint", "bestCheckpoint", "display"})
 
 # Members of a report that the status shows under the same name; the others have a place of their own.
 SHOWN = (
@@ -42,10 +43,12 @@ def own(frame: Frame[SFTRun, Observed]) -> Own:
     runs = isinstance(frame.outlook, Waiting) and frame.outlook.phase is Phase.RUNNING
     progress = _progress(report, previous, runs=runs)
     checkpoint, best = _checkpoints(report, run, previous)
+    rows = data.status(report, previous)
     members: Status = {
         "progress": progress,
         "checkpoint": checkpoint,
         "bestCheckpoint": best,
+        "data": rows,
         "tracking": _tracking(run, report, previous),
         "display": {**progress_texts(progress or {}), **(spec_texts(run.spec) if run else _kept_texts(previous))},
     }
@@ -56,6 +59,7 @@ def own(frame: Frame[SFTRun, Observed]) -> Own:
                 Aspect("True", Reason.CHECKPOINT_SAVED) if checkpoint else Aspect("False", Reason.NO_CHECKPOINT)
             ),
             ConditionType.PROGRESS_AVAILABLE: _heard(frame.outlook, frame.observed, by_type(previous)),
+            ConditionType.DATA_COMPLETE: data.complete(rows),
         },
         warning="; ".join(str(problem) for problem in warnings(run.spec)) if run else "",
         reported=bool(progress),

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .. import causes, task
+from .. import causes, image, task
 from . import folder, weights
 
 # Modules that ms-swift imports for a method (QuantEngine in its quant.py, the quantizers of transformers and optimum),
@@ -52,14 +52,14 @@ def _imported(method: str, alternatives: Sequence[tuple[str, str]]) -> tuple[str
         except Exception as error:
             problems.append(f"{package} ({type(error).__name__}: {_first_line(error)})")
     text = f"quantization with {method} needs {' or '.join(problems)}"
-    raise task.Refused(causes.PACKAGE_MISSING, text)
+    raise task.Refused(image.PACKAGE_MISSING, text)
 
 
 def _check_fp8() -> None:
     torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
     if not hasattr(transformers, _FP8_CONFIG):
         text = f"quantization with fp8 needs a transformers with {_FP8_CONFIG}, not {transformers.__version__}"
-        raise task.Refused(causes.PACKAGE_MISSING, text)
+        raise task.Refused(image.PACKAGE_MISSING, text)
     if not torch.cuda.is_available():
         return  # other accelerators; without any, transformers says so
     capability = torch.cuda.get_device_capability()

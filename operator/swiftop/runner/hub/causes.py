@@ -16,7 +16,7 @@ MODEL_NOT_FOUND = EndClass(
         r"Multiple possible types found",
         r"Please explicitly pass the model_type",
         r"Unrecognized model in",
-        r"No such file or directory: '/models/",
+        r"(No such file or directory|Is a directory|Not a directory): '/models/",
         r"Repo id must (be|use)|HFValidationError|InvalidParameter.{0,80}model_id",
         r"models?/.{0,200}(\u4e0d\u5b58\u5728|not exist|not found)|\u4e0d\u5b58\u5728\u7684\u6a21\u578b",
         r"is not a (local folder|valid model identifier)|not a valid (model )?(identifier|repo)",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from .. import causes
+from .. import causes, image
 from ..task import Progress as TellTask
 from ..task import Refused, main
 from ..typed_json import from_json, to_json
@@ -56,7 +56,7 @@ def connect(target: Target, token: str) -> Hub:
     except ImportError as error:
         needed = "huggingface_hub 0.30" if target.hub == HUGGINGFACE else "modelscope 1.40"
         message = f"publishing to {target.hub} needs an image with {needed} or newer: {error}"
-        raise Refused(causes.PACKAGE_MISSING, message) from error
+        raise Refused(image.PACKAGE_MISSING, message) from error
 
 
 def _told(target: Target, failure: Failure, token: str) -> str:

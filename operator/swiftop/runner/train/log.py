@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .. import protocol
+from ..dropped import DroppedRows
 from ..protocol import attribute, number
 
 PREPARING, TRAINING, EVALUATING, SAVING, FINISHED = range(5)
@@ -57,6 +58,21 @@ class Report:
     checkpoint_eval_loss: Optional[float] = None
     best_eval_loss: Optional[float] = None
     tracker_workspace: Optional[str] = None
+    data_rows: Optional[int] = None
+    data_dropped: Optional[int] = None
+    data_too_long: Optional[int] = None
+    data_truncated: Optional[int] = None
+    validation_rows: Optional[int] = None
+    validation_dropped: Optional[int] = None
+
+    def take_rows(self, rows: DroppedRows) -> None:
+        """What is known of dropped rows. Of rows that are cut ms-swift never says how many."""
+        train, validation = rows.train, rows.validation
+        if train is not None:
+            self.data_rows, self.data_dropped, self.data_too_long = train.rows, train.dropped, train.too_long
+            self.data_truncated = 0 if rows.truncates is False else None
+        if validation is not None:
+            self.validation_rows, self.validation_dropped = validation.rows, validation.dropped
 
     def to_json(self) -> dict[str, Any]:
         """The members by their names in the report."""

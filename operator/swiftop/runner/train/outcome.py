@@ -11,6 +11,7 @@ from typing import Optional
 
 from .. import causes
 from ..classify import EndedChild, Judged, classify_failure
+from ..dropped import DroppedRows
 from ..ends import EndClass
 from ..program import Ended
 from ..protocol import FAILED, FINISHED, INTERRUPTED
@@ -34,6 +35,7 @@ class EndedTraining:
     asked_steps: Optional[int] = None  # maxSteps of the plan
     asked_epochs: bool = False  # ms-swift's own --max_epochs, which ends below max_steps
     first_node: bool = True  # only this one writes the log
+    rows: Optional[DroppedRows] = None  # what the whole output told of dropped rows
 
 
 def judge(training: EndedTraining) -> Ended:
@@ -53,7 +55,7 @@ def judge(training: EndedTraining) -> Ended:
             FAILED, Judged(causes.UNKNOWN, "the training exited with code 0 before its training loop had ended")
         )
     hung = training.end.ended_by == watchdog.FLUSHING  # failed, and hung on its way out: the kill was ours
-    judged = classify_failure(EndedChild(exit_code=1) if hung else training.end, training.tail)
+    judged = classify_failure(EndedChild(exit_code=1) if hung else training.end, training.tail, training.rows)
     return Ended(INTERRUPTED if judged.cause is causes.INTERRUPTED else FAILED, judged)
 
 

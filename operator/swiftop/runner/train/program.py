@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-from .. import causes, preflight
+from .. import causes, preflight, training
 from ..cachelock import Loading
-from ..classify import EndedChild, Judged
+from ..classify import EndedChild, Judged, shorten
+from ..dropped import DroppedRows
 from ..program import Context, Ended, Reached, Route, Step, fill
 from ..protocol import FAILED, FINISHED, TRAINING, TrainSettings
 from ..typed_json import from_json
-from . import checkpoints, folders, log, swanlab
+from . import checkpoints, culprit, log, swanlab, view
 from .log import EVALUATING, PREPARING, SAVING, LineReader, Report, TrainingLog, end_last_line
+from .modules import linear_modules
 from .outcome import EndedTraining, judge
 from .start import Start, Starter
 from .watchdog import Watchdog
 
 SLOW_SECONDS = 5.0  # between two checks that ask more of the file system
 EVALUATION_BAR = b"Val:"
+NAMES_ROW = re.compile(r"\brow \d|rows were dropped")
 
 
 class Train:
@@ -35,6 +39,7 @@ class Train:
         self._settings = settings = from_json(TrainSettings, context.plan.settings)
         self._directory = context.directory
         self._log = TrainingLog(LineReader(self._directory / "logging.jsonl"))
+        self._rows = DroppedRows()
         self._loading = Loading(context)
         self._start: Optional[Start] = None
         self._started = 0.0
@@ -71,7 +76,9 @@ class Train:
     def steps(self) -> Iterator[Step]:
         """One process: ms-swift, or torch's launcher around it."""
         command = fill(self._plan.command, rank=self._context.rank, master_addr=self._plan.master_addr)
-        command = folders.readable(command, self._settings.folders)
+        command, folders = view.with_views(command)
+        if folders:
+            self._context.output.say(f"swiftop: ms-swift gets a writable view of {', '.join(folders)}")
         if self._start is not None and self._start.flags:
             command = (*command, *self._start.flags)
             self._context.output.say(f"swiftop: resuming from {self._start.path}")
@@ -117,8 +124,13 @@ class Train:
         return self._context.environ.get(swanlab.API_KEY, "")
 
     def saw(self, data: bytes) -> None:
-        """Any output is a sign of life before the first step; only its bar tells that an evaluation goes on."""
+        """Any output is a sign of life before the first step; only its bar tells that an evaluation goes on.
+
+        What is said of dropped rows is said before the first step, and the pump need not look for it later.
+        """
         self._output_seen = True
+        if not self._log.train_lines:
+            self._rows.feed(data.decode("utf-8", "replace"))
         if EVALUATION_BAR in data:
             self._evaluation_seen = True
 
@@ -201,13 +213,23 @@ class Train:
                 asked_steps=self._settings.max_steps,
                 asked_epochs=self._settings.asked_epochs,
                 first_node=self._context.rank == 0,
+                rows=self._rows,
             )
         )
         if ended.judged.cause is causes.TRACKER_AUTH_FAILED and self._settings.swanlab_host:
             # ms-swift says the same of a server that has gone since the first check: ask again
             again = swanlab.check(self._settings.swanlab_host, self._api_key(), sleep=time.sleep)
             return Ended(ended.outcome, again.problem or ended.judged)
-        return ended
+        return Ended(ended.outcome, self._explained(ended.judged))
+
+    def _explained(self, judged: Judged) -> Judged:
+        """What the message leaves open and the volumes tell: the row that is broken, the modules that there are."""
+        found = ""
+        if judged.cause is causes.DATASET_FORMAT and not NAMES_ROW.search(judged.message):
+            found = culprit.find(self._plan.command, nulls="null" in judged.message)
+        elif judged.cause is training.TARGET_MODULES_MISSING and (names := linear_modules(self._plan.command)):
+            found = f"the model has {', '.join(names)}"
+        return Judged(judged.cause, shorten(f"{found} ({judged.message})")) if found else judged
 
     def complete(self) -> Ended:
         """Never reached: ``judge`` ends with the one step."""
@@ -222,6 +244,7 @@ class Train:
 
     def report(self) -> dict[str, Any]:
         """Members of ``protocol.TRAINING``."""
+        self._log.report.take_rows(self._rows)
         return self._log.report.to_json()
 
     def reached(self) -> Reached:

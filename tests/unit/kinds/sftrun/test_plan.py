@@ -85,11 +85,6 @@ def test_settings_come_from_typed_fields_and_from_extra_flags() -> None:
     more = settings(extraArgs=extra(max_epochs="3", eval_use_evalscope="true", logging_strategy="epoch"))
     assert more == TrainSettings(asked_epochs=True, silent_evaluation=True, logging_steps=None)
     assert settings(checkpoints={"resume": "Never"}) == TrainSettings(resume=False, logging_steps=5)
-    claim = {"claimName": "d"}
-    folders = [{"persistentVolumeClaim": {**claim, "path": path}} for path in ("a.jsonl", "b", "c/d/")]
-    assert settings(datasets=folders, validation={"datasets": folders[1:2]}) == TrainSettings(
-        logging_steps=5, folders=("/data/d/b", "/data/d/c/d")
-    )
     assert settings(checkpoints={"saveOnlyModel": True}) == TrainSettings(resume=False, logging_steps=5)
 
 

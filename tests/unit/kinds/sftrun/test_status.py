@@ -42,7 +42,8 @@ DIRECTORY = "/swiftop/output/run-0a1b2c3d"
 NUMBERS: Report = {
     "phase": 1, "step": 412, "maxSteps": 1000, "loss": 1.23456, "etaSeconds": 4333, "checkpointStep": 400,
     "checkpointTime": int(START), "bestStep": 300, "bestMetric": 0.5, "checkpointEvalLoss": 0.75,
-    "bestEvalLoss": 0.625, "trackerWorkspace": "lab",
+    "bestEvalLoss": 0.625, "trackerWorkspace": "lab", "dataRows": 40, "dataDropped": 30, "dataTooLong": 28,
+    "dataTruncated": 0, "validationRows": 20, "validationDropped": 1,
 }  # fmt: skip
 
 
@@ -84,6 +85,14 @@ def test_a_status_of_a_run_that_trains() -> None:
             "metric": 0.5,
             "evalLoss": 0.625,
         },
+        "data": {
+            "rows": 40,
+            "dropped": 30,
+            "tooLong": 28,
+            "truncated": 0,
+            "validationRows": 20,
+            "validationDropped": 1,
+        },
         "output": {"claimName": "run-output", "path": "run-0a1b2c3d"},
         "tracking": {"url": "https://swanlab.cn/@lab/p/runs/jq6ij63lo14s3dcqcqnaf"},
         "display": {
@@ -97,7 +106,7 @@ def test_a_status_of_a_run_that_trains() -> None:
     }
     assert list(conditions) == [
         *("Succeeded", "Reconciling", "Stalled", "Validated", "DependenciesReady", "Scheduled", "Running", "Suspended"),
-        *("CheckpointAvailable", "ProgressAvailable"),
+        *("CheckpointAvailable", "ProgressAvailable", "DataComplete"),
     ]
     assert (conditions["CheckpointAvailable"]["status"], conditions["ProgressAvailable"]["status"]) == ("True", "True")
 

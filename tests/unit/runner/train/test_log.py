@@ -6,9 +6,11 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swiftop.runner import dropped
 from swiftop.runner.train.log import (
     EVALUATING,
     FINISHED,
@@ -16,6 +18,7 @@ from swiftop.runner.train.log import (
     PREPARING,
     TRAINING,
     LineReader,
+    Report,
     TrainingLog,
     end_last_line,
     last_step,
@@ -228,3 +231,23 @@ def test_files_that_are_written(tmp_path: Path) -> None:
     os.utime(tmp_path / "a" / "b" / "part", (1000, 1000))
     assert written_since([tmp_path / "none", tmp_path], 1000)
     assert not written_since([tmp_path / "none", tmp_path], 1001)
+
+
+@pytest.mark.parametrize(("strategy", "truncated"), [("delete", 0), ("right", None)])
+def test_dropped_rows_are_in_the_report(strategy: str, truncated: int | None) -> None:
+    said = (
+        f"truncation_strategy={strategy},\nDataset filtered, origin length: 9, filtered dataset length: 7\n"
+        "train_dataset: Dataset({\n    num_rows: 7\n})\nval_dataset: Dataset({\n    num_rows: 2\n})"
+    )
+    report = Report()
+    report.take_rows(dropped.read(said))
+    found = {name: value for name, value in report.to_json().items() if "data" in name.lower() and name != "updated"}
+    found.update({name: value for name, value in report.to_json().items() if name.startswith("validation")})
+    assert found == {
+        "dataRows": 9,
+        "dataDropped": 2,
+        "dataTooLong": 2,
+        "dataTruncated": truncated,
+        "validationRows": 2,
+        "validationDropped": 0,
+    }

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from swiftop.runner import dropped
 from swiftop.runner.classify import EndedChild
 from swiftop.runner.train.outcome import EndedTraining, judge
 from swiftop.runner.train.watchdog import FLUSHING, NOT_A_NUMBER, STALLED
@@ -56,3 +57,13 @@ def test_outcome(end: EndedChild, facts: dict[str, Any], expected: tuple[str, st
     ended = judge(EndedTraining(end=end, **{"tail": "", **facts}))
     assert (ended.outcome, ended.judged.cause.reason) == expected
     assert ended.judged.message
+
+
+def test_rows_that_were_told_long_before_the_end_are_counted() -> None:
+    rows = dropped.read("Dataset filtered, origin length: 9, filtered dataset length: 0\ntrain_dataset: None")
+    tail = '  File "/x/swift/pipelines/train/sft.py", line 180, in _show_dataset\nTypeError: it is None'
+    judged = judge(EndedTraining(end=BAD, tail=tail, rows=rows)).judged
+    assert (judged.cause.reason, judged.message) == (
+        "DatasetEmpty",
+        "all 9 rows were dropped, 9 longer than training.maxLength",
+    )
