@@ -4,101 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from swiftop.runner.protocol import CLIENT_TOKENS, ExportSettings, ExportTarget, Owner
-from swiftop.runner.typed_json import to_json
-from tests.runner.harness import Bench, Execution, wait_until
-from tests.runner.hub.clients import TOKEN, FakeHub, fake_hub
-from tests.runner.trainer import MODEL, WORK, make_assets, sft, trainer
-
-OWNER = Owner("ModelExport", "ns", "merged", "uid-2")
-STEPS = 2
-ENDPOINTS = ("MODELSCOPE_ENDPOINT", "HF_ENDPOINT")
-TARGETS = tuple(ExportTarget(hub, "alice/tuned", CLIENT_TOKENS[hub]) for hub in CLIENT_TOKENS)
-
-
-@dataclass
-class Exports:
-    """A trained adapter, a full checkpoint, and exports of them in the same volume."""
-
-    bench: Bench
-    hub: FakeHub
-
-    def export(
-        self,
-        name: str,
-        source: str = "",
-        *,
-        token: str = TOKEN,
-        packages: str = "",
-        environ: Mapping[str, str] | None = None,
-        plan: Mapping[str, Any] | None = None,
-        **settings: Any,
-    ) -> Execution:
-        """Start an export into a folder of its own."""
-        folder = f"{WORK}/{name}"
-        given = {"source": source and f"{WORK}/{source}", "model": MODEL, "partial": f"{folder}/model.partial"}
-        chosen = ExportSettings(**{**given, **settings})
-        command = ["python", "-m", "swift.cli.export", "--model", MODEL, "--adapters", chosen.source or chosen.adapter]
-        command += ["--merge_lora", "true", "--output_dir", chosen.partial]
-        command += ["--torch_dtype", chosen.dtype] if chosen.dtype else []
-        return self.bench.start(
-            command,
-            program="export",
-            owner=OWNER,
-            output_dir=folder,
-            settings=to_json(chosen),
-            termination_log=f"{WORK}/termination-log",
-            environ={
-                **dict.fromkeys(ENDPOINTS, self.hub.url),
-                **dict.fromkeys(CLIENT_TOKENS.values(), token),
-                "PYTHONUSERBASE": packages,
-                **(environ or {}),
-            },
-            secret_env=tuple(CLIENT_TOKENS.values()),
-            **(plan or {}),
-        )
-
-    def files(self, name: str) -> dict[str, int]:
-        """Mode by name of the files of a result."""
-        return {path.name: path.stat().st_mode & 0o777 for path in self.bench.local(name, "model").iterdir()}
+from tests.runner.exports import ADAPTER, FULL, TARGETS, Exports
+from tests.runner.harness import wait_until
+from tests.runner.hub.clients import TOKEN
+from tests.runner.trainer import WORK
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
-    with trained_exports(tmp_path_factory) as (made, _assets):
-        yield made
+def merged(exports: Exports) -> tuple[int, dict[str, Any]]:
+    """How the first execution of the export of that name ended."""
+    return exports.export("merged", ADAPTER, dtype="float16").end(180)
 
 
-@contextmanager
-def trained_exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Exports, Path]]:
-    """Exports, and the folder that pods see as the assets."""
-    assets = tmp_path_factory.mktemp("assets")
-    make_assets(assets)
-    bench = trainer(tmp_path_factory.mktemp("exports") / "work", assets)
-    kinds: dict[str, dict[str, Any]] = {"adapter": {}, "full": {"tuner_type": "full"}}
-    for name, changes in kinds.items():
-        folder = f"{WORK}/{name}"
-        command = sft(output_dir=folder, max_steps=STEPS, save_steps=STEPS, **changes)
-        code, told = bench.start(command, output_dir=folder).end(120)
-        assert code == 0, told
-    with fake_hub() as hub:
-        yield Exports(bench, hub), assets
-    bench.close()
-
-
-ADAPTER, FULL = f"adapter/checkpoint-{STEPS}", f"full/checkpoint-{STEPS}"
-
-
-def test_an_adapter_is_merged_verified_and_put_in_place(exports: Exports) -> None:
-    code, told = exports.export("merged", ADAPTER, dtype="float16").end(180)
+def test_an_adapter_is_merged_verified_and_put_in_place(exports: Exports, merged: tuple[int, dict[str, Any]]) -> None:
+    code, told = merged
     assert (code, told["reason"]) == (0, "Completed"), told
     files = exports.files("merged")
     assert {"config.json", "model.safetensors", "tokenizer_config.json", "chat_template.jinja"} <= files.keys()
@@ -112,14 +35,14 @@ def test_an_adapter_is_merged_verified_and_put_in_place(exports: Exports) -> Non
     assert not exports.bench.local("merged", "model.partial").exists()
 
 
+@pytest.mark.usefixtures("merged")
 def test_a_second_execution_does_nothing(exports: Exports) -> None:
-    exports.export("twice", ADAPTER, verify=False).end(180)
-    before = {path.name: path.stat().st_mtime_ns for path in exports.bench.local("twice", "model").iterdir()}
-    execution = exports.export("twice", ADAPTER, verify=False)
+    before = {path.name: path.stat().st_mtime_ns for path in exports.bench.local("merged", "model").iterdir()}
+    execution = exports.export("merged", ADAPTER, dtype="float16")
     code, told = execution.end(30)
     assert (code, told["reason"]) == (0, "Completed")
     assert "swift.cli.export" not in execution.log
-    assert before == {path.name: path.stat().st_mtime_ns for path in exports.bench.local("twice", "model").iterdir()}
+    assert before == {path.name: path.stat().st_mtime_ns for path in exports.bench.local("merged", "model").iterdir()}
 
 
 def test_what_a_killed_export_has_left_is_not_taken_for_done(exports: Exports) -> None:

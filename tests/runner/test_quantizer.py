@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swiftop.runner.protocol import Quantize
+from tests.runner.exports import ADAPTER, FULL, Exports
 from tests.runner.harness import Execution, wait_until
-from tests.runner.test_exporter import ADAPTER, FULL, Exports, trained_exports
 from tests.runner.trainer import ASSETS, FAKES, WORK
 
 PACKAGES = "user"  # a folder of packages beside those of the image
@@ -20,11 +19,11 @@ SLOW = 400  # seconds: ms-swift is imported six times on the way
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
-    with trained_exports(tmp_path_factory) as (made, assets):
-        (assets / "quantize_fp8.py").write_bytes((FAKES / "quantize_fp8.py").read_bytes())
-        _install(assets / PACKAGES / "lib" / "python3.13" / "site-packages")
-        yield made
+def quantizing(exports: Exports) -> Exports:
+    """With what quantizes, and what that needs."""
+    (exports.assets / "quantize_fp8.py").write_bytes((FAKES / "quantize_fp8.py").read_bytes())
+    _install(exports.assets / PACKAGES / "lib" / "python3.13" / "site-packages")
+    return exports
 
 
 def _install(site: Path) -> None:
@@ -48,8 +47,8 @@ def merges(execution: Execution) -> int:
     return execution.log.count("Successfully merged LoRA")
 
 
-def test_a_merged_model_is_quantized_verified_again_and_put_in_place(exports: Exports) -> None:
-    execution = quantize(exports, "quantized", ADAPTER)
+def test_a_merged_model_is_quantized_verified_again_and_put_in_place(quantizing: Exports) -> None:
+    execution = quantize(quantizing, "quantized", ADAPTER)
     code, told = execution.end(SLOW)
     assert (code, told["reason"]) == (0, "Completed"), told
     progress: dict[str, Any] = told["progress"]
@@ -59,52 +58,46 @@ def test_a_merged_model_is_quantized_verified_again_and_put_in_place(exports: Ex
     }  # fmt: skip
     assert 0 < progress["compared"] < progress["tensors"]  # factors belong to no weight
     assert progress["templateEqual"] in (0, 1)
-    files = exports.files("quantized")
+    files = quantizing.files("quantized")
     assert {"config.json", "model.safetensors", "chat_template.jinja"} <= files.keys()
     assert set(files.values()) == {0o644}
-    config = json.loads(exports.bench.local("quantized", "model", "config.json").read_text())
+    config = json.loads(quantizing.bench.local("quantized", "model", "config.json").read_text())
     assert config["quantization_config"]["quant_method"] == "fp8"
-    assert {path.name for path in exports.bench.local("quantized").iterdir()} == {
+    assert {path.name for path in quantizing.bench.local("quantized").iterdir()} == {
         "model", "swiftop-export.json", "swiftop-run.json",
     }  # fmt: skip
 
 
-def test_after_a_kill_while_it_is_quantized_it_is_not_merged_again(exports: Exports) -> None:
-    execution = quantize(exports, "killed", ADAPTER, fault="slow")
-    wait_until(
-        lambda: exports.bench.local("killed", "model.quantized", "config.json").is_file(), seconds=SLOW, what="files"
-    )
+def test_what_is_merged_once_is_kept_for_all_attempts_until_one_succeeds(quantizing: Exports) -> None:
+    """Killed while it is quantized, without a GPU, and with a damaged result."""
+    folder = quantizing.bench.local("kept")
+    execution = quantize(quantizing, "kept", ADAPTER, fault="slow")
+    wait_until((folder / "model.quantized" / "config.json").is_file, seconds=SLOW, what="files")
     progress = execution.progress()
     assert (progress["phase"], progress["merged"]) == (QUANTIZING, 1)
     execution.kill()
-    before = merges(execution)
-    code, told = (execution := quantize(exports, "killed", ADAPTER)).end(SLOW)
-    assert (code, told["reason"]) == (0, "Completed"), told
-    assert (before, merges(execution)) == (1, 0)
+    assert merges(execution) == 1
+
+    code, told = (execution := quantize(quantizing, "kept", ADAPTER, fault="no-gpu")).end(SLOW)
+    assert (code, told["reason"], merges(execution)) == (3, "GPUMissing", 0), told
+
+    code, told = (execution := quantize(quantizing, "kept", ADAPTER, fault="dropped")).end(SLOW)
+    assert (code, told["reason"], merges(execution)) == (12, "VerificationFailed", 0), told
+    assert told["message"] == "the quantized model: tensor model.norm.weight is missing"
+    assert not (folder / "model").exists()
+
+    code, told = (execution := quantize(quantizing, "kept", ADAPTER)).end(SLOW)
+    assert (code, told["reason"], merges(execution)) == (0, "Completed", 0), told
     assert told["progress"]["artifactQuantization"] == "fp8"
 
 
-def test_a_damaged_result_is_refused_and_the_merged_model_kept_for_the_next_attempt(exports: Exports) -> None:
-    code, told = quantize(exports, "damaged", ADAPTER, fault="dropped").end(SLOW)
-    assert (code, told["reason"]) == (12, "VerificationFailed"), told
-    assert told["message"] == "the quantized model: tensor model.norm.weight is missing"
-    assert not exports.bench.local("damaged", "model").exists()
-    code, told = (execution := quantize(exports, "damaged", ADAPTER)).end(SLOW)
-    assert (code, merges(execution)) == (0, 0), told
-
-
-def test_without_a_gpu_it_says_so(exports: Exports) -> None:
-    code, told = quantize(exports, "no-gpu", ADAPTER, fault="no-gpu").end(SLOW)
-    assert (code, told["reason"]) == (3, "GPUMissing"), told
-
-
-def test_a_missing_package_is_told_before_the_merge(exports: Exports) -> None:
-    code, told = (execution := quantize(exports, "packages", ADAPTER, method="awq")).end(60)
+def test_a_missing_package_is_told_before_the_merge(quantizing: Exports) -> None:
+    code, told = (execution := quantize(quantizing, "packages", ADAPTER, method="awq")).end(60)
     assert (code, told["reason"]) == (3, "PackageMissing"), told
     assert "quantization with awq needs autoawq" in told["message"]
     assert merges(execution) == 0
 
 
-def test_a_full_checkpoint_is_converted_and_quantized(exports: Exports) -> None:
-    code, told = quantize(exports, "converted", FULL, fault="untold").end(SLOW)
+def test_a_full_checkpoint_is_converted_and_quantized(quantizing: Exports) -> None:
+    code, told = quantize(quantizing, "converted-and-quantized", FULL, fault="untold").end(SLOW)
     assert (code, told["progress"].get("artifactQuantization")) == (0, "fp8"), told

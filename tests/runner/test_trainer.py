@@ -20,7 +20,7 @@ import pytest
 
 from swiftop.runner.protocol import Source
 from tests.runner.harness import OWNER, Bench, Execution, free_port, wait_until
-from tests.runner.trainer import DATA, FAKES, MODEL, WORK, lines, make_assets, sft, trainer
+from tests.runner.trainer import DATA, FAKES, MODEL, WORK, lines, sft, trainer
 
 KEY = "canary-5f1c-0d2e-77aa"
 SWANLAB: dict[str, Any] = {
@@ -30,14 +30,6 @@ SWANLAB: dict[str, Any] = {
     "swanlab_mode": "cloud",
 }
 CORES = 2  # trainings at a time, each on one thread
-
-
-@pytest.fixture(scope="module")
-def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Model and datasets for all trainings."""
-    directory = tmp_path_factory.mktemp("assets")
-    make_assets(directory)
-    return directory
 
 
 @pytest.fixture

@@ -11,12 +11,14 @@ resolved to, in our words and by the names of the flags that were given.
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,27 @@ def pretend_bitsandbytes() -> None:
     metadata.parent.mkdir(parents=True)
     metadata.write_text("Metadata-Version: 2.1\nName: bitsandbytes\nVersion: 0.48.0\n")
     sys.path.append("/tmp/installed")
+
+
+def share_what_stays() -> None:
+    """What all command lines have in common is most of the time of each: the parser, and the versions of packages."""
+    metadata: Any = importlib.import_module("importlib.metadata")
+    utils: Any = importlib.import_module("swift.utils.utils")
+    metadata.version = functools.cache(metadata.version)
+    parser_class = utils.HfArgumentParser
+
+    @functools.cache
+    def built(cls: Any) -> tuple[Any, list[tuple[Any, Any]]]:
+        parser = parser_class([cls])
+        return parser, [(action, action.default) for action in parser._actions if isinstance(action.default, Sized)]
+
+    def parser_of(classes: Sequence[Any]) -> Any:
+        parser, defaults = built(*classes)
+        for action, default in defaults:
+            action.default = copy.deepcopy(default)  # a list that belongs to one argument object
+        return parser
+
+    utils.HfArgumentParser = parser_of
 
 
 def forget_process_state() -> None:
@@ -108,6 +131,7 @@ def main() -> None:
     cls, parse = argument_class()
     pretend_bf16()
     pretend_bitsandbytes()
+    share_what_stays()
     results = [resolve(cls, parse, argv) for argv in commands]
     print("RESULTS")
     print(json.dumps(results, default=str))

@@ -2,7 +2,8 @@
 
 All stand on the file system of the CPU trainer image, which has Debian's small CPU-only torch (PyPI's carries gigabytes
 of CUDA) and ms-swift 4.6. An older release is a virtual environment on top that holds only what differs. A program runs
-in there by chroot, in a mount namespace of its own, so that nothing stays mounted; without root in a user namespace.
+in there by chroot, in a mount namespace of its own, so that nothing stays mounted; without root in a user namespace. It
+is a fork of a process that has imported ms-swift, unless it asks for an interpreter that has not.
 
 ``image_rootfs(NAME)`` is the file system of any of our images, for tests that start something else in it.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -25,6 +27,7 @@ from typing import IO, Any
 from images import archive, host
 from images.build import build
 from images.cache import cache_root
+from tests.swift_versions.forks import ForkServer
 
 TRAINER = "trainer-cpu"
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +47,8 @@ torch.accelerator.current_accelerator = lambda *_args, **_kwargs: None
 sys.argv = sys.argv[1:]
 runpy.run_path("WORK/" + sys.argv[0], run_name="__main__")
 """.replace("WORK", WORK)
+# No fork has the threads of libraries: those of OpenMP, of numpy's and scipy's OpenBLAS, and of Arrow's allocator.
+_ONE_THREAD = ("OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1", "JE_ARROW_MALLOC_CONF=background_thread:false")
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _PIP = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
 
@@ -62,20 +67,41 @@ class Environment:
     store: Path
     python: str
 
-    def run(self, program: str, *words: str, stdin: str = "") -> str:
-        """Standard output of a Python program of the repository, given by its path in there."""
-        return _inside(self.rootfs, self.store, ROOT, [self.python, "-c", _RUN, program, *words], stdin=stdin)
+    def run(self, program: str, *words: str, stdin: str = "", fresh: bool = False) -> str:
+        """Standard output of a Python program of the repository, given by its path in there.
+
+        It finds ms-swift imported. ``fresh``: it imports ms-swift itself, as where the import is to read variables.
+        """
+        if fresh:
+            return _inside(self.rootfs, self.store, ROOT, [self.python, "-c", _RUN, program, *words], stdin=stdin)
+        done = _forks(self).run([f"{WORK}/{program}", *words], stdin)
+        if done.returncode != 0:
+            raise RuntimeError(f"{program} ended with {done.returncode}:\n{done.stderr[-4000:]}")
+        return done.stdout
+
+
+@functools.cache
+def _forks(environment: Environment) -> ForkServer:
+    def start(file: int) -> list[str]:
+        command = [environment.python, "-c", _RUN, "tests/swift_versions/fork_server.py", str(file)]
+        return _entered(environment.rootfs, environment.store, ROOT, [*_ONE_THREAD, *command])
+
+    return ForkServer(start)
 
 
 def _inside(rootfs: Path, store: Path, work: Path, command: Sequence[str], *, stdin: str = "") -> str:
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    variables = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "LANG=C.UTF-8", "DS_BUILD_OPS=0"]
-    variables += ["PYTHONDONTWRITEBYTECODE=1", *(f"{k}={v}" for k, v in host.proxy_arguments().items())]
-    enter = ["unshare", *user, "--mount", "sh", "-c", _ENTER, str(rootfs), str(store), str(work), *variables, *command]
+    enter = _entered(rootfs, store, work, command)
     done = subprocess.run(enter, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command[:4])} ended with {done.returncode}:\n{done.stderr[-4000:]}")
     return done.stdout
+
+
+def _entered(rootfs: Path, store: Path, work: Path, command: Sequence[str]) -> list[str]:
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    variables = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "LANG=C.UTF-8", "DS_BUILD_OPS=0"]
+    variables += ["PYTHONDONTWRITEBYTECODE=1", *(f"{k}={v}" for k, v in host.proxy_arguments().items())]
+    return ["unshare", *user, "--mount", "sh", "-c", _ENTER, str(rootfs), str(store), str(work), *variables, *command]
 
 
 def environment(name: str, rootfs: Path | None = None) -> Environment:

@@ -17,7 +17,7 @@ ROUNDING = "values differ by more than rounding to fewer bits"
 @functools.cache
 def results() -> dict[str, Any]:
     """All cases, in one process."""
-    output = environment("4.6-bitsandbytes").run("tests/swift_versions/quantize_tasks.py")
+    output = environment("4.6-bitsandbytes").run("tests/swift_versions/quantize_tasks.py", fresh=True)
     found: dict[str, Any] = json.loads(output.rpartition("RESULTS\n")[2])
     return found
 

@@ -103,7 +103,7 @@ def test_a_revision_is_what_is_trained_on(name: str) -> None:
             "no_proxy": "127.0.0.1",
         }
         asked = json.dumps({"env": env, "commands": commands})
-        output = ready(name).run("tests/swift_versions/load_datasets.py", stdin=asked)
+        output = ready(name).run("tests/swift_versions/load_datasets.py", stdin=asked, fresh=True)
     read = json.loads(output.rpartition("RESULTS\n")[2])
     meant = [{"train": train, "validation": validation} for _, train, validation in expected]
     wrong = [
