@@ -65,11 +65,26 @@ def pod_template(pod: Pod) -> Object:
         },
     }
     merged: Object = strategic_merge(template, pod.spec.runtime.pod_patch or {})
+    _harden(merged["spec"])
     main = next(c for c in merged["spec"]["containers"] if c["name"] == names.CONTAINER)
     # First, where a reader of the pod finds it.
     plan = encoded(_with_secrets(pod, main["env"]))
     main["env"] = [{"name": PLAN_VARIABLE, "value": plan}, *main["env"]]
     return merged
+
+
+def _restricted() -> Object:
+    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def _harden(spec: Object) -> None:
+    """Containers that a patch adds get what Pod Security ``restricted`` asks of each, where they do not say it."""
+    for group in ("containers", "initContainers"):
+        if group in spec:
+            spec[group] = [
+                {**container, "securityContext": {**_restricted(), **(container.get("securityContext") or {})}}
+                for container in spec[group]
+            ]
 
 
 def _subdomain(pod: Pod) -> Object:
@@ -125,8 +140,7 @@ def _container(pod: Pod) -> Object:
         ],
         "resources": _resources(pod.spec),
         "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
+            **_restricted(),
             "readOnlyRootFilesystem": True,
         },
         "terminationMessagePath": TERMINATION_LOG,
