@@ -9,6 +9,7 @@ from typing import Any
 from swiftop import names
 from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.api.v1alpha1.workload import WorkloadSpec
+from swiftop.errors import Invalid, Problem
 from swiftop.runner.protocol import PLAN_VARIABLE, POD_NAME, POD_UID, TERMINATION_LOG, BadPlan, Plan
 from swiftop.swift import paths
 from swiftop.swift.secrets import SecretVar
@@ -25,6 +26,7 @@ _ENV = {
     "COLUMNS": "300",  # rich cuts lines at 80 columns without a terminal, SwanLab's link among them
     "PYTHONUNBUFFERED": "1",
 }
+_LARGEST_VARIABLE = 128 * 1024  # bytes with its name and the end of the text: MAX_ARG_STRLEN of Linux
 _POD = {POD_UID: "metadata.uid", POD_NAME: "metadata.name"}  # which execution it is, for the runner's record
 # A mesh's sidecar would outlive the work, and stand between the ranks; who wants one says so in podPatch.
 _LABELS = {"sidecar.istio.io/inject": "false"}
@@ -68,7 +70,7 @@ def pod_template(pod: Pod) -> Object:
     _harden(merged["spec"])
     main = next(c for c in merged["spec"]["containers"] if c["name"] == names.CONTAINER)
     # First, where a reader of the pod finds it.
-    plan = encoded(_with_secrets(pod, main["env"]))
+    plan = encoded(fitting(_with_secrets(pod, main["env"])))
     main["env"] = [{"name": PLAN_VARIABLE, "value": plan}, *main["env"]]
     return merged
 
@@ -188,6 +190,16 @@ def _with_secrets(pod: Pod, env: Iterable[Mapping[str, Any]]) -> Plan:
         required_env=tuple(secret.name for secret in pod.secrets if not secret.optional),
         secret_env=tuple(dict.fromkeys((*ours, *found))),
     )
+
+
+def fitting(plan: Plan) -> Plan:
+    """The plan, if Linux takes it as a variable: else the container would not start, and nobody could tell why."""
+    size = len(f"{PLAN_VARIABLE}={plan.to_json()}".encode()) + 1
+    if size > _LARGEST_VARIABLE:
+        message = f"its command and settings take {-(-size // 1024)} KiB, and a process is given 128 KiB at most"
+        suggestion = "shorten extraArgs and lists of datasets, or put long values into a file (files) and name that"
+        raise Invalid((Problem("spec", message, suggestion),))
+    return plan
 
 
 def encoded(plan: Plan) -> str:
