@@ -15,6 +15,7 @@ from swiftop.swift import paths
 from swiftop.swift.secrets import SecretVar
 from swiftop.workload.meta import child_labels
 from swiftop.workload.patch import strategic_merge
+from swiftop.workload.runner import runner_command
 from swiftop.workload.volumes import Volumes
 
 Object = dict[str, Any]
@@ -133,7 +134,7 @@ def _container(pod: Pod) -> Object:
     container: Object = {
         "name": names.CONTAINER,
         "image": runtime.image,
-        "command": ["python", paths.RUNNER],
+        "command": runner_command(pod.volumes.runner),
         "workingDir": paths.WORK_DIR,
         "env": _env(pod),
         "ports": [
