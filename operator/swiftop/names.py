@@ -127,5 +127,5 @@ def _child_name(owner: Resource, name: str, part: str) -> str:
 
 
 def runner_config_map_name(digest: str) -> str:
-    """ConfigMap that carries the runner, named by the first 10 hex digits of its SHA-256."""
-    return f"swiftop-runner-{digest[:10]}"
+    """ConfigMap that carries the runner, named by half of its SHA-256 in hex: the pod checks it against that."""
+    return f"swiftop-runner-{digest[:32]}"

@@ -13,8 +13,6 @@ from tests.e2e.site import Site, condition
 from tests.e2e.support import Kubectl, Object, eventually
 
 QUOTA = "e2e-quota"
-SIDECAR = {"spec": {"initContainers": [{"name": "prepare", "image": "localhost/nothing:1"}]}}
-
 # name -> (run, reason, what the message must name)
 WAITING: dict[str, tuple[Object, str, str]] = {
     "no-gpu": (sftrun("no-gpu", gpus=64, cpu=SPARE), "InsufficientGPU", "nvidia.com/gpu"),
@@ -38,11 +36,6 @@ WAITING: dict[str, tuple[Object, str, str]] = {
         sftrun("no-config-map", cpu=SPARE, datasets=[{"configMap": {"name": "nowhere", "key": "chat.jsonl"}}]),
         "ConfigMapMissing",
         "nowhere",
-    ),
-    "unsafe-pod": (
-        sftrun("unsafe-pod", cpu=SPARE, runtime={"podPatch": SIDECAR}),
-        "PodSecurityViolation",
-        "allowPrivilegeEscalation",
     ),
 }
 

@@ -79,7 +79,6 @@ def stranger(name: str) -> Object:
 
 def cases(image: str) -> list[Case]:
     """Each suggestion of a run that waits, as far as it is done in this namespace."""
-    unsafe = {"initContainers": [{"name": "prepare", "image": image, "command": ["true"]}]}
     unpulled = {"initContainers": [hardened("prepare", image=NOWHERE, script="true")]}
     refused = {"containers": [{"name": "swift", "ports": [{"name": "NOT_A_NAME", "containerPort": 9000}]}]}
     return [
@@ -131,12 +130,6 @@ def cases(image: str) -> list[Case]:
             "ConfigMapMissing",
             "make it in this namespace",
             edited("bad-config-map", datasets=chats(CHATS, "first.jsonl")),
-        ),
-        Case(
-            waiting("unsafe", runtime={"podPatch": {"spec": unsafe}}),
-            "PodSecurityViolation",
-            "spec.runtime",
-            patched("unsafe", None),
         ),
         Case(
             waiting("no-class-of-priority", placement={"priorityClassName": "nowhere"}),

@@ -74,6 +74,32 @@ _BANS = {
     "hostname": _Ban(_DECIDED),
     "subdomain": _Ban(_DECIDED),
 }
+# What else a patch may set. A list of what is allowed, since Kubernetes gets new fields, and a mistyped one is dropped
+# in silence.
+_POD_FIELDS = frozenset(
+    {
+        "affinity", "containers", "dnsConfig", "dnsPolicy", "enableServiceLinks", "hostAliases", "hostUsers",
+        "imagePullSecrets", "initContainers", "nodeSelector", "overhead", "preemptionPolicy", "priority",
+        "priorityClassName", "resources", "restartPolicy", "runtimeClassName", "schedulerName", "schedulingGates",
+        "securityContext", "tolerations", "topologySpreadConstraints", "volumes",
+    }
+)  # fmt: skip
+_CONTAINER_FIELDS = frozenset(
+    {
+        "args", "command", "env", "envFrom", "image", "imagePullPolicy", "lifecycle", "livenessProbe", "name", "ports",
+        "readinessProbe", "resizePolicy", "resources", "restartPolicy", "securityContext", "startupProbe", "stdin",
+        "stdinOnce", "terminationMessagePath", "terminationMessagePolicy", "tty", "volumeDevices", "volumeMounts",
+        "workingDir",
+    }
+)  # fmt: skip
+_SECURITY_FIELDS = frozenset(
+    {
+        "capabilities", "fsGroup", "fsGroupChangePolicy", "runAsGroup", "seccompProfile", "supplementalGroups",
+        "supplementalGroupsPolicy",
+    }
+)  # fmt: skip
+_PROJECTED = ("configMap", "downwardAPI", "secret")
+_PROBED = ("httpGet", "tcpSocket")
 _UNNAMED = (
     "names none of its variables, so they could not be blanked in the log and the status: list each in env with "
     "valueFrom.secretKeyRef"
@@ -92,6 +118,7 @@ _TRAINER_BANS = {
     "image": "use runtime.image",
     "workingDir": _DECIDED,
     "terminationMessagePath": _DECIDED,
+    "restartPolicy": _DECIDED,
     "readinessProbe": "whether a pod is ready is what swiftop tells of it: remove it",
 }
 
@@ -196,9 +223,28 @@ def _walk(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
                 yield here, "patch directives could remove what swiftop sets: only add and change"
             elif ban and ban.when(child):
                 yield here, ban.why
+            elif not ban and (fields := _fields_at(loc)) and key not in fields:
+                yield here, _unknown(key, fields)
             else:
                 yield from _special(key, child, here)
                 yield from _walk(child, here)
+
+
+def _fields_at(loc: _Loc) -> frozenset[str]:
+    """Names that an object at this place may have, of those that no ban knows; empty where anything goes."""
+    match loc:
+        case ("spec",):
+            return _POD_FIELDS
+        case ("spec", "containers" | "initContainers", int()):
+            return _CONTAINER_FIELDS
+        case ("spec", "securityContext") | ("spec", "containers" | "initContainers", int(), "securityContext"):
+            return _SECURITY_FIELDS
+    return frozenset()
+
+
+def _unknown(key: str, fields: frozenset[str]) -> str:
+    near = next((name for name in sorted(fields) if name.lower() == key.replace("_", "").lower()), "")
+    return f"is no field that a patch may set: did you mean {near}?" if near else "is no field that a patch may set"
 
 
 def _special(key: str, child: object, here: _Loc) -> Iterator[tuple[_Loc, str]]:
@@ -211,10 +257,21 @@ def _special(key: str, child: object, here: _Loc) -> Iterator[tuple[_Loc, str]]:
         yield here, "may only be {drop: [ALL]}, as Pod Security restricted asks for: remove what else there is"
     if key == "seccompProfile" and _mapping(child).get("type", "RuntimeDefault") not in _SECCOMP:
         yield (*here, "type"), _PRIVILEGE
+    if key in _PROBED and "host" in _mapping(child):  # the kubelet would ask it, from the node's network
+        yield (*here, "host"), "would make the node ask another host than the pod: remove it"
+    if key == "projected":
+        yield from _projected(_list(_mapping(child).get("sources")), (*here, "sources"))
     if key == "resources":
         yield from _resources(_mapping(child), here)
     if key == "env":
         yield from _env(_list(child), here)
+
+
+def _projected(sources: list[Any], here: _Loc) -> Iterator[tuple[_Loc, str]]:
+    for i, source in enumerate(sources):
+        for kind in _mapping(source):
+            if kind not in _PROJECTED and kind not in _BANS:  # a certificate of the pod is an identity as well
+                yield (*here, i, kind), f"{_IDENTITY[: -len(': remove it')]}: use {', '.join(_PROJECTED)}"
 
 
 def _resources(resources: Mapping[str, Any], here: _Loc) -> Iterator[tuple[_Loc, str]]:

@@ -10,6 +10,7 @@ from swiftop import names
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.engine.ports import Cluster, ProgressSource, Store
 from swiftop.engine.warned import Warnings
+from swiftop.errors import Invalid
 from swiftop.model.kind import Ask, Key, Kind, Object, Pinned, Reference, Seen, World
 from swiftop.runner.protocol import UploadedDataset
 from swiftop.workload.defaults import defaults_of
@@ -23,7 +24,7 @@ class _Read:
     """``swiftop-defaults`` of one namespace. Two reads of the same ConfigMaps have the same version."""
 
     at: float
-    defaults: Defaults
+    defaults: Defaults | Invalid
     version: tuple[str, ...]
 
 
@@ -97,7 +98,7 @@ class Gatherer:
     async def world(self, subject: Subject) -> World[Defaults]:
         """What besides the resource goes into its children."""
         return World(
-            defaults=(await self._read_defaults(subject.key.namespace)).defaults,
+            defaults=(await self._read_defaults(subject.key.namespace))[0],
             runner_config_map=self._runner_config_map,
             references=subject.references,
             pinned=_pinned(subject.obj.get("status") or {}),
@@ -107,17 +108,18 @@ class Gatherer:
 
     async def defaults_version(self, namespace: str) -> tuple[str, ...]:
         """Changes when the platform's defaults for a namespace do."""
-        return (await self._read_defaults(namespace)).version
+        return (await self._read_defaults(namespace))[1]
 
-    async def _read_defaults(self, namespace: str) -> _Read:
+    async def _read_defaults(self, namespace: str) -> tuple[Defaults, tuple[str, ...]]:
+        """With their version; a mistake is remembered as long."""
         known, now = self._defaults.get(namespace), self._monotonic()
         if known is not None and now - known.at < _DEFAULTS_SECONDS:
-            return known
+            return _valid(known)
         places = dict.fromkeys((self._operator_namespace, namespace))
         found = [await self._cluster.get(names.CONFIG_MAP, place, names.DEFAULTS_CONFIG_MAP) for place in places]
         version = tuple(config_map["metadata"]["resourceVersion"] if config_map else "" for config_map in found)
-        read = self._defaults[namespace] = _Read(now, defaults_of(*found), version)
-        return read
+        read = self._defaults[namespace] = _Read(now, _outcome(found), version)
+        return _valid(read)
 
     async def _answer(self, ask: Ask, namespace: str) -> Sequence[Object]:
         match ask.what:
@@ -128,6 +130,19 @@ class Gatherer:
                 return await self._cluster.list(ask.resource, namespace, {names.LABEL_UID: ask.uid})
             case "warnings":
                 return await self._warnings.about(ask, namespace)
+
+
+def _outcome(config_maps: Sequence[Object | None]) -> Defaults | Invalid:
+    try:
+        return defaults_of(*config_maps)
+    except Invalid as error:
+        return error
+
+
+def _valid(read: _Read) -> tuple[Defaults, tuple[str, ...]]:
+    if isinstance(read.defaults, Invalid):
+        raise Invalid(read.defaults.problems)
+    return read.defaults, read.version
 
 
 def _pinned(status: Mapping[str, Any]) -> Pinned | None:

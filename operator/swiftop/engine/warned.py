@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from weakref import WeakValueDictionary
 
 from swiftop.engine.ports import Cluster
+from swiftop.errors import SwiftopError
 from swiftop.model.kind import Ask, Object
 from swiftop.names import Resource
 
@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 # How long the events of a namespace are taken as read: shorter for an object whose own event is not among them.
 _READ_SECONDS = 10.0
 _NO_EVENT_SECONDS = 2.0
-_LIST_SECONDS = 5.0  # that a LIST may take: a worker of the queue waits for it, and events only explain
+_WAIT_SECONDS = 0.5  # that an object waits for a LIST: events only explain, and it is looked at again
+_LIST_SECONDS = 30.0  # that a LIST may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +42,28 @@ class Warnings:
         self._cluster = cluster
         self._monotonic = monotonic
         self._read: dict[tuple[Resource, str], _Read] = {}
-        # One LIST per namespace at a time: who waits for it finds its answer there, and nobody waits for another
-        # tenant's. A lock is forgotten with the last who waits.
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # One LIST per kind and namespace at a time, whose answer all find who ask meanwhile. Nobody waits for another
+        # tenant's, nor for long for one's own.
+        self._listing: dict[tuple[Resource, str], asyncio.Task[None]] = {}
 
     async def about(self, ask: Ask, namespace: str) -> Sequence[Object]:
-        """Events about one object."""
-        lock = self._locks.setdefault(namespace, asyncio.Lock())
-        async with lock:
-            place = (ask.resource, namespace)
-            read = self._read.get(place)
-            if read is None or not read.holds(ask.uid, self._monotonic()):
-                read = await self._list(*place)
-                now = self._monotonic()
-                self._read = {at: known for at, known in self._read.items() if now - known.at < _READ_SECONDS}
-                self._read[place] = read
-            return read.by_uid.get(ask.uid, ())
+        """Events about one object, as far as they are known by now."""
+        place = (ask.resource, namespace)
+        read = self._read.get(place)
+        if read is None or not read.holds(ask.uid, self._monotonic()):
+            listing = self._listing.get(place)
+            if listing is None:
+                listing = self._listing[place] = asyncio.create_task(self._refresh(place), name="events")
+                listing.add_done_callback(lambda _: self._listing.pop(place, None))
+            await asyncio.wait({listing}, timeout=_WAIT_SECONDS)
+            read = self._read.get(place)  # while the LIST takes its time, what was read before
+        return read.by_uid.get(ask.uid, ()) if read is not None else ()
+
+    async def _refresh(self, place: tuple[Resource, str]) -> None:
+        read = await self._list(*place)
+        now = self._monotonic()
+        self._read = {at: known for at, known in self._read.items() if now - known.at < _READ_SECONDS}
+        self._read[place] = read
 
     async def _list(self, resource: Resource, namespace: str) -> _Read:
         """Stamped when it has come: what took long would else be out of date at once for those who wait."""
@@ -64,8 +71,8 @@ class Warnings:
         try:
             async with asyncio.timeout(_LIST_SECONDS):
                 events = await self._cluster.warnings(resource, namespace)
-        except TimeoutError:
-            log.warning("events of %s are not known: their LIST takes too long", namespace)
+        except (SwiftopError, TimeoutError) as error:  # forbidden, say: what they would explain stays unexplained
+            log.warning("events of %s are not known: %s", namespace, str(error) or "their LIST takes too long")
             return _Read(self._monotonic(), by_uid, complete=False)
         for event in events:
             by_uid.setdefault((event.get("involvedObject") or {}).get("uid", ""), []).append(event)

@@ -16,7 +16,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import kopf
@@ -30,6 +30,7 @@ from swiftop.shell import logs, metrics, watch
 from swiftop.shell.cluster import Cluster, in_cluster
 from swiftop.shell.config import Config
 from swiftop.shell.controller import Controller
+from swiftop.shell.keeper import Keeper, Standstill
 from swiftop.shell.lease import Lease, LeaseLost
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ async def serve(config: Config) -> None:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     controller = Controller(config)
+    controller.unready = controller.helpless
     cluster = await Cluster.connect(wrote=controller.wrote)
     try:
         async with _health_page(controller, config):
@@ -62,27 +64,26 @@ async def _elected(controller: Controller, cluster: Cluster, config: Config, sto
     if not config.leader_election:
         await _lead(controller, cluster, config, stop)
         return
-    lease = Lease(cluster, namespace=config.operator_namespace, identity=config.identity or _identity())
-    cluster.may_write = lease.valid
-    controller.unready = lambda: lease.refusal
-    # A pod that is refused waits for its rights and says so on its page; a person at a terminal is told at once.
-    if not await _unless(stop, lease.acquire(patient=in_cluster())):
-        return
-    controller.metrics.lease(True)
-    keeper = asyncio.create_task(lease.keep(), name="lease")
-    keeper.add_done_callback(_end_if_lost)
+    async with Keeper(_end_at_once) as keeper:
+        own = await keeper.run(Cluster.connect(wrote=controller.wrote))
+        lease = Lease(own, namespace=config.operator_namespace, identity=config.identity or _identity())
+        cluster.may_write = lease.valid
+        controller.unready = lambda: lease.refusal or controller.helpless()
 
-    async def give_back() -> None:
-        keeper.cancel()  # first: a renewal after the release would take the Lease back
-        with suppress(asyncio.CancelledError):
-            await keeper
-        await lease.release()
-        controller.metrics.lease(False)
+        async def give_back() -> None:
+            await keeper.cease()  # first: a renewal after the release would take the Lease back
+            await keeper.run(lease.release())
+            controller.metrics.lease(False)
 
-    try:
-        await _lead(controller, cluster, config, stop, drained=give_back)
-    finally:
-        await give_back()
+        try:
+            # A pod that is refused waits for its rights and says so on its page; a person is told at once.
+            if await _unless(stop, keeper.run(lease.acquire(patient=in_cluster()))):
+                controller.metrics.lease(True)
+                await keeper.keep(lease)
+                await _lead(controller, cluster, config, stop, drained=give_back)
+        finally:
+            await give_back()
+            await keeper.run(own.close())
 
 
 async def _nothing() -> None:
@@ -201,11 +202,10 @@ async def _unless(stop: asyncio.Event, step: Awaitable[None]) -> bool:
         await asyncio.gather(stopped, stepping, return_exceptions=True)
 
 
-def _end_if_lost(keeper: asyncio.Task[None]) -> None:
+def _end_at_once(error: BaseException) -> None:
     """Whatever ended the renewals, ``LeaseLost`` or a bug in them: from here on somebody else may act."""
-    if keeper.cancelled() or (error := keeper.exception()) is None:
-        return
-    log.critical("lease lost, ending at once: %s", error, exc_info=None if isinstance(error, LeaseLost) else error)
+    known = isinstance(error, LeaseLost | Standstill)
+    log.critical("lease lost, ending at once: %s", error, exc_info=None if known else error)
     logging.shutdown()
     os._exit(EXIT_LEASE_LOST)
 

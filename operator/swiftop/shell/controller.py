@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from swiftop import names
-from swiftop.errors import SwiftopError
+from swiftop.errors import Conflict, Forbidden, SwiftopError, Transient
 from swiftop.kinds.registry import KINDS, WATCHED
 from swiftop.model.kind import Key, Kind
 from swiftop.runner.protocol import Member
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _STUCK = 300.0  # seconds that no reconcile takes unless something hangs: every API call of it ends after 30
 # Seconds that news of a child wait for more: in its first second a Job and its pods change half a dozen times.
 _GATHER = 0.2
+_ROW = 20  # looks that fail in a row, of any objects, before the page tells
+_LIST, _WORK = "list", "work"
 _REPORT_SECONDS = 20.0  # for saying on an object that it keeps failing
 # Seconds within which a watch tells of an object: kopf gives a silent stream up after 70 and then pauses 21 at most.
 _STALLED = 120.0
@@ -82,6 +84,8 @@ class Controller:
         self.unready: Callable[[], str] = lambda: ""  # why this process, though healthy, can do nothing
         self._odd_pods: set[str] = set()  # by UID: those whose oddity is logged
         self._resynced: float | None = None  # loop time; None while standing by
+        self._row: list[str] = []  # namespaces of the last looks, which all failed at the API server
+        self._trouble: dict[str, str] = {}  # what this process cannot do for now: list, write
         # By resource and watched namespace: the newest version that the watch told, and what it has yet to tell.
         self._told: dict[tuple[str, str], int] = {}
         self._told_at: dict[tuple[str, str], float] = {}  # loop time
@@ -148,6 +152,7 @@ class Controller:
         for kind in self._kinds.values():
             for obj in self.store.list(kind.resource):
                 self._add(kind.resource, obj)
+        self._trouble.pop(_LIST, None)
         self._resynced = asyncio.get_running_loop().time()
         self.metrics.resynced(time.time())
         counted = ", ".join(f"{self.store.count(resource)} {resource.plural}" for resource in self._watched)
@@ -175,6 +180,7 @@ class Controller:
             try:
                 return await self.resync(cluster)
             except SwiftopError as error:
+                self._trouble[_LIST] = f"cannot list: {error}"
                 log.warning("first resync failed, again in %.1f s: %s", pause, error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 10.0)
@@ -194,6 +200,7 @@ class Controller:
                     pause = min(1.3 * _STALLED, pause)
             except SwiftopError as error:
                 pause = min(30.0, pause)
+                self._trouble[_LIST] = f"cannot list: {error}"
                 log.warning("resync failed, again in %.0f s: %s", pause, error)
 
     async def work(
@@ -211,7 +218,9 @@ class Controller:
                 pause = await reconcile(key)
             except Exception as error:
                 self.metrics.reconciled(key.kind, time.perf_counter() - started, error)
+                self._note_end(key, error)
                 raise
+            self._note_end(key)
             self.metrics.reconciled(key.kind, time.perf_counter() - started)
             return pause
 
@@ -220,6 +229,22 @@ class Controller:
                 await report_failure(key, error, failures)
 
         await self.queue.run(timed, workers=self._config.workers, failed=failed)
+
+    def _note_end(self, key: Key, error: Exception | None = None) -> None:
+        """When the API server lets nothing through for whoever's objects, and for long, a person has to look.
+
+        A stale read is no failure, and what fails in one namespace of several may be that one's own webhook.
+        """
+        if not isinstance(error, Transient | Forbidden) or isinstance(error, Conflict):
+            self._row.clear()
+            self._trouble.pop(_WORK, None)
+            return
+        self._row.append(key.namespace)
+        if len(self._row) == _ROW:
+            everywhere = {obj["metadata"]["namespace"] for _, obj in self._objects()}
+            if len(set(self._row)) > 1 or len(everywhere) <= 1:
+                self._trouble[_WORK] = f"the last {_ROW} looks at objects have failed: {error}"
+            self._row.clear()
 
     def unhealthy(self) -> str:
         """Why this process should be restarted; empty when it is healthy. A standby is healthy."""
@@ -231,6 +256,10 @@ class Controller:
         if silent > 2.5 * self._config.resync_seconds + _STUCK:
             return f"no resync for {silent:.0f} s"
         return ""
+
+    def helpless(self) -> str:
+        """What a leader cannot do for now, which no restart mends; empty when it can work."""
+        return "; ".join(self._trouble.values())
 
     def _objects(self) -> Iterator[tuple[str, Object]]:
         for name, kind in self._kinds.items():

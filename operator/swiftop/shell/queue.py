@@ -1,9 +1,9 @@
 """Keyed work queue: the level-triggered heart of the operator.
 
-A key stands for "reconcile this object", never for an event, so adding it twice is adding it once. One key is with
-one worker at most; what is added meanwhile runs once more afterwards. Groups of keys take turns (`line`). kopf's own
-queueing is not used for this: its worker limit holds a slot for seconds after the last event, and its handlers never
-run again.
+A key stands for "reconcile this object", never for an event, so adding it twice is adding it once. One key is with one
+worker at most; what is added meanwhile runs once more afterwards. Groups of keys take turns (`line`).
+kopf's own queueing is not used for this: its worker limit holds a slot for seconds after the last event, and its
+handlers are never retried.
 """
 
 from __future__ import annotations

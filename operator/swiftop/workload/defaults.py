@@ -25,6 +25,8 @@ _LIMIT = 8 * 1024  # characters of one ConfigMap: whoever writes one in a namesp
 _KNOWN = 256  # outcomes that are remembered, each of a few kilobytes
 _Data = tuple[tuple[str, str], ...]  # keys and texts of a ConfigMap
 _Written = tuple[str, _Data]  # with its place
+# A value at the beginning of a message, as `swiftop.api.parse` writes it.
+_VALUE = re.compile(r"""^(unsupported value )?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?[0-9][-+.0-9e]*)""", re.DOTALL)
 _MAPS = ("env", "images")  # keys that hold a map of names to texts, merged name by name
 
 
@@ -39,9 +41,9 @@ def defaults_of(*config_maps: Mapping[str, Any] | None) -> Defaults:
 def _written(config_map: Mapping[str, Any]) -> _Written:
     where = f"{config_map['metadata']['namespace']}/{config_map['metadata']['name']}"
     data = config_map.get("data") or {}
-    if sum(len(key) + len(text) for key, text in data.items()) > _LIMIT:
+    if sum(len(key) + len(text or "") for key, text in data.items()) > _LIMIT:
         raise Invalid((_blame(where, Problem("data", f"is longer than {_LIMIT} characters", "shorten it")),))
-    return where, tuple(data.items())
+    return where, tuple((key, text or "") for key, text in data.items())
 
 
 @lru_cache(_KNOWN)
@@ -51,6 +53,9 @@ def _outcome(written: tuple[_Written, ...]) -> Defaults | tuple[Problem, ...]:
         return _merged(written)
     except Invalid as error:
         return error.problems
+    except Exception as error:  # one that nobody foresaw must not end the work on every run
+        where = " and ".join(place for place, _ in written)
+        return (_blame(where, Problem("data", f"cannot be read: {type(error).__name__}")),)
 
 
 def _merged(written: tuple[_Written, ...]) -> Defaults:
@@ -67,13 +72,15 @@ def _merged(written: tuple[_Written, ...]) -> Defaults:
         if wrong := tuple(_problems(defaults)):
             raise Invalid(wrong)
     except Invalid as error:
-        raise Invalid(tuple(_blame(places[_key(problem)], problem) for problem in error.problems)) from None
+        raise Invalid(tuple(_blame(_place(problem, places), problem) for problem in error.problems)) from None
     return defaults
 
 
-def _key(problem: Problem) -> str:
-    """Key of the ConfigMap that a path leads into."""
-    return re.split(r"[.\[]", problem.path)[0]
+def _place(problem: Problem, places: Mapping[str, str]) -> str:
+    """The ConfigMap whose key a path leads into; a key may have dots and brackets itself."""
+    paths = {key.lstrip("."): key for key in places}
+    leading = (path for path in paths if problem.path == path or problem.path.startswith((f"{path}.", f"{path}[")))
+    return places[paths[max(leading, key=len)]]
 
 
 def _values(data: _Data, where: str) -> dict[str, Any]:
@@ -82,7 +89,7 @@ def _values(data: _Data, where: str) -> dict[str, Any]:
     for key, text in data:
         try:
             value, written = plain_yaml.load(text)
-        except plain_yaml.ERRORS as error:
+        except plain_yaml.BadYAML as error:
             raise Invalid((_blame(where, Problem(key, f"is not valid YAML: {error}")),)) from None
         if key in _MAPS and (wrong := tuple(_no_texts(key, value))):
             raise Invalid(tuple(_blame(where, problem) for problem in wrong))
@@ -112,9 +119,11 @@ def _problems(defaults: Defaults) -> Iterator[Problem]:
     for path, version in named.items():
         if version is not None and version not in releases.SUPPORTED:
             suggestion = f"use one of {', '.join(releases.SUPPORTED)}"
-            yield Problem(path, f"ms-swift {version} is not supported", suggestion)
+            yield Problem(path, "this version of ms-swift is not supported", suggestion)
 
 
 def _blame(where: str, problem: Problem) -> Problem:
+    """Said of the ConfigMap, on objects of people who may not read it: where and what, never what stands there."""
+    message = _VALUE.sub(lambda found: "unsupported value" if found.group(1) else "the value", problem.message)
     suggestion = problem.suggestion or "the platform's administrator has to fix it"
-    return Problem(f"ConfigMap {where}: {problem.path}", problem.message, suggestion, Reason.INVALID_DEFAULTS)
+    return Problem(f"ConfigMap {where}: {problem.path}", message, suggestion, Reason.INVALID_DEFAULTS)

@@ -9,6 +9,8 @@ import yaml
 # libyaml's parser where there is one: Python's own takes twenty times as long, and all other work waits for it.
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DEPTH = 50
+# Errors that tell of the form alone, and quote nothing.
+_PLAIN = (yaml.scanner.ScannerError, yaml.parser.ParserError, yaml.composer.ComposerError)
 
 
 class Loaded(NamedTuple):
@@ -18,9 +20,26 @@ class Loaded(NamedTuple):
     written: Any  # texts, lists and maps only: YAML would make 4.1 of the version 4.10, and a word of Python's of true
 
 
+class BadYAML(ValueError):
+    """What is wrong with a text, and in which line: nothing of what stands there."""
+
+
 def load(text: str) -> Loaded:
-    """The value of a text; raises what the parsers raise (``ERRORS``)."""
-    _check(text)
+    """The value of a text; raises ``BadYAML``."""
+    try:
+        _check(text)
+        return _load(text)
+    except yaml.MarkedYAMLError as error:
+        mark: Any = error.problem_mark or error.context_mark
+        what = error.problem if isinstance(error, _PLAIN) else "a value does not fit its tag"
+        raise BadYAML(f"line {mark.line + 1}: {what}" if mark else str(what)) from None
+    except RecursionError:
+        raise BadYAML(f"more than {_DEPTH} levels deep") from None
+    except Exception:  # of the constructors of numbers, dates and tags, which raise what they like
+        raise BadYAML("a value does not have the form of its type") from None
+
+
+def _load(text: str) -> Loaded:
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -30,9 +49,6 @@ def load(text: str) -> Loaded:
         return Loaded(loader.construct_document(node), written)
     finally:
         loader.dispose()
-
-
-ERRORS = (yaml.YAMLError, ValueError, AttributeError, RecursionError)
 
 
 def _check(text: str) -> None:

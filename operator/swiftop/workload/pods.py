@@ -9,11 +9,13 @@ from typing import Any
 from swiftop import names
 from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.api.v1alpha1.workload import WorkloadSpec
+from swiftop.errors import Invalid, Problem
 from swiftop.runner.protocol import NVIDIA, PLAN_VARIABLE, POD_NAME, POD_UID, TERMINATION_LOG, BadPlan, Plan
 from swiftop.swift import paths
 from swiftop.swift.secrets import SecretVar
 from swiftop.workload.meta import child_labels
 from swiftop.workload.patch import strategic_merge
+from swiftop.workload.runner import runner_command
 from swiftop.workload.volumes import Volumes
 
 Object = dict[str, Any]
@@ -28,6 +30,7 @@ _ENV = {
 _GPU_CLAIM = "gpus"  # within the pod
 # Where Python's ssl, requests and curl look for the certificates that they trust.
 _TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_LARGEST_VARIABLE = 128 * 1024  # bytes with its name and the end of the text: MAX_ARG_STRLEN of Linux
 _POD = {POD_UID: "metadata.uid", POD_NAME: "metadata.name"}  # which execution it is, for the runner's record
 # A mesh's sidecar would outlive the work, and stand between the ranks; who wants one says so in podPatch.
 _LABELS = {"sidecar.istio.io/inject": "false"}
@@ -69,11 +72,26 @@ def pod_template(pod: Pod) -> Object:
         },
     }
     merged: Object = strategic_merge(template, pod.spec.runtime.pod_patch or {})
+    _harden(merged["spec"])
     main = next(c for c in merged["spec"]["containers"] if c["name"] == names.CONTAINER)
     # First, where a reader of the pod finds it.
-    plan = encoded(_with_secrets(pod, main["env"]))
+    plan = encoded(fitting(_with_secrets(pod, main["env"])))
     main["env"] = [{"name": PLAN_VARIABLE, "value": plan}, *main["env"]]
     return merged
+
+
+def _restricted() -> Object:
+    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def _harden(spec: Object) -> None:
+    """Containers that a patch adds get what Pod Security ``restricted`` asks of each, where they do not say it."""
+    for group in ("containers", "initContainers"):
+        if group in spec:
+            spec[group] = [
+                {**container, "securityContext": {**_restricted(), **(container.get("securityContext") or {})}}
+                for container in spec[group]
+            ]
 
 
 def _subdomain(pod: Pod) -> Object:
@@ -120,7 +138,7 @@ def _container(pod: Pod) -> Object:
     container: Object = {
         "name": names.CONTAINER,
         "image": runtime.image,
-        "command": ["python", paths.RUNNER],
+        "command": runner_command(pod.volumes.runner),
         "workingDir": paths.WORK_DIR,
         "env": _env(pod),
         "ports": [
@@ -129,8 +147,7 @@ def _container(pod: Pod) -> Object:
         ],
         "resources": _resources(pod.spec),
         "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
+            **_restricted(),
             "readOnlyRootFilesystem": True,
         },
         "terminationMessagePath": TERMINATION_LOG,
@@ -194,6 +211,16 @@ def _with_secrets(pod: Pod, env: Iterable[Mapping[str, Any]]) -> Plan:
         required_env=tuple(secret.name for secret in pod.secrets if not secret.optional),
         secret_env=tuple(dict.fromkeys((*ours, *found))),
     )
+
+
+def fitting(plan: Plan) -> Plan:
+    """The plan, if Linux takes it as a variable: else the container would not start, and nobody could tell why."""
+    size = len(f"{PLAN_VARIABLE}={plan.to_json()}".encode()) + 1
+    if size > _LARGEST_VARIABLE:
+        message = f"its command and settings take {-(-size // 1024)} KiB, and a process is given 128 KiB at most"
+        suggestion = "shorten extraArgs and lists of datasets, or put long values into a file (files) and name that"
+        raise Invalid((Problem("spec", message, suggestion),))
+    return plan
 
 
 def encoded(plan: Plan) -> str:

@@ -27,7 +27,8 @@ class Volumes:
         self.mounts: list[Object] = []
         self._claims: dict[str, str] = {}
         self._config_maps: dict[str, Object] = {}
-        self._runner(runner_config_map)
+        self.runner = runner_config_map
+        self._add_runner(runner_config_map)
         self._shared_memory(spec.resources.shared_memory)
         if (output := output_of(spec)) is not None:
             self._output(output, names.output_claim_name(owner.DEFINITION.resource, owner.metadata.name))
@@ -49,7 +50,7 @@ class Volumes:
         if mount not in self.mounts:
             self.mounts.append(mount)
 
-    def _runner(self, config_map: str) -> None:
+    def _add_runner(self, config_map: str) -> None:
         """What every pod has: the runner, and the one writable folder of its own."""
         self.add("runner", {"configMap": {"name": config_map}}, paths.RUNNER_DIR, read_only=True)
         self.add("tmp", {"emptyDir": {}}, paths.WORK_DIR)

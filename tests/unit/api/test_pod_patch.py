@@ -52,6 +52,11 @@ ALLOWED = {
     ),
     "words of a pod spec as annotations": {"metadata": {"annotations": {"capabilities": "none", "resources": "few"}}},
     "names of merged lists as labels": {"metadata": {"labels": {"env": "prod", "volumes": "none"}}},
+    "probes of the pod itself": container(
+        "proxy", livenessProbe={"httpGet": {"port": 80}}, lifecycle={"preStop": {"exec": {"command": ["true"]}}}
+    ),
+    "projected secrets": spec(volumes=[{"name": "a", "projected": {"sources": [{"secret": {"name": "b"}}]}}]),
+    "a runtime class and how to find names": spec(runtimeClassName="kata", dnsPolicy="None", hostUsers=False),
     "nothing": {},
 }
 
@@ -98,6 +103,30 @@ BANNED = {
     ),
     "spec.securityContext.seLinuxOptions": spec(securityContext={"seLinuxOptions": {"type": "spc_t"}}),
     "spec.securityContext.appArmorProfile": spec(securityContext={"appArmorProfile": {"type": "Unconfined"}}),
+    "spec.securityContext.seLinuxChangePolicy": spec(securityContext={"seLinuxChangePolicy": "Recursive"}),
+    "spec.containers[0].securityContext.seLinuxOptions": container(securityContext={"seLinuxOptions": {"level": "s0"}}),
+    "spec.containers[0].securityContext.runasuser": container(securityContext={"runasuser": 0}),
+    "spec.containers[0].livenessProbe.httpGet.host": container(
+        livenessProbe={"httpGet": {"host": "169.254.169.254", "port": 80}}
+    ),
+    "spec.initContainers[0].startupProbe.tcpSocket.host": spec(
+        initContainers=[{"name": "a", "startupProbe": {"tcpSocket": {"host": "10.0.0.1", "port": 80}}}]
+    ),
+    "spec.containers[0].lifecycle.postStart.httpGet.host": container(
+        "proxy", lifecycle={"postStart": {"httpGet": {"host": "10.0.0.1", "port": 80}}}
+    ),
+    "spec.volumes[0].projected.sources[1].podCertificate": spec(
+        volumes=[
+            {"name": "a", "projected": {"sources": [{"secret": {"name": "b"}}, {"podCertificate": {"keyType": "x"}}]}}
+        ]
+    ),
+    "spec.volumes[0].projected.sources[0].clusterTrustBundle": spec(
+        volumes=[{"name": "a", "projected": {"sources": [{"clusterTrustBundle": {"name": "x"}}]}}]
+    ),
+    "spec.hostnameOverride": spec(hostnameOverride="node1"),
+    "spec.node_selector": spec(node_selector={"a": "b"}),
+    "spec.containers[0].imagePullPolcy": container(imagePullPolcy="Always"),
+    "spec.containers[0].restartPolicy": container(restartPolicy="Always"),
     "spec.securityContext.windowsOptions": spec(securityContext={"windowsOptions": {"hostProcess": True}}),
     "spec.containers[0].resources.limits.nvidia.com/gpu": container(
         "proxy", resources={"limits": {"cpu": "1", "nvidia.com/gpu": 1}}
@@ -201,4 +230,9 @@ def test_too_large(patch: dict[str, Any], words: str) -> None:
 
 def test_as_large_as_may_be() -> None:
     assert pod_patch_problems({"metadata": {"annotations": {"a": "x" * 65_000}}}) == ()
-    assert pod_patch_problems({"spec": deep(49)}) == ()
+    assert pod_patch_problems({"spec": {"nodeSelector": deep(48)}}) == ()
+
+
+def test_a_misspelt_field_is_named_as_it_is_spelt() -> None:
+    (problem,) = pod_patch_problems(spec(node_selector={"a": "b"}))
+    assert problem.message == "is no field that a patch may set: did you mean nodeSelector?"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import textwrap
 import time
 from urllib.parse import quote
 
@@ -33,6 +35,12 @@ def run(redactor: Redactor, pieces: list[bytes]) -> bytes:
         base64.b64encode(f"user:{KEY}".encode()).decode(),
         base64.b64encode(f"me:{KEY}@host".encode()).decode(),
         base64.urlsafe_b64encode(f"oauth2:{KEY}".encode()).decode(),
+        re.sub("%..", lambda code: code.group().lower(), quote(KEY, safe="")),
+        "".join(f"%{byte:02x}" for byte in KEY.encode()),
+        KEY.encode().hex(),
+        KEY.encode().hex().upper(),
+        repr(KEY.encode()),
+        base64.encodebytes(KEY.encode()).decode().rstrip(),
     ],
 )
 def test_every_printed_form_is_masked(form: str) -> None:
@@ -41,6 +49,48 @@ def test_every_printed_form_is_masked(form: str) -> None:
     assert shown.endswith(" b")
     assert MASK.decode() in shown
     assert form not in shown
+
+
+LONG = "hf_" + "aZ9+" * 40
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        base64.encodebytes(LONG.encode()).decode(),  # lines of 76
+        base64.encodebytes(f"user:{LONG}".encode()).decode(),
+        textwrap.fill(LONG, 20),
+        textwrap.fill(LONG, 60, subsequent_indent="        "),
+        textwrap.fill(LONG, 40).replace("\n", "\r\n"),
+        "".join(f"\u2502 {line:<50} \u2502\n" for line in textwrap.wrap(LONG, 40)),
+        textwrap.fill(LONG.encode().hex(), 32),
+        "first line\nsecond",
+        "first line\n\nthird",
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_value_that_is_wrapped_over_lines_is_masked(form: str, size: int) -> None:
+    stream = f"a {form} b".encode()
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+    shown = run(Redactor([LONG, "first line\nsecond", "first line\n\nthird"]), pieces)
+    assert shown.startswith(b"a ")
+    assert shown.rstrip().endswith(b" b")
+    assert MASK in shown
+    assert len(re.sub(rb"\W", b"", shown)) < 15
+    assert Redactor([LONG, "first line\nsecond", "first line\n\nthird"]).text(stream.decode()).encode() == shown
+
+
+def test_lines_are_kept_as_they_are() -> None:
+    stream = b"one\n\n  two \r\nsecre\nt\n\nthree\n"
+    assert run(Redactor(["another-key"]), [stream]) == stream
+    assert run(Redactor(["secret"]), [stream]) == b"one\n\n  two \r\n***\n\nthree\n"
+
+
+def test_nothing_without_an_end_is_held_back() -> None:
+    redactor = Redactor(["secret-key"])
+    for piece in (b"s" + b"\n" * 100_000, b"s" + b" " * 100_000 + b"\n", b"se\n" * 1000):
+        redactor.feed(piece)
+        assert len(redactor._held) < 1000
 
 
 def test_a_key_with_a_newline_behind_is_found_without_it() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
 
 from swiftop import names
+from swiftop.errors import Forbidden
 from swiftop.kinds.registry import KINDS, WATCHED
 from swiftop.model.kind import Key, Kind
 from swiftop.shell.cluster import Listing
@@ -310,6 +311,48 @@ class Full:
 
     async def serves(self, kind: names.Resource) -> bool:
         return kind != names.SFTRUN or asyncio.get_running_loop().time() >= self.served_at
+
+
+def test_a_leader_that_can_do_nothing_says_so() -> None:
+    async def scenario() -> None:
+        controller = Controller(Config(workers=1))
+        for n, namespace in enumerate(("a", "b")):
+            run_of = obj(names.SFTRUN, "x", uid=str(n))
+            run_of["metadata"]["namespace"] = namespace
+            controller.seen(names.SFTRUN, None, run_of)
+        refused = Forbidden("PATCH /status: 403 no")
+        for namespace in ["a"] * 40:
+            controller._note_end(Key("SFTRun", namespace, "x"), refused)
+        assert controller.helpless() == ""  # that may be its own webhook
+        for namespace in ["a", "b"] * 20:
+            controller._note_end(Key("SFTRun", namespace, "x"), refused)
+        assert "PATCH /status: 403 no" in controller.helpless()
+        assert controller.unhealthy() == ""  # no restart mends it
+        controller._note_end(Key("SFTRun", "b", "x"))
+        assert controller.helpless() == ""
+
+    run(scenario())
+
+
+def test_a_leader_that_cannot_list_says_so() -> None:
+    class NoRights:
+        error: Exception | None = Forbidden("GET /jobs: 403 no")
+
+        async def pages(self, *_: object, **__: object) -> AsyncIterator[Listing]:
+            if self.error:
+                raise self.error
+            yield Listing([], 1)
+
+    async def scenario() -> None:
+        controller, cluster = Controller(Config()), NoRights()
+        first = asyncio.create_task(controller.first_resync(cast("Any", cluster)))
+        await asyncio.sleep(5)
+        assert "cannot list: GET /jobs: 403 no" in controller.helpless()
+        cluster.error = None
+        await first
+        assert controller.helpless() == ""
+
+    run(scenario())
 
 
 def test_a_busy_operator_is_healthy() -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swiftop.api.v1alpha1.defaults import Defaults
-from swiftop.errors import Invalid
+from swiftop.errors import Invalid, Problem
 from swiftop.swift.releases import RELEASES
 from swiftop.workload import plain_yaml
 from swiftop.workload.defaults import defaults_of
@@ -135,19 +137,28 @@ def test_a_platforms_patience_is_that_of_what_does_not_say() -> None:
         ({"caBundle": "{name: a}"}, "caBundle.key: required"),
         ({"imagePullSecrets": "{name: a}"}, "imagePullSecrets: must be a list"),
         ({"imagee": "x"}, "imagee: unknown field (did you mean image?)"),
-        ({"image": "a b"}, "image: 'a b' does not match"),
+        ({"image": "a b"}, "image: the value does not match"),
         ({"image": "5"}, "image: must be a text"),
         ({"env": "[1]"}, "env: must be a map"),
         ({"env": "{A: null}"}, 'env.A: has no value (write "" for an empty text'),
         ({"env": "{A: [1]}"}, "env.A: must be a text"),
         ({"env": "{A: 2026-13-45}"}, "env: is not valid YAML"),
-        ({"env": "{A.B: x}"}, "env[0].name: 'A.B' does not match"),
+        ({"env": "{A.B: x}"}, "env[0].name: the value does not match"),
         ({"cache": "{"}, "cache: is not valid YAML"),
         ({"cache": "{persistentVolumeClaim: {}}"}, "cache.persistentVolumeClaim.claimName: required"),
         ({"env": "{HF_TOKEN: abc}"}, "env.HF_TOKEN: a secret"),
         ({"env": "{USE_HF: 1}"}, "env.USE_HF: this variable is set by swiftop"),
-        ({"swiftVersion": "4.0"}, "swiftVersion: ms-swift 4.0 is not supported (use one of 3.7, 3.12, 4.6)"),
-        ({"images": "{4.7: x}"}, "images.4.7: ms-swift 4.7 is not supported"),
+        (
+            {"swiftVersion": "4.0"},
+            "swiftVersion: this version of ms-swift is not supported (use one of 3.7, 3.12, 4.6)",
+        ),
+        ({"images": "{4.7: x}"}, "images.4.7: this version of ms-swift is not supported"),
+        ({"image.x": "a"}, "image.x: unknown field"),
+        ({".image": "a"}, "image: unknown field"),
+        ({"a.b-c_d": "[x]"}, "a.b-c_d: unknown field"),
+        ({"cache": "!!bool x"}, "cache: is not valid YAML: a value does not have the form of its type"),
+        ({"cache": "!!timestamp x"}, "cache: is not valid YAML: a value does not have the form of its type"),
+        ({"cache": "[a,\n  b"}, "cache: is not valid YAML: line 3: did not find expected ',' or ']'"),
         ({"placement": "{affinity: {nodeAffinty: {}}}"}, "placement.affinity.nodeAffinty: unknown field"),
         ({"placement": "{affinity: {nodeAffinity: gpu}}"}, "placement.affinity.nodeAffinity: must be an object"),
     ],
@@ -172,7 +183,7 @@ def refusal(**data: str) -> str:
 
 def test_an_alias_is_refused_where_it_stands() -> None:
     """A few hundred bytes of them stand for gigabytes."""
-    told = "is not valid YAML: an alias is not allowed here"
+    told = "is not valid YAML: line 1: an alias is not allowed here"
     assert refusal(env="{A: &a x, B: *a}").startswith(f"env {told}")
     laughs = "[&a [x], " + ", ".join(f"&{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]" for n in range(20)) + "]"
     assert refusal(placement=laughs).startswith(f"placement {told}")
@@ -273,3 +284,45 @@ def test_a_run_on_the_cpu_asks_for_little_and_a_gpu_for_what_feeds_it() -> None:
     small, large = (merged(run_of(spec).spec, defaults_of()).resources for spec in (ON_CPU, TWO_NODES))
     assert (small.cpu, small.memory, small.shared_memory) == ("1", "4Gi", None)
     assert (large.cpu, large.memory, large.shared_memory) == ("64", "512Gi", "64Gi")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"image": "Secret Words here"},
+        {"swiftVersion": "SecretWords"},
+        {"cache": "{persistentVolumeClaim: {claimName: 'Secret Words'}}"},
+        {"placement": "{tolerations: [{key: a, operator: SecretWords}]}"},
+        {"env": "{A: [x,\nSecret Words: {"},
+        {"env": "A: !!float SecretWords"},
+        {"env": "A: !SecretWords x"},
+        {"env": "{<<: SecretWords}"},
+        {"env": "A: b\n\tSecretWords: x"},
+        {"env": "{'Secret Words': x}"},
+        {"storageClassName": '"Secret\\"Words"'},
+    ],
+)
+def test_what_the_platform_writes_is_not_shown_to_tenants(data: dict[str, str]) -> None:
+    with pytest.raises(Invalid) as caught:
+        defaults_of(config_map("swiftop-system", **data), config_map("team"))
+    assert "Words" not in str(caught.value)
+    assert str(caught.value).startswith(f"ConfigMap swiftop-system/swiftop-defaults: {next(iter(data))}")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["image", "images", "env", "cache", "placement", "credentials", "swiftVersion", "x.y", "a[0]"])
+        | st.text("abz.-_", min_size=1, max_size=8),
+        st.text(max_size=60)
+        | st.sampled_from(["{a: b}", "[1]", "{A: 1e400}", "? [a]\n: b", "!!set {a}", "- - -", "\0"]),
+        max_size=4,
+    )
+)
+def test_any_content_is_read_or_blamed_on_its_place(data: dict[str, str]) -> None:
+    problems: tuple[Problem, ...] = ()
+    try:
+        defaults_of(config_map("team", **data))
+    except Invalid as error:
+        problems = error.problems
+    assert {problem.reason for problem in problems} <= {"InvalidDefaults"}
+    assert all(problem.path.startswith("ConfigMap team/swiftop-defaults: ") for problem in problems)
