@@ -1,9 +1,9 @@
 """Why the scheduler finds no node for a pod, out of its own words.
 
 They are those of Kubernetes 1.36.3 and 1.37.2 (``ErrReason...`` in pkg/scheduler/framework/plugins/*, and
-``FitError.Error`` in pkg/scheduler/framework/types.go); older ones name the taint. Each node is counted under what rules
-it out first, and only resources are all named. So several words mean that no single one is all that is missing: the
-nodes under the second were never asked for the first.
+``FitError.Error`` in pkg/scheduler/framework/types.go); older ones name the taint. Each node is counted under what
+rules it out first, and only resources are all named. So several words mean that no single one is all that is missing:
+the nodes under the second were never asked for the first.
 """
 
 from __future__ import annotations

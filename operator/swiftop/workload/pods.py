@@ -12,6 +12,7 @@ from swiftop.api.v1alpha1.workload import WorkloadSpec
 from swiftop.runner.protocol import PLAN_VARIABLE, POD_NAME, POD_UID, TERMINATION_LOG, BadPlan, Plan
 from swiftop.swift import paths
 from swiftop.swift.secrets import SecretVar
+from swiftop.workload import disk
 from swiftop.workload.meta import child_labels
 from swiftop.workload.patch import strategic_merge
 from swiftop.workload.volumes import Volumes
@@ -145,7 +146,10 @@ def _resources(spec: WorkloadSpec) -> Object:
     amounts = {"cpu": wanted.cpu, "memory": wanted.memory}
     if wanted.gpus:
         amounts[wanted.gpu_resource] = str(wanted.gpus)
-    return {"requests": dict(amounts), "limits": amounts}
+    return {
+        "requests": {**amounts, "ephemeral-storage": disk.requested(spec)},
+        "limits": {**amounts, "ephemeral-storage": disk.limit(spec)},
+    }
 
 
 def _env(pod: Pod) -> list[Object]:
