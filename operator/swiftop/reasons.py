@@ -117,6 +117,7 @@ class Reason(StrEnum):
     CONTAINER_LOST = "ContainerLost"
     NODE_LOST = "NodeLost"
     EVICTED = "Evicted"
+    EPHEMERAL_STORAGE_EXCEEDED = "EphemeralStorageExceeded"
     PREEMPTED = "Preempted"
     POD_DELETED = "PodDeleted"
     JOB_DELETED = "JobDeleted"

@@ -123,8 +123,8 @@ class Kubernetes:
         self._pod_status(pod, phase="Succeeded" if exit_code == 0 else "Failed")
         self.container(pod, terminated=terminated)
 
-    def disrupt(self, reason: str = "EvictionByEvictionAPI") -> None:
-        target = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "the node is drained"}
+    def disrupt(self, reason: str = "EvictionByEvictionAPI", message: str = "the node is drained") -> None:
+        target = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message}
         known = self.cluster.find(names.POD, self.pod_name)["status"].get("conditions") or [self._placed("True")]
         self._pod_status(conditions=[*known, target])
 

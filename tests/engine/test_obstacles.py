@@ -216,6 +216,20 @@ async def test_a_run_that_works_and_whose_job_is_suspended_says_so_and_resumes()
     assert (harness.condition("Succeeded")[1], harness.status["state"]) == ("Running", "Running")
 
 
+async def test_a_pod_that_outgrows_its_disk_ends_the_run_and_not_only_the_pod() -> None:
+    """The Job controller replaces a pod that the kubelet evicts, and the next one would download as much."""
+    harness = await waiting()
+    harness.kubernetes.run()
+    harness.kubernetes.disrupt("TerminationByKubelet", 'Usage of EmptyDir volume "tmp" exceeds the limit "200Gi". ')
+    harness.kubernetes.end(exit_code=137)
+    harness.kubernetes.create_pod()  # its successor
+    await harness.settle()
+    assert harness.condition("Succeeded") == ("False", "EphemeralStorageExceeded")
+    assert "such as 400Gi" in harness.status["failure"]["suggestion"]
+    await harness.settle()
+    assert harness.job_names == []  # and with it the successor
+
+
 def _foreign(kind: names.Resource, name: str) -> dict[str, Any]:
     return {
         "apiVersion": kind.api_version,

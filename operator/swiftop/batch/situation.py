@@ -11,7 +11,7 @@ from swiftop.batch.observe import Observed
 from swiftop.model.facts import Cause, PodFacts
 from swiftop.model.times import seconds_of
 from swiftop.model.verdict import Blocked, Verdict, Waiting
-from swiftop.observe.ending import suited
+from swiftop.observe.ending import pod_cause, suited
 from swiftop.reasons import Reason
 from swiftop.runner import causes
 
@@ -117,7 +117,13 @@ class Situation:
             return None
         if job.failed or (self.ended_beside_others and not finished_well(self.observed)):
             return suited(cause_of(job, self.observed), self.words.program)
-        return None
+        return self.exceeded
+
+    @property
+    def exceeded(self) -> Cause | None:
+        """The kubelet's end of a pod that writes too much to its node's disk: its successor in the Job would too."""
+        found = (pod_cause(pod) for pod in self.observed.pods)
+        return next((cause for cause in found if cause and cause.reason == Reason.EPHEMERAL_STORAGE_EXCEEDED), None)
 
     @property
     def finished(self) -> bool:

@@ -30,6 +30,7 @@ _COLOURS: dict[str, str] = {
     State.SUCCEEDED: "green",
     State.READY: "green",
     State.FAILED: "red",
+    State.INVALID: "red",
     State.NOT_READY: "red",
     State.RUNNING: "cyan",
 }

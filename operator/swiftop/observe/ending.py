@@ -23,6 +23,7 @@ VAGUE = frozenset(
 )
 """Reasons that tell a symptom: any other cause is preferred to them."""
 
+_BY_ITS_NODE = (Reason.EVICTED, "its node ended it")
 # Reasons of the pod condition DisruptionTarget and of a pod's status, by what they mean for the attempt.
 _INTERRUPTIONS = {
     "PreemptionByScheduler": (Reason.PREEMPTED, "a pod of higher priority took its place"),
@@ -31,8 +32,8 @@ _INTERRUPTIONS = {
     "DeletionByPodGC": (Reason.NODE_LOST, "its node is gone"),
     "NodeLost": (Reason.NODE_LOST, "its node does not answer"),
     "EvictionByEvictionAPI": (Reason.EVICTED, "it was evicted, as by kubectl drain"),
-    "TerminationByKubelet": (Reason.EVICTED, "its node ended it"),
-    "Evicted": (Reason.EVICTED, "its node ended it"),
+    "TerminationByKubelet": _BY_ITS_NODE,
+    "Evicted": _BY_ITS_NODE,
     "NodeShutdown": (Reason.EVICTED, "its node was shut down"),
     "Terminated": (Reason.EVICTED, "its node was shut down"),
 }
@@ -41,6 +42,13 @@ _NOT_ADMITTED = re.compile(
     r"OutOf.+|UnexpectedAdmissionError|UnexpectedPredicateFailureType|NodeAffinity|TopologyAffinityError|"
     r"PodResizeStatus|AppArmor|SysctlForbidden|InvalidNodeInfo|PodOSNotSupported"
 )
+# The kubelet's words (pkg/kubelet/eviction/helpers.go of Kubernetes 1.37.2).
+_DISK_EXCEEDED = re.compile(
+    r'(?:Usage of EmptyDir volume "[^"]*" exceeds the limit|exceeded its local ephemeral storage limit|'
+    r'ephemeral local storage usage exceeds the total limit of containers) "?(?P<size>[0-9.]+[A-Za-z]*[0-9]*)'
+)
+_USED = re.compile(r"Container \S+ was using (\S+), request is")
+_SIZE = re.compile(r"([0-9]+)([A-Za-z]*)")
 _NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 # Words of a runtime that did not find what the image should have; any other trouble of it may pass.
 _IMAGE_AT_FAULT = re.compile(r"executable file not found|no such file or directory|permission denied|exec format error")
@@ -54,6 +62,7 @@ def pod_cause(pod: PodFacts) -> Cause | None:
     witnesses = (
         _reported,
         _killed_for_memory,
+        _disk_exceeded,
         _interruption,
         _not_admitted,
         _init_container,
@@ -86,13 +95,48 @@ def _killed_for_memory(pod: PodFacts) -> Cause | None:
     return Cause(memory.reason, "the container used more memory than its limit and was killed", memory.suggestion, log)
 
 
+def _disk_exceeded(pod: PodFacts) -> Cause | None:
+    """It wrote more to its node's disk than it may: whoever runs it again finds the same."""
+    said = pod.disruption_message or pod.message
+    found = _DISK_EXCEEDED.search(said) if _INTERRUPTIONS.get(pod.disruption or pod.reason) == _BY_ITS_NODE else None
+    if found is None:
+        return None
+    size = found["size"]
+    return Cause(
+        Reason.EPHEMERAL_STORAGE_EXCEEDED,
+        f"the pod was ended, since it wrote more to its node's disk than its limit of {size}: {said.strip()}",
+        f"under a new name where it has started, set spec.resources.ephemeralStorage to more than {size}, such as "
+        f"{_larger(size)}; or keep downloads on a claim (spec.cache) and results on a volume (spec.output)",
+    )
+
+
+def _larger(size: str) -> str:
+    """Twice the size, in the same unit."""
+    found = _SIZE.fullmatch(size)
+    return f"{2 * int(found[1])}{found[2]}" if found else f"twice {size}"
+
+
+def _short_of_disk(said: str) -> str:
+    """What keeps a pod from a node whose disk runs full; empty where that was not why."""
+    if "low on resource: ephemeral-storage" not in said:
+        return ""
+    used = _USED.search(said)
+    size = f"more than {used[1]}, which it used" if used else "the size of the model and the data that it keeps in /tmp"
+    return (
+        f"when that happens again, apply it with a new name and set spec.resources.ephemeralStorage to {size}, so that "
+        "it gets a node which has as much; or keep downloads on a claim (spec.cache)"
+    )
+
+
 def _interruption(pod: PodFacts) -> Cause | None:
     known = _INTERRUPTIONS.get(pod.disruption) or _INTERRUPTIONS.get(pod.reason)
     if known is None:
         return None
     reason, text = known
     detail = pod.disruption_message or pod.message
-    return Cause(reason, f"the pod was interrupted: {text}" + (f" ({detail})" if detail else ""))
+    return Cause(
+        reason, f"the pod was interrupted: {text}" + (f" ({detail})" if detail else ""), _short_of_disk(detail)
+    )
 
 
 def _not_admitted(pod: PodFacts) -> Cause | None:

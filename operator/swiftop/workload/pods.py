@@ -13,6 +13,7 @@ from swiftop.errors import Invalid, Problem
 from swiftop.runner.protocol import NVIDIA, PLAN_VARIABLE, POD_NAME, POD_UID, TERMINATION_LOG, BadPlan, Plan
 from swiftop.swift import paths
 from swiftop.swift.secrets import SecretVar
+from swiftop.workload import disk
 from swiftop.workload.meta import child_labels
 from swiftop.workload.patch import strategic_merge
 from swiftop.workload.runner import runner_command
@@ -167,7 +168,11 @@ def _resources(spec: WorkloadSpec) -> Object:
     if wanted.gpus and wanted.gpu_claim is None:
         amounts[wanted.gpu_resource or NVIDIA] = str(wanted.gpus)
     claims = {"claims": [{"name": _GPU_CLAIM}]} if wanted.gpu_claim is not None else {}
-    return {"requests": dict(amounts), "limits": amounts, **claims}
+    return {
+        "requests": {**amounts, "ephemeral-storage": disk.requested(spec)},
+        "limits": {**amounts, "ephemeral-storage": disk.limit(spec)},
+        **claims,
+    }
 
 
 def _resource_claims(spec: WorkloadSpec) -> Object:

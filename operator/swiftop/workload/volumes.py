@@ -15,6 +15,7 @@ from swiftop.api.v1alpha1.hub import NamedDataset
 from swiftop.api.v1alpha1.refs import ConfigMapKey
 from swiftop.api.v1alpha1.workload import Cache, Output, WorkloadSpec, output_of
 from swiftop.swift import paths
+from swiftop.workload.disk import limit
 
 Object = dict[str, Any]
 
@@ -27,6 +28,7 @@ class Volumes:
         self.mounts: list[Object] = []
         self._claims: dict[str, str] = {}
         self._config_maps: dict[str, Object] = {}
+        self._disk = {"emptyDir": {"sizeLimit": limit(spec)}}
         self.runner = runner_config_map
         self._add_runner(runner_config_map)
         self._shared_memory(spec.resources.shared_memory)
@@ -53,7 +55,7 @@ class Volumes:
     def _add_runner(self, config_map: str) -> None:
         """What every pod has: the runner, and the one writable folder of its own."""
         self.add("runner", {"configMap": {"name": config_map}}, paths.RUNNER_DIR, read_only=True)
-        self.add("tmp", {"emptyDir": {}}, paths.WORK_DIR)
+        self.add("tmp", self._disk, paths.WORK_DIR)
 
     def _shared_memory(self, size: str | None) -> None:
         """Shared memory for NCCL and data loaders; without it there are the container runtime's 64 MiB."""
@@ -64,7 +66,7 @@ class Volumes:
     def _output(self, output: Output, claim_name: str) -> None:
         """Where results go; ``claim_name`` is the claim that swiftop makes when asked to."""
         if output.ephemeral:
-            self.add("output", {"emptyDir": {}}, paths.OUTPUT_DIR)
+            self.add("output", self._disk, paths.OUTPUT_DIR)
             return
         claim = output.persistent_volume_claim
         self.mount(self.claim(claim.claim_name if claim else claim_name, "output"), paths.OUTPUT_DIR, read_only=False)

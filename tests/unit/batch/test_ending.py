@@ -32,6 +32,14 @@ def refused(reason: str, message: str = "") -> PodFacts:
     return replace(PLACED, phase="Failed", reason=reason, message=message)
 
 
+# Words of the kubelet of Kubernetes 1.37.2.
+DISK_FULL = (
+    "The node was low on resource: ephemeral-storage. Threshold quantity: 10Gi, available: 4Gi. Container swift was "
+    "using 47185920Ki, request is 1Gi, has larger consumption of ephemeral-storage. "
+)
+TOO_LARGE = 'Usage of EmptyDir volume "tmp" exceeds the limit "100Gi". '
+
+
 @pytest.mark.parametrize(
     ("pods", "reason", "follows"),
     [
@@ -55,6 +63,8 @@ def refused(reason: str, message: str = "") -> PodFacts:
         ((replace(PLAIN, disruption="DeletionByPodGC"),), "NodeLost", After.CONTINUE),
         ((replace(PLAIN, disruption="TerminationByKubelet"),), "Evicted", After.CONTINUE),
         ((refused("Evicted", "disk pressure"),), "Evicted", After.CONTINUE),
+        ((refused("Evicted", DISK_FULL),), "Evicted", After.CONTINUE),  # others may have filled it
+        ((refused("Evicted", TOO_LARGE),), "EphemeralStorageExceeded", After.END),
         ((refused("NodeLost"),), "NodeLost", After.CONTINUE),
         ((refused("NodeShutdown"),), "Evicted", After.CONTINUE),
         ((refused("Terminated"),), "Evicted", After.CONTINUE),
@@ -261,3 +271,29 @@ def test_other_words_of_the_kubelet_are_no_refusal(word: dict[str, Any]) -> None
     cause = pod_cause(replace(PLACED, phase="Failed", **word))
     assert cause is not None
     assert cause.reason == "Failed"
+
+
+@pytest.mark.parametrize(
+    ("message", "size"),
+    [
+        (TOO_LARGE, "more than 100Gi, such as 200Gi"),
+        ('Container swift exceeded its local ephemeral storage limit "50Gi". ', "more than 50Gi, such as 100Gi"),
+        ("Pod ephemeral local storage usage exceeds the total limit of containers 15G. ", "more than 15G, such as 30G"),
+        (TOO_LARGE.replace("100Gi", "1.5Gi"), "more than 1.5Gi, such as twice 1.5Gi"),
+        (DISK_FULL, "more than 47185920Ki, which it used"),
+        ("The node was low on resource: ephemeral-storage. ", "the size of the model and the data"),
+    ],
+)
+def test_an_eviction_for_its_disk_names_the_size_that_would_do(message: str, size: str) -> None:
+    told = replace(PLAIN, disruption="TerminationByKubelet", disruption_message=message)
+    for pod in (refused("Evicted", message), told):
+        cause = pod_cause(pod)
+        assert cause is not None
+        assert f"spec.resources.ephemeralStorage to {size}" in cause.suggestion
+        assert message.strip() in cause.message
+
+
+def test_an_eviction_for_something_else_speaks_of_no_disk() -> None:
+    cause = pod_cause(refused("Evicted", "The node was low on resource: memory. "))
+    assert cause is not None
+    assert (cause.reason, cause.suggestion) == ("Evicted", "")

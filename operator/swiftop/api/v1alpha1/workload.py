@@ -101,6 +101,12 @@ class Resources(Model):
     shared_memory: Size | None = Field(
         default=None, description="Size of /dev/shm, part of memory. Absent: chosen when there are GPUs."
     )
+    ephemeral_storage: Size | None = Field(
+        default=None,
+        description="Local disk of each node for /tmp, with downloads where no cache is set, and for an ephemeral "
+        "output: requested and limited. Absent: 1Gi requested, 20Gi for downloads beside GPUs; limit 100Gi and as much "
+        "per GPU.",
+    )
 
     @property
     def processes(self) -> int:

@@ -89,6 +89,24 @@ def test_the_pod_fits_pod_security_restricted() -> None:
     assert pod["automountServiceAccountToken"] is False
 
 
+@pytest.mark.parametrize(
+    ("spec", "asked", "most"),
+    [
+        (ON_CPU, "1Gi", "100Gi"),  # and its results, which are ephemeral
+        (TWO_NODES, "20Gi", "900Gi"),  # the model goes to /tmp
+        (SHARED_VOLUMES, "1Gi", "300Gi"),  # it goes to the cache
+        ({**TWO_NODES, "resources": {"gpus": 8, "ephemeralStorage": "200Gi"}}, "200Gi", "200Gi"),
+    ],
+)
+def test_a_pod_asks_for_local_disk_and_has_an_end_of_it(spec: dict[str, Any], asked: str, most: str) -> None:
+    job = job_of(spec)
+    resources = trainer(job)["resources"]
+    assert (resources["requests"]["ephemeral-storage"], resources["limits"]["ephemeral-storage"]) == (asked, most)
+    volumes = job["spec"]["template"]["spec"]["volumes"]
+    sizes = {v["name"]: v["emptyDir"]["sizeLimit"] for v in volumes if "emptyDir" in v and v["name"] != "shm"}
+    assert sizes == dict.fromkeys(["tmp", "output"] if spec is ON_CPU else ["tmp"], most)
+
+
 def test_each_claim_is_one_volume_and_only_output_and_cache_are_writable() -> None:
     job = job_of(SHARED_VOLUMES)
     volumes = job["spec"]["template"]["spec"]["volumes"]
