@@ -166,7 +166,7 @@ def test_the_same_texts_are_read(cluster: Any, tmp_path: Path) -> None:
     assert [(text, a, b) for text, a, b in pairs if a != b] == []
 
 
-WHOLE = {
+WHOLE: dict[str, dict[str, Any]] = {
     "name is missing": {"metadata": {"name": None, "generateName": "a-"}},
     "name is a number": {"metadata": {"name": 5}},
     "label is a number": {"metadata": {"labels": {"a": 1}}},

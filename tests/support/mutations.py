@@ -64,7 +64,7 @@ def changed(obj: Mapping[str, Any], path: Path, value: Any) -> dict[str, Any]:
     return copied
 
 
-def _member(at: Any, part: str | int, empty: Any) -> Any:
+def _member(at: Any, part: Any, empty: Any) -> Any:
     if isinstance(at, list) and not at:
         at.append(empty)
     if not isinstance(at[part] if isinstance(at, list) else at.get(part), type(empty)):

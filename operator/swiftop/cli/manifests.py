@@ -140,7 +140,7 @@ def _problems(obj: Object) -> Iterator[Problem]:
 def _of_ours(obj: Object) -> Iterator[Problem]:
     for key in obj:
         if key not in _TOP:
-            near = difflib.get_close_matches(key, _TOP, n=1)
+            near = difflib.get_close_matches(key, _TOP, n=1, cutoff=0.7)
             yield Problem(key, UNKNOWN_FIELD, f"did you mean {near[0]}?" if near else f"fields here: {', '.join(_TOP)}")
     metadata = obj.get("metadata", {})
     if not isinstance(metadata, dict):

@@ -39,6 +39,9 @@ def warnings(spec: SFTRunSpec) -> list[Problem]:
 def _evaluation(spec: SFTRunSpec) -> Iterator[Problem]:
     training = spec.training
     if spec.validation.enabled:
+        if training.eval_strategy == "no":
+            message = "no evaluation takes place, though spec.validation says on what"
+            yield Problem("spec.training.evalStrategy", message, suggestion="remove it, or spec.validation")
         return
     for name, value in (("evalSteps", training.eval_steps), ("evalStrategy", training.eval_strategy)):
         if value not in (None, "no"):
