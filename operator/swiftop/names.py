@@ -53,6 +53,7 @@ SERVICE = Resource("v1", "Service", "services")
 CONFIG_MAP = Resource("v1", "ConfigMap", "configmaps")
 PVC = Resource("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 EVENT = Resource("v1", "Event", "events")
+SECRET = Resource("v1", "Secret", "secrets")  # for the command line alone: the operator reads and writes none
 LEASE = Resource("coordination.k8s.io/v1", "Lease", "leases")
 RESOURCES = {
     resource.kind: resource

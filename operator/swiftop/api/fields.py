@@ -102,7 +102,7 @@ def snake(name: str) -> str:
 
 def _flagged(model: type[BaseModel], wrong: str) -> list[str]:
     """The field of an object that sets the flag of this name, with the value that says the same: precision: bf16."""
-    return [_with_value(model, field, snake(wrong)) for field, flag in marks(model) if flag == snake(wrong)]
+    return [_with_value(model, field, flag) for field, flag in marks(model) if _bare(flag) == _bare(wrong)]
 
 
 def _with_value(model: type[BaseModel], path: str, word: str) -> str:
@@ -123,9 +123,9 @@ def _elsewhere(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     spec, wrong = model_at(model, ("spec",)), str(loc[-1])
     if spec is None or loc[0] != "spec":
         return ""
-    field = getattr(model, "FLAGS", {}).get(snake(wrong))
-    if field is not None:
-        return f"use spec.{_with_value(spec, field, snake(wrong))}" if field else "swiftop sets it: remove it"
+    for flag, field in getattr(model, "FLAGS", {}).items():
+        if _bare(flag) == _bare(wrong):
+            return f"use spec.{_with_value(spec, field, flag)}" if field else "swiftop sets it: remove it"
     if len(loc) < _BELOW_SPEC or _bare(wrong) in _COMMON:
         return ""
     paths = [path for path in _paths(spec, 2) if _bare(path.rpartition(".")[2]) == _bare(wrong)]

@@ -42,7 +42,7 @@ _MESSAGES = {
     "string_too_short": "{value} is too short: it needs at least {min_length} characters",
     "string_too_long": "is too long: at most {max_length} characters",
     "too_short": "has too few entries: it needs at least {min_length}",
-    "too_long": "has too many entries: {actual_length}, and {max_length} are allowed",
+    "too_long": "has too many entries: at most {max_length}",
 }
 """What to say of pydantic's kinds of errors."""
 _LONGEST = 60  # characters of a value in a message

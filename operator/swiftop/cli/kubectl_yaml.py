@@ -35,7 +35,7 @@ _DEEPEST = 100
 
 def documents(text: str) -> list[Any]:
     """All documents that are not empty; raises ``Invalid`` with the line where the text is not valid."""
-    text = text.removeprefix("\ufeff")
+    text = text.removeprefix("\ufeff").removesuffix("\n") + "\n"
     if text.lstrip().startswith("{") and (found := _json(text)) is not None:
         return found
     try:

@@ -30,6 +30,7 @@ _DEFAULT_KIND = "sftrun"
 
 _Name = Annotated[str, typer.Argument(help="Its name.")]
 _Kind = Annotated[str, typer.Option("--kind", "-k", help="Its kind, by the names that kubectl knows.")]
+_Context = Annotated[str | None, typer.Option("--context", help="Of the kubeconfig. Default: the current one.")]
 _Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Default: the kubeconfig's.")]
 
 
@@ -84,28 +85,43 @@ def progress(
     name: _Name,
     kind: _Kind = _DEFAULT_KIND,
     namespace: _Namespace = None,
+    context: _Context = None,
     follow: Annotated[bool, typer.Option(help="Go on until it has ended.")] = True,
 ) -> None:
-    """Show how far an object is, live. Exits 1 when it failed."""
+    """Show how far an object is, live. Exits 1 when it failed, or when only an edit can help it."""
     from swiftop.cli.progress import show  # noqa: PLC0415
 
-    raise typer.Exit(show(name, kind=kind, namespace=namespace, follow=follow))
+    raise typer.Exit(show(name, kind=kind, namespace=namespace, context=context, follow=follow))
 
 
 @app.command()
-def suspend(name: _Name, kind: _Kind = _DEFAULT_KIND, namespace: _Namespace = None) -> None:
+def suspend(name: _Name, kind: _Kind = _DEFAULT_KIND, namespace: _Namespace = None, context: _Context = None) -> None:
     """Stop an object with its checkpoint saved, and free its GPUs (spec.suspend: true)."""
     from swiftop.cli.suspend import change  # noqa: PLC0415
 
-    print(change(name, kind=kind, namespace=namespace, suspend=True))
+    print(change(name, kind=kind, namespace=namespace, context=context, suspend=True))
 
 
 @app.command()
-def resume(name: _Name, kind: _Kind = _DEFAULT_KIND, namespace: _Namespace = None) -> None:
+def resume(name: _Name, kind: _Kind = _DEFAULT_KIND, namespace: _Namespace = None, context: _Context = None) -> None:
     """Let a suspended object go on (spec.suspend: false)."""
     from swiftop.cli.suspend import change  # noqa: PLC0415
 
-    print(change(name, kind=kind, namespace=namespace, suspend=False))
+    print(change(name, kind=kind, namespace=namespace, context=context, suspend=False))
+
+
+@app.command()
+def login(
+    file: Annotated[str, typer.Argument(help="File of NAME=value lines; - for standard input.")] = ".env",
+    also: Annotated[list[str] | None, typer.Option(help="Name of a further variable to take; several.")] = None,
+    secret: Annotated[str, typer.Option(help="Name of the Secret.")] = names.DEFAULT_CREDENTIALS_SECRET,
+    namespace: _Namespace = None,
+    context: _Context = None,
+) -> None:
+    """Make the Secret with the tokens for SwanLab, ModelScope and Hugging Face out of a .env file. Shows names only."""
+    from swiftop.cli.login import login as write  # noqa: PLC0415
+
+    print(write(file, also=also or [], secret=secret, namespace=namespace, context=context))
 
 
 @app.command()

@@ -18,8 +18,9 @@ from swiftop import names
 from swiftop.api.crd import schema_of
 from swiftop.api.parse import UNKNOWN_FIELD
 from swiftop.cli import kubectl_yaml
+from swiftop.cli.lookup import model_of
 from swiftop.errors import Invalid, Problem
-from swiftop.kinds.registry import KINDS, MODELS
+from swiftop.kinds.registry import KINDS
 
 Object = dict[str, Any]
 
@@ -139,15 +140,15 @@ def _problems(obj: Object) -> Iterator[Problem]:
 def _of_ours(obj: Object) -> Iterator[Problem]:
     for key in obj:
         if key not in _TOP:
-            near = difflib.get_close_matches(key, _TOP, n=1)
+            near = difflib.get_close_matches(key, _TOP, n=1, cutoff=0.7)
             yield Problem(key, UNKNOWN_FIELD, f"did you mean {near[0]}?" if near else f"fields here: {', '.join(_TOP)}")
     metadata = obj.get("metadata", {})
     if not isinstance(metadata, dict):
         yield Problem("metadata", "must be a map of fields", "write metadata: {name: NAME}")
         return
     yield from _of_metadata(metadata)
-    model = next(model for model in MODELS if model.DEFINITION.resource.kind == obj["kind"])
-    yield from _unknown(obj.get("status"), schema_of(model)["properties"].get("status", {}), "status")
+    if status := obj.get("status"):
+        yield from _unknown(status, schema_of(model_of(obj["kind"]))["properties"]["status"], "status")
 
 
 def _of_metadata(metadata: Object) -> Iterator[Problem]:

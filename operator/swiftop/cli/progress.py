@@ -6,6 +6,7 @@ It only reads the status, with the user's own rights, and shows the columns of `
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,7 +26,10 @@ from swiftop.shell.cluster import Cluster
 Object = dict[str, Any]
 Model = type[CustomResource]
 
+Place = tuple[str | None, str | None]  # context and namespace, None for the current ones
+
 _POLL = 1.0
+_PATIENCE = 60.0  # seconds without an answer, once there has been one
 _COLOURS: dict[str, str] = {
     State.SUCCEEDED: "green",
     State.READY: "green",
@@ -38,12 +42,14 @@ _LIVE = ("Progress", "ETA")  # of interest here, even where kubectl get shows th
 _TOLD_APART = ("Status", "State", "Age", "Reason", "Ready")  # columns whose content stands elsewhere
 
 
-def show(name: str, *, kind: str, namespace: str | None, follow: bool) -> int:
-    """Show the object until it has ended, or answers; exit code 1 when it failed."""
+def show(name: str, *, kind: str, namespace: str | None, context: str | None = None, follow: bool) -> int:
+    """Show the object until it has ended, answers, or waits for an edit; exit code 1 when that is no success."""
     model, console = model_of(kind), Console()
     if console.is_terminal:
         with Live(console=console, refresh_per_second=4) as live:
-            return asyncio.run(_watch(name, model, namespace, follow, lambda obj: live.update(view(obj, model))))
+            return asyncio.run(
+                _watch(name, model, (context, namespace), follow, lambda obj: live.update(view(obj, model)))
+            )
     last = ""
 
     def print_change(obj: Object) -> None:
@@ -52,22 +58,26 @@ def show(name: str, *, kind: str, namespace: str | None, follow: bool) -> int:
             last = line
             console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    return asyncio.run(_watch(name, model, namespace, follow, print_change))
+    return asyncio.run(_watch(name, model, (context, namespace), follow, print_change))
 
 
-async def _watch(name: str, model: Model, namespace: str | None, follow: bool, update: Callable[[Object], None]) -> int:
-    resource, cluster = model.DEFINITION.resource, await Cluster.connect()
+async def _watch(name: str, model: Model, place: Place, follow: bool, update: Callable[[Object], None]) -> int:
+    context, namespace = place
+    resource, cluster = model.DEFINITION.resource, await Cluster.connect(context=context)
+    namespace = namespace or cluster.namespace
+    answered = -_PATIENCE  # a server that has never answered is not waited for
     try:
         while True:
             try:
-                obj = await cluster.get(resource, namespace or cluster.namespace, name)
+                obj = await cluster.get(resource, namespace, name)
             except Transient:
-                if not follow:
+                if not follow or time.monotonic() - answered >= _PATIENCE:
                     raise
                 await asyncio.sleep(_POLL)
                 continue
+            answered = time.monotonic()
             if obj is None:
-                raise NotFound(f"no {resource.kind} {name} in namespace {namespace or cluster.namespace}")
+                raise NotFound(f"no {resource.kind} {name} in namespace {namespace}")
             update(obj)
             if not follow or settled(obj, model):
                 return 1 if failed(obj, model) else 0
@@ -79,12 +89,20 @@ async def _watch(name: str, model: Model, namespace: str | None, follow: bool, u
 def settled(obj: Object, model: Model) -> bool:
     """Whether there is nothing more to wait for. What serves may always come to answer."""
     status = _summary(obj, model).get("status", "Unknown")
-    return status == "True" or (status == "False" and _ends(model))
+    return status == "True" or (status == "False" and _ends(model)) or _waits_for_an_edit(obj)
+
+
+def _waits_for_an_edit(obj: Object) -> bool:
+    """Whether only a person can help, said of the spec as it is now."""
+    stalled = by_type(obj.get("status") or {}).get(ConditionType.STALLED, {})
+    generation = obj["metadata"].get("generation", 0)
+    return bool(stalled.get("status") == "True" and stalled.get("observedGeneration", generation) == generation)
 
 
 def failed(obj: Object, model: Model) -> bool:
     """Whether it has ended badly, or does not answer."""
-    return bool(_summary(obj, model).get("status") == "False")
+    summary = _summary(obj, model).get("status")
+    return bool(summary == "False" or (summary != "True" and _waits_for_an_edit(obj)))
 
 
 def _ends(model: Model) -> bool:
@@ -141,7 +159,8 @@ def _state(obj: Object) -> str:
 def _explanation(obj: Object, model: Model) -> str:
     """Why the object is where it is and what to do: the summary's message."""
     summary = _summary(obj, model)
-    reason = f"{summary.get('reason')}: " if summary.get("status") == "False" else ""
+    blamed = summary.get("status") == "False" or (summary and _waits_for_an_edit(obj))
+    reason = f"{summary.get('reason')}: " if blamed else ""
     return f"{reason}{summary.get('message', '')}"
 
 

@@ -13,18 +13,20 @@ from swiftop.kinds.registry import KINDS
 from swiftop.shell.cluster import Cluster
 
 
-def change(name: str, *, kind: str, namespace: str | None, suspend: bool) -> str:
+def change(name: str, *, kind: str, namespace: str | None, context: str | None = None, suspend: bool) -> str:
     """Edit the object; returns what happens now."""
-    return asyncio.run(_change(name, model=model_of(kind), namespace=namespace, suspend=suspend))
+    return asyncio.run(_change(name, model=model_of(kind), namespace=namespace, context=context, suspend=suspend))
 
 
-async def _change(name: str, *, model: type[CustomResource], namespace: str | None, suspend: bool) -> str:
+async def _change(
+    name: str, *, model: type[CustomResource], namespace: str | None, context: str | None, suspend: bool
+) -> str:
     resource = model.DEFINITION.resource
     what = f"{resource.kind} {name}"
     if not isinstance(KINDS[resource.kind], BatchKind):
         instead = f"use kubectl scale {resource.plural}/{name} --replicas=0" if model.DEFINITION.scale else ""
         raise Invalid((Problem("--kind", f"a {resource.kind} cannot be suspended", instead),))
-    cluster = await Cluster.connect()
+    cluster = await Cluster.connect(context=context)
     try:
         place = namespace or cluster.namespace
         obj = await cluster.get(resource, place, name)

@@ -41,6 +41,7 @@ from swiftop.errors import (
 )
 from swiftop.shell import told
 from swiftop.shell.decode import loads
+from swiftop.shell.proxy import proxy_of
 
 log = logging.getLogger(__name__)
 
@@ -106,18 +107,25 @@ class Cluster:
 
     @classmethod
     async def connect(
-        cls, *, kubeconfig: str | None = None, wrote: Callable[[str, Object], None] | None = None
+        cls,
+        *,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        wrote: Callable[[str, Object], None] | None = None,
     ) -> Cluster:
         """Log in with the pod's service account, or outside of a cluster with this or the current kubeconfig."""
         configuration = Configuration()
-        if kubeconfig is None and in_cluster():
+        if kubeconfig is None and context is None and in_cluster():
             login.load_incluster_config(client_configuration=configuration)
             return cls(configuration, wrote=wrote)
         try:
-            loader = await login.load_kube_config(kubeconfig, client_configuration=configuration, persist_config=False)
+            loader = await login.load_kube_config(
+                kubeconfig, context=context, client_configuration=configuration, persist_config=False
+            )
         except (login.ConfigException, OSError) as error:
             problem = Problem("kubeconfig", str(error), "set KUBECONFIG, or run inside a cluster")
             raise Invalid((problem,)) from error
+        configuration.proxy = configuration.proxy or proxy_of(configuration.host)
         self = cls(configuration, wrote=wrote)
         self.namespace = loader.current_context.get("context", {}).get("namespace") or self.namespace
         # Tokens of exec plugins (cloud providers) live for minutes; without such a plugin this ends at once.
@@ -283,6 +291,10 @@ class Cluster:
             body=patch,
             content="application/merge-patch+json",
         )
+
+    async def make(self, kind: names.Resource, namespace: str, obj: Object) -> Object:
+        """POST on behalf of a person at the command line."""
+        return await self._json("POST", path_of(kind, namespace), query={"fieldManager": "swiftop-cli"}, body=obj)
 
     async def event(self, obj: Object, type_: str, reason: str, message: str) -> None:
         """Post a Kubernetes Event in the background. It is a courtesy: nothing waits for it or fails with it."""

@@ -203,7 +203,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Serve:
     def serve(obj: dict[str, Any] | None) -> Fake:
         fake = Fake(obj)
 
-        async def connect() -> Fake:
+        async def connect(*, context: str | None = None) -> Fake:
             return fake
 
         monkeypatch.setattr("swiftop.shell.cluster.Cluster.connect", connect)
@@ -258,3 +258,58 @@ def test_what_serves_is_scaled_and_not_suspended(
     assert capsys.readouterr().err == (
         "error: --kind: a ModelDeployment cannot be suspended (use kubectl scale modeldeployments/chat --replicas=0)\n"
     )
+
+
+STALLED = told("Pending", "Unknown", "InvalidSpec", "spec.training.epochs: must be at least 1")
+STALLED["metadata"]["generation"] = 2
+STALLED["status"]["conditions"].append({"type": "Stalled", "status": "True", "observedGeneration": 2})
+
+
+def test_what_only_an_edit_can_help_is_not_waited_for() -> None:
+    assert settled(STALLED, SFTRun)
+    assert failed(STALLED, SFTRun)
+    assert one_line(STALLED, SFTRun) == "demo: Pending, InvalidSpec: spec.training.epochs: must be at least 1"
+    edited = {**STALLED, "metadata": {"name": "demo", "generation": 3}}
+    assert not settled(edited, SFTRun)
+
+
+class Outage(Fake):
+    """An API server that answers so often, and then no more."""
+
+    def __init__(self, obj: dict[str, Any], answers: int) -> None:
+        super().__init__(obj)
+        self.answers = answers
+        self.asked = 0
+
+    async def get(self, kind: names.Resource, namespace: str, name: str) -> dict[str, Any] | None:
+        self.asked += 1
+        if self.asked > self.answers:
+            raise Transient("GET /x: connection refused")
+        return self.obj
+
+
+@pytest.mark.parametrize("answers", [0, 2])
+def test_an_api_server_that_is_away_ends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answers: int
+) -> None:
+    fake, contexts = Outage(RUNNING, answers), []
+
+    async def connect(*, context: str | None = None) -> Fake:
+        contexts.append(context)
+        return fake
+
+    monkeypatch.setattr("swiftop.shell.cluster.Cluster.connect", connect)
+    monkeypatch.setattr("swiftop.cli.progress._POLL", 0.001)
+    monkeypatch.setattr("swiftop.cli.progress._PATIENCE", 0.05)
+    assert called(monkeypatch, "progress", "demo", "--context", "gpu") == 1
+    assert capsys.readouterr().err == "error: GET /x: connection refused\n"
+    assert contexts == ["gpu"]
+    assert (fake.asked == 1) if answers == 0 else (fake.asked > answers + 1)
+
+
+def test_an_invalid_run_ends_it(
+    served: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served(STALLED)
+    assert called(monkeypatch, "progress", "demo") == 1
+    assert "InvalidSpec: spec.training.epochs" in capsys.readouterr().out

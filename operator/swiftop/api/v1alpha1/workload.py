@@ -25,8 +25,7 @@ class Credentials(Model):
     secret_name: DnsSubdomain | None = Field(
         default=None,
         description="A Secret with keys named like the variables: SWANLAB_API_KEY, MODELSCOPE_API_TOKEN, HF_TOKEN. "
-        "Absent: swiftop-credentials. Make it with kubectl create secret generic swiftop-credentials "
-        "--from-env-file=.env",
+        "Absent: swiftop-credentials. Make it with kubectl swift login .env",
     )
     swanlab_api_key: SecretKey | None = Field(default=None, description="Own place of SWANLAB_API_KEY.")
     modelscope_api_token: SecretKey | None = Field(

@@ -43,8 +43,8 @@ def _evaluation(spec: SFTRunSpec) -> Iterator[Problem]:
     training = spec.training
     if spec.validation.enabled:
         if training.eval_strategy == "no":
-            message = 'with evalStrategy: "no" nothing is evaluated, and no row is set aside'
-            yield Problem("spec.validation", message, suggestion="remove it, or training.evalStrategy")
+            message = "no evaluation takes place, though spec.validation says on what"
+            yield Problem("spec.training.evalStrategy", message, suggestion="remove it, or spec.validation")
         return
     if any(arg.name in _EVALUATED for arg in spec.extra_args):
         return

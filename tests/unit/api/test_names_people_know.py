@@ -1,0 +1,152 @@
+"""Names of ms-swift's flags in place of fields, and words in place of objects, are answered with the field."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from pydantic.alias_generators import to_camel
+
+from swiftop.api.crd import schema_of
+from swiftop.api.fields import model_at
+from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
+from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.cli.preview import previews
+from swiftop.errors import Invalid
+from swiftop.kinds.registry import MODELS
+from tests.apiserver.deployment_cases import MINIMAL as DEPLOYMENT
+from tests.apiserver.export_cases import MINIMAL as EXPORT
+from tests.apiserver.sftrun_patches import MINIMAL
+from tests.apiserver.upload_cases import MINIMAL as UPLOAD
+from tests.support.mutations import changed, places, values
+
+OF_SWIFTOP_ALONE = "swiftop sets it: remove it"
+SECTIONS = ("", "training", "tuner", "checkpoints")
+
+
+def told(path: str, value: Any) -> str:
+    with pytest.raises(Invalid) as caught:
+        list(previews(json.dumps(changed(MINIMAL, tuple(path.split(".")), value))))
+    (problem,) = caught.value.problems
+    assert problem.path == path
+    return str(problem).removeprefix(f"{path}: ")
+
+
+def is_field(path: str) -> bool:
+    *above, last = ("spec", *path.split("."))
+    model = model_at(SFTRun, tuple(above))
+    return model is not None and last in {field.alias for field in model.model_fields.values()}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("flag", sorted(FIELD_OF_FLAG))
+def test_a_flag_leads_to_its_field(flag: str, section: str) -> None:
+    fields = FIELD_OF_FLAG[flag].split(" or ") if FIELD_OF_FLAG[flag] else []
+    for name in (flag, to_camel(flag)):
+        path = f"{section}.{name}".lstrip(".")
+        if is_field(path):
+            continue
+        said = told(f"spec.{path}", "x")
+        if not fields:
+            assert said in (f"unknown field ({OF_SWIFTOP_ALONE})",)
+            continue
+        meant = {field.removeprefix(f"{section}.") if field.startswith(section) else field for field in fields}
+        named = said.replace("?", " ").replace(")", " ").replace(":", " ").split()
+        assert {*meant, *(f"spec.{field}" for field in fields)} & {*named}, (said, meant)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("spec.num_train_epochs", "unknown field (did you mean training.epochs?)"),
+        ("spec.training.num_train_epochs", "unknown field (did you mean epochs?)"),
+        ("spec.training.attn_impl", "unknown field (did you mean attention?)"),
+        ("spec.training.bf16", "unknown field (did you mean precision: bf16?)"),
+        ("spec.training.lora_rank", "unknown field (use spec.tuner.rank)"),
+        ("spec.training.loraRank", "unknown field (use spec.tuner.rank)"),
+        ("spec.training.save_total_limit", "unknown field (use spec.checkpoints.keep)"),
+        ("spec.training.saveSteps", "unknown field (use spec.checkpoints.saveSteps)"),
+        ("spec.tuner.bf16", "unknown field (use spec.training.precision: bf16)"),
+        ("spec.lora", "unknown field (use spec.tuner: {type: lora, rank: 8, alpha: 32})"),
+        ("spec.training.lr", "unknown field (use learningRate)"),
+        ("spec.train_type", "unknown field (did you mean tuner.type?)"),
+        ("spec.training.output_dir", "unknown field (use spec.output)"),
+        ("spec.training.push_to_hub", f"unknown field ({OF_SWIFTOP_ALONE})"),
+        (
+            "spec.training.vit_lr",
+            'unknown field (a flag of ms-swift without a field: add {name: vit_lr, value: "..."} to spec.extraArgs)',
+        ),
+    ],
+)
+def test_names_of_ms_swift(path: str, words: str) -> None:
+    assert told(path, "x") == words
+
+
+A_MAP = "must be a map of fields"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("spec.model", "Qwen/Qwen2.5-7B-Instruct", f"{A_MAP} (write {{id: Qwen/Qwen2.5-7B-Instruct}})"),
+        ("spec.model", "HF::a/b", f"{A_MAP} (write {{id: a/b, hub: huggingface}})"),
+        ("spec.model", "/a b", f'{A_MAP} (write {{persistentVolumeClaim: {{claimName: CLAIM, path: "a b"}}}})'),
+        ("spec.tuner.targetModules", "all-linear", "must be a list: start each item with - on a line of its own, or "
+         "write [...] (write [all-linear])"),
+        ("spec.training.evalStrategy", False, "unsupported value false: use 'no', 'steps' or 'epoch' (put it in "
+         "quotes: YAML reads it as false)"),
+        ("spec.training.learningRate", 0.0002, 'must be a text (put it in quotes: "0.0002")'),
+    ],
+)  # fmt: skip
+def test_a_value_in_another_form(path: str, value: Any, words: str) -> None:
+    assert told(path, value) == words
+
+
+@pytest.mark.parametrize(
+    ("word", "written"),
+    [
+        ("a/b", "{id: a/b}"),
+        ("a/b#500", "{id: a/b, sample: 500}"),
+        ("HF::a/b:c/d#5", "{id: a/b, hub: huggingface, sample: 5, subsets: [c, d]}"),
+        ("./chats/train.jsonl#5", "{persistentVolumeClaim: {claimName: CLAIM, path: chats/train.jsonl}}"),
+    ],
+)
+def test_a_dataset_in_one_word(word: str, written: str) -> None:
+    obj = copy.deepcopy(MINIMAL)
+    obj["spec"]["datasets"] = [word]
+    with pytest.raises(Invalid) as caught:
+        list(previews(json.dumps(obj)))
+    assert [str(problem) for problem in caught.value.problems] == [f"spec.datasets[0]: {A_MAP} (write {written})"]
+
+
+@pytest.mark.parametrize("word", ["swift/GQA#500", "HF::a/b", "a/b:c", "./a"])
+def test_an_id_with_more_in_it(word: str) -> None:
+    obj = copy.deepcopy(MINIMAL)
+    obj["spec"]["datasets"] = [{"id": word}]
+    with pytest.raises(Invalid) as caught:
+        list(previews(json.dumps(obj)))
+    (problem,) = caught.value.problems
+    assert all(
+        field in problem.message for field in ("sample: 500", "subsets: [name]", "use hub", "persistentVolumeClaim")
+    )
+
+
+WORDS_OF_THE_PARSER = ("input should", "valid", "instance", "tuple", "dictionary", "pydantic", "none", "literal", "nan")
+BASES = {obj["kind"]: obj for obj in (MINIMAL, EXPORT, UPLOAD, DEPLOYMENT)}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.DEFINITION.resource.kind)
+def test_no_message_is_in_the_words_of_the_parser(model: Any) -> None:
+    base = BASES[model.DEFINITION.resource.kind]
+    found: set[str] = set()
+    for path, schema in places(schema_of(model)["properties"]["spec"], ("spec",)):
+        for value in values(schema):
+            try:
+                model.from_object(changed(base, path, value))
+            except Invalid as error:
+                found |= {problem.message for problem in error.problems}
+    assert len(found) > 50
+    wrong = {m for m in found if any(word in m.lower().replace("valid yaml", "") for word in WORDS_OF_THE_PARSER)}
+    assert wrong == set()
