@@ -73,7 +73,12 @@ def test_what_a_platform_says_of_all_pods() -> None:
     )
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
     (container,) = pod["containers"]
-    assert container["resources"]["limits"] == {"cpu": "4", "memory": "8Gi", "nvidia.com/mig-1g.10gb": "2"}
+    assert container["resources"]["limits"] == {
+        "cpu": "4",
+        "memory": "8Gi",
+        "ephemeral-storage": "300Gi",
+        "nvidia.com/mig-1g.10gb": "2",
+    }
     assert {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}} in pod["volumes"]
     assert pod["runtimeClassName"] == "nvidia"
     user = {key: pod["securityContext"][key] for key in ("runAsUser", "runAsGroup", "fsGroup", "supplementalGroups")}
@@ -131,7 +136,7 @@ def test_a_platforms_patience_is_that_of_what_does_not_say() -> None:
         ({"podPatch": "{spec: {hostNetwork: true}}"}, "podPatch.spec.hostNetwork: would give the pod more rights"),
         ({"podPatch": "{spec: {containers: [{name: swift, image: x}]}}"}, "podPatch.spec.containers[0].image: use"),
         ({"securityContext": "{runAsUser: 0}"}, "securityContext.runAsUser: must be at least 1"),
-        ({"gpuResource": "gpu"}, "gpuResource: 'gpu' does not match"),
+        ({"gpuResource": "gpu"}, "gpuResource: the value does not match"),
         ({"stallSeconds": "5"}, "stallSeconds: must be at least 60"),
         ({"resources": "{gpus: 1}"}, "resources.gpus: unknown field"),
         ({"caBundle": "{name: a}"}, "caBundle.key: required"),

@@ -134,7 +134,7 @@ def test_gpus_of_a_claim_take_the_place_of_counted_ones(claim: dict[str, str]) -
     assert job["spec"]["template"]["spec"]["resourceClaims"] == [{"name": "gpus", **claim}]
     resources = trainer(job)["resources"]
     assert resources["claims"] == [{"name": "gpus"}]
-    assert set(resources["limits"]) == set(resources["requests"]) == {"cpu", "memory"}
+    assert set(resources["limits"]) == set(resources["requests"]) == {"cpu", "memory", "ephemeral-storage"}
     plan = plan_of(job)
     assert plan is not None
     assert (plan.gpus, plan.world_size) == (2, 2)
@@ -172,7 +172,7 @@ ENDED = {
     "onExitCodes": {
         "containerName": "swift",
         "operator": "In",
-        "values": [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 75],
+        "values": [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 75],
     },
 }
 

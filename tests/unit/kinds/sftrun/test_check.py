@@ -208,7 +208,7 @@ def test_evaluation_without_data_is_a_warning() -> None:
 
 def test_validation_that_never_takes_place_is_a_warning() -> None:
     (warning,) = check.warnings(spec(validation={"splitRatio": "0.1"}, training={"evalStrategy": "no"}))
-    assert (warning.path, warning.suggestion) == ("spec.validation", "remove it, or training.evalStrategy")
+    assert (warning.path, warning.suggestion) == ("spec.training.evalStrategy", "remove it, or spec.validation")
 
 
 def test_many_modules_are_written_with_a_dash() -> None:
