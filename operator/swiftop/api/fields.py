@@ -109,13 +109,14 @@ def _with_value(model: type[BaseModel], path: str, word: str) -> str:
     *above, last = path.split(".")
     owner = model_at(model, tuple(above))
     found = [field for field in owner.model_fields.values() if field.alias == last] if owner else []
-    return f"{path}: {word}" if any(word in _literals(field.annotation) for field in found) else path
+    return f"{path}: {word}" if any(word in literals_in(field.annotation) for field in found) else path
 
 
-def _literals(annotation: object) -> set[object]:
+def literals_in(annotation: object) -> set[object]:
+    """The values that a ``Literal`` inside an annotation admits."""
     if typing.get_origin(annotation) is typing.Literal:
         return set(typing.get_args(annotation))
-    return {found for inner in typing.get_args(annotation) for found in _literals(inner)}
+    return {found for inner in typing.get_args(annotation) for found in literals_in(inner)}
 
 
 def _elsewhere(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:

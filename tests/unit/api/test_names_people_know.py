@@ -27,11 +27,12 @@ SECTIONS = ("", "training", "tuner", "checkpoints")
 
 
 def told(path: str, value: Any) -> str:
+    place = tuple(int(part) if part.isdecimal() else part for part in path.split("."))
     with pytest.raises(Invalid) as caught:
-        list(previews(json.dumps(changed(MINIMAL, tuple(path.split(".")), value))))
+        list(previews(json.dumps(changed(MINIMAL, place, value))))
     (problem,) = caught.value.problems
-    assert problem.path == path
-    return str(problem).removeprefix(f"{path}: ")
+    assert problem.path.startswith(path.replace(".0", "[0]"))
+    return str(problem).partition(": ")[2]
 
 
 def is_field(path: str) -> bool:
@@ -97,6 +98,9 @@ A_MAP = "must be a map of fields"
          "write [...] (write [all-linear])"),
         ("spec.training.evalStrategy", False, "unsupported value false: use 'no', 'steps' or 'epoch' (put it in "
          "quotes: YAML reads it as false)"),
+        ("spec.runtime.securityContext.supplementalGroups.0", True, "true must be a whole number"),
+        ("spec.runtime.securityContext.supplementalGroups.0", "5", "'5' must be a whole number"),
+        ("spec.tuner.quantization", {"method": "hqq", "bits": True}, "true must be a whole number"),
         ("spec.training.learningRate", 0.0002, 'must be a text (put it in quotes: "0.0002")'),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from swiftop.api.fields import literals_in
 from swiftop.api.parse import parse, scalars_in
 from swiftop.api.v1alpha1.rules import VALIDATIONS, Rule
 from swiftop.names import MAX_NAME, Resource
@@ -32,11 +33,14 @@ class Model(BaseModel):
     @classmethod
     def _as_the_api_server_reads(cls, value: object, info: ValidationInfo) -> object:
         """pydantic takes "true" for true and "5" for 5, which the API server refuses."""
-        wanted = scalars_in(cls.model_fields[info.field_name or ""].annotation)
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        wanted = scalars_in(annotation)
         if wanted == {bool} and not isinstance(value, bool | None):
             raise ValueError("must be true or false" + _UNQUOTED * isinstance(value, str))
         if wanted == {int} and isinstance(value, bool | str):
             raise ValueError("must be a whole number" + _UNQUOTED * isinstance(value, str))
+        if isinstance(value, bool) and value in literals_in(annotation):  # True == 1
+            raise ValueError("must be a whole number")
         return value
 
     @classmethod

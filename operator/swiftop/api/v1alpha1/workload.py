@@ -16,7 +16,7 @@ LabelName = Annotated[str, Field(max_length=317, pattern=r"^([-.a-z0-9]+/)?[A-Za
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$")]
 Image = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
 GpuResource = Annotated[str, Field(max_length=317, pattern=r"^[-.a-z0-9]+/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")]
-GroupId = Annotated[int, Field(ge=1, le=2_147_483_647)]
+GroupId = Annotated[int, Field(strict=True, ge=1, le=2_147_483_647)]
 
 
 class Credentials(Model):
