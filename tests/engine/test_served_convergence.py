@@ -247,9 +247,11 @@ async def test_so_do_pods_that_follow_their_adapters() -> None:
     expected = await Play(FOLLOWING, **RANKED).to_the_end([["deliver all", "look", "look"] for _ in FOLLOWING])
     (told,) = [content for kind, name, _, _, content in expected if name == "chat-mdep-adapters"]
     assert len(told["data"]) == 1
+    late = Fault(Transient("500"), late=True)
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(between=st.lists(_between, min_size=len(FOLLOWING), max_size=len(FOLLOWING)))
+    @example(between=[[], ["look", "look", "look", ("fault", late)], ["resync", "look", "look"], [], ["look"], [], []])
     def disturbed(between: list[list[Any]]) -> None:
         finish(_compared(between, expected, FOLLOWING, **RANKED))
 
