@@ -51,7 +51,7 @@ async def test_a_run_gets_its_job_and_a_restart_writes_nothing(k8s: Cluster, kub
             run = await k8s.get(names.SFTRUN, namespace, "a")
             assert run is not None
             conditions = {c["type"]: c for c in run["status"]["conditions"]}
-            return bool(conditions["Scheduled"]["reason"] == reasons.Reason.UNSCHEDULABLE)
+            return bool(conditions["Scheduled"]["reason"] == reasons.Reason.NODE_AFFINITY_MISMATCH)
 
         await eventually(explained, within=15)
         operator.send(signal.SIGTERM)
@@ -210,7 +210,7 @@ async def test_a_leader_that_was_stopped_writes_nothing_after_its_lease_has_pass
             async def explained() -> bool:
                 runs = await k8s.list(names.SFTRUN, namespace)
                 told = {c["reason"] for run in runs for c in run["status"]["conditions"] if c["type"] == "Scheduled"}
-                return told == {reasons.Reason.UNSCHEDULABLE}
+                return told == {reasons.Reason.NODE_AFFINITY_MISMATCH}
 
             await eventually(explained, within=60, every=0.5)
             before = await versions(k8s, namespace)

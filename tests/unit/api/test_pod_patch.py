@@ -17,6 +17,7 @@ def container(name: str = "swift", **fields: Any) -> dict[str, Any]:
     return spec(containers=[{"name": name, **fields}])
 
 
+CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 ALLOWED = {
     "labels and annotations": {"metadata": {"labels": {"team": "nlp"}, "annotations": {"a": "b"}}},
     "grace": spec(terminationGracePeriodSeconds=600),
@@ -24,7 +25,7 @@ ALLOWED = {
         "proxy", image="proxy:1", command=["proxy"], args=["--port", "1"], env=[{"name": "A", "value": "b"}]
     ),
     "native sidecar": spec(initContainers=[{"name": "proxy", "image": "proxy:1", "restartPolicy": "Always"}]),
-    "scratch volume": spec(volumes=[{"name": "scratch", "ephemeral": {}}]),
+    "scratch volume": spec(volumes=[{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": CLAIM}}}]),
     "secret by reference": container(
         env=[{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]
     ),
@@ -53,10 +54,15 @@ ALLOWED = {
     "words of a pod spec as annotations": {"metadata": {"annotations": {"capabilities": "none", "resources": "few"}}},
     "names of merged lists as labels": {"metadata": {"labels": {"env": "prod", "volumes": "none"}}},
     "probes of the pod itself": container(
-        "proxy", livenessProbe={"httpGet": {"port": 80}}, lifecycle={"preStop": {"exec": {"command": ["true"]}}}
+        "proxy",
+        image="proxy:1",
+        livenessProbe={"httpGet": {"port": 80}},
+        lifecycle={"preStop": {"exec": {"command": ["true"]}}},
     ),
     "projected secrets": spec(volumes=[{"name": "a", "projected": {"sources": [{"secret": {"name": "b"}}]}}]),
-    "a runtime class and how to find names": spec(runtimeClassName="kata", dnsPolicy="None", hostUsers=False),
+    "a runtime class and how to find names": spec(
+        runtimeClassName="kata", dnsPolicy="None", dnsConfig={"nameservers": ["10.0.0.1"]}, hostUsers=False
+    ),
     "nothing": {},
 }
 
