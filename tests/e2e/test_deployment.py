@@ -246,8 +246,8 @@ def test_the_names_are_listed_and_others_refused(served: Served, name: str) -> N
 def test_people_see_what_is_served(served: Served, site: Site) -> None:
     header, *lines = site.kubectl.text("get", "modeldeployments").splitlines()
     assert header.split() == ["NAME", "READY", "REASON", "REPLICAS", "ENGINE", "MODEL", "URL", "TOKENS/S", "AGE"]
-    assert [line.split()[:6] for line in lines] == [
-        [name, "True", "1/1", "transformers", model, served.ready[name]["status"]["url"]]
+    assert [line.split()[:7] for line in lines] == [
+        [name, "True", "Answering", "1/1", "transformers", model, served.ready[name]["status"]["url"]]
         for name, model in ((BESIDE, f"{objects.LIBRARY}/{objects.MODEL}"), (MERGED, f"{SOURCE}/last"))
     ]
 

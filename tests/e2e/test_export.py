@@ -102,7 +102,7 @@ def test_the_adapter_itself_is_exported(exports: dict[str, Object], site: Site) 
 def test_people_see_what_was_exported(exports: dict[str, Object], site: Site) -> None:
     printed = site.kubectl.text("get", "modelexport", "merged").splitlines()
     assert printed[0].split() == ["NAME", "STATUS", "REASON", "SOURCE", "DTYPE", "TARGETS", "SIZE", "AGE"]
-    assert printed[1].split()[:4] == ["merged", "Succeeded", f"{RUN}/last", "float16"]
+    assert printed[1].split()[:5] == ["merged", "Succeeded", "Completed", f"{RUN}/last", "float16"]
 
 
 @pytest.mark.cluster

@@ -64,7 +64,7 @@ def test_the_status_tells_what_happened(twins: dict[str, Object]) -> None:
 def test_kubectl_get_shows_the_end(twins: dict[str, Object], site: Site) -> None:
     """One line that a person can read."""
     line = site.kubectl.text("get", "sftrun", "twin-one", "--no-headers")
-    assert line.split()[:3] == ["twin-one", "Succeeded", "4/4"]
+    assert line.split()[:4] == ["twin-one", "Succeeded", "MaxSteps", "4/4"]
 
 
 @pytest.mark.cluster

@@ -54,7 +54,8 @@ def test_it_waits_for_its_secret_and_tells_commit_and_page(played: Played, site:
 def test_people_see_what_was_uploaded(played: Played, site: Site) -> None:
     printed = site.kubectl.text("get", "datasetupload", faults.WAITING).splitlines()
     assert printed[0].split() == ["NAME", "STATUS", "REASON", "ROWS", "DESTINATION", "PROGRESS", "ETA", "AGE"]
-    assert printed[1].split()[:5] == [faults.WAITING, "Succeeded", "200", f"huggingface:{faults.CHATS}", "Finished"]
+    told = [faults.WAITING, "Succeeded", "Completed", "200", f"huggingface:{faults.CHATS}", "Finished"]
+    assert printed[1].split()[:6] == told
 
 
 @pytest.mark.cluster
