@@ -16,6 +16,7 @@ from tests.e2e.support import Object
 
 CHINESE = "训练数据里有一个坏样本"
 PLUGINS = {
+    "harmless.py": "REGISTERED = ()\n",
     "broken.py": f"raise RuntimeError('{CHINESE}')\n",
     "stopping.py": "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n",
 }
@@ -36,10 +37,11 @@ def dataset(name: str) -> list[Object]:
     return [on_claim(f"datasets/{name}")]
 
 
-def plugged(name: str, plugin: str) -> Object:
+def plugged(name: str, plugin: str, **spec: Any) -> Object:
     """Run with a plugin of its own."""
     return sftrun(
         name,
+        **spec,
         files=[{"configMap": {"name": "plugins", "key": plugin}}],
         extraArgs=[{"name": "external_plugins", "values": [f"/swiftop/files/{plugin}"]}],
     )
@@ -98,8 +100,13 @@ CASES = {
             CHINESE,
             log=True,
         ),
-        # A value that no flag table can know: only ms-swift finds out.
-        Case(sftrun("bad-template", training=training(template="nothing")), "InvalidArguments", "nothing", log=True),
+        # A plugin may register a template of any name: only ms-swift finds out.
+        Case(
+            plugged("bad-template", "harmless.py", training=training(template="nothing")),
+            "InvalidArguments",
+            "nothing",
+            log=True,
+        ),
         # Nobody can tell who sent the signal: it is an interruption, and comes to nothing each time.
         Case(plugged("stopped-inside", "stopping.py"), "NoProgress", "3 times in a row"),
     )
