@@ -45,10 +45,7 @@ class Component:
 
 _CNI = "github.com/containernetworking/plugins/plugins"
 _CONTAINERD = "github.com/containerd/containerd/v2/cmd"
-COMPONENTS = (
-    Component(
-        "kubernetes", "kubernetes", (Target("kubenode", (".",)),), version_package="k8s.io/component-base/version"
-    ),
+_RUNTIME = (
     Component(
         "containerd",
         "runtime",
@@ -68,7 +65,29 @@ COMPONENTS = (
     Component("coredns", "coredns", (Target("coredns", (".",)),)),
     Component("pause", "pause", (Target("pause", (".",)),)),
 )
+VERSION_VARIABLE = "SWIFTOP_CLUSTER_KUBERNETES"
 KIND = Component("kind", "kind", (Target("kind", ("sigs.k8s.io/kind",)),))
+
+
+def kubernetes(version: str | None = None) -> Component:
+    """Of a minor version such as 1.36, by default the one that the environment asks for, else the newest.
+
+    Raises:
+        ClusterError: there is no module of that version.
+    """
+    wanted = os.environ.get(VERSION_VARIABLE, "") if version is None else version
+    module = f"kubernetes-{wanted}" if wanted else "kubernetes"
+    if not (GO_MODULES / module).is_dir():
+        known = sorted(found.name.partition("-")[2] for found in GO_MODULES.glob("kubernetes-*"))
+        raise ClusterError(f"{VERSION_VARIABLE}={wanted}: leave it out for the newest, or take {' or '.join(known)}")
+    return Component(
+        "kubernetes", module, (Target("kubenode", (".",)),), version_package="k8s.io/component-base/version"
+    )
+
+
+def components() -> tuple[Component, ...]:
+    """All that the embedded cluster is made of."""
+    return (kubernetes(), *_RUNTIME)
 
 
 def content_hash(component: Component, module: Path) -> str:
@@ -91,15 +110,16 @@ def binaries_from(directories: Mapping[str, str]) -> Binaries:
     return Binaries(**{field.name: Path(directories[field.name]) for field in fields(Binaries)})
 
 
-def missing(cache: Path, components: Sequence[Component] = COMPONENTS) -> list[Component]:
+def missing(cache: Path, wanted: Sequence[Component]) -> list[Component]:
     """The components that have to be built."""
-    return [component for component in components if not directory_of(component, cache).is_dir()]
+    return [component for component in wanted if not directory_of(component, cache).is_dir()]
 
 
 def ensure(cache: Path) -> Binaries:
     """All components of the embedded cluster."""
-    _build_missing(cache, COMPONENTS)
-    return Binaries(**{component.name: directory_of(component, cache) for component in COMPONENTS})
+    wanted = components()
+    _build_missing(cache, wanted)
+    return Binaries(**{component.name: directory_of(component, cache) for component in wanted})
 
 
 def ensure_component(component: Component, cache: Path) -> Path:
@@ -108,12 +128,12 @@ def ensure_component(component: Component, cache: Path) -> Path:
     return directory_of(component, cache)
 
 
-def _build_missing(cache: Path, components: Sequence[Component]) -> None:
+def _build_missing(cache: Path, wanted: Sequence[Component]) -> None:
     """One at a time: two Go builds on one machine only slow each other down."""
-    if not missing(cache, components):
+    if not missing(cache, wanted):
         return
     with _locked(cache / "build.lock"):
-        absent = missing(cache, components)  # another process may have built them while this one waited
+        absent = missing(cache, wanted)  # another process may have built them while this one waited
         host.require_build_programs(headers=any(component.cgo for component in absent))
         go = find_go(cache) if absent else ""
         for number, component in enumerate(absent, 1):

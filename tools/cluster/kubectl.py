@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tools.cluster.build import GO_MODULES
+from tools.cluster.build import GO_MODULES, kubernetes
 from tools.cluster.host import install_python_package
 
 _SERVER = re.compile(r"k8s\.io/kubernetes v1\.(\d+)\.")
@@ -15,7 +15,7 @@ _SERVER = re.compile(r"k8s\.io/kubernetes v1\.(\d+)\.")
 
 def server_minor() -> int:
     """The minor version that the embedded cluster is built from."""
-    found = _SERVER.search((GO_MODULES / "kubernetes" / "go.mod").read_text())
+    found = _SERVER.search((GO_MODULES / kubernetes().module / "go.mod").read_text())
     if not found:
         raise ValueError("go.mod names no Kubernetes version")
     return int(found[1])

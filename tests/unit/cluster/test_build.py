@@ -9,7 +9,7 @@ import pytest
 from tools.cluster import build, kubectl
 from tools.cluster.layout import ClusterError
 
-COMPONENT = next(component for component in build.COMPONENTS if component.name == "pause")
+COMPONENT = next(component for component in build.components() if component.name == "pause")
 
 
 @pytest.fixture
@@ -52,8 +52,10 @@ def test_a_failed_build_names_its_log_and_leaves_nothing_in_the_cache(tmp_path: 
     assert "nowhere" in (tmp_path / "log" / "build-pause.log").read_text()
 
 
-def test_every_component_is_a_module_with_pinned_sums() -> None:
-    for component in (*build.COMPONENTS, build.KIND):
+@pytest.mark.parametrize("version", ["", "1.35", "1.36"])
+def test_every_component_is_a_module_with_pinned_sums(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(build.VERSION_VARIABLE, version)
+    for component in (*build.components(), build.KIND):
         module = build.GO_MODULES / component.module
         assert (module / "go.mod").exists()
         assert (module / "go.sum").exists() or "require" not in (module / "go.mod").read_text()
@@ -63,5 +65,16 @@ def test_the_newest_go_that_a_module_needs_is_required() -> None:
     assert build.required_go() >= (1, 26, 0)
 
 
-def test_kubectl_follows_the_server() -> None:
-    assert f"k8s.io/kubernetes v1.{kubectl.server_minor()}." in (build.GO_MODULES / "kubernetes" / "go.mod").read_text()
+@pytest.mark.parametrize(("version", "minor"), [("", 37), ("1.36", 36), ("1.35", 35)])
+def test_the_environment_chooses_server_and_kubectl(version: str, minor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(build.VERSION_VARIABLE, version)
+    module = build.GO_MODULES / build.kubernetes().module
+    assert f"k8s.io/kubernetes v1.{minor}." in (module / "go.mod").read_text()
+    assert kubectl.server_minor() == minor
+    assert (module / "main.go").read_text() == (build.GO_MODULES / "kubernetes" / "main.go").read_text()
+
+
+def test_a_version_without_a_module_is_refused_with_those_that_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(build.VERSION_VARIABLE, "1.20")
+    with pytest.raises(ClusterError, match=r"leave it out for the newest, or take 1\.35 or 1\.36"):
+        build.components()
