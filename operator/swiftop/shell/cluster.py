@@ -50,7 +50,8 @@ Objects = list[Object]  # inside a class with a method named list, the type need
 
 _SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _USER_AGENT = f"swiftop/{version('swiftop')}"
-_PAGE = 200  # objects per LIST page: bounds the memory of a resync
+_PAGE = 200  # objects per LIST page at most
+_PAGE_BYTES = 16 * 1024 * 1024  # of a page: bounds the memory of a resync, whatever people hang on their pods
 _EVENTS_AT_ONCE = 4  # Events give way to what runs wait for
 # Of a pod's log: what is kept, and what is read at most. A training that prints megabytes must not fill the operator.
 _LOG_KEPT = 256 * 1024
@@ -83,6 +84,10 @@ class _Options(TypedDict, total=False):
     query: Mapping[str, str]
     body: Object
     content: str  # type of the body, JSON by default
+
+
+class _TooLarge(Exception):
+    """An answer has more bytes than are read of it."""
 
 
 class Cluster:
@@ -182,20 +187,42 @@ class Cluster:
     async def pages(
         self, kind: names.Resource, namespace: str = "", *, selector: str = "", fields: str = "", limit: int = _PAGE
     ) -> AsyncIterator[Listing]:
-        """LIST in pages of one version. Items get the ``apiVersion`` and ``kind`` that the API leaves out of lists."""
-        query = {"limit": str(limit)}
+        """LIST in pages of one version. Items get the ``apiVersion`` and ``kind`` that the API leaves out of lists.
+
+        A page of too many bytes is asked for again with fewer objects; a single object is bounded by etcd.
+        """
+        query, most = {}, limit
         if selector:
             query["labelSelector"] = selector
         if fields:
             query["fieldSelector"] = fields
         while True:
-            page = await self._json("GET", path_of(kind, namespace), query=query)
+            query["limit"] = str(limit)
+            try:
+                page = await self._page(path_of(kind, namespace), query, _PAGE_BYTES if limit > 1 else None)
+            except _TooLarge:
+                limit = max(limit // 4, 1)
+                continue
+            limit = min(limit * 2, most)
             items = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"]]
             yield Listing(items, int(page["metadata"]["resourceVersion"]))
             following = page["metadata"].get("continue")
             if not following:
                 return
             query["continue"] = following
+
+    async def _page(self, path: str, query: Mapping[str, str], most: int | None) -> Object:
+        if most is None:
+            return await self._json("GET", path, query=query)
+        parts, read = [], 0
+        async with self._response("GET", path, query=query) as response:
+            async for part in response.content.iter_any():
+                parts.append(part)
+                read += len(part)
+                if read > most:
+                    raise _TooLarge
+        page: Object = loads(b"".join(parts))
+        return page
 
     async def warnings(self, kind: names.Resource, namespace: str) -> Objects:
         """Kubernetes Events of type Warning about all objects of a kind. They cannot be selected by label."""
