@@ -15,7 +15,8 @@ from kubernetes.aio.client import Configuration
 from swiftop import names
 from swiftop.errors import AlreadyExists, Conflict, Forbidden, NotFound, Refused, Transient
 from swiftop.shell import cluster as module
-from swiftop.shell.cluster import Cluster, error_of, path_of
+from swiftop.shell.cluster import Cluster
+from swiftop.shell.rest import error_of, path_of
 
 
 @pytest.mark.parametrize(
