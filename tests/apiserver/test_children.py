@@ -15,7 +15,8 @@ from swiftop.engine.reconcile import Reconciler
 from swiftop.kinds.registry import WATCHED
 from swiftop.model.conditions import by_type
 from swiftop.model.kind import Key
-from swiftop.shell.cluster import Cluster, path_of
+from swiftop.shell.cluster import Cluster
+from swiftop.shell.rest import path_of
 from swiftop.shell.store import Store
 from tests.apiserver.cases import merged
 from tests.apiserver.process import eventually

@@ -34,7 +34,7 @@ from swiftop import names
 from swiftop.api.crd import definition
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.kinds.registry import MODELS
-from swiftop.shell.cluster import path_of
+from swiftop.shell.rest import path_of
 from tests.support.objects import children_of
 from tools.cluster.embedded import EmbeddedCluster
 from tools.cluster.layout import Options

@@ -25,7 +25,7 @@ from aiohttp import web
 
 from swiftop import names
 from swiftop.kinds.registry import WATCHED
-from swiftop.shell.cluster import path_of
+from swiftop.shell.rest import path_of
 from tests.apiserver.process import free_port
 from tests.bench.operator_burst import NAMESPACE, job_object, report, run_object
 

@@ -54,6 +54,20 @@ async def test_the_scheduler_is_quoted(message: str, reason: str) -> None:
     assert harness.status["state"] == "Pending"
 
 
+async def test_gpus_are_those_that_the_platform_names() -> None:
+    harness = Harness()
+    metadata = {"name": "swiftop-defaults", "namespace": "swiftop-system"}
+    data = {"gpuResource": "nvidia.com/gpu.shared"}
+    harness.cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    harness.apply()
+    await harness.settle()
+    harness.kubernetes.take_up()
+    harness.kubernetes.create_pod()
+    pending(harness.kubernetes, "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.shared.")
+    await harness.settle()
+    assert harness.condition("Scheduled") == ("False", "InsufficientGPU")
+
+
 @pytest.mark.parametrize(
     ("waits", "reason", "quoted"),
     [

@@ -36,7 +36,7 @@ _PRIVILEGE = "would give the pod more rights than Pod Security restricted allows
 _IDENTITY = "training pods have no identity in the cluster: remove it"
 _DECIDED = "decided by swiftop: remove it"
 # Network devices are no accelerators: RDMA through the device plugin for it, and EFA on AWS.
-_NETWORK = ("rdma/", "vpc.amazonaws.com/efa")
+NETWORK_DEVICES = ("rdma/", "vpc.amazonaws.com/efa")
 _DEVICES = (
     "devices are given by the spec: use spec.resources.gpus, with spec.resources.gpuResource for another kind, or "
     "spec.resources.gpuClaim for those of a ResourceClaim"
@@ -280,7 +280,7 @@ def _resources(resources: Mapping[str, Any], here: _Loc) -> Iterator[tuple[_Loc,
         yield (*here, "claims"), _DEVICES
     for kind in ("requests", "limits"):
         for name in _mapping(resources.get(kind)):
-            if "/" in name and not name.startswith(_NETWORK):
+            if "/" in name and not name.startswith(NETWORK_DEVICES):
                 yield (*here, kind, name), _DEVICES
 
 

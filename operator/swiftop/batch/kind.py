@@ -23,7 +23,7 @@ from swiftop.model.verdict import Blocked, Create, Delete, Verdict, Waiting
 from swiftop.names import Resource
 from swiftop.observe.jobs import job_facts, owner_uid
 from swiftop.observe.pods import index_of
-from swiftop.runner.protocol import NVIDIA, Member
+from swiftop.runner.protocol import Member
 from swiftop.runner.typed_json import BadJSON
 from swiftop.workload.claim import beside
 from swiftop.workload.job import attempt_job, changes, expiry, pinned_of, plan_of
@@ -113,9 +113,8 @@ class BatchKind(Generic[R, P]):
     def references(self, resource: R) -> tuple[Reference, ...]:
         return self.references_of(resource)
 
-    def observe(self, seen: Seen, resource: R | None) -> Observed:
-        gpu_resource = (resource.spec.resources.gpu_resource if resource is not None else None) or NVIDIA
-        return observing.observe(seen, members=self.members, gpu_resource=gpu_resource)
+    def observe(self, seen: Seen) -> Observed:
+        return observing.observe(seen, members=self.members)
 
     def asks(self, observed: Observed, seen: Seen) -> tuple[Ask, ...]:
         name, attempts = seen.obj["metadata"]["name"], (seen.obj.get("status") or {}).get("attempts") or 0

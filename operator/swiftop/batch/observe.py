@@ -52,7 +52,7 @@ class Observed:
         return min((pod.started for pod in self.pods if pod.started), default="")
 
 
-def observe(seen: Seen, *, members: tuple[Member, ...], gpu_resource: str = "nvidia.com/gpu") -> Observed:
+def observe(seen: Seen, *, members: tuple[Member, ...]) -> Observed:
     """Facts of the newest attempt. Objects of another owner of the same name (or of nobody) are left out."""
     uid = seen.obj["metadata"]["uid"]
     answered = {ask: found for ask, found in seen.answers.items() if ask.what != "warnings"}
@@ -65,7 +65,7 @@ def observe(seen: Seen, *, members: tuple[Member, ...], gpu_resource: str = "nvi
     if job is None:
         return Observed(claimed=claimed)
     pods = _merged(seen.children.get(names.POD, ()), answered, names.POD)
-    executions = [pod_facts(pod, gpu_resource=gpu_resource, members=members) for pod in pods if _belongs(pod, uid, job)]
+    executions = [pod_facts(pod, members=members) for pod in pods if _belongs(pod, uid, job)]
     observed = Observed(job, tuple(sorted(executions, key=lambda pod: (pod.created, pod.name))), claimed=claimed)
     return _with_warnings(_with_reading(observed, seen.reading), seen)
 

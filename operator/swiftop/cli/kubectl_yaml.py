@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import yaml
 
 from swiftop.errors import Invalid, Problem
+from swiftop.workload.plain_yaml import LOADER, check
 
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = "plain"  # of a scalar without quotes and tag: its text alone decides
@@ -39,7 +40,7 @@ def documents(text: str) -> list[Any]:
     if text.lstrip().startswith("{") and (found := _json(text)) is not None:
         return found
     try:
-        _check_depth(text)
+        check(text, loader=_Loader, deepest=_DEEPEST, aliases=True)
         composed = (document for document in yaml.compose_all(text, Loader=_Loader) if document is not None)
         return [value for node in composed if (value := _Values().of(node)) is not None]
     except (yaml.YAMLError, RecursionError) as error:
@@ -104,24 +105,10 @@ def _integer(sign: str, digits: str) -> int:
     return int(sign + (digits[2:] if digits[1:2].isalpha() else digits), base)
 
 
-# libyaml's parser, which Go's is a port of; PyYAML's own knows no tabs.
-_Base: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_Base):  # type: ignore[misc]
+class _Loader(LOADER):  # type: ignore[misc] # libyaml's parser, which Go's is a port of; PyYAML's own knows no tabs
     """Composes nodes with the tags that are written, and of other scalars tells plain from quoted."""
 
     yaml_implicit_resolvers: ClassVar = {None: [(_PLAIN, re.compile(""))]}
-
-
-def _check_depth(text: str) -> None:
-    """libyaml's composer has no bound of its own."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            mark: Any = event.start_mark  # of either parser: they differ in type alone
-            raise yaml.composer.ComposerError(None, None, f"more than {_DEEPEST} levels deep", mark)
 
 
 class _Values:

@@ -133,7 +133,7 @@ def _hopeless(kind: Kind, resource: Any, obj: Object, world: World[Any]) -> Prob
         obj=known,
         resource=resource,
         unreadable=None,
-        observed=kind.observe(seen, resource),
+        observed=kind.observe(seen),
         references=world.references,
         now=now,
     )

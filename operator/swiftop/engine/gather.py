@@ -69,9 +69,9 @@ class Gatherer:
         children = {resource: self._store.children(resource, key) for resource in kind.children}
         return Seen(obj=obj, now=self._clock(), children=children, reading=self._progress.latest)
 
-    async def observe(self, kind: Kind, seen: Seen, resource: Any) -> tuple[Seen, Any]:
+    async def observe(self, kind: Kind, seen: Seen) -> tuple[Seen, Any]:
         """Facts of the children, with all questions answered that they raise."""
-        observed = kind.observe(seen, resource)
+        observed = kind.observe(seen)
         namespace = seen.obj["metadata"]["namespace"]
         for _ in range(_ROUNDS):
             new = [ask for ask in kind.asks(observed, seen) if ask not in seen.answers]
@@ -79,7 +79,7 @@ class Gatherer:
                 break
             answers = {ask: await self._answer(ask, namespace) for ask in new}
             seen = replace(seen, answers={**seen.answers, **answers})
-            observed = kind.observe(seen, resource)
+            observed = kind.observe(seen)
         return seen, observed
 
     async def references(self, kind: Kind, resource: Any, *, live: bool) -> Mapping[Reference, Object | None]:

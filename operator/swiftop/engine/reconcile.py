@@ -168,7 +168,7 @@ class Reconciler:
         previous = obj.get("status") or {}
         if not previous.get("conditions"):
             resource, _ = _read(kind, obj)
-            observed = kind.observe(self._gather.seen(kind, key, obj), resource)
+            observed = kind.observe(self._gather.seen(kind, key, obj))
             return kind.project(
                 Frame(
                     obj=obj, resource=resource, outlook=outlook, observed=observed, before=observed, now=self._clock()
@@ -191,7 +191,7 @@ class Reconciler:
             return None
         resource, unreadable = self._read(kind, key, obj)
         self._references.set(key, kind.references(resource) if resource is not None else ())
-        seen, observed = await self._gather.observe(kind, self._gather.seen(kind, key, obj), resource)
+        seen, observed = await self._gather.observe(kind, self._gather.seen(kind, key, obj))
         references = await self._gather.references(kind, resource, live=live)
         subject = Subject(kind=kind, key=key, obj=obj, resource=resource, seen=seen, references=references)
         facts: Facts[Any, Any] = Facts(
@@ -255,7 +255,7 @@ class Reconciler:
         after = replace(seen, children={**seen.children, names.JOB: [job], names.POD: ()}, answers={})
         # One that an earlier try has made may be over by now, and its watch events past.
         pause = done.requeue_after if new else 1.0
-        observed = kind.observe(after, subject.resource)
+        observed = kind.observe(after)
         return replace(done, observed=observed, pinned=pinned, requeue_after=pause)
 
     async def _apply(self, subject: Subject, facts: Facts[Any, Any], apply: Apply, done: _Done) -> _Done:
@@ -264,7 +264,7 @@ class Reconciler:
         changed = await self._actor.apply(subject, apply)
         if not changed:
             return done
-        observed = kind.observe(replace(seen, children={**seen.children, **changed}), subject.resource)
+        observed = kind.observe(replace(seen, children={**seen.children, **changed}))
         verdict = kind.decide(replace(facts, observed=observed))
         return replace(done, observed=observed, outlook=verdict.outlook, poll=verdict.poll)
 

@@ -182,8 +182,8 @@ class Kind(Protocol):
         """Other objects that it refers to: their change is a reason to look at this one."""
         ...
 
-    def observe(self, seen: Seen, resource: Any) -> Any:
-        """Facts of its children; ``resource`` is None when it cannot be read."""
+    def observe(self, seen: Seen) -> Any:
+        """Facts of its children."""
         ...
 
     def asks(self, observed: Any, seen: Seen) -> tuple[Ask, ...]:

@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from swiftop import names
+from swiftop.api.pod_patch import NETWORK_DEVICES
 from swiftop.model.facts import Cause, Ended, PodFacts
 from swiftop.model.text import printable
 from swiftop.observe.report import outcome_of, tail
 from swiftop.observe.scheduling import unschedulable
 from swiftop.reasons import Reason
-from swiftop.runner.protocol import Member
+from swiftop.runner.protocol import NVIDIA, Member
 
 _PULL_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
@@ -27,7 +28,7 @@ _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*"(: )?')
 _PULL_PREFIX = re.compile(r"^(ErrImagePull|ImagePullBackOff): ")
 
 
-def pod_facts(pod: dict[str, Any], *, gpu_resource: str, members: tuple[Member, ...]) -> PodFacts:
+def pod_facts(pod: dict[str, Any], *, members: tuple[Member, ...]) -> PodFacts:
     """Facts of one pod; ``members`` are those of the report in its termination message."""
     meta, status, spec = pod["metadata"], pod.get("status") or {}, pod.get("spec") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
@@ -52,7 +53,7 @@ def pod_facts(pod: dict[str, Any], *, gpu_resource: str, members: tuple[Member, 
         scheduled=scheduled,
         scheduled_at=scheduling.get("lastTransitionTime", "") if scheduled else "",
         node=spec.get("nodeName") or "",
-        unschedulable=None if scheduled else unschedulable(scheduling, gpu_resource),
+        unschedulable=None if scheduled else unschedulable(scheduling, _gpu_resource(spec)),
         waiting=_waiting(state.get("waiting")) or _init_waiting(meta["name"], status),
         running_since=(state.get("running") or {}).get("startedAt") or "",
         ready=conditions.get("Ready", {}).get("status") == "True",
@@ -60,6 +61,13 @@ def pod_facts(pod: dict[str, Any], *, gpu_resource: str, members: tuple[Member, 
         ended=_ended(state.get("terminated"), members),
         before=_ended((container.get("lastState") or {}).get("terminated"), members),
     )
+
+
+def _gpu_resource(spec: Mapping[str, Any]) -> str:
+    """Name of the device that the pod itself asks for: its spec may leave that to the platform's defaults."""
+    main: dict[str, Any] = next((one for one in spec.get("containers") or () if one.get("name") == names.CONTAINER), {})
+    limits = (main.get("resources") or {}).get("limits") or {}
+    return next((name for name in limits if "/" in name and not name.startswith(NETWORK_DEVICES)), NVIDIA)
 
 
 def index_of(meta: Mapping[str, Any]) -> int:

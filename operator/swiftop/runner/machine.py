@@ -167,8 +167,8 @@ CERTIFICATE_UNTRUSTED = EndClass(
     "CertificateUntrusted",
     EXIT_NETWORK,
     "The host's certificate is not trusted, as behind a proxy that reads along or on a mirror with a CA of its own: "
-    "put the CA's bundle into the image (runtime.image) or onto a volume, and set SSL_CERT_FILE and REQUESTS_CA_BUNDLE "
-    "to it in runtime.env.",
+    "put the CA's bundle into a ConfigMap, and name its key in runtime.caBundle (of the platform caBundle in "
+    "swiftop-defaults).",
     (
         r"CERTIFICATE_VERIFY_FAILED|certificate verify failed",
         r"self.signed certificate",
@@ -183,20 +183,4 @@ HOST_UNREACHABLE = EndClass(
     "The host that the message names does not answer; it is neither the hub nor the tracker: check who asks for it (a "
     "plugin, an image or a video in the data, a download of the library), and DNS, proxy and NetworkPolicy.",
     transient=True,
-)
-
-FAILURES = (
-    SEGMENTS_UNSUPPORTED,
-    GPU_UNSUPPORTED,
-    GPU_FAILED,
-    COMPILER_MISSING,
-    CUDA_FAILED,
-    VOLUME_LOST,
-    VOLUME_UNSUPPORTED,
-    SOURCE_READ_ONLY,
-    SOURCE_UNREADABLE,
-    PATH_NOT_WRITABLE,
-    PROCESS_LIMIT,
-    CERTIFICATE_UNTRUSTED,
-    HOST_UNREACHABLE,
 )

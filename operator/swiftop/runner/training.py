@@ -126,15 +126,3 @@ TRAINING_FAILED = EndClass(
     "(runtime.swiftVersion) when it stays.",
     vague=True,
 )
-
-FAILURES = (
-    ARCHITECTURE_UNKNOWN,
-    NOT_AN_ADAPTER,
-    TARGET_MODULES_MISSING,
-    TUNER_MISMATCH,
-    MODEL_UNREADABLE,
-    INDEX_OUT_OF_RANGE,
-    PLUGIN_FAILED,
-    TRACKER_FAILED,
-    TRAINING_FAILED,
-)

@@ -1,6 +1,7 @@
 """Which volume a path belongs to, and what an error of the file system at that path means. Pure.
 
-The folders are those of ``swiftop/swift/paths.py``, which the runner cannot import: a test compares them.
+The folders are those of ``swiftop/swift/paths.py``, which the runner cannot import: a test compares them. A dataset
+may be read by links below /tmp (``train/view.py``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _PATH = re.compile(r"['\"`](/[^'\"`\n]{1,1000})['\"`]|(?<![\w.:/'\"`-])(/[\w.@+-
 _FOLDERS = (
     (re.compile(r"^/swiftop/output(?:/|$)"), OUTPUT, "the output volume"),
     (re.compile(r"^/swiftop/cache(?:/|$)"), CACHE, "the cache volume"),
-    (re.compile(r"^/data/([^/]+)"), SOURCE, "claim {} (datasets)"),
+    (re.compile(r"^(?:/tmp/swiftop-data)?/data/([^/]+)"), SOURCE, "claim {} (datasets)"),
     (re.compile(r"^/models/([^/]+)"), SOURCE, "claim {} (models)"),
     (re.compile(r"^/swiftop/datasets/([^/]+)"), SOURCE, "ConfigMap {} (datasets)"),
     (re.compile(r"^/swiftop/files/([^/]+)"), SOURCE, "{} of spec.files"),

@@ -14,7 +14,7 @@ from swiftop.model.conditions import Aspects
 from swiftop.model.kind import Ask, Facts, Frame, Object, Pinned, Prepared, Reference, Seen, Status, World
 from swiftop.model.verdict import Create, Delete, Verdict
 from swiftop.names import Resource
-from swiftop.runner.protocol import NVIDIA, Member
+from swiftop.runner.protocol import Member
 from swiftop.serving import observe as observing
 from swiftop.serving.decide import Situation, Sources, decide
 from swiftop.serving.observe import Observed
@@ -81,9 +81,8 @@ class ServingKind(Generic[R, P]):
     def references(self, resource: R) -> tuple[Reference, ...]:
         return self.references_of(resource)
 
-    def observe(self, seen: Seen, resource: R | None) -> Observed:
-        gpu_resource = (resource.spec.resources.gpu_resource if resource is not None else None) or NVIDIA
-        return observing.observe(seen, members=self.members, gpu_resource=gpu_resource)
+    def observe(self, seen: Seen) -> Observed:
+        return observing.observe(seen, members=self.members)
 
     def asks(self, observed: Observed, seen: Seen) -> tuple[Ask, ...]:
         return observing.asks(observed, seen)

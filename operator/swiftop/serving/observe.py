@@ -70,13 +70,13 @@ class Observed:
         return len(self.newest) == len(self.replicas)
 
 
-def observe(seen: Seen, *, members: tuple[Member, ...], gpu_resource: str) -> Observed:
+def observe(seen: Seen, *, members: tuple[Member, ...]) -> Observed:
     """Facts of the children. Objects of another owner of the same name (or of nobody) are left out."""
     uid = seen.obj["metadata"]["uid"]
     told = seen.children.get(names.CONFIG_MAP, ())
     found = [deployment_facts(deployment) for deployment in seen.children.get(names.DEPLOYMENT, ())]
     pods = [
-        pod_facts(pod, gpu_resource=gpu_resource, members=members)
+        pod_facts(pod, members=members)
         for pod in seen.children.get(names.POD, ())
         if (pod["metadata"].get("labels") or {}).get(names.LABEL_UID) == uid
     ]

@@ -21,27 +21,18 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio import config as login
 from kubernetes.aio.client import ApiClient, Configuration
 
 from swiftop import names
-from swiftop.errors import (
-    AlreadyExists,
-    Conflict,
-    Forbidden,
-    Invalid,
-    NotFound,
-    Problem,
-    Refused,
-    SwiftopError,
-    Transient,
-)
+from swiftop.errors import Conflict, Invalid, NotFound, Problem, Refused, SwiftopError, Transient
 from swiftop.shell import told
 from swiftop.shell.decode import loads
 from swiftop.shell.proxy import proxy_of
+from swiftop.shell.rest import error_of, path_of
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +41,8 @@ Objects = list[Object]  # inside a class with a method named list, the type need
 
 _SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 _USER_AGENT = f"swiftop/{version('swiftop')}"
-_PAGE = 200  # objects per LIST page: bounds the memory of a resync
+_PAGE = 200  # objects per LIST page at most
+_PAGE_BYTES = 16 * 1024 * 1024  # of a page: bounds the memory of a resync, whatever people hang on their pods
 _EVENTS_AT_ONCE = 4  # Events give way to what runs wait for
 # Of a pod's log: what is kept, and what is read at most. A training that prints megabytes must not fill the operator.
 _LOG_KEPT = 256 * 1024
@@ -83,6 +75,10 @@ class _Options(TypedDict, total=False):
     query: Mapping[str, str]
     body: Object
     content: str  # type of the body, JSON by default
+
+
+class _TooLarge(Exception):
+    """An answer has more bytes than are read of it."""
 
 
 class Cluster:
@@ -182,20 +178,42 @@ class Cluster:
     async def pages(
         self, kind: names.Resource, namespace: str = "", *, selector: str = "", fields: str = "", limit: int = _PAGE
     ) -> AsyncIterator[Listing]:
-        """LIST in pages of one version. Items get the ``apiVersion`` and ``kind`` that the API leaves out of lists."""
-        query = {"limit": str(limit)}
+        """LIST in pages of one version. Items get the ``apiVersion`` and ``kind`` that the API leaves out of lists.
+
+        A page of too many bytes is asked for again with fewer objects; a single object is bounded by etcd.
+        """
+        query, most = {}, limit
         if selector:
             query["labelSelector"] = selector
         if fields:
             query["fieldSelector"] = fields
         while True:
-            page = await self._json("GET", path_of(kind, namespace), query=query)
+            query["limit"] = str(limit)
+            try:
+                page = await self._page(path_of(kind, namespace), query, _PAGE_BYTES if limit > 1 else None)
+            except _TooLarge:
+                limit = max(limit // 4, 1)
+                continue
+            limit = min(limit * 2, most)
             items = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"]]
             yield Listing(items, int(page["metadata"]["resourceVersion"]))
             following = page["metadata"].get("continue")
             if not following:
                 return
             query["continue"] = following
+
+    async def _page(self, path: str, query: Mapping[str, str], most: int | None) -> Object:
+        if most is None:
+            return await self._json("GET", path, query=query)
+        parts, read = [], 0
+        async with self._response("GET", path, query=query) as response:
+            async for part in response.content.iter_any():
+                parts.append(part)
+                read += len(part)
+                if read > most:
+                    raise _TooLarge
+        page: Object = loads(b"".join(parts))
+        return page
 
     async def warnings(self, kind: names.Resource, namespace: str) -> Objects:
         """Kubernetes Events of type Warning about all objects of a kind. They cannot be selected by label."""
@@ -387,24 +405,3 @@ def _tell_death(refresher: asyncio.Task[None]) -> None:
 def in_cluster() -> bool:
     """Whether this is a pod's process that nobody gave a kubeconfig."""
     return _SERVICE_ACCOUNT_TOKEN.exists() and not os.environ.get("KUBECONFIG")
-
-
-def path_of(kind: names.Resource, namespace: str = "", name: str = "") -> str:
-    """URL path of an object, or of a collection when ``name`` is empty (of all namespaces when that is empty too)."""
-    root = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.version}"
-    scope = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
-    return f"{root}{scope}/{kind.plural}" + (f"/{quote(name, safe='')}" if name else "")
-
-
-def error_of(status: int, raw: bytes, what: str) -> SwiftopError:
-    """Class of an API error by what to do next. 401 is transient: a token is being renewed."""
-    try:
-        answer = loads(raw)
-        reason, message = str(answer.get("reason", "")), str(answer.get("message", ""))
-    except (ValueError, AttributeError):  # a proxy's HTML page
-        reason, message = "", raw[:200].decode("utf-8", "replace")
-    text = f"{what}: {status} {message or reason}"
-    if status == 409:
-        return AlreadyExists(text) if reason == "AlreadyExists" else Conflict(text)
-    classes = {400: Refused, 403: Forbidden, 404: NotFound, 405: Refused, 413: Refused, 415: Refused, 422: Refused}
-    return classes.get(status, Transient)(text)

@@ -42,7 +42,7 @@ class Keeper:
     """The thread. Entered and left in the loop that works."""
 
     def __init__(self, lost: Callable[[BaseException], None], *, standstill: float = _STANDSTILL) -> None:
-        """``lost`` is called in the thread, with what ended the renewals."""
+        """``lost`` is called with what ended the renewals: in the thread, but for the end of the thread itself."""
         self._lost = lost
         self._standstill = standstill
         self._loop = uvloop.new_event_loop()
@@ -110,4 +110,6 @@ class Keeper:
     async def _go_on_beating(self) -> None:
         while True:
             self._beat = time.monotonic()
+            if not self._thread.is_alive():  # nothing is renewed, and nothing that is run there would ever return
+                return self._lost(RuntimeError("the thread of the Lease has ended by itself"))
             await asyncio.sleep(_BEAT)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Hashable
+from itertools import chain
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -17,6 +18,7 @@ K = TypeVar("K", bound=Hashable)
 _SHARE = 0.75  # of all workers, for one group
 _SOME, _FEW = 8, 2  # in work of one group while the loop lags: as long as it is alone, and beside others
 _LAG = 0.05  # seconds of one turn of the event loop
+_FADES = 0.9  # what is left of a long turn after the next one
 
 
 class Line(Generic[K]):
@@ -26,7 +28,7 @@ class Line(Generic[K]):
         self._group = group
         self._lines: dict[Hashable, deque[K]] = {}  # in the order of their turns
         self._working: dict[Hashable, int] = {}
-        self.lag = 0.0  # seconds that one turn of the event loop took lately
+        self._lag = 0.0  # seconds that a turn of the event loop took lately
         self.workers = 1
 
     def put(self, key: K) -> None:
@@ -52,9 +54,13 @@ class Line(Generic[K]):
         if not self._working[group]:
             del self._working[group]
 
+    def turned(self, seconds: float) -> None:
+        """A turn of the event loop took so long. That one is quick does not yet make it a quick loop."""
+        self._lag = max(seconds, self._lag * _FADES)
+
     def _most(self, group: Hashable) -> int:
-        alone = not ((self._lines.keys() | self._working.keys()) - {group})
+        alone = all(other == group for other in chain(self._lines, self._working))
         share = math.ceil(self.workers * _SHARE)
-        if self.lag < _LAG:
+        if self._lag < _LAG:
             return share
         return min(_SOME if alone else _FEW, share)

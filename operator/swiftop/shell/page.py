@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 LONGEST = 32 * 1024  # bytes of an answer: status lines, headers and body, interim answers included
 
+_BLANK = b"\r\n\r\n"  # after the head
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,6})[ \t]*(?=\r\n)", re.IGNORECASE)
 
 
@@ -37,23 +38,23 @@ async def fetch(url: str, *, seconds: float) -> bytes | None:
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
-    """The answer; empty when it is too long."""
-    raw = bytearray()
-    while not _complete(raw):
+    """The answer; empty when it is too long. Its head is looked at once: it may come byte by byte."""
+    raw, head, end = bytearray(), -1, LONGEST + 1
+    while len(raw) < end:
         more = await reader.read(LONGEST + 1 - len(raw))
         if not more:
             break
+        known = max(len(raw) - len(_BLANK) + 1, 0)
         raw += more
-        if len(raw) > LONGEST:
-            return b""
-    return bytes(raw)
+        if head < 0 and (head := raw.find(_BLANK, known)) >= 0:
+            end = _end(raw, head)
+    return bytes(raw) if len(raw) <= LONGEST else b""
 
 
-def _complete(raw: bytearray) -> bool:
-    """Whether the announced body is there: not every server closes when it is asked to. Interim answers have none."""
-    head = raw.find(b"\r\n\r\n")
-    length = _LENGTH.search(raw, 0, head + 2) if head >= 0 else None
-    return length is not None and len(raw) - head - 4 >= int(length.group(1))
+def _end(raw: bytearray, head: int) -> int:
+    """Where the announced body ends: not every server closes when it is asked to. Interim answers have none."""
+    length = _LENGTH.search(raw, 0, head + 2)
+    return min(head + len(_BLANK) + int(length.group(1)), LONGEST + 1) if length else LONGEST + 1
 
 
 class _Received:

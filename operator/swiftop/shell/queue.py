@@ -73,8 +73,8 @@ class Queue(Generic[K]):
         self._chance = chance
         self._waited = waited
         self._line = Line(group)
-        # One for each key that may be taken. One too many is harmless, and so is one that finds its group's share
-        # taken: whoever is done with a key leaves another.
+        # One at a time for the next worker. Whoever takes a key calls the next one, until one finds that no group may
+        # have more in work, and so does whoever is done with a key: how many may be in work changes with the lag.
         self._calls: asyncio.Queue[None] = asyncio.Queue()
         self._ready: dict[K, float] = {}  # key -> since when; insertion order is age
         self._working: dict[K, float] = {}
@@ -97,7 +97,7 @@ class Queue(Generic[K]):
                 self._advanced = now
             self._ready[key] = now
             self._line.put(key)
-            self._calls.put_nowait(None)
+            self._call()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Reconcile ``key`` in ``seconds``; of several delayed adds the earliest counts."""
@@ -146,6 +146,10 @@ class Queue(Generic[K]):
         self._timers.clear()
         self._calls.put_nowait(None)
 
+    def _call(self) -> None:
+        if self._ready and self._calls.empty():
+            self._calls.put_nowait(None)
+
     async def _work(self, handler: Handler[K], failed: Failed[K]) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -156,16 +160,16 @@ class Queue(Generic[K]):
             if (key := self._line.take()) is not None:
                 await self._work_on(key, handler, failed)
                 self._line.done(key)
-                if self._ready:
-                    self._calls.put_nowait(None)  # for those of its group that found its share taken
+                self._call()
             # A handler that had nothing to wait for never gave way, and a long line would keep all else from its turn.
             paused = loop.time()
             await asyncio.sleep(0)
-            self._line.lag = loop.time() - paused
+            self._line.turned(loop.time() - paused)
 
     async def _work_on(self, key: K, handler: Handler[K], failed: Failed[K]) -> None:
         loop = asyncio.get_running_loop()
         self._waited(loop.time() - self._ready.pop(key))
+        self._call()
         self._working[key] = loop.time()
         try:
             pause = await handler(key)

@@ -32,6 +32,7 @@ _ANNOTATIONS = (
     names.ANNOTATION_GPU_SECONDS, names.ANNOTATION_RESOLVED, names.ANNOTATION_WITHDRAWN,
     names.ANNOTATION_INDEX,
 )  # fmt: skip
+_MOST_DEVICES = 16  # kinds of them that a container of ours asks for
 _LARGEST_DATA = 1 << 18  # characters of a ConfigMap; the adapters of some revisions are a few thousand
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # kubectl's copy of the whole object
 
@@ -74,11 +75,23 @@ def _active_child(resource: names.Resource, obj: Object) -> Object:
         "metadata": {key: parts[key] for key in _CHILD if parts.get(key) not in (None, [], {})},
         "spec": {key: spec[key] for key in _SPEC[resource] if key in spec},
     }
+    if resource is names.POD and not spec.get("nodeName"):
+        kept["spec"] |= _devices(spec)
     if resource is names.CONFIG_MAP:
         kept["data"] = _bounded(obj.get("data") or {})
     if "status" in obj and resource is not names.PVC:  # Kubernetes itself writes it
         kept["status"] = obj["status"]
     return kept
+
+
+def _devices(spec: Object) -> Object:
+    """Devices of the main container, as long as the scheduler looks for them: the name of its GPUs is among them."""
+    main: dict[str, Any] = next((one for one in spec.get("containers") or () if one.get("name") == names.CONTAINER), {})
+    limits = (main.get("resources") or {}).get("limits") or {}
+    devices = {sys.intern(name): amount for name, amount in limits.items() if "/" in name}
+    if not devices or len(devices) > _MOST_DEVICES:
+        return {}
+    return {"containers": [{"name": names.CONTAINER, "resources": {"limits": devices}}]}
 
 
 def _bounded(data: Object) -> Object:

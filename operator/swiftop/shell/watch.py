@@ -116,7 +116,7 @@ def settings(*, selectors: dict[names.Resource, str]) -> kopf.OperatorSettings:
     cfg.posting.enabled = False  # our Events are posted on state changes only
     cfg.networking.request_timeout = 30
     cfg.networking.connect_timeout = 10
-    cfg.watching.chunk_size = 200  # objects per page of the first LIST: bounds its memory
+    cfg.watching.chunk_size = 25  # objects per page of the first LIST: bounds its memory, each may have 1.5 MB
     cfg.queueing.idle_timeout = 0.05  # a worker per object holds its last event for so long
     cfg.process.ultimate_exiting_timeout = 25
     for resource, selector in selectors.items():

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
+from swiftop.api.fields import snake
 from swiftop.api.v1alpha1.flags import ExtraArg
 from swiftop.errors import Problem
 from swiftop.reasons import Reason
@@ -74,7 +75,7 @@ def registered(
     for name, words in flags.items():
         yield from _registered(f"spec.{field_of.get(name, '')}".rstrip("."), name, words, known)
     for index, arg in enumerate(args):
-        yield from _registered(f"{path}[{index}].value", arg.name, arg.words, known)
+        yield from _registered(f"{path}[{index}].{_member(arg)}", arg.name, arg.words, known)
 
 
 def _registered(path: str, flag: str, words: Sequence[str], known: FlagTable) -> Iterator[Problem]:
@@ -169,19 +170,15 @@ def _pairs(known: str) -> frozenset[tuple[str, str]]:
 
 def _field_of(name: str, field_of: Mapping[str, str], prefixes: Sequence[str]) -> str:
     """The field that sets what a flag of this name would set, as engines and other releases call it."""
-    spelled = _snake(name)
+    spelled = snake(name)
     found = next((field_of[full] for prefix in ("", *prefixes) if (full := prefix + spelled) in field_of), "")
     return f"use spec.{found}" if found else ""
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
 
 
 def _instead_of(name: str, known: FlagTable, prefixes: Sequence[str]) -> str:
     if name in known.base_of_alias:
         return f'write name: {known.base_of_alias[name]} with value: "false"'
-    spelled = _snake(name)
+    spelled = snake(name)
     full = next((prefix + spelled for prefix in ("", *prefixes[:1]) if prefix + spelled in known.flags), "")
     others = tuple(prefix for prefix in prefixes[1:] if not spelled.startswith(prefix))
     ours = tuple(flag for flag in known.flags if not (others and flag.startswith(others)))
@@ -202,13 +199,16 @@ def _value(path: str, arg: ExtraArg, flag: FlagInfo) -> Iterator[Problem]:
     if arg.values is not None and not flag.is_list:
         yield Problem(f"{path}.values", f"--{flag.name} takes one value", suggestion="use value")
         return
-    member = "value" if arg.values is None else "values"
     for value in arg.words:
         problem = _wrong(value, flag) or (
             "a value in a list cannot start with a dash" if arg.values and value.startswith("-") else ""
         )
         if problem:
-            yield Problem(f"{path}.{member}", f"--{flag.name}: {problem}")
+            yield Problem(f"{path}.{_member(arg)}", f"--{flag.name}: {problem}")
+
+
+def _member(arg: ExtraArg) -> str:
+    return "value" if arg.values is None else "values"
 
 
 _PARSERS: dict[str, tuple[Callable[[str], object], str]] = {

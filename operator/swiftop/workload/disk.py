@@ -13,9 +13,12 @@ _DOWNLOADING, _LITTLE = "20Gi", "1Gi"
 _GIB_LIMIT = 100  # and as much for each GPU: the largest models that fit on them, in 16 bit
 
 
-def requested(spec: WorkloadSpec) -> str:
-    """Ephemeral storage that the pod asks for; ``spec`` has the defaults in it."""
-    downloads = spec.resources.gpus > 0 and spec.cache is None
+def requested(spec: WorkloadSpec, *, fetches: bool) -> str:
+    """Ephemeral storage that the pod asks for; ``spec`` has the defaults in it.
+
+    ``fetches``: it loads a model of a hub, a large one even without a GPU. What trains or serves without one is small.
+    """
+    downloads = (fetches or spec.resources.gpus > 0) and spec.cache is None
     return spec.resources.ephemeral_storage or (_DOWNLOADING if downloads else _LITTLE)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 # libyaml's parser where there is one: Python's own takes twenty times as long, and all other work waits for it.
-_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DEPTH = 50
 # Errors that tell of the form alone, and quote nothing.
 _PLAIN = (yaml.scanner.ScannerError, yaml.parser.ParserError, yaml.composer.ComposerError)
@@ -27,7 +27,7 @@ class BadYAML(ValueError):
 def load(text: str) -> Loaded:
     """The value of a text; raises ``BadYAML``."""
     try:
-        _check(text)
+        check(text)
         return _load(text)
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark or error.context_mark
@@ -40,7 +40,7 @@ def load(text: str) -> Loaded:
 
 
 def _load(text: str) -> Loaded:
-    loader = _Loader(text)
+    loader = LOADER(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -51,13 +51,13 @@ def _load(text: str) -> Loaded:
         loader.dispose()
 
 
-def _check(text: str) -> None:
+def check(text: str, *, loader: type[Any] = LOADER, deepest: int = _DEPTH, aliases: bool = False) -> None:
     """Refuse, by the events alone, what must not become objects: libyaml's composer has no bound of its own."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=loader):
         mark: Any = event.start_mark  # of either parser: they differ in type alone
-        if isinstance(event, yaml.AliasEvent):  # a few hundred bytes of them stand for gigabytes
+        if isinstance(event, yaml.AliasEvent) and not aliases:  # a few hundred bytes of them stand for gigabytes
             raise yaml.composer.ComposerError(None, None, "an alias is not allowed here", mark)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEPTH:
-            raise yaml.composer.ComposerError(None, None, f"more than {_DEPTH} levels deep", mark)
+        if depth > deepest:
+            raise yaml.composer.ComposerError(None, None, f"more than {deepest} levels deep", mark)

@@ -50,6 +50,7 @@ class Pod:
     env: Mapping[str, str] = field(default_factory=dict)  # without secrets
     secrets: tuple[SecretVar, ...] = ()
     grace_seconds: int  # between SIGTERM and SIGKILL
+    fetches: bool = False  # loads a model of a hub, of any size, also without GPUs
     replaceable: bool = True  # another one in the same Job may go on with its work
     ports: Mapping[str, int] = field(default_factory=dict)  # besides that of its progress
     probes: Mapping[str, Object] = field(default_factory=dict)
@@ -146,7 +147,7 @@ def _container(pod: Pod) -> Object:
             {"name": name, "containerPort": port, "protocol": "TCP"}
             for name, port in {**pod.ports, names.PROGRESS_PORT_NAME: names.PROGRESS_PORT}.items()
         ],
-        "resources": _resources(pod.spec),
+        "resources": _resources(pod),
         "securityContext": {
             **_restricted(),
             "readOnlyRootFilesystem": True,
@@ -162,14 +163,14 @@ def _container(pod: Pod) -> Object:
     return container
 
 
-def _resources(spec: WorkloadSpec) -> Object:
-    wanted = spec.resources
+def _resources(pod: Pod) -> Object:
+    spec, wanted = pod.spec, pod.spec.resources
     amounts = {"cpu": wanted.cpu, "memory": wanted.memory}
     if wanted.gpus and wanted.gpu_claim is None:
         amounts[wanted.gpu_resource or NVIDIA] = str(wanted.gpus)
     claims = {"claims": [{"name": _GPU_CLAIM}]} if wanted.gpu_claim is not None else {}
     return {
-        "requests": {**amounts, "ephemeral-storage": disk.requested(spec)},
+        "requests": {**amounts, "ephemeral-storage": disk.requested(spec, fetches=pod.fetches)},
         "limits": {**amounts, "ephemeral-storage": disk.limit(spec)},
         **claims,
     }

@@ -15,7 +15,7 @@ def test_a_failed_init_container_is_the_cause_of_the_end() -> None:
         "containerStatuses": [{"name": "swift", "state": {"waiting": {"reason": "PodInitializing"}}}],
     }
     pod = {"metadata": {"name": "p", "uid": "u"}, "spec": {}, "status": status}
-    cause = pod_cause(pod_facts(pod, gpu_resource="nvidia.com/gpu", members=()))
+    cause = pod_cause(pod_facts(pod, members=()))
     assert cause is not None
     assert (cause.reason, after(cause)) == ("InitContainerFailed", After.END)
     assert cause.message == "init container download failed with exit code 3: no route to the bucket"

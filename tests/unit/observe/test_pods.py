@@ -18,7 +18,7 @@ def pod(**status: Any) -> dict[str, Any]:
 
 def unschedulable(message: str) -> Cause:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-    cause = pod_facts(pod(conditions=[condition]), gpu_resource="nvidia.com/gpu", members=TRAINING).unschedulable
+    cause = pod_facts(pod(conditions=[condition]), members=TRAINING).unschedulable
     assert cause is not None
     return cause
 
@@ -27,12 +27,12 @@ def init(*containers: dict[str, Any]) -> Cause | None:
     """Why a pod with these init containers does not start."""
     states = {"containerStatuses": [{"name": "swift", "state": {"waiting": {"reason": "PodInitializing"}}}]}
     whole = pod(initContainerStatuses=list(containers), **states)
-    return pod_facts(whole, gpu_resource="nvidia.com/gpu", members=TRAINING).waiting
+    return pod_facts(whole, members=TRAINING).waiting
 
 
 def waiting(reason: str, message: str) -> Cause | None:
     container = {"name": "swift", "state": {"waiting": {"reason": reason, "message": message}}}
-    return pod_facts(pod(containerStatuses=[container]), gpu_resource="nvidia.com/gpu", members=TRAINING).waiting
+    return pod_facts(pod(containerStatuses=[container]), members=TRAINING).waiting
 
 
 @pytest.mark.parametrize(
@@ -85,16 +85,14 @@ def test_a_container_on_its_way_is_no_cause(reason: str) -> None:
 def test_the_trainer_counts_and_not_its_sidecar() -> None:
     sidecar = {"name": "sidecar", "state": {"terminated": {"exitCode": 1}}}
     trainer = {"name": "swift", "state": {"running": {"startedAt": "2027-01-15T08:00:00Z"}}}
-    facts = pod_facts(
-        pod(containerStatuses=[sidecar, trainer], phase="Running"), gpu_resource="nvidia.com/gpu", members=TRAINING
-    )
+    facts = pod_facts(pod(containerStatuses=[sidecar, trainer], phase="Running"), members=TRAINING)
     assert facts.running_since
     assert not facts.over
 
 
 def test_a_pod_on_a_node_is_scheduled_even_without_the_condition() -> None:
     bound = {**pod(), "spec": {"nodeName": "n"}}
-    assert pod_facts(bound, gpu_resource="nvidia.com/gpu", members=TRAINING).scheduled
+    assert pod_facts(bound, members=TRAINING).scheduled
 
 
 FETCHED = {"name": "fetch", "state": {"terminated": {"exitCode": 0}}, "ready": True}
@@ -148,7 +146,7 @@ def test_init_containers(containers: tuple[dict[str, Any], ...], cause: Cause | 
 def test_what_the_main_container_waits_for_comes_first() -> None:
     pull = {"name": "swift", "state": {"waiting": {"reason": "ErrImagePull", "message": "x"}}}
     whole = pod(initContainerStatuses=[FETCHES], containerStatuses=[pull])
-    cause = pod_facts(whole, gpu_resource="nvidia.com/gpu", members=TRAINING).waiting
+    cause = pod_facts(whole, members=TRAINING).waiting
     assert cause is not None
     assert cause.reason == "ImagePullFailed"
 
@@ -157,7 +155,7 @@ def test_a_sidecar_that_runs_on_does_not_hide_the_end_of_the_main_container() ->
     trainer = {"name": "swift", "state": {"terminated": {"exitCode": 0, "startedAt": "2027-01-15T08:00:00Z"}}}
     sidecar = {"name": "log-shipper", "state": {"running": {}}}
     whole = pod(phase="Running", containerStatuses=[sidecar, trainer])
-    facts = pod_facts(whole, gpu_resource="nvidia.com/gpu", members=TRAINING)
+    facts = pod_facts(whole, members=TRAINING)
     assert (facts.over, facts.started, facts.running_since) == (True, "2027-01-15T08:00:00Z", "")
 
 
@@ -173,6 +171,6 @@ def test_the_rank_of_a_pod_is_a_number_or_none(text: str, rank: int) -> None:
 
 def test_the_message_of_a_container_rewrites_no_terminal() -> None:
     told = pod(containerStatuses=[{"name": "swift", "state": {"terminated": {"message": "\x1b[2Jbye"}}}])
-    ended = pod_facts(told, gpu_resource="nvidia.com/gpu", members=TRAINING).ended
+    ended = pod_facts(told, members=TRAINING).ended
     assert ended is not None
     assert ended.message == "[2Jbye"

@@ -22,9 +22,25 @@ def cause(message: str, reason: str = "Unschedulable") -> Cause:
     condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
     meta: dict[str, Any] = {"name": "p", "uid": "u", "creationTimestamp": "2027-01-15T08:00:00Z"}
     pod = {"metadata": meta, "spec": {}, "status": {"conditions": [condition]}}
-    found = pod_facts(pod, gpu_resource="nvidia.com/gpu", members=TRAINING).unschedulable
+    found = pod_facts(pod, members=TRAINING).unschedulable
     assert found is not None
     return found
+
+
+@pytest.mark.parametrize(
+    ("short", "reason"), [("amd.com/gpu", "InsufficientGPU"), ("rdma/hca", "InsufficientResource")]
+)
+def test_the_pod_itself_says_what_its_gpus_are_called(short: str, reason: str) -> None:
+    message = f"0/3 nodes are available: 3 Insufficient {short}."
+    limits = {"cpu": "8", "rdma/hca": "1", "amd.com/gpu": "1"}
+    pod = {
+        "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "mesh"}, {"name": "swift", "resources": {"limits": limits}}]},
+        "status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": message}]},
+    }
+    found = pod_facts(pod, members=TRAINING).unschedulable
+    assert found is not None
+    assert found.reason == reason
 
 
 def of(words: str, then: str = NO_VICTIMS) -> Cause:

@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiftop.runner import hosts, volumes
+from swiftop.runner.exceptions import UNCAUGHT, Raised
+from swiftop.runner.meaning import meaning
+from swiftop.runner.train import view
 from swiftop.runner.volumes import volume_of
 from swiftop.swift import paths
 
@@ -17,6 +20,7 @@ from swiftop.swift import paths
         (f"{paths.OUTPUT_DIR}/run-0a1b2c3d/x", volumes.OUTPUT, "the output volume"),
         (f"{paths.CACHE_DIR}/hub", volumes.CACHE, "the cache volume"),
         (f"{paths.CLAIM_DATASETS_DIR}/chats/a.jsonl", volumes.SOURCE, "claim chats (datasets)"),
+        (f"{view.ROOT}{paths.CLAIM_DATASETS_DIR}/chats/a.jsonl", volumes.SOURCE, "claim chats (datasets)"),
         (f"{paths.CLAIM_MODELS_DIR}/share/qwen", volumes.SOURCE, "claim share (models)"),
         (f"{paths.CONFIG_MAP_DATASETS_DIR}/tiny/a.jsonl", volumes.SOURCE, "ConfigMap tiny (datasets)"),
         (f"{paths.FILES_DIR}/plugin.py", volumes.SOURCE, "plugin.py of spec.files"),
@@ -27,6 +31,11 @@ from swiftop.swift import paths
 )
 def test_volume_of_a_path(path: str, kind: str, name: str) -> None:
     assert volume_of(path) == (kind, name)
+
+
+def test_a_dataset_that_is_read_by_links_may_be_unreadable_itself() -> None:
+    raised = Raised(UNCAUGHT, f"PermissionError: [Errno 13] Permission denied: '{view.ROOT}/data/chats/a.jsonl'")
+    assert meaning(raised).cause.reason == "SourceUnreadable"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from kubernetes.aio.client import Configuration
 from swiftop import names
 from swiftop.errors import AlreadyExists, Conflict, Forbidden, NotFound, Refused, Transient
 from swiftop.shell import cluster as module
-from swiftop.shell.cluster import Cluster, error_of, path_of
+from swiftop.shell.cluster import Cluster
+from swiftop.shell.rest import error_of, path_of
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,8 @@ class Server:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((request.method, request.path, dict(request.query)))
         answer = self.answers.get(request.path)
+        if callable(answer):
+            answer = answer(dict(request.query))
         if isinstance(answer, bytes):
             return web.Response(body=answer)
         return web.json_response(answer) if answer is not None else web.Response(status=404)
@@ -103,6 +106,28 @@ async def test_one_object_of_thousands_of_levels_ends_no_list(server: Server) ->
     server.answers[path_of(names.SFTRUN)] = text.encode()
     assert [obj["metadata"]["name"] for obj in await k8s.list(names.SFTRUN)] == ["deep", "a"]
     await k8s.close()
+
+
+async def test_a_page_of_many_bytes_is_asked_for_again_with_fewer_objects(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PAGE_BYTES", 10_000)
+    sizes = [10] * 300 + [3_000] * 30 + [20_000, 10]  # one alone is larger than a page
+
+    def page(query: dict[str, str]) -> dict[str, Any]:
+        begin = int(query.get("continue", 0))
+        end = min(begin + int(query["limit"]), len(sizes))
+        items = [{"metadata": {"name": str(n)}, "spec": "x" * sizes[n]} for n in range(begin, end)]
+        following = {"continue": str(end)} if end < len(sizes) else {}
+        return {"metadata": {"resourceVersion": "5", **following}, "items": items}
+
+    server.answers[path_of(names.POD)] = page
+    k8s = await server.start()
+    assert [obj["metadata"]["name"] for obj in await k8s.list(names.POD)] == [str(n) for n in range(len(sizes))]
+    await k8s.close()
+    limits = [int(query["limit"]) for _, _, query in server.asked]
+    assert limits[0] == 200
+    assert len(limits) < 60
 
 
 def event(n: int) -> dict[str, Any]:

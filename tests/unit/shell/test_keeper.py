@@ -72,6 +72,16 @@ async def test_a_loop_that_stands_still_for_long_leads_nobody() -> None:
     assert isinstance(lost[0], Standstill)
 
 
+async def test_a_thread_that_ends_is_told() -> None:
+    lost: list[BaseException] = []
+    async with Keeper(lost.append) as keeper:
+        keeper._loop.call_soon_threadsafe(keeper._loop.stop)
+        async with asyncio.timeout(5):
+            while not lost:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+    assert len(lost) == 1
+
+
 async def test_a_wait_for_the_lease_can_be_given_up() -> None:
     api = Api()
     api.down = True

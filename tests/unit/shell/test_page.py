@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiftop.shell.page import LONGEST, body_of, fetch
+from swiftop.shell.page import LONGEST, _read, body_of, fetch
 
 Talk = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -85,6 +86,23 @@ async def test_an_answer_that_comes_byte_by_byte_is_cut_by_its_time() -> None:
         begun = time.monotonic()
         assert await fetch(url, seconds=0.2) is None
         assert time.monotonic() - begun < 2
+
+
+class Drip:
+    """A connection that gives one byte at a time."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.left = bytearray(answer)
+
+    async def read(self, _most: int) -> bytes:
+        return bytes([self.left.pop(0)]) if self.left else b""
+
+
+async def test_an_answer_that_comes_byte_by_byte_costs_little() -> None:
+    answer = OK + b"Content-Length: x\r\n" * 800 + b"\r\n" + b"x" * 15_000
+    begun = time.process_time()
+    assert await _read(cast("Any", Drip(answer))) == answer
+    assert time.process_time() - begun < 0.5
 
 
 @pytest.mark.parametrize(

@@ -322,6 +322,33 @@ def test_keys_of_one_namespace_that_all_hang_leave_workers_to_others() -> None:
     run(scenario())
 
 
+def test_a_namespace_has_its_share_again_once_the_loop_lags_no_more() -> None:
+    async def scenario() -> None:
+        loop: Any = asyncio.get_running_loop()
+        begun, working = 0, 0
+        later: list[int] = []
+
+        async def handler(_key: str) -> None:
+            nonlocal begun, working
+            begun, working = begun + 1, working + 1
+            if begun <= 200:
+                loop._selector.now += 0.06  # what the processor takes
+                await asyncio.sleep(0.01)
+                loop._selector.now += 0.06
+            else:
+                later.append(working)
+                await asyncio.sleep(1)
+            working -= 1
+
+        queue = Queue[str](group=by_namespace)
+        for n in range(500):
+            queue.add(f"a/{n}")
+        await work(queue, handler, seconds=60, workers=32)
+        assert max(later) == 24
+
+    run(scenario())
+
+
 def test_a_namespace_whose_work_is_the_processor_s_has_few_in_work_beside_others() -> None:
     async def scenario() -> None:
         loop: Any = asyncio.get_running_loop()

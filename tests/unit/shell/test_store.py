@@ -176,6 +176,16 @@ def test_of_an_active_owner_copies_of_itself_are_dropped() -> None:
     assert repr(given) == before
 
 
+def test_of_a_pod_without_a_node_the_names_of_its_devices_are_kept() -> None:
+    limits = {"cpu": "8", "example.com/gpu": "1"}
+    main: Object = {"name": "swift", "image": "x", "resources": {"limits": limits}}
+    given: Object = {"metadata": {"name": "x"}, "spec": {"containers": [{"name": "sidecar"}, main]}}
+    kept = slim.active(names.POD, given)["spec"]
+    assert kept == {"containers": [{"name": "swift", "resources": {"limits": {"example.com/gpu": "1"}}}]}
+    main["resources"]["limits"] = {f"example.com/{n}": "1" for n in range(99)}
+    assert slim.active(names.POD, given)["spec"] == {}
+
+
 @pytest.mark.parametrize(
     ("kind", "spec", "kept"),
     [

@@ -103,8 +103,8 @@ class Resources(Model):
     ephemeral_storage: Size | None = Field(
         default=None,
         description="Local disk of each node for /tmp, with downloads where no cache is set, and for an ephemeral "
-        "output: requested and limited. Absent: 1Gi requested, 20Gi for downloads beside GPUs; limit 100Gi and as much "
-        "per GPU.",
+        "output: requested and limited. Absent: 1Gi requested, 20Gi for downloads beside GPUs or of what is exported; "
+        "limit 100Gi and as much per GPU.",
     )
 
     @property

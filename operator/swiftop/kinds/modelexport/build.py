@@ -38,6 +38,7 @@ def pod(prepared: Prepared, attempt: int) -> Pod:
         env=env,
         secrets=tuple(secret_vars(spec, prepared.subject)),
         grace_seconds=_GRACE_SECONDS,
+        fetches=bool(cache_keys(loaded(spec, prepared.subject))),
     )
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Optional
 
 FLAGS = ("--dataset", "--val_dataset")
 SECONDS = 20.0
 LONGEST_ROW = 16 << 20
+MOST_ENTRIES = 10_000  # of a folder: to list one takes its time too
 MOST_FILES = 100
 DEPTH = 4  # of the lists and objects whose types are compared
 MOST_COLUMNS = 500
@@ -46,8 +48,9 @@ def _files(command: tuple[str, ...]) -> Iterator[Path]:
         elif flag in FLAGS and word.startswith("/"):
             path = Path(word.partition("#")[0])
             path = path if path.exists() else Path(str(path).partition(":")[0])
-            files = sorted(path.rglob("*.jsonl"))[:MOST_FILES] if path.is_dir() else [path]
-            yield from (file for file in files if file.suffix == ".jsonl" and file.is_file())
+            below = sorted(islice(path.rglob("*"), MOST_ENTRIES)) if path.is_dir() else [path]
+            files = [file for file in below if file.suffix == ".jsonl"]
+            yield from (file for file in files[:MOST_FILES] if file.is_file())
 
 
 def _in_file(file: Path, deadline: float, *, nulls: bool, clock: Callable[[], float]) -> str:

@@ -150,6 +150,7 @@ def test_callbacks_are_known_or_come_from_a_plugin() -> None:
     assert problem.suggestion == "did you mean early_stop?"
     plugin = {"name": "external_plugins", "value": "/swiftop/files/plugin.py"}
     assert problems(extraArgs=[{"name": "callbacks", "value": "mine"}, plugin]) == []
+    assert extra(name="callbacks", values=["early_stop", "early_stopp"])[0].path == "spec.extraArgs[0].values"
     assert extra("3.12", name="callbacks", value="early_stop")[0].reason == Reason.UNKNOWN_FLAG
 
 

@@ -195,7 +195,7 @@ def test_once_started_it_waits_for_no_upload() -> None:
     obj = {**sftrun(datasets=[ref("chats")], runtime=IMAGE), "status": {"startTime": "2027-01-15T08:00:00Z"}}
     obj["status"] |= {"attempts": 1, "nextAttempt": 2}
     seen = Seen(obj=obj, now=1_800_000_000.0, children={})
-    observed = KIND.observe(seen, None)
+    observed = KIND.observe(seen)
     facts: Facts[Any, Any] = Facts(
         obj=obj, resource=run(), unreadable=None, observed=observed, references={CHATS: None}, now=seen.now
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,19 @@ def test_it_takes_no_longer_than_it_may(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(lines(GOOD, b"x"))
     times = iter([0.0, culprit.SECONDS + 1])
     assert culprit.find(("--dataset", str(tmp_path)), clock=lambda: next(times)) == ""
+
+
+def test_a_folder_without_end_is_not_listed_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[str] = []
+
+    def below(_folder: Path, pattern: str) -> Iterator[Path]:
+        for number in count():
+            listed.append(pattern)
+            yield tmp_path / f"{number}.txt"
+
+    monkeypatch.setattr(Path, "rglob", below)
+    assert culprit.find(("--dataset", str(tmp_path))) == ""
+    assert len(listed) == culprit.MOST_ENTRIES
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
