@@ -14,7 +14,7 @@ _HUB_ID = re.compile(
     r"(:(?P<subsets>[^:#\s]+))?(#(?P<sample>[0-9]+))?"
 )
 _FILE = re.compile(r"[./~].*|.*\.(jsonl?|csv|parquet|safetensors|py|txt)(#[0-9]+)?")
-_PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")
+_PLAIN = re.compile(r"(?!(?i:true|false|yes|no|on|off|y|n|null|[-+.0-9e_]*)$)[A-Za-z0-9_./][A-Za-z0-9_./-]*")
 
 
 def as_object(word: str, fields: Collection[str]) -> str:
@@ -23,7 +23,7 @@ def as_object(word: str, fields: Collection[str]) -> str:
         return ""
     if "persistentVolumeClaim" in fields and _FILE.fullmatch(word):
         path = word.lstrip("./~").partition("#")[0]
-        return f"{{persistentVolumeClaim: {{claimName: CLAIM, path: {_quoted(path)}}}}}"
+        return f"{{persistentVolumeClaim: {{claimName: CLAIM, path: {quoted(path)}}}}}"
     return _object(hub_members(word), fields)
 
 
@@ -44,5 +44,6 @@ def _object(members: dict[str, str], fields: Collection[str]) -> str:
     return "{" + ", ".join(f"{name}: {value}" for name, value in members.items()) + "}"
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
+    """A word as YAML takes it for a text."""
     return word if _PLAIN.fullmatch(word) else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'

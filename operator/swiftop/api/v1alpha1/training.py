@@ -33,6 +33,7 @@ LongText = Annotated[str, Field(max_length=8192)]
 class Task(Model):
     """What the model learns to produce, when it is not text."""
 
+    WORD: ClassVar = "type"
     RULES: ClassVar = (
         Rule(
             cel="self.type != 'seq_cls' || has(self.numLabels)",
@@ -359,6 +360,8 @@ class Validation(Model):
 class RunCheckpoint(Model):
     """A checkpoint of another SFTRun in the same namespace."""
 
+    WORD: ClassVar = "name"
+
     name: ObjectName = Field(description="Name of the SFTRun, in the namespace of this one.")
     step: int | None = Field(
         default=None,
@@ -370,6 +373,8 @@ class RunCheckpoint(Model):
 
 class CheckpointSource(Model):
     """The checkpoint that the training starts from, in place of the model as it is."""
+
+    WORD: ClassVar = "sftRunRef.name"
 
     sft_run_ref: RunCheckpoint = Field(
         description="A checkpoint of another SFTRun. This run waits until that one has ended."

@@ -157,6 +157,8 @@ class Placement(Model):
 class Lifecycle(Model):
     """Retries and limits in time. With ``suspend`` the one part of the spec that may still change after the start."""
 
+    INSTEAD: ClassVar = {"backoffLimit": "use maxRetries"}
+
     max_retries: int = Field(
         default=3,
         ge=0,
@@ -316,6 +318,9 @@ class Runtime(Model):
 class OutputVolume(Model):
     """A PersistentVolumeClaim made for this object."""
 
+    WORD: ClassVar = "size"
+    INSTEAD: ClassVar = {"storage": "use size"}
+
     size: Size = Field(
         description="Size of the volume, for example 50Gi. A LoRA checkpoint of a 7B model takes 0.5 GB."
     )
@@ -361,6 +366,8 @@ class Output(Model):
 
 class Cache(Model):
     """Cache of downloaded models, datasets and tokenized data, shared by runs."""
+
+    WORD: ClassVar = "persistentVolumeClaim.claimName"
 
     persistent_volume_claim: ClaimPath = Field(
         description="Claim (ReadWriteMany to be shared by runs on several nodes) for MODELSCOPE_CACHE and HF_HOME. "

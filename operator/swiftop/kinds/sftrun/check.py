@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from swiftop.api.v1alpha1.elsewhere import FIELD_OF_NAME
 from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.errors import Problem
@@ -24,7 +25,7 @@ def problems(spec: SFTRunSpec, *, known: FlagTable, typed: Flags) -> list[Proble
         *_modules(spec),
         *_together(spec, typed),
         *_files(spec),
-        *check.extra_args(spec.extra_args, known),
+        *check.extra_args(spec.extra_args, known, field_of=FIELD_OF_NAME),
         *check.registered(typed, spec.extra_args, known, field_of=FIELD_OF_FLAG),
         *_report_to(spec),
         *_adapters(spec, known),
