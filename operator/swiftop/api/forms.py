@@ -140,6 +140,5 @@ def _adapter(model: type[BaseModel], alias: str) -> TypeAdapter[Any] | None:
     field = next((field for field in model.model_fields.values() if field.alias == alias), None)
     if field is None or field.annotation is None:
         return None
-    return (
-        TypeAdapter(Annotated[field.annotation, *field.metadata]) if field.metadata else TypeAdapter(field.annotation)
-    )
+    wanted: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    return TypeAdapter(wanted)

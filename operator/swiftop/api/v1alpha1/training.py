@@ -406,7 +406,8 @@ class Checkpoints(Model):
     save_strategy: Annotated[Literal["no", "steps", "epoch", "best"] | None, Flag("save_strategy")] = Field(
         default=None,
         description='When checkpoints are written: "steps" (ms-swift\'s default), "epoch", "best" (after an '
-        'evaluation that was the best so far) or "no" (in quotes). Evaluation follows it, when evalStrategy is absent.',
+        'evaluation that was the best so far: set evalStrategy too) or "no" (in quotes). With steps and epoch '
+        "evaluation follows it, when evalStrategy is absent.",
     )
     keep: Annotated[int | None, Flag("save_total_limit")] = Field(
         default=None,

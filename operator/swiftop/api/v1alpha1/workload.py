@@ -230,8 +230,10 @@ class EnvVar(Model):
     RULES: ClassVar = (
         Rule(
             cel=f"!self.name.upperAscii().matches('{_DENIED_ENDING}')",
-            message="a secret must not stand in the spec, where everyone who may read the run sees it: put it into "
-            "the Secret that spec.credentials names",
+            message="a secret must not stand in the spec, where everyone who may read the run sees it: put "
+            "SWANLAB_API_KEY, MODELSCOPE_API_TOKEN and HF_TOKEN into the Secret that spec.credentials names, and refer "
+            "to any other one by valueFrom.secretKeyRef in runtime.podPatch: {spec: {containers: [{name: swift, env: "
+            "[...]}]}}",
             holds=lambda env: not looks_secret(env.name),
             field="name",
         ),
