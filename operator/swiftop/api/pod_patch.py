@@ -98,6 +98,7 @@ _SECURITY_FIELDS = frozenset(
         "supplementalGroupsPolicy",
     }
 )  # fmt: skip
+_QUOTED = "must be a text: put it in quotes"
 _PROJECTED = ("configMap", "downwardAPI", "secret")
 _PROBED = ("httpGet", "tcpSocket")
 _UNNAMED = (
@@ -147,8 +148,25 @@ def pod_patch_problems(patch: Mapping[str, Any], root: tuple[str, ...] = _ROOT) 
     # What is too large or has no sound form is not looked into any further.
     if why := excess(patch):
         return (Problem(field_path(root), why),)
-    found = list(_form(patch, ())) or [*_shape(patch), *_walk(patch, ()), *_volumes(patch), *_containers(patch)]
+    found = list(_form(patch, ())) or [
+        *_shape(patch),
+        *_texts(patch),
+        *_walk(patch, ()),
+        *_volumes(patch),
+        *_containers(patch),
+    ]
     return tuple(Problem(field_path((*root, *loc)), message) for loc, message in found)
+
+
+def without_image(patch: Mapping[str, Any]) -> Iterator[Problem]:
+    """Containers that a patch, with the platform's in it, adds without an image: ours is meant by another name."""
+    spec = {} if excess(patch) else _mapping(patch.get("spec"))
+    for group in ("containers", "initContainers"):
+        for i, container in enumerate(map(_mapping, _list(spec.get(group)))):
+            if not container.get("image") and (container.get("name") != CONTAINER or group != "containers"):
+                message = f"a container of its own, {str(container.get('name'))[:63]!r}, has no image"
+                meant = f", or write name: {CONTAINER} for the one that swiftop makes" if group == "containers" else ""
+                yield Problem(field_path((*_ROOT, "spec", group, i)), message, suggestion=f"set image{meant}")
 
 
 def _form(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
@@ -206,6 +224,14 @@ def _shape(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
     for key in _mapping(metadata.get("annotations")):
         if key.partition("/")[0] in _PROFILES:
             yield ("metadata", "annotations", key), _PRIVILEGE
+
+
+def _texts(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
+    """Maps of texts, in which the API server takes no number and no true."""
+    for part, name in (("metadata", "labels"), ("metadata", "annotations"), ("spec", "nodeSelector")):
+        for key, value in _mapping(_mapping(patch.get(part)).get(name)).items():
+            if not isinstance(value, str | None):
+                yield (part, name, key), _QUOTED
 
 
 def _walk(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
@@ -291,7 +317,9 @@ def _env(items: list[Any], here: _Loc) -> Iterator[tuple[_Loc, str]]:
             yield (*here, i, "name"), _DECIDED
         if not isinstance(_mapping(env).get("valueFrom", {}), Mapping):
             yield (*here, i, "valueFrom"), "must be an object"
-        if _mapping(env).get("value") and looks_secret(name):
+        if not isinstance(_mapping(env).get("value", ""), str):
+            yield (*here, i, "value"), _QUOTED
+        elif _mapping(env).get("value") and looks_secret(name):
             yield (*here, i, "value"), f"{name} looks like a secret: refer to a Secret with valueFrom.secretKeyRef"
 
 
