@@ -164,9 +164,12 @@ def without_image(patch: Mapping[str, Any]) -> Iterator[Problem]:
     for group in ("containers", "initContainers"):
         for i, container in enumerate(map(_mapping, _list(spec.get(group)))):
             if not container.get("image") and (container.get("name") != CONTAINER or group != "containers"):
-                message = f"a container of its own, {str(container.get('name'))[:63]!r}, has no image"
                 meant = f", or write name: {CONTAINER} for the one that swiftop makes" if group == "containers" else ""
-                yield Problem(field_path((*_ROOT, "spec", group, i)), message, suggestion=f"set image{meant}")
+                yield Problem(
+                    field_path((*_ROOT, "spec", group, i)),
+                    "adds a container without an image",
+                    suggestion=f"set image{meant}",
+                )
 
 
 def _form(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
