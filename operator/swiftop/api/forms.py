@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticUndefined
 
 from swiftop.api.fields import described, listed_with_meaning, literals_in, model_at
-from swiftop.api.shorthand import as_object, quoted
+from swiftop.api.shorthand import as_object, instead_of_id, quoted
 
 Loc = tuple[int | str, ...]
 _LONGEST = 200  # characters of a suggestion that repeats what was written
@@ -64,6 +64,15 @@ def written_out(model: type[BaseModel] | None, value: object) -> str:
     if model is not None and isinstance(value, str) and (written := _object(model, value)):
         return f"write {written}"
     return listed_with_meaning(model)
+
+
+def of_an_id(model: type[BaseModel], loc: Loc, value: object) -> str:
+    """The id without what other members say: hub, revision, subsets, the file that it is in truth."""
+    owner = model_at(model, loc[:-1])
+    if loc[-1] != "id" or owner is None or not isinstance(value, str) or len(value) > _LONGEST:
+        return ""
+    written = instead_of_id(value, _fields(owner))
+    return f"write {written}" if written else ""
 
 
 def nothing_less(model: type[BaseModel], loc: Loc, value: object) -> str:

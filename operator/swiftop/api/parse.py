@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from swiftop.api.fields import described, instead_of, model_at
-from swiftop.api.forms import in_quotes, like_another_member, list_of, nothing_less, written_out
+from swiftop.api.forms import in_quotes, like_another_member, list_of, nothing_less, of_an_id, written_out
 from swiftop.errors import Invalid, Problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -115,6 +115,8 @@ def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...], error: Error
         return list_of(model, loc, value)
     if kind in _MAP_EXPECTED:
         return written_out(model_at(model, loc), value)
+    if kind == "value_error":
+        return of_an_id(model, loc, value)
     if kind == "greater_than_equal":
         return nothing_less(model, loc, value)
     return described(model, loc) if kind in _BADLY_WRITTEN else ""

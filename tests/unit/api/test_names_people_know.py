@@ -220,6 +220,29 @@ def test_an_id_with_more_in_it(word: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "word", "written"),
+    [
+        ("spec.datasets.0.id", "swift/GQA#500", "id: swift/GQA, sample: 500"),
+        ("spec.datasets.0.id", "HF::a/b:c#5", "id: a/b, hub: huggingface, sample: 5, subsets: [c]"),
+        ("spec.datasets.0.id", "https://huggingface.co/datasets/a/b", "id: a/b, hub: huggingface"),
+        ("spec.datasets.0.id", "data/a.jsonl#9", "persistentVolumeClaim: {claimName: CLAIM, path: data/a.jsonl}"),
+        ("spec.model.id", "https://www.modelscope.cn/models/Qwen/Qwen3-8B/files", "id: Qwen/Qwen3-8B"),
+        ("spec.model.id", "HF::a/b", "id: a/b, hub: huggingface"),
+        ("spec.model.id", "a/b@v1.0", "id: a/b, revision: v1.0"),
+        ("spec.model.id", "a/b ", "id: a/b"),
+        ("spec.model.id", "/models/a", "persistentVolumeClaim: {claimName: CLAIM, path: models/a}"),
+        ("spec.model.adapters", [{"id": "./a"}], "persistentVolumeClaim: {claimName: CLAIM, path: a}"),
+    ],
+)
+def test_an_id_is_taken_apart(path: str, word: Any, written: str) -> None:
+    said = told(path, word)
+    assert said.endswith(f" (write {written})")
+    owner = tuple(int(part) if part.isdecimal() else part for part in path.removesuffix(".id").split("."))
+    members = yaml.safe_load("{" + written.replace("CLAIM", "claim") + "}")
+    assert list(previews(json.dumps(changed(MINIMAL, owner, [members] if isinstance(word, list) else members))))
+
+
 WORDS_OF_THE_PARSER = (
     "does not match",
     "input should",

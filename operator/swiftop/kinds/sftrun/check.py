@@ -30,6 +30,7 @@ def problems(spec: SFTRunSpec, *, known: FlagTable, typed: Flags) -> list[Proble
         *check.registered(typed, spec.extra_args, known, field_of=FIELD_OF_FLAG),
         *_report_to(spec),
         *_adapters(spec, known),
+        *_owners(spec),
         *_datasets(spec, known),
     ]
 
@@ -155,7 +156,26 @@ def _datasets(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
         *datasets.placed("spec.datasets", spec.datasets),
         *datasets.placed("spec.validation.datasets", spec.validation.datasets),
     ]
-    return datasets.problems(sources, hub=spec.model.hub or "modelscope", hub_field="model.hub", known=known)
+    yield from datasets.problems(sources, hub=spec.model.hub or "modelscope", hub_field="model.hub", known=known)
+    for path, several in (("spec.datasets", spec.datasets), ("spec.validation.datasets", spec.validation.datasets)):
+        for index, source in enumerate(several):
+            claim = source.persistent_volume_claim
+            if claim is not None and "*" in claim.path:
+                here = f"{path}[{index}].persistentVolumeClaim.path"
+                message = "ms-swift takes * for a letter of the file's name"
+                yield Problem(here, message, suggestion="name a folder of such files, or each file as a dataset")
+
+
+def _owners(spec: SFTRunSpec) -> Iterator[Problem]:
+    """Hugging Face knows a few models without an owner, ModelScope none."""
+    if spec.model.hub == "huggingface":
+        return
+    ids = {"spec.model.id": spec.model.id}
+    ids |= {f"spec.model.adapters[{index}].id": adapter.id for index, adapter in enumerate(spec.model.adapters)}
+    for path, name in ids.items():
+        if name is not None and "/" not in name:
+            suggestion = "write owner/name, as in Qwen/Qwen2.5-7B-Instruct; for Hugging Face set model.hub"
+            yield Problem(path, f"{name!r} has no owner, and on ModelScope every model has one", suggestion)
 
 
 def _report_to(spec: SFTRunSpec) -> Iterator[Problem]:

@@ -132,3 +132,15 @@ def test_what_has_no_effect_is_a_warning() -> None:
     (warning,) = check.warnings(spec(**tokenized, **VALIDATED))
     assert (warning.path, warning.suggestion) == ("spec.validation.splitRatio", "use extraArgs cached_val_dataset")
     assert check.warnings(spec(**VALIDATED)) == check.warnings(spec(**tokenized)) == []
+
+
+def test_a_pattern_is_no_name_of_files() -> None:
+    (problem,) = problems(datasets=[{"persistentVolumeClaim": {"claimName": "d", "path": "train/*.jsonl"}}])
+    assert problem.path == "spec.datasets[0].persistentVolumeClaim.path"
+    assert problem.suggestion == "name a folder of such files, or each file as a dataset"
+
+
+def test_on_modelscope_every_model_has_an_owner() -> None:
+    members: dict[str, Any] = {"id": "gpt2", "adapters": [{"id": "mine"}]}
+    assert [p.path for p in problems(model=members)] == ["spec.model.id", "spec.model.adapters[0].id"]
+    assert problems(model={**members, "hub": "huggingface"}) == []
