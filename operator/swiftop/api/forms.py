@@ -76,10 +76,14 @@ def of_an_id(model: type[BaseModel], loc: Loc, value: object) -> str:
 
 
 def nothing_less(model: type[BaseModel], loc: Loc, value: object) -> str:
-    """Elsewhere -1 says that there is no limit; here an absent field does."""
+    """Elsewhere -1 says that something is not set; here an absent field does."""
     owner = model_at(model, loc[:-1])
     field = next((f for f in owner.model_fields.values() if f.alias == loc[-1]), None) if owner else None
-    return "for no limit, remove it" if value == -1 and field is not None and field.default is None else ""
+    return (
+        "remove it, if -1 is to say that it is not set"
+        if value == -1 and field is not None and field.default is None
+        else ""
+    )
 
 
 def _object(model: type[BaseModel], word: str) -> str:

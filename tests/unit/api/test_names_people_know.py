@@ -106,7 +106,7 @@ A_MAP = "must be a map of fields"
         ("spec.training.learningRate", 0.0002, 'must be a text (put it in quotes: "0.0002")'),
         ("spec.training.maxLength", "8k", "'8k' must be a whole number"),
         ("spec.training.freeze.vit", "yes", "'yes' must be true or false"),
-        ("spec.training.maxSteps", -1, "must be at least 1 (for no limit, remove it)"),
+        ("spec.training.maxSteps", -1, "must be at least 1 (remove it, if -1 is to say that it is not set)"),
         ("spec.tuner.targetModules", "q_proj, v_proj", "must be a list: start each item with - on a line of its own, "
          "or write [...] (write [q_proj, v_proj])"),
         ("spec.tuner.quantization", {"method": "bnb", "bits": "4"}, "unsupported value '4': use 1, 2, 3, 4 or 8 "

@@ -9,6 +9,9 @@ _QLORA = "tuner.quantization: {method: bnb, bits: 4}"
 _FLASH = "training.attention: flash_attn"
 _WANDB = "extraArgs: [{name: report_to, value: wandb}]"
 
+_CLIPPING = 'extraArgs: [{name: max_grad_norm, value: "1.0"}]'
+_PATIENCE = 'extraArgs: [{name: early_stop_interval, value: "3"}]'
+
 _NAMES = {
     "model.id": "model_id model_id_or_path model_name_or_path name_or_path base_model model_path",
     "datasets": "train_dataset train_file train_files train_data data_path data_files dataset_dir"
@@ -46,6 +49,8 @@ _NAMES = {
     "resources.gpus": "nproc_per_node num_gpus n_gpus ngpus cuda_visible_devices",
     "resources.nodes": "nnodes num_nodes",
     "tracking.swanlab": "use_swanlab",
+    _CLIPPING: "gradient_clipping grad_clip clip_grad",
+    _PATIENCE: "early_stopping_patience early_stopping",
     _WANDB: "wandb use_wandb wandb_project",
 }
 

@@ -39,7 +39,23 @@ def warnings(spec: SFTRunSpec) -> list[Problem]:
     """What is allowed but has no effect, or not the expected one."""
     version = spec.runtime.swift_version or DEFAULT
     some = check.some_transformers(spec.extra_args, table(version)) if version in SUPPORTED else ()
-    return [*_evaluation(spec), *_self_cognition(spec), *_of_adapters(spec), *some]
+    return [*_evaluation(spec), *_self_cognition(spec), *_of_adapters(spec), *_saving(spec), *some]
+
+
+def _saving(spec: SFTRunSpec) -> Iterator[Problem]:
+    when, path = spec.checkpoints.save_strategy, "spec.checkpoints.saveStrategy"
+    if when == "no":
+        yield Problem(path, "no checkpoint is written, and the training leaves nothing", suggestion="remove it")
+        if together.evaluates(spec) and spec.training.eval_strategy is None:
+            message = "evaluation follows it, so none takes place"
+            yield Problem(path, message, suggestion="set training.evalStrategy to steps or epoch")
+    elif when not in (None, "steps") and spec.checkpoints.save_steps is not None:
+        message = f"checkpoints are written by saveStrategy: {when}, so it has no effect"
+        yield Problem("spec.checkpoints.saveSteps", message, suggestion="remove it, or saveStrategy")
+    evaluated = spec.training.eval_strategy or when
+    if evaluated == "epoch" and spec.training.eval_steps is not None and together.evaluates(spec):
+        message = "evaluation takes place after each epoch, so it has no effect"
+        yield Problem("spec.training.evalSteps", message, suggestion="remove it, or set evalStrategy: steps")
 
 
 def _of_adapters(spec: SFTRunSpec) -> Iterator[Problem]:

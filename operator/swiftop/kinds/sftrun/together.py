@@ -38,6 +38,11 @@ def problems(spec: SFTRunSpec, known: FlagTable, typed: Flags) -> Iterator[Probl
     if "fsdp" in places and _on(given, "fsdp"):
         yield from _fsdp(spec, known, given, places["fsdp"])
     yield from _best(spec, given, places)
+    yield from _split(spec, given, places)
+    yield from _adapters(spec)
+    if spec.tuner.quantization is not None and spec.tuner.quantization.method == "eetq" and not spec.resources.gpus:
+        suggestion = "set resources.gpus, or use method: bnb"
+        yield Problem("spec.tuner.quantization.method", "eetq needs a GPU", suggestion=suggestion)
     yield from _file_names(spec)
 
 
@@ -83,6 +88,26 @@ def _best(spec: SFTRunSpec, given: Flags, places: dict[str, str]) -> Iterator[Pr
         elif when not in (None, saved):
             message = f"--load_best_model_at_end wants evaluations as often as checkpoints, which are by {saved}"
             yield Problem(place, message, suggestion=f"set training.evalStrategy to {saved}, or remove it")
+
+
+def _split(spec: SFTRunSpec, given: Flags, places: dict[str, str]) -> Iterator[Problem]:
+    """A chat cannot be cut in pieces; rows of plain text can."""
+    if given.get("truncation_strategy") == ("split",) and spec.training.use_chat_template is not False:
+        message = "--truncation_strategy: split is for rows of plain text"
+        suggestion = "set training.useChatTemplate: false, or use left, right or delete"
+        yield Problem(places["truncation_strategy"], message, suggestion=suggestion)
+
+
+def _adapters(spec: SFTRunSpec) -> Iterator[Problem]:
+    """ms-swift goes on with one adapter, and with none where all weights are trained."""
+    adapters = spec.model.adapters
+    if adapters and spec.tuner.type == "full":
+        message = "type: full trains the weights of the model, and leaves the adapter out"
+        suggestion = "merge it by a ModelExport first, or use tuner.type: lora"
+        yield Problem("spec.model.adapters", message, suggestion=suggestion)
+    elif len(adapters) > 1:
+        suggestion = "keep one, and merge the others by a ModelExport first"
+        yield Problem("spec.model.adapters", "the training goes on with one adapter", suggestion=suggestion)
 
 
 _PLUGINS = ("external_plugins", "custom_register_path")

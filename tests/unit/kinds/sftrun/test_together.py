@@ -144,3 +144,46 @@ def test_on_modelscope_every_model_has_an_owner() -> None:
     members: dict[str, Any] = {"id": "gpt2", "adapters": [{"id": "mine"}]}
     assert [p.path for p in problems(model=members)] == ["spec.model.id", "spec.model.adapters[0].id"]
     assert problems(model={**members, "hub": "huggingface"}) == []
+
+
+def test_one_adapter_is_trained_on_or_none() -> None:
+    two: dict[str, Any] = {"id": "a/b", "adapters": [{"id": "a/c"}, {"id": "a/d"}]}
+    assert [p.message for p in problems(model=two)] == ["the training goes on with one adapter"]
+    one: dict[str, Any] = {"id": "a/b", "adapters": [{"id": "a/c"}]}
+    (problem,) = problems(model=one, tuner={"type": "full"})
+    assert problem.suggestion == "merge it by a ModelExport first, or use tuner.type: lora"
+    assert problems(model=one) == []
+
+
+def test_a_chat_is_not_cut_in_pieces() -> None:
+    cut = flag("truncation_strategy", "split")
+    (problem,) = problems(extraArgs=cut)
+    assert problem.path == "spec.extraArgs[0]"
+    assert problems(extraArgs=cut, training={"useChatTemplate": False}) == []
+    assert problems(extraArgs=flag("truncation_strategy", "left")) == []
+
+
+def test_a_quantization_that_needs_a_gpu() -> None:
+    eetq: dict[str, Any] = {"tuner": {"quantization": {"method": "eetq", "bits": 8}}}
+    (problem,) = problems(**eetq, resources={"gpus": 0})
+    assert problem.suggestion == "set resources.gpus, or use method: bnb"
+    assert problems(**eetq, resources={"gpus": 1}) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "path", "words"),
+    [
+        ({"checkpoints": {"saveStrategy": "no"}}, "checkpoints.saveStrategy", "leaves nothing"),
+        ({"checkpoints": {"saveStrategy": "epoch", "saveSteps": 9}}, "checkpoints.saveSteps", "has no effect"),
+        ({**VALIDATED, "training": {"evalStrategy": "epoch", "evalSteps": 9}}, "training.evalSteps", "no effect"),
+    ],
+)
+def test_what_another_strategy_leaves_without_effect(members: dict[str, Any], path: str, words: str) -> None:
+    (warning,) = check.warnings(spec(**members))
+    assert warning.path == f"spec.{path}"
+    assert words in warning.message
+
+
+def test_evaluation_follows_the_checkpoints_that_are_not_written() -> None:
+    _, warning = check.warnings(spec(**VALIDATED, checkpoints={"saveStrategy": "no"}))
+    assert warning.suggestion == "set training.evalStrategy to steps or epoch"
