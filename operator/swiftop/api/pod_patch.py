@@ -7,6 +7,7 @@ not count, carry a secret, or take away what swiftop relies on.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +99,8 @@ _SECURITY_FIELDS = frozenset(
         "supplementalGroupsPolicy",
     }
 )  # fmt: skip
+_NO_FIELD = "is no field that a patch may set"
+_SOUGHT = 3  # unknown fields of one patch whose likeness is sought
 _QUOTED = "must be a text: put it in quotes"
 _PROJECTED = ("configMap", "downwardAPI", "secret")
 _PROBED = ("httpGet", "tcpSocket")
@@ -155,7 +158,9 @@ def pod_patch_problems(patch: Mapping[str, Any], root: tuple[str, ...] = _ROOT) 
         *_volumes(patch),
         *_containers(patch),
     ]
-    return tuple(Problem(field_path((*root, *loc)), message) for loc, message in found)
+    unknown = [loc for loc, message in found if message == _NO_FIELD][:_SOUGHT]
+    near = {loc: _near(loc) for loc in unknown}
+    return tuple(Problem(field_path((*root, *loc)), message + near.get(loc, "")) for loc, message in found)
 
 
 def without_image(patch: Mapping[str, Any]) -> Iterator[Problem]:
@@ -253,7 +258,7 @@ def _walk(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
             elif ban and ban.when(child):
                 yield here, ban.why
             elif not ban and (fields := _fields_at(loc)) and key not in fields:
-                yield here, _unknown(key, fields)
+                yield here, _NO_FIELD
             else:
                 yield from _special(key, child, here)
                 yield from _walk(child, here)
@@ -271,9 +276,11 @@ def _fields_at(loc: _Loc) -> frozenset[str]:
     return frozenset()
 
 
-def _unknown(key: str, fields: frozenset[str]) -> str:
-    near = next((name for name in sorted(fields) if name.lower() == key.replace("_", "").lower()), "")
-    return f"is no field that a patch may set: did you mean {near}?" if near else "is no field that a patch may set"
+def _near(loc: _Loc) -> str:
+    """The field that was probably meant, among those that an object at this place may have."""
+    bare = {name.lower(): name for name in sorted(_fields_at(loc[:-1]))}
+    found = difflib.get_close_matches(str(loc[-1])[:64].replace("_", "").lower(), bare, n=1, cutoff=0.8)
+    return f": did you mean {bare[found[0]]}?" if found else ""
 
 
 def _special(key: str, child: object, here: _Loc) -> Iterator[tuple[_Loc, str]]:

@@ -208,6 +208,21 @@ def test_the_api_server_takes_no_number_for_a_text(path: str, patch: dict[str, A
     assert (problem.path, problem.message) == (f"spec.runtime.podPatch.{path}", "must be a text: put it in quotes")
 
 
+@pytest.mark.parametrize(
+    ("patch", "field"),
+    [
+        (spec(runtimeClasName="nvidia"), "runtimeClassName"),
+        (spec(node_selector={"a": "b"}), "nodeSelector"),
+        (spec(container=[]), "containers"),
+        (container(resource={}), "resources"),
+        (container(volumeMount=[]), "volumeMounts"),
+    ],
+)
+def test_a_mistyped_field_is_told_the_right_one(patch: dict[str, Any], field: str) -> None:
+    (problem,) = pod_patch_problems(patch)
+    assert problem.message.endswith(f"did you mean {field}?")
+
+
 def test_a_container_of_its_own_has_an_image() -> None:
     """The trainer's container by another name would be a second one, which the API server refuses with the Job."""
     (problem,) = without_image(container("trainer", env=[{"name": "A", "value": "b"}]))
