@@ -167,7 +167,7 @@ REFUSED = (
     case("flag without a value", {"extraArgs": [{"name": "vit_lr"}]}, "spec.extraArgs[0]", "exactly one of value"),
     case("flag given twice", {"extraArgs": [{"name": "vit_lr", "value": v} for v in "12"]}, "spec.extraArgs"),
     *(
-        case(f"secret in {name}", env(name), "spec.runtime.env[0].name", "put it into the Secret")
+        case(f"secret in {name}", env(name), "spec.runtime.env[0].name", "into the Secret that spec.credentials names")
         for name in ("SWANLAB_API_KEY", "MODELSCOPE_API_TOKEN", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "DB_PASSWORD")
     ),
     *(

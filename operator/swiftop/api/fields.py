@@ -83,7 +83,8 @@ def instead_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     same = [name for name in names if _bare(name) == _bare(wrong)]
     if told := getattr(current, "INSTEAD", {}).get(wrong, "") if not same else "":
         return str(told)
-    found = same or _below(current, wrong) or _flagged(current, wrong)  # image: runtime.image
+    several = [name for name in names if _bare(name) in (f"{_bare(wrong)}s", _bare(wrong)[:-1])]  # dataset: datasets
+    found = same or several or _below(current, wrong) or _flagged(current, wrong)  # image: runtime.image
     if not found and (elsewhere := _elsewhere(model, loc)):
         return elsewhere
     found = found or (
@@ -127,6 +128,9 @@ def _elsewhere(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     for flag, field in getattr(model, "FLAGS", {}).items():
         if _bare(flag) == _bare(wrong):
             return f"use spec.{_with_value(spec, field, flag)}" if field else "swiftop sets it: remove it"
+    for name, field in getattr(model, "ELSEWHERE", {}).items():
+        if _bare(name) == _bare(wrong):
+            return f"use spec.{field}"
     if len(loc) < _BELOW_SPEC or _bare(wrong) in _COMMON:
         return ""
     paths = [path for path in _paths(spec, 2) if _bare(path.rpartition(".")[2]) == _bare(wrong)]

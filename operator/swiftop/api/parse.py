@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from swiftop.api.fields import described, instead_of, listed_with_meaning, model_at
-from swiftop.api.shorthand import as_object
+from swiftop.api.fields import described, instead_of, model_at
+from swiftop.api.forms import in_quotes, like_another_member, list_of, nothing_less, of_an_id, written_out
 from swiftop.errors import Invalid, Problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -47,10 +47,29 @@ _MESSAGES = {
 """What to say of pydantic's kinds of errors."""
 _LONGEST = 60  # characters of a value in a message
 _SMALL = "must be made of small letters, digits and '-'"
+_LABEL = "must be made of letters, digits, '-', '_' and '.'"
 _PATTERNS = {
     r"^[a-z]([-a-z0-9]*[a-z0-9])?$": f"{_SMALL}, and begin with a letter",
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$": f"{_SMALL}, with '.' between them",
     r"^(last|best|[1-9][0-9]{0,8})$": "must be last, best or a number",
+    r"^([1-9][0-9]{0,3}(\.[0-9]{1,15})?|10000|0\.[0-9]{0,15}[1-9][0-9]{0,15})$": "must be a number above 0",
+    r"^([1-9][0-9]{0,8}|1000000000|0\.[0-9]{0,15}[1-9][0-9]{0,15})$": "must be a whole number of steps, or a share of "
+    "them between 0 and 1",
+    r"^([1-9][0-9]*m|[0-9]*[1-9][0-9]*(\.[0-9]{1,3})?|[0-9]+\.(0{0,2}[1-9]|0?[1-9][0-9]|[1-9][0-9]{2}))$": "must be a "
+    'number of cores above 0, as 8, "0.5" or 500m',
+    r"^[-.a-z0-9]+/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$": "must be the name of a resource with its domain, as "
+    "nvidia.com/gpu",
+    r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$": f"{_LABEL}, the first and last no sign",
+    r"^([-.a-z0-9]+/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$": f"{_LABEL}, as in team or example.com/team",
+    r"^[^\s]+$": "must be without blanks",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "must be made of letters, digits and '_', and not begin with a digit",
+    r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$": f"{_LABEL}, without folders",
+    r"^[A-Za-z0-9][A-Za-z0-9._/-]*$": f"{_LABEL} and '/'",
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*$": _LABEL,
+    r"^[A-Za-z0-9_]+$": "must be made of letters, digits and '_'",
+    r"^[^:/#\s]+$": "must be one name, without blanks, ':', '/' and '#'",
+    r"^https?://[^\s/]+(/[^\s]*)?$": "must be a URL that begins with http:// or https://",
+    r"^[^,]+$": "must be without commas: each is an item of its own",
 }
 """What the patterns that people run into say in words; of others the pattern is shown."""
 
@@ -90,26 +109,17 @@ def _problem(model: type[BaseModel], error: ErrorDetails) -> Problem:
 
 def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...], error: ErrorDetails) -> str:
     kind, value = error["type"], error["input"]
-    if isinstance(value, int | float) and (kind == "string_type" or (kind == "literal_error" and _of_texts(error))):
-        return "put it in quotes: " + (f"YAML reads it as {_shown(value)}" if isinstance(value, bool) else f'"{value}"')
-    if kind in _LIST_EXPECTED and isinstance(value, str) and model_at(model, loc) is None:
-        return f"write [{value}]"
+    if kind in ("string_type", "literal_error"):
+        return in_quotes(model, loc, value) or like_another_member(model, loc, value)
+    if kind in _LIST_EXPECTED:
+        return list_of(model, loc, value)
     if kind in _MAP_EXPECTED:
-        return _written_out(model_at(model, loc), value)
+        return written_out(model_at(model, loc), value)
+    if kind == "value_error":
+        return of_an_id(model, loc, value)
+    if kind == "greater_than_equal":
+        return nothing_less(model, loc, value)
     return described(model, loc) if kind in _BADLY_WRITTEN else ""
-
-
-def _of_texts(error: ErrorDetails) -> bool:
-    return "'" in error["ctx"]["expected"]
-
-
-def _written_out(model: type[BaseModel] | None, value: object) -> str:
-    """The object that was meant by one word, or the fields that it may have."""
-    if model is not None and isinstance(value, str):
-        fields = [field.alias or name for name, field in model.model_fields.items()]
-        if written := as_object(value, fields):
-            return f"write {written}"
-    return listed_with_meaning(model)
 
 
 def _message(error: ErrorDetails) -> str:

@@ -7,6 +7,7 @@ not count, carry a secret, or take away what swiftop relies on.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +99,9 @@ _SECURITY_FIELDS = frozenset(
         "supplementalGroupsPolicy",
     }
 )  # fmt: skip
+_NO_FIELD = "is no field that a patch may set"
+_SOUGHT = 3  # unknown fields of one patch whose likeness is sought
+_QUOTED = "must be a text: put it in quotes"
 _PROJECTED = ("configMap", "downwardAPI", "secret")
 _PROBED = ("httpGet", "tcpSocket")
 _UNNAMED = (
@@ -147,8 +151,30 @@ def pod_patch_problems(patch: Mapping[str, Any], root: tuple[str, ...] = _ROOT) 
     # What is too large or has no sound form is not looked into any further.
     if why := excess(patch):
         return (Problem(field_path(root), why),)
-    found = list(_form(patch, ())) or [*_shape(patch), *_walk(patch, ()), *_volumes(patch), *_containers(patch)]
-    return tuple(Problem(field_path((*root, *loc)), message) for loc, message in found)
+    found = list(_form(patch, ())) or [
+        *_shape(patch),
+        *_texts(patch),
+        *_walk(patch, ()),
+        *_volumes(patch),
+        *_containers(patch),
+    ]
+    unknown = [loc for loc, message in found if message == _NO_FIELD][:_SOUGHT]
+    near = {loc: _near(loc) for loc in unknown}
+    return tuple(Problem(field_path((*root, *loc)), message + near.get(loc, "")) for loc, message in found)
+
+
+def without_image(patch: Mapping[str, Any]) -> Iterator[Problem]:
+    """Containers that a patch, with the platform's in it, adds without an image: ours is meant by another name."""
+    spec = {} if excess(patch) else _mapping(patch.get("spec"))
+    for group in ("containers", "initContainers"):
+        for i, container in enumerate(map(_mapping, _list(spec.get(group)))):
+            if not container.get("image") and (container.get("name") != CONTAINER or group != "containers"):
+                meant = f", or write name: {CONTAINER} for the one that swiftop makes" if group == "containers" else ""
+                yield Problem(
+                    field_path((*_ROOT, "spec", group, i)),
+                    "adds a container without an image",
+                    suggestion=f"set image{meant}",
+                )
 
 
 def _form(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
@@ -208,6 +234,14 @@ def _shape(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
             yield ("metadata", "annotations", key), _PRIVILEGE
 
 
+def _texts(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
+    """Maps of texts, in which the API server takes no number and no true."""
+    for part, name in (("metadata", "labels"), ("metadata", "annotations"), ("spec", "nodeSelector")):
+        for key, value in _mapping(_mapping(patch.get(part)).get(name)).items():
+            if not isinstance(value, str | None):
+                yield (part, name, key), _QUOTED
+
+
 def _walk(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
     """Banned keys and removals at any depth."""
     if value is None:
@@ -224,7 +258,7 @@ def _walk(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
             elif ban and ban.when(child):
                 yield here, ban.why
             elif not ban and (fields := _fields_at(loc)) and key not in fields:
-                yield here, _unknown(key, fields)
+                yield here, _NO_FIELD
             else:
                 yield from _special(key, child, here)
                 yield from _walk(child, here)
@@ -242,9 +276,11 @@ def _fields_at(loc: _Loc) -> frozenset[str]:
     return frozenset()
 
 
-def _unknown(key: str, fields: frozenset[str]) -> str:
-    near = next((name for name in sorted(fields) if name.lower() == key.replace("_", "").lower()), "")
-    return f"is no field that a patch may set: did you mean {near}?" if near else "is no field that a patch may set"
+def _near(loc: _Loc) -> str:
+    """The field that was probably meant, among those that an object at this place may have."""
+    bare = {name.lower(): name for name in sorted(_fields_at(loc[:-1]))}
+    found = difflib.get_close_matches(str(loc[-1])[:64].replace("_", "").lower(), bare, n=1, cutoff=0.8)
+    return f": did you mean {bare[found[0]]}?" if found else ""
 
 
 def _special(key: str, child: object, here: _Loc) -> Iterator[tuple[_Loc, str]]:
@@ -291,7 +327,9 @@ def _env(items: list[Any], here: _Loc) -> Iterator[tuple[_Loc, str]]:
             yield (*here, i, "name"), _DECIDED
         if not isinstance(_mapping(env).get("valueFrom", {}), Mapping):
             yield (*here, i, "valueFrom"), "must be an object"
-        if _mapping(env).get("value") and looks_secret(name):
+        if not isinstance(_mapping(env).get("value", ""), str):
+            yield (*here, i, "value"), _QUOTED
+        elif _mapping(env).get("value") and looks_secret(name):
             yield (*here, i, "value"), f"{name} looks like a secret: refer to a Secret with valueFrom.secretKeyRef"
 
 

@@ -13,8 +13,13 @@ _HUB_ID = re.compile(
     r"((?P<hub>HF|MS)::)?(?P<id>[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*)"
     r"(:(?P<subsets>[^:#\s]+))?(#(?P<sample>[0-9]+))?"
 )
+_URL = re.compile(
+    r"(https?://)?(www\.)?(?P<host>modelscope\.(cn|ai)|huggingface\.co|hf-mirror\.com|hf\.co)/(models/|datasets/)?"
+    r"(?P<id>[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*)([/?#].*)?"
+)
+_PINNED = re.compile(r"(?P<id>[^@\s]+)@(?P<revision>[A-Za-z0-9][A-Za-z0-9._/-]*)")
 _FILE = re.compile(r"[./~].*|.*\.(jsonl?|csv|parquet|safetensors|py|txt)(#[0-9]+)?")
-_PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")
+_PLAIN = re.compile(r"(?!(?i:true|false|yes|no|on|off|y|n|null|[-+.0-9e_]*)$)[A-Za-z0-9_./][A-Za-z0-9_./-]*")
 
 
 def as_object(word: str, fields: Collection[str]) -> str:
@@ -23,8 +28,21 @@ def as_object(word: str, fields: Collection[str]) -> str:
         return ""
     if "persistentVolumeClaim" in fields and _FILE.fullmatch(word):
         path = word.lstrip("./~").partition("#")[0]
-        return f"{{persistentVolumeClaim: {{claimName: CLAIM, path: {_quoted(path)}}}}}"
+        return f"{{persistentVolumeClaim: {{claimName: CLAIM, path: {quoted(path)}}}}}"
     return _object(hub_members(word), fields)
+
+
+def instead_of_id(word: str, fields: Collection[str]) -> str:
+    """The members that an id with more in it stands for, in YAML; empty where nobody can tell."""
+    word = word.strip()
+    if found := _URL.fullmatch(word):
+        hub = {} if found["host"].startswith("modelscope") else {"hub": "huggingface"}
+        return _members({"id": found["id"], **hub}, fields)
+    if "persistentVolumeClaim" in fields and _FILE.fullmatch(word):
+        return as_object(word, fields)[1:-1]
+    if found := _PINNED.fullmatch(word):
+        return _members({**hub_members(found["id"]), "revision": found["revision"]}, fields)
+    return _members(hub_members(word), fields)
 
 
 def hub_members(word: str) -> dict[str, str]:
@@ -39,10 +57,16 @@ def hub_members(word: str) -> dict[str, str]:
 
 
 def _object(members: dict[str, str], fields: Collection[str]) -> str:
-    if not members or not set(members) <= set(fields):
+    written = _members(members, fields)
+    return f"{{{written}}}" if written else ""
+
+
+def _members(members: dict[str, str], fields: Collection[str]) -> str:
+    if "id" not in members or not set(members) <= set(fields):
         return ""
-    return "{" + ", ".join(f"{name}: {value}" for name, value in members.items()) + "}"
+    return ", ".join(f"{name}: {value}" for name, value in members.items())
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
+    """A word as YAML takes it for a text."""
     return word if _PLAIN.fullmatch(word) else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -42,6 +42,8 @@ class Release:
     chains_loss_scales: bool = False
     # Whether the prefix MS:: of a dataset counts beside --use_hf: load_dataset of 3.x takes it for "not said".
     mixes_hubs: bool = True
+    # Whether --fsdp is fsdp2 or a JSON file; 3.7 leaves it to transformers and its own words (full_shard auto_wrap).
+    fsdp_presets: bool = True
     programs: tuple[Program, ...] = ("sft", "export", "deploy")  # those that there is a flag table of
     # A public trainer image. ModelScope's own end before 4.6, whose image each platform builds from images/trainer: a
     # name that nobody publishes could be taken by anybody.
@@ -60,6 +62,7 @@ RELEASES: Mapping[str, Release] = {
             tuner_flag="train_type",
             transformers_engine="pt",
             trains_adapters=False,
+            fsdp_presets=False,
             mixes_hubs=False,
             image=f"{_MODELSCOPE}:ubuntu22.04-cuda12.6.3-py311-torch2.7.1-vllm0.10.0-modelscope1.28.2-swift3.7.2",
         ),

@@ -27,6 +27,8 @@ _Data = tuple[tuple[str, str], ...]  # keys and texts of a ConfigMap
 _Written = tuple[str, _Data]  # with its place
 # A value at the beginning of a message, as `swiftop.api.parse` writes it.
 _VALUE = re.compile(r"""^(unsupported value )?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?[0-9][-+.0-9e]*)""", re.DOTALL)
+# A suggestion that repeats the value in another form, as `swiftop.api.forms` writes it.
+_REPEATED = re.compile(r"""write [\[{]|put it in quotes: ["']|use (json|values): """)
 _MAPS = ("env", "images")  # keys that hold a map of names to texts, merged name by name
 
 
@@ -125,5 +127,6 @@ def _problems(defaults: Defaults) -> Iterator[Problem]:
 def _blame(where: str, problem: Problem) -> Problem:
     """Said of the ConfigMap, on objects of people who may not read it: where and what, never what stands there."""
     message = _VALUE.sub(lambda found: "unsupported value" if found.group(1) else "the value", problem.message)
-    suggestion = problem.suggestion or "the platform's administrator has to fix it"
+    kept = "" if _REPEATED.match(problem.suggestion) else problem.suggestion
+    suggestion = kept or "the platform's administrator has to fix it"
     return Problem(f"ConfigMap {where}: {problem.path}", message, suggestion, Reason.INVALID_DEFAULTS)

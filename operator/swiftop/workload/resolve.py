@@ -11,6 +11,7 @@ import json
 from typing import Any, TypeVar
 
 from swiftop import names
+from swiftop.api.pod_patch import without_image
 from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.v1alpha1.workload import (
@@ -48,6 +49,12 @@ def image_missing(version: str) -> Problem:
         "spec.runtime.image",
         Reason.IMAGE_MISSING,
     )
+
+
+def missing_images(spec: WorkloadSpec, version: str) -> list[Problem]:
+    """Containers whose image nobody names; ``spec`` has the defaults in it."""
+    own = [image_missing(version)] if spec.runtime.image is None else []
+    return [*own, *without_image(spec.runtime.pod_patch or {})]
 
 
 def image_of(defaults: Defaults, version: str) -> str | None:

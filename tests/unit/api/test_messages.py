@@ -36,7 +36,7 @@ LIST = "must be a list: start each item with - on a line of its own, or write [.
         ({"push": [{"hub": "modelscope", "repo": "a/b", "private": True}]}, "(fields here: hub, repo, visibility, "),
         ({"push": {"hub": "modelscope", "repo": "me/x"}}, f"spec.push: {LIST}"),
         ({"push": [{"hub": "modelscope", "repo": "x"}]}, "'x' is too short: it needs at least 3 characters"),
-        ({"source": {"sftRunRef": "r"}}, "(fields here: name, checkpoint: a checkpoint of an SFTRun in the same"),
+        ({"source": {"sftRunRef": "r"}}, "must be a map of fields (write {name: r})"),
         ({"resources": {"memory": "4Gi"}}, "gpus: required value is missing (GPUs of each pod, each with a process"),
         ({"push": [{"hub": "modelscope"}]}, "repo: required value is missing (Repository, as owner/name. Created"),
         ({"merge": "true"}, "spec.merge: 'true' must be true or false, without quotes"),
@@ -60,11 +60,11 @@ def test_of_an_export(members: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("members", "words"),
     [
-        ({"maxBadRows": "1%"}, "spec.maxBadRows: '1%' must be a whole number, without quotes"),
+        ({"maxBadRows": "1%"}, "spec.maxBadRows: '1%' must be a whole number"),
         ({"columns": ["a"]}, "spec.columns: must be a map of fields"),
         (
             {"tokenizer": "Qwen/Qwen2.5-7B-Instruct"},
-            "(fields here: model, hub, maxLength: counts tokens",
+            "must be a map of fields (write {model: Qwen/Qwen2.5-7B-Instruct})",
         ),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from swiftop.api.pod_patch import pod_patch_problems
+from swiftop.api.pod_patch import pod_patch_problems, without_image
 
 
 def spec(**fields: Any) -> dict[str, Any]:
@@ -190,6 +190,50 @@ def test_banned(path: str) -> None:
     assert problem.path == f"spec.runtime.podPatch.{path}"
 
 
+@pytest.mark.parametrize(
+    ("path", "patch"),
+    [
+        ("metadata.labels.team", {"metadata": {"labels": {"team": 7}}}),
+        ("metadata.annotations.a", {"metadata": {"annotations": {"a": True}}}),
+        ("spec.nodeSelector.gpu", spec(nodeSelector={"gpu": True})),
+        ("spec.containers[0].env[0].value", container(env=[{"name": "A", "value": 1}])),
+        (
+            "spec.initContainers[0].env[0].value",
+            spec(initContainers=[{"name": "a", "env": [{"name": "A", "value": 1}]}]),
+        ),
+    ],
+)
+def test_the_api_server_takes_no_number_for_a_text(path: str, patch: dict[str, Any]) -> None:
+    (problem,) = pod_patch_problems(patch)
+    assert (problem.path, problem.message) == (f"spec.runtime.podPatch.{path}", "must be a text: put it in quotes")
+
+
+@pytest.mark.parametrize(
+    ("patch", "field"),
+    [
+        (spec(runtimeClasName="nvidia"), "runtimeClassName"),
+        (spec(node_selector={"a": "b"}), "nodeSelector"),
+        (spec(container=[]), "containers"),
+        (container(resource={}), "resources"),
+        (container(volumeMount=[]), "volumeMounts"),
+    ],
+)
+def test_a_mistyped_field_is_told_the_right_one(patch: dict[str, Any], field: str) -> None:
+    (problem,) = pod_patch_problems(patch)
+    assert problem.message.endswith(f"did you mean {field}?")
+
+
+def test_a_container_of_its_own_has_an_image() -> None:
+    """The trainer's container by another name would be a second one, which the API server refuses with the Job."""
+    (problem,) = without_image(container("trainer", env=[{"name": "A", "value": "b"}]))
+    assert problem.path == "spec.runtime.podPatch.spec.containers[0]"
+    assert problem.suggestion == "set image, or write name: swift for the one that swiftop makes"
+    (problem,) = without_image(spec(initContainers=[{"name": "prepare"}]))
+    assert problem.suggestion == "set image"
+    assert list(without_image(container())) == list(without_image(container("proxy", image="proxy:1"))) == []
+    assert list(without_image({"spec": {"containers": [{"name": "x" * 70_000}]}})) == []
+
+
 @pytest.mark.parametrize("name", ["rdma/hca_shared_devices_a", "vpc.amazonaws.com/efa"])
 def test_network_devices_have_no_field_of_their_own(name: str) -> None:
     assert pod_patch_problems(container(resources={"limits": {name: 1}})) == ()
@@ -236,7 +280,7 @@ def test_too_large(patch: dict[str, Any], words: str) -> None:
 
 def test_as_large_as_may_be() -> None:
     assert pod_patch_problems({"metadata": {"annotations": {"a": "x" * 65_000}}}) == ()
-    assert pod_patch_problems({"spec": {"nodeSelector": deep(48)}}) == ()
+    assert pod_patch_problems({"spec": {"dnsConfig": deep(48)}}) == ()
 
 
 def test_a_misspelt_field_is_named_as_it_is_spelt() -> None:

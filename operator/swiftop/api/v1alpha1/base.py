@@ -28,6 +28,8 @@ class Model(BaseModel):
     RULES: ClassVar[tuple[Rule, ...]] = ()
     INSTEAD: ClassVar[Mapping[str, str]] = {}
     """What to do instead, by a name that people know from elsewhere and that no field or flag has."""
+    WORD: ClassVar[str] = ""
+    """Path of the field that is meant when somebody writes one word in place of the object."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -36,9 +38,9 @@ class Model(BaseModel):
         annotation = cls.model_fields[info.field_name or ""].annotation
         wanted = scalars_in(annotation)
         if wanted == {bool} and not isinstance(value, bool | None):
-            raise ValueError("must be true or false" + _UNQUOTED * isinstance(value, str))
+            raise ValueError("must be true or false" + _UNQUOTED * (value in ("true", "false")))
         if wanted == {int} and isinstance(value, bool | str):
-            raise ValueError("must be a whole number" + _UNQUOTED * isinstance(value, str))
+            raise ValueError("must be a whole number" + _UNQUOTED * (isinstance(value, str) and value.isdecimal()))
         if isinstance(value, bool) and value in literals_in(annotation):  # True == 1
             raise ValueError("must be a whole number")
         return value
@@ -123,6 +125,8 @@ class CustomResource(Reported):
     RULES: ClassVar[tuple[Rule, ...]] = ()
     FLAGS: ClassVar[Mapping[str, str]] = {}
     """Field of the spec by the flag of ms-swift that it sets; empty when swiftop alone decides."""
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
+    """Field of the spec by the name that other trainers, or older releases of ms-swift, have for it."""
 
     api_version: Literal["swiftop.dev/v1alpha1"] = "swiftop.dev/v1alpha1"
     kind: str

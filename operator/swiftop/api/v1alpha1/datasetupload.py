@@ -79,6 +79,9 @@ class UploadSource(Model):
 class Tokenizer(Model):
     """Counts tokens as a model would see them, without its chat template."""
 
+    WORD: ClassVar = "model"
+    INSTEAD: ClassVar = {"id": "use model"}
+
     model: HubId = Field(description="Id of the model whose tokenizer is used, for example Qwen/Qwen2.5-7B-Instruct.")
     hub: Hub | None = Field(default=None, description="Hub of that model. Absent: that of the destination.")
     max_length: int | None = Field(

@@ -20,6 +20,8 @@ Revision = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z
 Subset = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^:/#\s]+$")]
 
 
+_PATH = "use persistentVolumeClaim: {claimName: ..., path: ...}, or id for what is on a hub"
+
 # What ms-swift hands to the datasets library by its ending, in these very letters (_load_dataset_path, loader.py).
 _ROWS = "[.](jsonl|json|csv|parquet|arrow|txt)$"
 _TYPES = ".jsonl, .json, .csv, .parquet, .arrow and .txt"
@@ -53,7 +55,7 @@ class AdapterSource(Model):
 class ModelSource(Model):
     """The model to fine-tune: a hub id, or a folder on a volume."""
 
-    INSTEAD: ClassVar = {"name": "use id", "path": "use persistentVolumeClaim: {claimName: ..., path: ...}"}
+    INSTEAD: ClassVar = {"name": "use id", "path": _PATH}
     RULES: ClassVar = (
         one_of("id", "persistentVolumeClaim", message="model needs exactly one of id and persistentVolumeClaim"),
         Rule(
@@ -93,7 +95,7 @@ class ModelSource(Model):
 class NamedDataset(Model):
     """What names rows by itself: a hub id, a file on a volume, or a key of a ConfigMap."""
 
-    INSTEAD: ClassVar = {"name": "use id", "path": "use persistentVolumeClaim: {claimName: ..., path: ...}"}
+    INSTEAD: ClassVar = {"name": "use id", "path": _PATH}
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="has(self.id) || !(has(self.hub) || has(self.subsets) && size(self.subsets) > 0)",

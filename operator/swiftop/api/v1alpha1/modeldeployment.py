@@ -126,6 +126,8 @@ class Autoscaling(Model):
 class ServiceOptions(Model):
     """The Service that clients reach the pods by. It has the object's own name."""
 
+    WORD: ClassVar = "type"
+
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
         default="ClusterIP", description="How far it is reachable. Beyond the cluster an apiKey should be asked for."
     )

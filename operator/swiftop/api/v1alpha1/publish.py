@@ -24,6 +24,7 @@ Repository = Annotated[
 class PushTarget(Model):
     """One repository that is published to."""
 
+    WORD: ClassVar = "repo"
     RULES: ClassVar = (
         Rule(
             cel="self.hub != 'huggingface' || !has(self.visibility) || self.visibility != 'internal'",

@@ -45,6 +45,7 @@ def _bits(*methods: str, allowed: tuple[int, ...]) -> Rule:
 class ExportQuantization(Model):
     """Store the model with fewer bits per weight. What a method needs beside ms-swift has to be in the image."""
 
+    WORD: ClassVar = "method"
     RULES: ClassVar = (
         _bits("awq", allowed=(4,)),
         _bits("gptq", "gptq_v2", allowed=(2, 3, 4, 8)),

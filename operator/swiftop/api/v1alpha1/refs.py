@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
@@ -19,6 +19,8 @@ class ConfigMapKey(Model):
 
 class ClaimPath(Model):
     """A folder or file on a PersistentVolumeClaim in the same namespace."""
+
+    WORD: ClassVar = "claimName"
 
     claim_name: DnsSubdomain = Field(description="Name of the PersistentVolumeClaim, in the same namespace.")
     path: RelativePath = Field(
@@ -37,6 +39,8 @@ class ClaimFile(ClaimPath):
 class SecretKey(Model):
     """One key of a Secret in the same namespace."""
 
+    INSTEAD: ClassVar = {"secretName": "use name"}
+
     name: DnsSubdomain = Field(description="Name of the Secret, in the same namespace.")
     key: DataKey = Field(description="Key within the Secret.")
 
@@ -44,11 +48,15 @@ class SecretKey(Model):
 class LocalObjectReference(Model):
     """Name of an object in the same namespace."""
 
+    WORD: ClassVar = "name"
+
     name: DnsSubdomain = Field(description="Name of the object, in the same namespace.")
 
 
 class UploadReference(Model):
     """A DatasetUpload in the same namespace."""
+
+    WORD: ClassVar = "name"
 
     name: ObjectName = Field(description="Name of the DatasetUpload. It may be created later, and need not have ended.")
 
@@ -68,6 +76,8 @@ CheckpointName = Annotated[
 class RunCheckpoint(Model):
     """A checkpoint of an SFTRun in the same namespace."""
 
+    WORD: ClassVar = "name"
+
     name: ObjectName = Field(description="Name of the SFTRun. It may be created later, and need not have ended yet.")
     checkpoint: CheckpointName = Field(
         default="last",
@@ -78,5 +88,7 @@ class RunCheckpoint(Model):
 
 class ExportReference(Model):
     """A ModelExport in the same namespace."""
+
+    WORD: ClassVar = "name"
 
     name: ObjectName = Field(description="Name of the ModelExport. It may be created later, and need not have ended.")

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from swiftop.api.v1alpha1.base import NAME_RULE, Column, Definition, Model
+from swiftop.api.v1alpha1.elsewhere import FIELD_OF_NAME
 from swiftop.api.v1alpha1.hub import DatasetSource, ModelSource
 from swiftop.api.v1alpha1.refs import ClaimFile, ConfigMapKey
 from swiftop.api.v1alpha1.rules import Rule, one_of
@@ -213,6 +214,7 @@ class SFTRun(BatchResource):
     """One supervised fine-tuning run of a language model with ms-swift, resumed after interruptions until it ends."""
 
     FLAGS: ClassVar = FIELD_OF_FLAG
+    ELSEWHERE: ClassVar = FIELD_OF_NAME
     DEFINITION: ClassVar = Definition(
         resource=SFTRUN,
         short="sft",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,9 +10,20 @@ from swiftop.api.fields import Owns
 from swiftop.api.v1alpha1.base import Model
 from swiftop.api.v1alpha1.scalars import Word
 
+# Its key is no member of credentials: nothing here speaks to that tracker but ms-swift.
+_WANDB = (
+    "add {name: report_to, value: wandb} to spec.extraArgs, and WANDB_API_KEY by valueFrom.secretKeyRef in "
+    "runtime.podPatch: {spec: {containers: [{name: swift, env: [...]}]}}"
+)
+
 
 class SwanLab(Model):
     """Where SwanLab shows this run. The key comes from credentials."""
+
+    WORD: ClassVar = "project"
+    INSTEAD: ClassVar = dict.fromkeys(
+        ("apiKey", "api_key", "token", "key"), "put it into the Secret that spec.credentials names, as SWANLAB_API_KEY"
+    )
 
     project: Annotated[Word, Owns("swanlab_project")] = Field(
         description="Project on SwanLab; made when it does not exist."
@@ -39,6 +50,8 @@ class SwanLab(Model):
 
 class Tracking(Model):
     """Where metrics are shown besides the status of the run."""
+
+    INSTEAD: ClassVar = {"wandb": _WANDB}
 
     swanlab: SwanLab | None = Field(default=None, description="Show this run on SwanLab.")
     tensorboard: bool = Field(default=False, description="true: write TensorBoard files beside the checkpoints.")

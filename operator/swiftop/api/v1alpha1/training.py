@@ -33,6 +33,7 @@ LongText = Annotated[str, Field(max_length=8192)]
 class Task(Model):
     """What the model learns to produce, when it is not text."""
 
+    WORD: ClassVar = "type"
     RULES: ClassVar = (
         Rule(
             cel="self.type != 'seq_cls' || has(self.numLabels)",
@@ -359,6 +360,8 @@ class Validation(Model):
 class RunCheckpoint(Model):
     """A checkpoint of another SFTRun in the same namespace."""
 
+    WORD: ClassVar = "name"
+
     name: ObjectName = Field(description="Name of the SFTRun, in the namespace of this one.")
     step: int | None = Field(
         default=None,
@@ -370,6 +373,8 @@ class RunCheckpoint(Model):
 
 class CheckpointSource(Model):
     """The checkpoint that the training starts from, in place of the model as it is."""
+
+    WORD: ClassVar = "sftRunRef.name"
 
     sft_run_ref: RunCheckpoint = Field(
         description="A checkpoint of another SFTRun. This run waits until that one has ended."
@@ -401,7 +406,8 @@ class Checkpoints(Model):
     save_strategy: Annotated[Literal["no", "steps", "epoch", "best"] | None, Flag("save_strategy")] = Field(
         default=None,
         description='When checkpoints are written: "steps" (ms-swift\'s default), "epoch", "best" (after an '
-        'evaluation that was the best so far) or "no" (in quotes). Evaluation follows it, when evalStrategy is absent.',
+        'evaluation that was the best so far: set evalStrategy too) or "no" (in quotes). With steps and epoch '
+        "evaluation follows it, when evalStrategy is absent.",
     )
     keep: Annotated[int | None, Flag("save_total_limit")] = Field(
         default=None,

@@ -32,6 +32,7 @@ def _bits(method: str, *allowed: int) -> Rule:
 class Quantization(Model):
     """Load the model quantized, to train an adapter in less memory (QLoRA)."""
 
+    WORD: ClassVar = "method"
     RULES: ClassVar = (
         Rule(
             cel="self.method == 'bnb' || !(has(self.computeType) || has(self.quantType) || has(self.doubleQuant))",
@@ -67,6 +68,8 @@ class Quantization(Model):
 class Tuner(Model):
     """Which parameters are trained."""
 
+    WORD: ClassVar = "type"
+    INSTEAD: ClassVar = {"r": "use rank"}
     RULES: ClassVar = (
         Rule(
             cel="!has(self.quantization) || self.type != 'full'",

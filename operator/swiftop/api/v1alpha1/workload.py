@@ -157,6 +157,8 @@ class Placement(Model):
 class Lifecycle(Model):
     """Retries and limits in time. With ``suspend`` the one part of the spec that may still change after the start."""
 
+    INSTEAD: ClassVar = {"backoffLimit": "use maxRetries"}
+
     max_retries: int = Field(
         default=3,
         ge=0,
@@ -228,8 +230,10 @@ class EnvVar(Model):
     RULES: ClassVar = (
         Rule(
             cel=f"!self.name.upperAscii().matches('{_DENIED_ENDING}')",
-            message="a secret must not stand in the spec, where everyone who may read the run sees it: put it into "
-            "the Secret that spec.credentials names",
+            message="a secret must not stand in the spec, where everyone who may read the run sees it: put "
+            "SWANLAB_API_KEY, MODELSCOPE_API_TOKEN and HF_TOKEN into the Secret that spec.credentials names, and refer "
+            "to any other one by valueFrom.secretKeyRef in runtime.podPatch: {spec: {containers: [{name: swift, env: "
+            "[...]}]}}",
             holds=lambda env: not looks_secret(env.name),
             field="name",
         ),
@@ -316,6 +320,9 @@ class Runtime(Model):
 class OutputVolume(Model):
     """A PersistentVolumeClaim made for this object."""
 
+    WORD: ClassVar = "size"
+    INSTEAD: ClassVar = {"storage": "use size"}
+
     size: Size = Field(
         description="Size of the volume, for example 50Gi. A LoRA checkpoint of a 7B model takes 0.5 GB."
     )
@@ -361,6 +368,8 @@ class Output(Model):
 
 class Cache(Model):
     """Cache of downloaded models, datasets and tokenized data, shared by runs."""
+
+    WORD: ClassVar = "persistentVolumeClaim.claimName"
 
     persistent_volume_claim: ClaimPath = Field(
         description="Claim (ReadWriteMany to be shared by runs on several nodes) for MODELSCOPE_CACHE and HF_HOME. "

@@ -9,7 +9,7 @@ from swiftop.api.v1alpha1.defaults import Defaults
 from swiftop.api.validate import problems
 from swiftop.errors import Invalid
 from swiftop.model.kind import World
-from swiftop.workload.resolve import digest_of, image_missing, resolved
+from swiftop.workload.resolve import digest_of, missing_images, resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,7 @@ class Prepared:
 def prepare(upload: DatasetUpload, world: World[Defaults]) -> Prepared:
     """Merge and check; raises ``Invalid`` with all mistakes at once."""
     spec, found = resolved(upload.spec, world), list(problems(upload))
-    if spec.runtime.image is None:
-        found.append(image_missing(spec.runtime.swift_version or ""))
+    found += missing_images(spec, spec.runtime.swift_version or "")
     if found:
         raise Invalid(tuple(found))
     return Prepared(upload=upload, spec=spec, runner_config_map=world.runner_config_map, digest=digest_of(spec))

@@ -24,7 +24,7 @@ from swiftop.runner.protocol import NATIVE, SWIFT
 from swiftop.serving.observe import made_for
 from swiftop.swift import check
 from swiftop.swift.releases import table
-from swiftop.workload.resolve import image_missing, merged
+from swiftop.workload.resolve import merged, missing_images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +135,7 @@ def _checked(deployment: ModelDeployment, spec: ModelDeploymentSpec, found: Mapp
         known = table(spec.runtime.swift_version or "", "deploy")
     except Invalid as error:
         raise Invalid((*wrong, *error.problems)) from None
-    if spec.runtime.image is None:
-        wrong.append(image_missing(known.version))
+    wrong += missing_images(spec, known.version)
     typed = flags(
         spec, name=deployment.served_name, table=known, found=found, adapters=not live.is_live(deployment.spec)
     )

@@ -18,7 +18,7 @@ from swiftop.kinds.modelexport.source import Subject
 from swiftop.model.kind import World
 from swiftop.swift.paths import identity_of
 from swiftop.swift.releases import table
-from swiftop.workload.resolve import GIB_PER_GPU, digest_of, image_missing, resolved
+from swiftop.workload.resolve import GIB_PER_GPU, digest_of, missing_images, resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,7 @@ def prepare(export: ModelExport, world: World[Defaults]) -> Prepared:
         known = table(spec.runtime.swift_version or "")
     except Invalid as error:
         raise Invalid((*found, *error.problems)) from None
-    if spec.runtime.image is None:
-        found.append(image_missing(known.version))
+    found += missing_images(spec, known.version)
     if found:
         raise Invalid(tuple(dict.fromkeys(found)))
     where = source.reference(export)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from swiftop.api.v1alpha1.elsewhere import FIELD_OF_NAME
 from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.errors import Problem
+from swiftop.kinds.sftrun import together
 from swiftop.swift import check, datasets
-from swiftop.swift.argv import Flags, with_extra
+from swiftop.swift.argv import Flags
 from swiftop.swift.releases import DEFAULT, RELEASES, SUPPORTED, FlagTable, table
 
-_EVALUATED = ("eval_dataset", "cached_val_dataset")
 _SELF_COGNITION = ("swift/self-cognition", "modelscope/self-cognition")  # on ModelScope and on Hugging Face
 
 
@@ -22,12 +24,13 @@ def problems(spec: SFTRunSpec, *, known: FlagTable, typed: Flags) -> list[Proble
         *check.rendered(typed, known, field_of=FIELD_OF_FLAG),
         *_attention(spec, known),
         *_modules(spec),
-        *_together(spec, typed),
+        *together.problems(spec, known, typed),
         *_files(spec),
-        *check.extra_args(spec.extra_args, known),
+        *check.extra_args(spec.extra_args, known, field_of=FIELD_OF_NAME),
         *check.registered(typed, spec.extra_args, known, field_of=FIELD_OF_FLAG),
         *_report_to(spec),
         *_adapters(spec, known),
+        *_owners(spec),
         *_datasets(spec, known),
     ]
 
@@ -36,17 +39,49 @@ def warnings(spec: SFTRunSpec) -> list[Problem]:
     """What is allowed but has no effect, or not the expected one."""
     version = spec.runtime.swift_version or DEFAULT
     some = check.some_transformers(spec.extra_args, table(version)) if version in SUPPORTED else ()
-    return [*_evaluation(spec), *_self_cognition(spec), *some]
+    return [*_evaluation(spec), *_self_cognition(spec), *_of_adapters(spec), *_saving(spec), *some]
+
+
+def _saving(spec: SFTRunSpec) -> Iterator[Problem]:
+    when, path = spec.checkpoints.save_strategy, "spec.checkpoints.saveStrategy"
+    if when == "no":
+        yield Problem(path, "no checkpoint is written, and the training leaves nothing", suggestion="remove it")
+        if together.evaluates(spec) and spec.training.eval_strategy is None:
+            message = "evaluation follows it, so none takes place"
+            yield Problem(path, message, suggestion="set training.evalStrategy to steps or epoch")
+    elif when not in (None, "steps") and spec.checkpoints.save_steps is not None:
+        message = f"checkpoints are written by saveStrategy: {when}, so it has no effect"
+        yield Problem("spec.checkpoints.saveSteps", message, suggestion="remove it, or saveStrategy")
+    evaluated = spec.training.eval_strategy or when
+    if evaluated == "epoch" and spec.training.eval_steps is not None and together.evaluates(spec):
+        message = "evaluation takes place after each epoch, so it has no effect"
+        yield Problem("spec.training.evalSteps", message, suggestion="remove it, or set evalStrategy: steps")
+
+
+def _of_adapters(spec: SFTRunSpec) -> Iterator[Problem]:
+    """Fields that only an adapter has, where all weights are trained."""
+    tuner = spec.tuner
+    lora = {"rank": tuner.rank, "alpha": tuner.alpha, "dropout": tuner.dropout, "targetModules": tuner.target_modules}
+    given = [name for name, value in lora.items() if value not in (None, ())]
+    if tuner.type == "full" and given:
+        message = (
+            f"type: full trains all weights, so {', '.join(given)} {'has' if len(given) == 1 else 'have'} no effect"
+        )
+        yield Problem("spec.tuner", message, suggestion="use type: lora, or remove what adapters have")
 
 
 def _evaluation(spec: SFTRunSpec) -> Iterator[Problem]:
     training = spec.training
+    if spec.validation.split_ratio is not None and not together.evaluates(spec):
+        message = "rows are split off spec.datasets, not off tokenized data: no evaluation takes place"
+        yield Problem("spec.validation.splitRatio", message, suggestion="use extraArgs cached_val_dataset")
+        return
     if spec.validation.enabled:
         if training.eval_strategy == "no":
             message = "no evaluation takes place, though spec.validation says on what"
             yield Problem("spec.training.evalStrategy", message, suggestion="remove it, or spec.validation")
         return
-    if any(arg.name in _EVALUATED for arg in spec.extra_args):
+    if any(arg.name in together.EVALUATED for arg in spec.extra_args):
         return
     for name, value in (("evalSteps", training.eval_steps), ("evalStrategy", training.eval_strategy)):
         if value not in (None, "no"):
@@ -65,58 +100,45 @@ def _self_cognition(spec: SFTRunSpec) -> Iterator[Problem]:
         yield Problem("spec.training.selfCognition", message, suggestion="add it to spec.datasets")
 
 
+_RELATIVES = {
+    "qlora": "use type: lora with quantization: {method: bnb, bits: 4}",
+    "dora": 'use type: lora with extraArgs: [{name: use_dora, value: "true"}]',
+    "rslora": 'use type: lora with extraArgs: [{name: use_rslora, value: "true"}]',
+    "pissa": "use type: lora with extraArgs: [{name: init_weights, value: pissa}]",
+    "freeze": "use type: full with extraArgs freeze_parameters or trainable_parameters",
+}
+"""Methods that ms-swift has under the name of another one."""
+
+
 def _tuner(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
-    if spec.tuner.type not in known.tuners:
-        yield Problem(
-            "spec.tuner.type",
-            f"ms-swift {known.version} has no tuner {spec.tuner.type!r}",
-            suggestion=check.nearest(spec.tuner.type, known.tuners) or f"use one of {', '.join(known.tuners)}",
-        )
+    wanted = spec.tuner.type
+    if wanted not in known.tuners:
+        meant = _RELATIVES.get(wanted.lower()) or check.nearest(wanted, known.tuners)
+        message = f"ms-swift {known.version} has no tuner {wanted!r}"
+        yield Problem("spec.tuner.type", message, suggestion=meant or f"use one of {', '.join(known.tuners)}")
 
 
 # The words that mean many modules at once are written with a dash; with an underscore they are a module's name.
 _MANY_MODULES = {f"all_{which}": f"all-{which}" for which in ("linear", "embedding", "router")}
+_ALL_LINEAR = ("all", "auto", "default")  # elsewhere, and in ms-swift before 3.0
 
 
 def _modules(spec: SFTRunSpec) -> Iterator[Problem]:
     for index, name in enumerate(spec.tuner.target_modules):
-        if name in _MANY_MODULES:
-            message = f"no model has a module {name!r}"
-            suggestion = f"did you mean {_MANY_MODULES[name]}?"
-            yield Problem(f"spec.tuner.targetModules[{index}]", message, suggestion=suggestion)
+        lower = name.lower()
+        meant = "all-linear" if lower in _ALL_LINEAR else _MANY_MODULES.get(lower.replace("-", "_"), "")
+        if meant not in ("", name):
+            suggestion = f"did you mean {meant}?"
+        elif "," in name:
+            suggestion = f"write [{', '.join(filter(None, name.split(',')))}]"
+        elif _PATTERN.search(name):
+            suggestion = "use extraArgs target_regex for a pattern"
+        else:
+            continue
+        yield Problem(f"spec.tuner.targetModules[{index}]", f"no model has a module {name!r}", suggestion=suggestion)
 
 
-def _together(spec: SFTRunSpec, typed: Flags) -> Iterator[Problem]:
-    """Flags of the user's own that do not go with others: ms-swift says so in the pod, with the GPUs taken."""
-    given = with_extra(typed, spec.extra_args, merged=())
-    places = {arg.name: f"spec.extraArgs[{index}]" for index, arg in enumerate(spec.extra_args)}
-    for flag, other, message, suggestion in _APART:
-        if flag in places and _on(given, flag) and _on(given, other):
-            field = f"spec.{FIELD_OF_FLAG[other]}" if other in FIELD_OF_FLAG else f"--{other}"
-            yield Problem(places[flag], f"--{flag} {message} {field}", suggestion=suggestion)
-    if "fsdp" in places and _on(given, "fsdp") and spec.resources.processes < spec.resources.gpus:
-        message = "FSDP drives one GPU per process"
-        suggestion = "remove resources.processesPerNode, or set it to resources.gpus"
-        yield Problem(places["fsdp"], message, suggestion=suggestion)
-
-
-_APART = (
-    ("fsdp", "deepspeed", "does what DeepSpeed does, and excludes", "remove one of them"),
-    ("lazy_tokenize", "packing", "tokenizes while it trains, and packing has to know all lengths before: it excludes",
-     "remove one of them"),
-    ("lazy_tokenize", "streaming", "is what a stream does anyway, and excludes", "remove it"),
-    ("cached_dataset", "streaming", "is read as a whole, and excludes", "remove training.streaming"),
-    ("cached_val_dataset", "streaming", "is read as a whole, and excludes", "remove training.streaming"),
-    ("warmup_steps", "warmup_ratio", "says the same in another way, and excludes", "remove one of them"),
-)  # fmt: skip
-"""Flag, what it excludes, why, and what to do."""
-
-
-def _on(flags: Flags, name: str) -> bool:
-    return any(word.lower() not in _OFF for word in flags.get(name, ()))
-
-
-_OFF = ("", "false", "f", "no", "n", "0", "0.0")
+_PATTERN = re.compile(r"[\^$*+?|()\[\]\\]")
 
 
 def _attention(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
@@ -150,7 +172,26 @@ def _datasets(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
         *datasets.placed("spec.datasets", spec.datasets),
         *datasets.placed("spec.validation.datasets", spec.validation.datasets),
     ]
-    return datasets.problems(sources, hub=spec.model.hub or "modelscope", hub_field="model.hub", known=known)
+    yield from datasets.problems(sources, hub=spec.model.hub or "modelscope", hub_field="model.hub", known=known)
+    for path, several in (("spec.datasets", spec.datasets), ("spec.validation.datasets", spec.validation.datasets)):
+        for index, source in enumerate(several):
+            claim = source.persistent_volume_claim
+            if claim is not None and "*" in claim.path:
+                here = f"{path}[{index}].persistentVolumeClaim.path"
+                message = "ms-swift takes * for a letter of the file's name"
+                yield Problem(here, message, suggestion="name a folder of such files, or each file as a dataset")
+
+
+def _owners(spec: SFTRunSpec) -> Iterator[Problem]:
+    """Hugging Face knows a few models without an owner, ModelScope none."""
+    if spec.model.hub == "huggingface":
+        return
+    ids = {"spec.model.id": spec.model.id}
+    ids |= {f"spec.model.adapters[{index}].id": adapter.id for index, adapter in enumerate(spec.model.adapters)}
+    for path, name in ids.items():
+        if name is not None and "/" not in name:
+            suggestion = "write owner/name, as in Qwen/Qwen2.5-7B-Instruct; for Hugging Face set model.hub"
+            yield Problem(path, f"{name!r} has no owner, and on ModelScope every model has one", suggestion)
 
 
 def _report_to(spec: SFTRunSpec) -> Iterator[Problem]:

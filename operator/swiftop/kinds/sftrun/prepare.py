@@ -15,7 +15,7 @@ from swiftop.model.kind import World
 from swiftop.runner.protocol import UploadedDataset
 from swiftop.swift.paths import identity_of
 from swiftop.swift.releases import table
-from swiftop.workload.resolve import digest_of, image_missing, resolved
+from swiftop.workload.resolve import digest_of, missing_images, resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,7 @@ def prepare(run: SFTRun, world: World[Defaults]) -> Prepared:
     identity = identity_of(run)
     typed = typed_flags(spec, table=known, identity=identity)
     found += check.problems(spec, known=known, typed=typed)
-    if spec.runtime.image is None:
-        found.append(image_missing(known.version))
+    found += missing_images(spec, known.version)
     if found:
         raise Invalid(tuple(dict.fromkeys(found)))  # a rule may be checked by both
     return Prepared(

@@ -15,7 +15,8 @@ _word = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), m
 
 
 def _is_module(name: str) -> bool:
-    return not name.startswith("-") and not re.search(r"\s", name)
+    several = name.lower() in ("all", "auto", "default")
+    return not name.startswith("-") and not re.search(r"[\s,^$*+?|()\[\]\\]", name) and not several
 
 
 def _some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -111,7 +112,7 @@ _EXTRA: list[dict[str, Any]] = [
     {"name": "report_to", "value": "wandb"},
     {"name": "new_special_tokens", "values": ["<a>", "<b>"]},
     {"name": "gradient_checkpointing_kwargs", "json": '{"use_reentrant": false}'},
-    {"name": "external_plugins", "values": ["/swiftop/files/plugin.py"]},
+    {"name": "external_plugins", "values": ["/opt/plugin.py"]},
 ]
 _extra = st.lists(st.sampled_from(_EXTRA), unique_by=lambda arg: arg["name"])
 

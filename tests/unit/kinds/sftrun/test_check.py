@@ -107,7 +107,7 @@ def test_wrong_values(arg: dict[str, Any], words: str) -> None:
         {"name": "truncation_strategy", "value": "left"},
         {"name": "max_pixels", "value": "1003520"},
         {"name": "dataset_shuffle", "value": "False"},
-        {"name": "new_special_tokens", "value": "/swiftop/files/tokens.txt"},
+        {"name": "new_special_tokens", "value": "/opt/tokens.txt"},
         {"name": "lr_scheduler_kwargs", "json": '{"min_lr": 1e-6}'},
         {"name": "enable_jit_checkpoint", "value": "true"},
     ],
@@ -148,7 +148,7 @@ def test_a_system_prompt_that_ms_swift_would_take_for_a_path() -> None:
 def test_callbacks_are_known_or_come_from_a_plugin() -> None:
     (problem,) = extra(name="callbacks", value="early_stopp")
     assert problem.suggestion == "did you mean early_stop?"
-    plugin = {"name": "external_plugins", "value": "/swiftop/files/plugin.py"}
+    plugin = {"name": "external_plugins", "value": "/opt/plugin.py"}
     assert problems(extraArgs=[{"name": "callbacks", "value": "mine"}, plugin]) == []
     assert extra(name="callbacks", values=["early_stop", "early_stopp"])[0].path == "spec.extraArgs[0].values"
     assert extra("3.12", name="callbacks", value="early_stop")[0].reason == Reason.UNKNOWN_FLAG
@@ -179,7 +179,7 @@ def test_a_name_that_nothing_is_registered_under_is_told_at_once(
 ) -> None:
     """ms-swift looks most of them up when the model is loaded: minutes later, with a bare KeyError."""
     assert problems(**members) == [Problem(f"spec.{path}", f"ms-swift 4.6 has {message}", suggestion)]
-    plugin = [{"name": "external_plugins", "value": "/swiftop/files/mine.py"}]
+    plugin = [{"name": "external_plugins", "value": "/opt/mine.py"}]
     assert problems(**{**members, "extraArgs": [*members.get("extraArgs", []), *plugin]}) == []
 
 
