@@ -50,6 +50,10 @@ CUDA_OUT_OF_MEMORY = EndClass(
         r"CUBLAS_STATUS_NOT_INITIALIZED",  # what little memory is left does not take its workspace
         r"NPU out of memory",
         r"HIP out of memory",
+        r"Cuda failure .{0,8}'out of memory'|Triton Error \[CUDA\]: out of memory",
+        r"Make sure you have enough GPU RAM",
+        r"No available memory for the cache blocks|stored in (the )?KV cache|available KV cache memory",
+        r"Free memory on device .{0,160}less than desired GPU memory utilization",
     ),
 )
 SHARED_MEMORY_EXHAUSTED = EndClass(
@@ -61,6 +65,7 @@ SHARED_MEMORY_EXHAUSTED = EndClass(
         r"out of shared memory",
         r"unable to (open|write to|mmap).{0,80}shared memory",
         r"No space left on device.{0,80}/dev/shm",
+        r"/dev/shm/.{0,160}No space left on device|</torch_\d",
     ),
 )
 HOST_OUT_OF_MEMORY = EndClass(
@@ -81,6 +86,8 @@ HOST_OUT_OF_MEMORY = EndClass(
         r"One of the subprocesses has abruptly died during map operation",
     ),
 )
+_TRACKERS_SAY = r"^(swanlab|wandb)[\w.]*\.\w{1,40}(Error|Exception)\b."
+_REFUSED = r"(\b4(0[0-79]|1\d|2[0-8]) [A-Z]|\[(Not|Bad|Conflict|Forbidden|Invalid|Unprocessable))"  # not 408 and 429
 TRACKER_AUTH_FAILED = EndClass(
     "TrackerAuthFailed",
     EXIT_TRACKER,
@@ -91,6 +98,7 @@ TRACKER_AUTH_FAILED = EndClass(
         r"(api.?key|API key) .{0,60}(not configured|is (invalid|required|incorrect)|invalid)",
         r"No API key configured|wandb login|wandb: ERROR .{0,60}api_key",
         r"Failed to initialize the SwanLab client",
+        rf"{_TRACKERS_SAY}{{0,300}}(\b40[13] [A-Z]|[^\w/](Unauthorized|Forbidden)\b|api key|permission denied|\u672a\u7ecf\u6388\u6743)",
         r"no TTY is available for "
         r"interactive login",
     ),
@@ -100,7 +108,11 @@ TRACKER_UNREACHABLE = EndClass(
     EXIT_TRACKER,
     "Check tracking.swanlab.host, the namespace's NetworkPolicy and its proxy settings; or remove tracking.swanlab "
     "and train without it.",
-    (r"swanlab[\w.]*\.\w*(Connection|Network|Timeout|Api)\w*Error",),
+    (
+        rf"swanlab[\w.]*\.\w*(Connection|Network|Timeout)\w*Error",
+        rf"swanlab[\w.]*\.\w*Api\w*Error(?!.{{0,300}}{_REFUSED})",
+        r"wandb[\w.]*\.CommError: .{0,120}(timed out|timeout|connect|network|\b5\d\d\b)",
+    ),
     transient=True,
 )
 VOLUME_NOT_WRITABLE = EndClass(
@@ -155,7 +167,9 @@ DATASET_NOT_FOUND = EndClass(
         r"Please provide subsets",
         r"BuilderConfig .{0,80}not found",
         r"self\.dataset: \[\], self\.cached_dataset: \[\]",
-        r"(NotExist|RepositoryNotFound|HTTP)Error.{0,300}/datasets?/",
+        r"NotExistError.{0,300}/datasets?/",
+        r"(RepositoryNotFound|HTTP)Error: .{0,20}404[^'\"]{0,300}/datasets?/",
+        r"execut\w{1,3} to correctly load the dataset",
     ),
 )
 DATASET_EMPTY = EndClass(
@@ -248,6 +262,7 @@ INVALID_ARGUMENTS = EndClass(
         r"(template|model)_type: '[^']{0,200}' not in \[",
         r"--load_best_model_at_end requires|load_best_model_at_end",
         r"(are|is) mutually exclusive|(cannot|can't) be (set|used) (at the same time|together|with)",
+        r"trust_remote_code=True",
         r"`?--\w+`? (requires|must|should|cannot|can only|is only|does not|doesn't)",
         r"^(Value|Assertion|Type)Error: (self|args)\.\w+",
         r"max_steps has to be specified|max_steps.{0,40}(must|should|required)",

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Optional
 
-from . import causes, hosts, image, machine, volumes
+from . import causes, hosts, image, machine, training, volumes
 from .ends import EndClass, bounded
 from .exceptions import Frame, Raised
 from .hub import causes as hub
-from .places import asked_by, place
+from .places import asked_by, imported_by_plugin, place, resumes
 
 
 class Surety(IntEnum):
@@ -37,7 +38,14 @@ class Meaning:
     about: str = ""
 
 
-_ON_THE_NET = (hub.HUB_UNREACHABLE, hub.HUB_AUTH_FAILED, causes.TRACKER_UNREACHABLE, machine.CERTIFICATE_UNTRUSTED)
+_ON_THE_NET = (
+    *(hub.HUB_UNREACHABLE, hub.HUB_AUTH_FAILED, hub.MODEL_NOT_FOUND),
+    *(causes.TRACKER_UNREACHABLE, machine.CERTIFICATE_UNTRUSTED),
+)
+_OF_FILES = (training.MODEL_UNREADABLE, training.TUNER_MISMATCH)  # and whose files these are the frames tell
+_BETWEEN_PODS = re.compile(r"^torch\.distributed\.|\[c10d\]|TCPStore")
+_HTTP = re.compile(r"HTTP\w*Error|\b4\d\d Client Error")
+_PART_OF_A_PACKAGE = re.compile(r"No module named '\w+\.|cannot import name")  # the package itself is there
 _DENIED = (causes.VOLUME_NOT_WRITABLE, machine.SOURCE_READ_ONLY, machine.SOURCE_UNREADABLE, machine.PATH_NOT_WRITABLE)
 _ON_A_VOLUME = (
     *(causes.DISK_FULL, machine.VOLUME_LOST, machine.VOLUME_UNSUPPORTED),
@@ -56,10 +64,16 @@ _FILE_TYPE = re.compile(r"(?:reach|find|Dataset) '([\w.-]{1,40})' (?:on the Hub|
 def meaning(raised: Raised) -> Meaning:
     """What an exception means."""
     text = bounded(raised.text)
+    if text.startswith("KeyboardInterrupt"):  # wherever it was
+        return Meaning(causes.INTERRUPTED, Surety.SYMPTOM, "KeyboardInterrupt")
     volume = volumes.told(text)
     cause = volumes.denied(text, volume, output=causes.VOLUME_NOT_WRITABLE) or causes.match(text)
     if cause in _ON_THE_NET:
         cause = _on_the_net(cause, text, raised.frames)
+    elif cause in _OF_FILES and resumes(raised.frames):
+        cause = causes.SOURCE_CHECKPOINT_UNFIT
+    elif cause is image.PACKAGE_MISSING and _PART_OF_A_PACKAGE.search(text) and imported_by_plugin(raised.frames):
+        cause = training.PLUGIN_FAILED
     found = None if cause is not None and not cause.vague else place(raised.frames, text)
     if cause is not None and (found is None or found.cause.vague):
         about = volume.name if volume is not None and _tells_volume(cause) else _file_type(cause, text)
@@ -80,6 +94,12 @@ def _on_the_net(cause: EndClass, text: str, frames: tuple[Frame, ...]) -> EndCla
     whose = hosts.whose(text)
     if whose in (None, hosts.OTHER):
         whose = asked_by(frames) or whose
+    if _BETWEEN_PODS.search(text):
+        return causes.COLLECTIVE_FAILED
+    if cause in (hub.MODEL_NOT_FOUND, hub.HUB_AUTH_FAILED) and _HTTP.search(text):
+        return _refused(cause, text, frames, whose)
+    if cause is hub.MODEL_NOT_FOUND:
+        return cause
     if cause is hub.HUB_AUTH_FAILED:
         return causes.TRACKER_AUTH_FAILED if whose == hosts.TRACKER else cause
     if cause is machine.CERTIFICATE_UNTRUSTED:
@@ -89,6 +109,14 @@ def _on_the_net(cause: EndClass, text: str, frames: tuple[Frame, ...]) -> EndCla
     if whose == hosts.OTHER and cause is hub.HUB_UNREACHABLE:
         return machine.HOST_UNREACHABLE
     return hub.HUB_UNREACHABLE if whose == hosts.HUB else cause
+
+
+def _refused(cause: EndClass, text: str, frames: tuple[Frame, ...], whose: Optional[str]) -> EndClass:
+    """A host answers that it has not what is asked for, or gives it not to this user."""
+    if whose == hosts.TRACKER:
+        return training.TRACKER_FAILED if cause is hub.MODEL_NOT_FOUND else causes.TRACKER_AUTH_FAILED
+    found = place(frames, text) if whose == hosts.OTHER else None
+    return cause if found is None or found.cause.vague else found.cause
 
 
 def _tells_volume(cause: EndClass) -> bool:
@@ -106,6 +134,20 @@ def _of_data(cause: EndClass, text: str) -> str:
     return "too few rows, as to split them" if text.startswith("AssertionError") else "no row is left"
 
 
+_GOES_ON = re.compile(r":\s*$|\(Request ID: [^)\n]{0,100}\)\s*$|gated repo\.$")  # what matters is on the next line
+_LAST_ERROR = re.compile(r"^Last error:\s*\n(.{1,300})", re.MULTILINE)  # NCCL's
+
+
+def said(text: str) -> str:
+    """What an exception says, as one line: its first, and of another where that one only leads to it."""
+    first, _, rest = text.partition("\n")
+    cause = _LAST_ERROR.search(rest)
+    if cause:
+        return f"{cause.group(1).strip()}: {first}"
+    following = next((line.strip() for line in rest.split("\n") if line.strip()), "")
+    return f"{first.rstrip()} {following}".strip() if _GOES_ON.search(first) else first
+
+
 _SAYS_NOTHING = re.compile(
     r"^[\w.]+:?\s*$|An error occurred while generating the dataset|Dataset generation (error|failed)"
     r"|Caught \w+ in (DataLoader|pin memory) \w+|One or more errors occurred"
@@ -116,7 +158,7 @@ _SAYS_WHAT = re.compile(r"['\"`/]|\d")
 
 def weight(text: str) -> int:
     """How much a message says: nothing at all, something, something of a thing, or where in the data."""
-    first = text.partition("\n")[0]
+    first = said(text)
     if _SAYS_NOTHING.search(first):
         return 0
     return 1 + (1 if _SAYS_WHAT.search(first) else 0) + (2 if _SAYS_WHERE.search(first) else 0)

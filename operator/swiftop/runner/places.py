@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from . import causes, machine, training
+from . import causes, image, machine, training
 from .ends import EndClass
 from .exceptions import Frame
 from .hub import causes as hub
@@ -90,8 +90,16 @@ _DATA = (
 _SAVING = r"save_(pretrained|model|checkpoint|file|state)|^_save|^save$"
 _LIBRARIES = r"/(transformers|safetensors|peft|accelerate|torch|deepspeed|swift)/"
 _LOADING = r"from_pretrained|get_config_dict|from_dict|^__init__$|from_file|load|convert|get_class"
+_SAVED = Place(_LIBRARIES, training.TRAINING_FAILED, "saving a checkpoint", function=_SAVING)
+_RESUMED = Place(
+    r"/(transformers/trainer|deepspeed/|accelerate/|swift/trainers/|transformers/trainer_callback)",
+    causes.SOURCE_CHECKPOINT_UNFIT,
+    function=r"^_?load_(from_checkpoint|from_json|optimizer|rng_state|scaler|state|checkpoint|scheduler)|"
+    r"_load_(from_checkpoint|optimizer|rng|scaler|scheduler|checkpoint)",
+)
+_OF_A_CHECKPOINT = (training.MODEL_UNREADABLE, training.TUNER_MISMATCH)
 _MODEL = (
-    Place(_LIBRARIES, training.TRAINING_FAILED, "saving a checkpoint", function=_SAVING),
+    _SAVED,
     Place(
         r"/transformers/models/auto/", training.ARCHITECTURE_UNKNOWN, error=r"^(KeyError|AttributeError|ImportError)"
     ),
@@ -125,6 +133,8 @@ _TUNER = (
     Place(r"/swift/(tuners/|tuner_plugin/|plugin/tuner\.py)", training.TUNER_MISMATCH, function=_NOT_FORWARD),
     Place(r"/peft/", training.TUNER_MISMATCH, function=_NOT_FORWARD),
 )
+_REFUSED = r"^(ValueError|AssertionError|NotImplementedError)"
+_PREPARING = r"init|validate|wrap|shard"
 _ARGUMENTS = (
     _argument("", _S + r"arguments?/"),
     _argument("", r"/swift/trainers/(rlhf_)?arguments\.py"),
@@ -139,18 +149,30 @@ _ARGUMENTS = (
     _argument("training.deepspeed", r"/deepspeed/runtime/config_utils|/accelerate/utils/deepspeed\.py"),
     _argument("fsdp in extraArgs", r"/accelerate/utils/(fsdp_utils|dataclasses)\.py"),
     _argument("", r"/transformers/trainer\.py", function=r"^__init__$"),
+    _argument("", r"/(swift/(rlhf_)?trainers|trl/trainer)/\w+\.py", function=r"^__init__$", error=_REFUSED),
+    _argument("sequence_parallel_size in extraArgs", r"/swift/(trainers/)?sequence_parallel/", error=_REFUSED),
+    _argument("fsdp in extraArgs", r"/torch/distributed/(fsdp|_composable)/", function=_PREPARING, error=_REFUSED),
+    # The trainer is told of these by torch in words of its own: the field is what helps.
+    _argument("ddp_find_unused_parameters in extraArgs", "/", error=r"Expected to have finished reduction"),
+    _argument(
+        "use_reentrant: false of gradient_checkpointing_kwargs in extraArgs",
+        "/",
+        error=r"Expected to mark a variable ready only once|marked as ready twice",
+    ),
+    _argument(
+        "nothing is left to train, see tuner and what is frozen",
+        "/",
+        error=r"element 0 of tensors does not require grad|optimizer got an empty parameter list",
+    ),
 )
+_PLUGIN = Place(r"^/swiftop/files/", training.PLUGIN_FAILED)
 _OTHERS = (
-    Place(r"^/swiftop/files/", training.PLUGIN_FAILED),
+    _PLUGIN,
+    Place(r"/bitsandbytes/(cextension|cuda_setup)|/torchcodec/_internally", image.PACKAGE_BROKEN),
     Place(r"/(swanlab|wandb|mlflow|comet_ml|neptune|clearml|trackio)/", training.TRACKER_FAILED),
     Place(r"/(modelscope|modelscope_hub|huggingface_hub)/", hub.HUB_UNREACHABLE),
     Place(r"/deepspeed/ops/|/torch/utils/cpp_extension", machine.COMPILER_MISSING),
-    Place(
-        r"/(transformers/trainer|deepspeed/|accelerate/|swift/trainers/|transformers/trainer_callback)",
-        causes.SOURCE_CHECKPOINT_UNFIT,
-        function=r"^_?load_(from_checkpoint|from_json|optimizer|rng_state|scaler|state|checkpoint|scheduler)|"
-        r"_load_(from_checkpoint|optimizer|rng|scaler|scheduler|checkpoint)",
-    ),
+    _RESUMED,
     Place(r"/torch/distributed/(elastic|run|launcher|rendezvous|distributed_c10d)", causes.COLLECTIVE_FAILED),
     Place(r"/triton/(runtime|compiler|backends)/|/torch/_inductor/", machine.CUDA_FAILED),
 )
@@ -167,8 +189,26 @@ _PASSED_THROUGH = re.compile(r"/(swanlab|wandb|mlflow|comet_ml)/|/(modelscope|mo
 
 
 def place(frames: Sequence[Frame], text: str) -> Optional[Place]:
-    """The place that decides, of the innermost frame that belongs to one; the trainer's loop only without a better."""
-    return _innermost(_PLACES, frames, text) or _innermost(_LOOP, frames, text)
+    """The place that decides, of the innermost frame that belongs to one; the trainer's loop only without a better.
+
+    A plugin that is imported, and a checkpoint that is saved or loaded, own all that they call.
+    """
+    if any(_PLUGIN.holds(frame, text) and frame.function == "<module>" for frame in frames):
+        return _PLUGIN
+    found = _innermost(_PLACES, frames, text)
+    if found is not None and found.cause in _OF_A_CHECKPOINT:
+        found = next((whole for whole in (_SAVED, _RESUMED) if _innermost((whole,), frames, text)), found)
+    return found or _innermost(_LOOP, frames, text)
+
+
+def resumes(frames: Sequence[Frame]) -> bool:
+    """Whether the trainer was loading the checkpoint that it goes on from."""
+    return _innermost((_RESUMED,), frames, "") is not None
+
+
+def imported_by_plugin(frames: Sequence[Frame]) -> bool:
+    """Whether a plugin's own line raised it."""
+    return bool(frames) and _PLUGIN.holds(frames[-1], "")
 
 
 def _innermost(places: Sequence[Place], frames: Sequence[Frame], text: str) -> Optional[Place]:

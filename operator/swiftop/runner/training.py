@@ -89,6 +89,7 @@ MODEL_UNREADABLE = EndClass(
         r"expected (magic|data) .{0,60}(GGUF|safetensors)",
         r"You set `?ignore_mismatched_sizes",
         r"meta tensor; no data|out of meta tensor",
+        r"(file named|No such file or directory:) ['\"]?\S{1,400}-\d{5}-of-\d{5}\.\w",
     ),
 )
 INDEX_OUT_OF_RANGE = EndClass(
