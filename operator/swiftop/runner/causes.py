@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from . import image, machine, training
+from . import image, machine, trackers, training
 from .ends import (
     EXIT_ARTIFACT,
     EXIT_COLLECTIVE,
@@ -20,7 +20,6 @@ from .ends import (
     EXIT_INTERRUPTED,
     EXIT_STALLED,
     EXIT_STORAGE,
-    EXIT_TRACKER,
     EXIT_UNKNOWN,
     EXIT_USER,
     EndClass,
@@ -52,6 +51,7 @@ CUDA_OUT_OF_MEMORY = EndClass(
         r"HIP out of memory",
         r"Cuda failure .{0,8}'out of memory'|Triton Error \[CUDA\]: out of memory",
         r"Make sure you have enough GPU RAM",
+        r"NVML_SUCCESS == r INTERNAL ASSERT",  # it fails while it writes how much memory there is
         r"No available memory for the cache blocks|stored in (the )?KV cache|available KV cache memory",
         r"Free memory on device .{0,160}less than desired GPU memory utilization",
     ),
@@ -85,35 +85,7 @@ HOST_OUT_OF_MEMORY = EndClass(
         r"A (process|worker) .{0,60}terminated (abruptly|unexpectedly)|BrokenProcessPool",
         r"One of the subprocesses has abruptly died during map operation",
     ),
-)
-_TRACKERS_SAY = r"^(swanlab|wandb)[\w.]*\.\w{1,40}(Error|Exception)\b."
-_REFUSED = r"(\b4(0[0-79]|1\d|2[0-8]) [A-Z]|\[(Not|Bad|Conflict|Forbidden|Invalid|Unprocessable))"  # not 408 and 429
-TRACKER_AUTH_FAILED = EndClass(
-    "TrackerAuthFailed",
-    EXIT_TRACKER,
-    "Put a valid SWANLAB_API_KEY into the credentials Secret (see https://swanlab.cn/space/~/settings), and check "
-    "tracking.swanlab.host for a server of your own; another tracker needs its own key (as WANDB_API_KEY).",
-    (
-        r"swanlab\.[\w.]*AuthenticationError",
-        r"(api.?key|API key) .{0,60}(not configured|is (invalid|required|incorrect)|invalid)",
-        r"No API key configured|wandb login|wandb: ERROR .{0,60}api_key",
-        r"Failed to initialize the SwanLab client",
-        rf"{_TRACKERS_SAY}{{0,300}}(\b40[13] [A-Z]|[^\w/](Unauthorized|Forbidden)\b|api key|permission denied|\u672a\u7ecf\u6388\u6743)",
-        r"no TTY is available for "
-        r"interactive login",
-    ),
-)
-TRACKER_UNREACHABLE = EndClass(
-    "TrackerUnreachable",
-    EXIT_TRACKER,
-    "Check tracking.swanlab.host, the namespace's NetworkPolicy and its proxy settings; or remove tracking.swanlab "
-    "and train without it.",
-    (
-        rf"swanlab[\w.]*\.\w*(Connection|Network|Timeout)\w*Error",
-        rf"swanlab[\w.]*\.\w*Api\w*Error(?!.{{0,300}}{_REFUSED})",
-        r"wandb[\w.]*\.CommError: .{0,120}(timed out|timeout|connect|network|\b5\d\d\b)",
-    ),
-    transient=True,
+    loose=(r"DataLoader worker .{0,80}exited unexpectedly",),
 )
 VOLUME_NOT_WRITABLE = EndClass(
     "VolumeNotWritable",
@@ -168,7 +140,7 @@ DATASET_NOT_FOUND = EndClass(
         r"BuilderConfig .{0,80}not found",
         r"self\.dataset: \[\], self\.cached_dataset: \[\]",
         r"NotExistError.{0,300}/datasets?/",
-        r"(RepositoryNotFound|HTTP)Error: .{0,20}404[^'\"]{0,300}/datasets?/",
+        r"(RepositoryNotFound|HTTP)Error: .{0,20}4(00|04|10|22)\b[^'\"]{0,300}/datasets?/",
         r"execut\w{1,3} to correctly load the dataset",
     ),
 )
@@ -263,6 +235,7 @@ INVALID_ARGUMENTS = EndClass(
         r"--load_best_model_at_end requires|load_best_model_at_end",
         r"(are|is) mutually exclusive|(cannot|can't) be (set|used) (at the same time|together|with)",
         r"trust_remote_code=True",
+        r"chat_template is not set|does not have a chat template",
         r"`?--\w+`? (requires|must|should|cannot|can only|is only|does not|doesn't)",
         r"^(Value|Assertion|Type)Error: (self|args)\.\w+",
         r"max_steps has to be specified|max_steps.{0,40}(must|should|required)",
@@ -270,7 +243,7 @@ INVALID_ARGUMENTS = EndClass(
         r"Please pass the parameter `|Please set `?(--)?\w+",
         r"does(n't| not) support (device_map|padding free|packing|streaming|lazy_tokenize)",
         r"The selected optimizer|Invalid optimizer|Trainer cannot instantiate unsupported optimizer",
-        r"evaluation strategy .{0,60}requires|EvalStrategy|IntervalStrategy|SchedulerType",
+        r"evaluation strategy .{0,60}requires|EvalStrategy|IntervalStrategy|SchedulerType|lr_scheduler_kwargs",
     ),
     loose=(
         r"\bargs\.\w+: ",
@@ -302,6 +275,7 @@ COLLECTIVE_FAILED = EndClass(
         r"Broken pipe",
         r"Connection reset by peer",
         r"store->get",
+        r"monitoredBarrier",
         r"TCPStore",
     ),
     transient=True,
@@ -337,6 +311,7 @@ GPU_MISSING = EndClass(
         r"Error 80\d: ",
         r"libcuda\.so",
         r"Invalid device id|invalid device ordinal|device_count",
+        r"Duplicate GPU detected",
         r"CUDA is not available|Attempting to deserialize object on (a )?CUDA",
         r"CUDA error: no CUDA-capable device",
     ),
@@ -420,8 +395,8 @@ FAILURES = (
     CUDA_OUT_OF_MEMORY,
     SHARED_MEMORY_EXHAUSTED,
     HOST_OUT_OF_MEMORY,
-    TRACKER_AUTH_FAILED,
-    TRACKER_UNREACHABLE,
+    trackers.AUTH_FAILED,
+    trackers.UNREACHABLE,
     image.FLASH_ATTENTION_MISSING,
     image.DEEPSPEED_MISSING,
     machine.SEGMENTS_UNSUPPORTED,
@@ -459,7 +434,7 @@ FAILURES = (
     training.MODEL_UNREADABLE,
     training.INDEX_OUT_OF_RANGE,
     training.PLUGIN_FAILED,
-    training.TRACKER_FAILED,
+    trackers.FAILED,
     machine.CUDA_FAILED,
     LOSS_NAN,
     INVALID_ARGUMENTS,

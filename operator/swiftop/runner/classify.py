@@ -82,6 +82,10 @@ def _classified(end: EndedChild, tail: str) -> Judged:
         return found
     if end.memory_killed:
         return Judged(causes.HOST_OUT_OF_MEMORY, "one of its processes was killed for using too much memory")
+    return _without_exception(end, died_of, tail)
+
+
+def _without_exception(end: EndedChild, died_of: Optional[int], tail: str) -> Judged:
     stopped = _STOPPED.search(tail)
     if stopped:
         return Judged(causes.INTERRUPTED, f"the process was ended by {_signal_name(int(stopped.group(1)))}")
@@ -125,7 +129,9 @@ def _judged(chain: Chain) -> Judged:
 
     The message is that of the link that says most of it: the row that is broken, not that there is one.
     """
-    links = [meaning(link) for link in reversed(chain)]
+    again = [said(later.text) == said(sooner.text) for sooner, later in zip(chain, chain[1:])]
+    own = [link for link, repeated in zip(chain, (False, *again)) if not repeated]  # here, after a worker
+    links = [meaning(link) for link in reversed(own)]
     chosen = max(links, key=lambda link: link.surety)  # of equals the first, which is the last of the chain
     same = [link for link in reversed(links) if link.cause is chosen.cause]
     told = max(same, key=lambda link: weight(link.text))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Optional
 
-from . import causes, hosts, image, machine, training, volumes
+from . import causes, hosts, image, machine, trackers, training, volumes
 from .ends import EndClass, bounded
 from .exceptions import Frame, Raised
 from .hub import causes as hub
@@ -40,9 +40,10 @@ class Meaning:
 
 _ON_THE_NET = (
     *(hub.HUB_UNREACHABLE, hub.HUB_AUTH_FAILED, hub.MODEL_NOT_FOUND),
-    *(causes.TRACKER_UNREACHABLE, machine.CERTIFICATE_UNTRUSTED),
+    *(trackers.UNREACHABLE, machine.CERTIFICATE_UNTRUSTED),
 )
 _OF_FILES = (training.MODEL_UNREADABLE, training.TUNER_MISMATCH)  # and whose files these are the frames tell
+_OF_PACKAGES = (image.PACKAGE_MISSING, image.PACKAGE_BROKEN, training.ARCHITECTURE_UNKNOWN)
 _BETWEEN_PODS = re.compile(r"^torch\.distributed\.|\[c10d\]|TCPStore")
 _HTTP = re.compile(r"HTTP\w*Error|\b4\d\d Client Error")
 _PART_OF_A_PACKAGE = re.compile(r"No module named '\w+\.|cannot import name")  # the package itself is there
@@ -72,7 +73,7 @@ def meaning(raised: Raised) -> Meaning:
         cause = _on_the_net(cause, text, raised.frames)
     elif cause in _OF_FILES and resumes(raised.frames):
         cause = causes.SOURCE_CHECKPOINT_UNFIT
-    elif cause is image.PACKAGE_MISSING and _PART_OF_A_PACKAGE.search(text) and imported_by_plugin(raised.frames):
+    elif cause in _OF_PACKAGES and _PART_OF_A_PACKAGE.search(text) and imported_by_plugin(raised.frames):
         cause = training.PLUGIN_FAILED
     found = None if cause is not None and not cause.vague else place(raised.frames, text)
     if cause is not None and (found is None or found.cause.vague):
@@ -91,21 +92,17 @@ def meaning(raised: Raised) -> Meaning:
 
 def _on_the_net(cause: EndClass, text: str, frames: tuple[Frame, ...]) -> EndClass:
     """The same text is told of every host: whose it is decides, and without a word of that who asked."""
+    if _BETWEEN_PODS.search(text):
+        return causes.COLLECTIVE_FAILED
     whose = hosts.whose(text)
     if whose in (None, hosts.OTHER):
         whose = asked_by(frames) or whose
-    if _BETWEEN_PODS.search(text):
-        return causes.COLLECTIVE_FAILED
-    if cause in (hub.MODEL_NOT_FOUND, hub.HUB_AUTH_FAILED) and _HTTP.search(text):
+    if cause in (hub.MODEL_NOT_FOUND, hub.HUB_AUTH_FAILED):
         return _refused(cause, text, frames, whose)
-    if cause is hub.MODEL_NOT_FOUND:
-        return cause
-    if cause is hub.HUB_AUTH_FAILED:
-        return causes.TRACKER_AUTH_FAILED if whose == hosts.TRACKER else cause
     if cause is machine.CERTIFICATE_UNTRUSTED:
         return cause
     if whose == hosts.TRACKER:
-        return causes.TRACKER_UNREACHABLE
+        return trackers.UNREACHABLE
     if whose == hosts.OTHER and cause is hub.HUB_UNREACHABLE:
         return machine.HOST_UNREACHABLE
     return hub.HUB_UNREACHABLE if whose == hosts.HUB else cause
@@ -113,8 +110,10 @@ def _on_the_net(cause: EndClass, text: str, frames: tuple[Frame, ...]) -> EndCla
 
 def _refused(cause: EndClass, text: str, frames: tuple[Frame, ...], whose: Optional[str]) -> EndClass:
     """A host answers that it has not what is asked for, or gives it not to this user."""
+    if cause is hub.MODEL_NOT_FOUND and not _HTTP.search(text):
+        return cause
     if whose == hosts.TRACKER:
-        return training.TRACKER_FAILED if cause is hub.MODEL_NOT_FOUND else causes.TRACKER_AUTH_FAILED
+        return trackers.FAILED if cause is hub.MODEL_NOT_FOUND else trackers.AUTH_FAILED
     found = place(frames, text) if whose == hosts.OTHER else None
     return cause if found is None or found.cause.vague else found.cause
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from . import causes, image, machine, training
+from . import causes, image, machine, trackers, training
 from .ends import EndClass
 from .exceptions import Frame
 from .hub import causes as hub
@@ -45,7 +45,7 @@ def _argument(field: str, file: str, *, function: str = "", code: str = "", erro
     return Place(file, causes.INVALID_ARGUMENTS, field, function, code, error)
 
 
-_ANY = r"/swift/"
+_ANY = r"/swift/(?!lib/)"  # and not an environment of that name
 _REGISTRIES = (
     _argument("training.task.lossType", _ANY, code=r"loss_map\b|LOSS_MAPPING\["),
     _argument("training.lossScale", _ANY, code=r"loss_scale_map\["),
@@ -88,7 +88,7 @@ _DATA = (
     Place(_S + r"(data_loader\.py|dataloader/)", causes.DATASET_FORMAT),
 )
 _SAVING = r"save_(pretrained|model|checkpoint|file|state)|^_save|^save$"
-_LIBRARIES = r"/(transformers|safetensors|peft|accelerate|torch|deepspeed|swift)/"
+_LIBRARIES = r"/(transformers|safetensors|peft|accelerate|torch|deepspeed|swift)/(?!lib/)"
 _LOADING = r"from_pretrained|get_config_dict|from_dict|^__init__$|from_file|load|convert|get_class"
 _SAVED = Place(_LIBRARIES, training.TRAINING_FAILED, "saving a checkpoint", function=_SAVING)
 _RESUMED = Place(
@@ -100,12 +100,12 @@ _RESUMED = Place(
 _OF_A_CHECKPOINT = (training.MODEL_UNREADABLE, training.TUNER_MISMATCH)
 _MODEL = (
     _SAVED,
+    _argument("training.attention", r"/transformers/", function=r"attn_impl|_check_and_enable|autoset_attn|can_disp"),
     Place(
         r"/transformers/models/auto/", training.ARCHITECTURE_UNKNOWN, error=r"^(KeyError|AttributeError|ImportError)"
     ),
-    Place(
-        r"/transformers/(models/auto/|modeling_utils|configuration_utils|core_model_loading)", training.MODEL_UNREADABLE
-    ),
+    Place(r"/transformers/(models/auto/|modeling_utils|configuration_utils)", training.MODEL_UNREADABLE),
+    Place(r"/transformers/(core_model_loading|utils/hub)", training.MODEL_UNREADABLE),
     Place(r"/transformers/(dynamic_module_utils|convert_slow_tokenizer|modeling_gguf)", training.MODEL_UNREADABLE),
     Place(
         r"/transformers/(tokenization|processing_|image_processing|video_processing|feature_extraction|generation/conf)",
@@ -117,7 +117,6 @@ _MODEL = (
         r"/transformers/(quantizers/|integrations/(bitsandbytes|awq|hqq|eetq|quanto|fp8))",
         function=_NOT_FORWARD,
     ),
-    _argument("training.attention", r"/transformers/", function=r"attn_implementation|_check_and_enable|autoset_attn"),
     Place(r"/(safetensors|tokenizers|sentencepiece|tiktoken|gguf)/", training.MODEL_UNREADABLE),
     Place(r"/accelerate/(big_modeling|utils/modeling)", training.MODEL_UNREADABLE),
     Place(_S + r"model/", training.MODEL_UNREADABLE, function=_NOT_FORWARD),
@@ -150,6 +149,9 @@ _ARGUMENTS = (
     _argument("fsdp in extraArgs", r"/accelerate/utils/(fsdp_utils|dataclasses)\.py"),
     _argument("", r"/transformers/trainer\.py", function=r"^__init__$"),
     _argument("", r"/(swift/(rlhf_)?trainers|trl/trainer)/\w+\.py", function=r"^__init__$", error=_REFUSED),
+    _argument("", _S + r"(pipelines/)?train/(kto|rlhf)\.py", function=r"prepare|check|kwargs", error=_REFUSED),
+    _argument("", r"/accelerate/(data_loader|accelerator|state)\.py", function=r"prepare|^__init__$", error=_REFUSED),
+    _argument("", r"/swift/utils/env\.py", error=_REFUSED),
     _argument("sequence_parallel_size in extraArgs", r"/swift/(trainers/)?sequence_parallel/", error=_REFUSED),
     _argument("fsdp in extraArgs", r"/torch/distributed/(fsdp|_composable)/", function=_PREPARING, error=_REFUSED),
     # The trainer is told of these by torch in words of its own: the field is what helps.
@@ -169,7 +171,7 @@ _PLUGIN = Place(r"^/swiftop/files/", training.PLUGIN_FAILED)
 _OTHERS = (
     _PLUGIN,
     Place(r"/bitsandbytes/(cextension|cuda_setup)|/torchcodec/_internally", image.PACKAGE_BROKEN),
-    Place(r"/(swanlab|wandb|mlflow|comet_ml|neptune|clearml|trackio)/", training.TRACKER_FAILED),
+    Place(r"/(swanlab|wandb|mlflow|comet_ml|neptune|clearml|trackio)/", trackers.FAILED),
     Place(r"/(modelscope|modelscope_hub|huggingface_hub)/", hub.HUB_UNREACHABLE),
     Place(r"/deepspeed/ops/|/torch/utils/cpp_extension", machine.COMPILER_MISSING),
     _RESUMED,

@@ -1,4 +1,4 @@
-"""How a training ends by its model, tuner, trainer and tracker. ``runner/causes.py`` has these among its own.
+"""How a training ends by its model, tuner and trainer. ``runner/causes.py`` has these among its own.
 
 Most of them are found by the place that raised the exception (``runner/places.py``); the patterns are for what is told
 far from there.
@@ -6,7 +6,7 @@ far from there.
 
 from __future__ import annotations
 
-from .ends import EXIT_TRACKER, EXIT_UNKNOWN, EXIT_USER, EndClass
+from .ends import EXIT_UNKNOWN, EXIT_USER, EndClass
 
 ARCHITECTURE_UNKNOWN = EndClass(
     "ArchitectureUnknown",
@@ -33,6 +33,7 @@ NOT_AN_ADAPTER = EndClass(
     "its id or its claim), and an adapter by the folder of its checkpoint.",
     (
         r"is not an adapter",
+        r"Can't find weights for |adapter_model\.\w{3,11} is present at",
         r"Can't find '?adapter_config\.json",
         r"adapter_config\.json.{0,200}(No such file|not found|does not exist)",
         r"(No such file|not found|does not exist).{0,200}adapter_config\.json",
@@ -112,13 +113,6 @@ PLUGIN_FAILED = EndClass(
     "Fix it, and apply it with a new name.",
     (r"ImportError: .{0,120}/swiftop/files/", r"No such file or directory: '/swiftop/files/"),
 )
-TRACKER_FAILED = EndClass(
-    "TrackerFailed",
-    EXIT_TRACKER,
-    "The experiment tracker refuses to start: check tracking.swanlab (project, workspace, experimentName, tags, host), "
-    "or remove it and train without.",
-    (r"swanlab[\w.]*\.\w+(Error|Exception)", r"^(wandb|mlflow|comet_ml|neptune|clearml|trackio)[\w.]*\.\w+"),
-)
 TRAINING_FAILED = EndClass(
     "TrainingFailed",
     EXIT_UNKNOWN,
@@ -136,6 +130,5 @@ FAILURES = (
     MODEL_UNREADABLE,
     INDEX_OUT_OF_RANGE,
     PLUGIN_FAILED,
-    TRACKER_FAILED,
     TRAINING_FAILED,
 )

@@ -25,7 +25,7 @@ MODEL_NOT_FOUND = EndClass(
         r"RevisionNotFoundError",
         r"does not appear to have a file named (?!\S{1,200}-of-\d)",
         r"no file named (pytorch_model|model\.safetensors|config\.json)",
-        r"HTTPError.{0,40}404",
+        r"HTTPError: .{0,40}\b4(00|04|10|22)\b",
         r"(config|tokenizer)\.json.{0,120}No such file",
     ),
 )
@@ -43,7 +43,8 @@ HUB_AUTH_FAILED = EndClass(
         r"(401|403) Client Error",
         r"Invalid (user )?token",
         r"Please specify a token by",
-        r"(?<!private or )gated (dataset|repo|model)|must be authenticated|ask for access|Access to .{0,80}is restricted",
+        r"(?<!private or )gated (dataset|repo|model)",
+        r"must be authenticated|ask for access|Access to .{0,80}is restricted",
         r"token .{0,40}(is|has) (invalid|expired)|Authentication token does not exist",
     ),
 )
@@ -54,14 +55,14 @@ HUB_UNREACHABLE = EndClass(
     "in runtime.env), or take model and dataset from a claim.",
     (
         r"(Network|RequestTimeout)Error: \[E\d+\]",
-        r"(httpx?|requests|urllib3|aiohttp)[\w.]*\.\w*"
-        r"(Connect|Timeout|Proxy|SSL|Protocol|NewConnection|MaxRetry|NameResolution|ReadError|Chunked)\w*",
+        r"(httpx|httpcore|http|requests|urllib3|aiohttp)[\w.]*\.\w*"
+        r"(Connect|Timeout|Proxy|SSL|Protocol|NewConnection|MaxRetry|NameResolution|ReadError|Chunked|Payload)\w*",
         r"LocalEntryNotFoundError",
         r"OfflineModeIsEnabled",
         r"Temporary failure in name resolution",
         r"Name or service not known",
         r"We couldn't connect to",
-        r"(429|5\d\d) (Client|Server) Error",
+        r"(408|416|425|429|5\d\d) (Client|Server) Error",
         r"modelscope[\w.]*\.(Server|RateLimit)Error",
         r"Connection (failed|reset by peer|refused).{0,200}(modelscope|huggingface|hf\.co)",
         r"FileDownloadError",
