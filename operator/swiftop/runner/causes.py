@@ -140,7 +140,7 @@ DATASET_NOT_FOUND = EndClass(
         r"BuilderConfig .{0,80}not found",
         r"self\.dataset: \[\], self\.cached_dataset: \[\]",
         r"NotExistError.{0,300}/datasets?/",
-        r"(RepositoryNotFound|HTTP)Error: .{0,20}4(00|04|10|22)\b[^'\"]{0,300}/datasets?/",
+        r"(RepositoryNotFound|EntryNotFound|HTTP)Error: .{0,20}4(00|04|10|22)\b[^'\"]{0,300}/datasets?/",
         r"execut\w{1,3} to correctly load the dataset",
     ),
 )
@@ -241,6 +241,7 @@ INVALID_ARGUMENTS = EndClass(
         r"max_steps has to be specified|max_steps.{0,40}(must|should|required)",
         r"DeepSpeed ?Config|ds_config|deepspeed config|train_batch_size is not equal|zero_optimization",
         r"Please pass the parameter `|Please set `?(--)?\w+",
+        r"\bmax_lora_rank\b|IterableDataset does not support",
         r"does(n't| not) support (device_map|padding free|packing|streaming|lazy_tokenize)",
         r"The selected optimizer|Invalid optimizer|Trainer cannot instantiate unsupported optimizer",
         r"evaluation strategy .{0,60}requires|EvalStrategy|IntervalStrategy|SchedulerType|lr_scheduler_kwargs",
@@ -311,7 +312,7 @@ GPU_MISSING = EndClass(
         r"Error 80\d: ",
         r"libcuda\.so",
         r"Invalid device id|invalid device ordinal|device_count",
-        r"Duplicate GPU detected",
+        r"Duplicate GPU detected|Failed to infer device type",
         r"CUDA is not available|Attempting to deserialize object on (a )?CUDA",
         r"CUDA error: no CUDA-capable device",
     ),
@@ -341,6 +342,7 @@ WEIGHTS_MISSING = EndClass(
     EXIT_USER,
     "The checkpoint has no weights that can be exported: let training save consolidated safetensors (for DeepSpeed "
     "ZeRO-3 stage3_gather_16bit_weights_on_model_save: true), or export another checkpoint.",
+    (r"Cannot find any model weights",),
 )
 QUANTIZATION_UNSUPPORTED = EndClass(
     "QuantizationUnsupported",
@@ -355,6 +357,7 @@ QUANTIZATION_UNSUPPORTED = EndClass(
         r"not support quant_bits",
         r"^NotImplementedError: .{0,120}quantiz",
         r"already quantized",
+        r"quantization method \w{1,40} is not supported",
     ),
 )
 VERIFICATION_FAILED = EndClass(

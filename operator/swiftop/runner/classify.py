@@ -21,6 +21,7 @@ from .ends import EndClass
 from .exceptions import ABORT, TEARDOWN, UNCAUGHT, Chain, chains, clean_lines, is_progress
 from .meaning import meaning, said, weight
 from .protocol import LOG_BYTES
+from .serve.causes import ENGINE_DEAD
 
 MESSAGE_CHARS = 400
 
@@ -119,7 +120,7 @@ def _from_log(tail: str, *, crashed: bool) -> Optional[Judged]:
     if not found_all:
         return None
     last = found_all[-1]
-    followed = last.cause in (causes.COLLECTIVE_FAILED, causes.INTERRUPTED)  # by what happened elsewhere
+    followed = last.cause in (causes.COLLECTIVE_FAILED, causes.INTERRUPTED, ENGINE_DEAD)  # by what happened elsewhere
     better = [v for v in found_all if v.cause is not last.cause and not v.cause.vague] if followed else []
     return better[-1] if better else last
 

@@ -67,7 +67,7 @@ PACKAGE_MISSING = EndClass(
         r"requires liger_kernels",
         r"^ImportError: .{0,120}\brequires\b",
         r"[Pp]lease (pip )?install (?!git-lfs)|`?pip install ",
-        r"is not installed",
+        r"is not installed|Missing dependencies for",
         r"^(importlib\.metadata\.)?PackageNotFoundError",
         r"^ImportError: A valid \w+ version .{0,40}is not available",
     ),

@@ -31,7 +31,7 @@ GPU_UNSUPPORTED = EndClass(
         r"CUBLAS_STATUS_ARCH_MISMATCH|CUDNN_STATUS_ARCH_MISMATCH",
         r"Feature '[^']{0,60}' requires .target sm_",
         r"Value 'sm_\w{1,8}' is not defined for option",
-        r"only supported on (CUDA )?(devices|GPUs) with compute capability",
+        r"(?<!Bfloat16 is )only supported on (CUDA )?(devices|GPUs) with compute capability",
         r"requires (a )?compute capability",
     ),
 )

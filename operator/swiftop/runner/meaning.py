@@ -133,7 +133,9 @@ def _of_data(cause: EndClass, text: str) -> str:
     return "too few rows, as to split them" if text.startswith("AssertionError") else "no row is left"
 
 
-_GOES_ON = re.compile(r":\s*$|\(Request ID: [^)\n]{0,100}\)\s*$|gated repo\.$")  # what matters is on the next line
+_GOES_ON = re.compile(  # what matters is on the next line
+    r":\s*$|\(Request ID: [^)\n]{0,100}\)\s*$|gated repo\.$|validation errors? for [\w.]{1,100}$"
+)
 _LAST_ERROR = re.compile(r"^Last error:\s*\n(.{1,300})", re.MULTILINE)  # NCCL's
 
 

@@ -117,8 +117,10 @@ _MODEL = (
         r"/transformers/(quantizers/|integrations/(bitsandbytes|awq|hqq|eetq|quanto|fp8))",
         function=_NOT_FORWARD,
     ),
-    Place(r"/(safetensors|tokenizers|sentencepiece|tiktoken|gguf)/", training.MODEL_UNREADABLE),
+    Place(r"/(safetensors|gguf)/", training.MODEL_UNREADABLE),
+    Place(r"/(tokenizers|sentencepiece|tiktoken)/", training.MODEL_UNREADABLE, function=_LOADING + "|Load"),
     Place(r"/accelerate/(big_modeling|utils/modeling)", training.MODEL_UNREADABLE),
+    Place(r"/vllm/model_executor/(models|model_loader)/", training.MODEL_UNREADABLE, function=r"load|weights"),
     Place(_S + r"model/", training.MODEL_UNREADABLE, function=_NOT_FORWARD),
     Place(
         r"/modules/transformers_modules/", training.MODEL_UNREADABLE, function=r"^__init__$|<module>|from_pretrained"
@@ -152,6 +154,7 @@ _ARGUMENTS = (
     _argument("", _S + r"(pipelines/)?train/(kto|rlhf)\.py", function=r"prepare|check|kwargs", error=_REFUSED),
     _argument("", r"/accelerate/(data_loader|accelerator|state)\.py", function=r"prepare|^__init__$", error=_REFUSED),
     _argument("", r"/swift/utils/env\.py", error=_REFUSED),
+    _argument("", r"/vllm/(config/|engine/arg_utils)"),
     _argument("sequence_parallel_size in extraArgs", r"/swift/(trainers/)?sequence_parallel/", error=_REFUSED),
     _argument("fsdp in extraArgs", r"/torch/distributed/(fsdp|_composable)/", function=_PREPARING, error=_REFUSED),
     # The trainer is told of these by torch in words of its own: the field is what helps.
@@ -159,7 +162,7 @@ _ARGUMENTS = (
     _argument(
         "use_reentrant: false of gradient_checkpointing_kwargs in extraArgs",
         "/",
-        error=r"Expected to mark a variable ready only once|marked as ready twice",
+        error=r"Expected to mark a variable ready only once|marked as ready twice|CheckpointError: ",
     ),
     _argument(
         "nothing is left to train, see tuner and what is frozen",

@@ -20,6 +20,7 @@ ARCHITECTURE_UNKNOWN = EndClass(
         r"(cannot import name '[^']{1,80}' from|module) '?transformers",
         r"no suitable `model_type` was found",
         r"requires? transformers ?[>=]",
+        r"Model architectures .{0,200}(not supported|failed to be inspected)",
         r"The current architecture .{0,80}not supported",
         r"Unrecognized configuration class",
         r"Please (upgrade|update) (your )?transformers",
