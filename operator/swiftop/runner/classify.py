@@ -138,7 +138,7 @@ def _judged(chain: Chain) -> Judged:
     told = max(same, key=lambda link: weight(link.text))
     if weight(told.text) == 0:
         told = max((told, *reversed(links)), key=lambda link: weight(link.text))
-    text = said(told.text)
+    text = said(told.text) + told.where
     about = told.about or chosen.about
     return Judged(chosen.cause, shorten(f"{about}: {text}" if about else text))
 

@@ -36,6 +36,7 @@ class Meaning:
     surety: Surety
     text: str
     about: str = ""
+    where: str = ""  # the line that raised it, for a text that is of no use without
 
 
 _ON_THE_NET = (
@@ -58,6 +59,11 @@ _ANYWHERE = (
     (re.compile(r"^(ImportError|ModuleNotFoundError)"), image.PACKAGE_BROKEN),
     (re.compile(r"^(ConnectionResetError|BrokenPipeError|EOFError)"), causes.COLLECTIVE_FAILED),
     (re.compile(r"^(swift\.)?KeyError: '(\w+_)?(model_type|template_type)'"), causes.INVALID_ARGUMENTS),
+)
+_OF_SOMEBODY = re.compile(r"-packages/|^/swiftop/files/")
+_SHORT = 60  # characters of a text that says next to nothing
+_OF_PROGRAMMERS = re.compile(
+    r"(Assertion|Key|Name|Type|Attribute|Index|ZeroDivision|Syntax|Indentation)Error\b|[\w.]+$"
 )
 _FILE_TYPE = re.compile(r"(?:reach|find|Dataset) '([\w.-]{1,40})' (?:on the Hub|doesn't exist)")
 
@@ -84,7 +90,8 @@ def meaning(raised: Raised) -> Meaning:
         return Meaning(guess, Surety.PLACE, raised.text)
     if found is not None:
         surety = Surety.SYMPTOM if found.cause.vague else Surety.PLACE
-        return Meaning(found.cause, surety, raised.text, found.field or _of_data(found.cause, text))
+        about = found.field or _of_data(found.cause, text)
+        return Meaning(found.cause, surety, raised.text, about, "" if about else _where(raised))
     anywhere = next((known for pattern, known in _ANYWHERE if pattern.search(text)), causes.UNKNOWN)
     surety = Surety.NOTHING if anywhere is causes.UNKNOWN else Surety.SYMPTOM if anywhere.vague else Surety.PLACE
     return Meaning(anywhere, surety, raised.text)
@@ -125,6 +132,16 @@ def _tells_volume(cause: EndClass) -> bool:
 def _file_type(cause: EndClass, text: str) -> str:
     named = _FILE_TYPE.search(text) if cause is causes.DATASET_FORMAT else None
     return f"no known file type '{named.group(1)}'" if named else ""
+
+
+def _where(raised: Raised) -> str:
+    first = raised.text.partition("\n")[0]
+    if not raised.frames or len(first) > _SHORT or not _OF_PROGRAMMERS.match(first):
+        return ""
+    # the standard library's own lines tell less than who called it
+    frame = next((one for one in reversed(raised.frames) if _OF_SOMEBODY.search(one.file)), raised.frames[-1])
+    line = f": {frame.code}" if frame.code else ""
+    return f" ({'/'.join(frame.file.split('/')[-2:])}, {frame.function}{line})"
 
 
 def _of_data(cause: EndClass, text: str) -> str:
