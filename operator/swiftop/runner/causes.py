@@ -312,7 +312,7 @@ GPU_MISSING = EndClass(
         r"Error 80\d: ",
         r"libcuda\.so",
         r"Invalid device id|invalid device ordinal|device_count",
-        r"Duplicate GPU detected|Failed to infer device type",
+        r"Duplicate GPU detected|Failed to infer device type|CUDA driver initialization failed",
         r"CUDA is not available|Attempting to deserialize object on (a )?CUDA",
         r"CUDA error: no CUDA-capable device",
     ),

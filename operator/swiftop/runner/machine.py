@@ -103,7 +103,7 @@ VOLUME_LOST = EndClass(
         r"Stale (NFS )?file handle",
         r"Transport endpoint is not connected",
         r"\[Errno 5\] Input/output error",
-        r"Remote I/O error",
+        r"Remote I/O error|\[Errno 512\]",
         r"\[Errno (70|103|107|108|112|116|117|121)\]",
         r"(os error|code:) (5|70|103|107|108|112|116|117|121)\b",
         r"\[Errno 110\] Connection timed out: '/",

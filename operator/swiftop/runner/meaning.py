@@ -57,6 +57,9 @@ _ANYWHERE = (
     (re.compile(r"^UnicodeDecodeError|^UnicodeError|can't decode byte"), causes.DATASET_FORMAT),
     (re.compile(r"^ZeroDivisionError"), causes.UNKNOWN),
     (re.compile(r"^(ImportError|ModuleNotFoundError)"), image.PACKAGE_BROKEN),
+    (re.compile(r"\bcollectives?\b"), causes.COLLECTIVE_FAILED),
+    (re.compile(r"\b(CUDA|cuDNN|cuBLAS)\b"), machine.CUDA_FAILED),
+    (re.compile(r"^OSError: \[Errno \d{1,4}\].{0,200}'/(swiftop|data|models)/"), machine.VOLUME_UNSUPPORTED),
     (re.compile(r"^(ConnectionResetError|BrokenPipeError|EOFError)"), causes.COLLECTIVE_FAILED),
     (re.compile(r"^(swift\.)?KeyError: '(\w+_)?(model_type|template_type)'"), causes.INVALID_ARGUMENTS),
 )
@@ -94,7 +97,7 @@ def meaning(raised: Raised) -> Meaning:
         return Meaning(found.cause, surety, raised.text, about, "" if about else _where(raised))
     anywhere = next((known for pattern, known in _ANYWHERE if pattern.search(text)), causes.UNKNOWN)
     surety = Surety.NOTHING if anywhere is causes.UNKNOWN else Surety.SYMPTOM if anywhere.vague else Surety.PLACE
-    return Meaning(anywhere, surety, raised.text)
+    return Meaning(anywhere, surety, raised.text, volume.name if volume is not None and _tells_volume(anywhere) else "")
 
 
 def _on_the_net(cause: EndClass, text: str, frames: tuple[Frame, ...]) -> EndClass:

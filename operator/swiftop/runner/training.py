@@ -47,7 +47,7 @@ TARGET_MODULES_MISSING = EndClass(
     "k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj), in targetModules or modulesToSave of the tuner.",
     (
         r"Target modules? .{0,300}not found in the base model",
-        r"No modules were targeted",
+        r"No modules were targeted|No `target_modules` passed",
         r"Please (specify|set) `?target_modules",
         r"Target module .{0,200}is not supported",
         r"target_modules.{0,120}(not found|do(es)? not exist|no match)",
