@@ -11,7 +11,8 @@ from swiftop.runner import causes
 from swiftop.runner.classify import EndedChild, classify_failure
 
 FAILED = EndedChild(exit_code=1)
-_TEXTS = Path(__file__).parents[1] / "unit" / "runner" / "ends_of_runs.txt"
+_FOLDER = Path(__file__).parents[1] / "unit" / "runner"
+_TEXTS = (_FOLDER / "ends_of_runs.txt", _FOLDER / "ends_of_reported_runs.txt")
 
 
 class Case(NamedTuple):
@@ -24,8 +25,8 @@ class Case(NamedTuple):
 
 
 def read() -> Iterator[Case]:
-    """The cases of the file."""
-    whole = _TEXTS.read_text()
+    """The cases of the files."""
+    whole = "".join(path.read_text() for path in _TEXTS)
     for case in re.split(r"^== ", whole, flags=re.M)[1:]:
         first, _, log = case.partition("\n")
         title, _, expected = first.rpartition(" -> ")

@@ -67,8 +67,8 @@ _ADVICE: Mapping[EndClass, tuple[str, ...]] = {
 }
 
 _SERVING: Mapping[EndClass, str] = {
-    causes.CUDA_OUT_OF_MEMORY: "Use GPUs with more memory or more of them (resources.gpus), or lower maxModelLength or "
-    "gpuMemoryUtilization.",
+    causes.CUDA_OUT_OF_MEMORY: "Use GPUs with more memory or more of them (resources.gpus), or lower maxModelLength; "
+    "when the engine has no memory for its cache raise gpuMemoryUtilization, else lower it.",
     causes.SHARED_MEMORY_EXHAUSTED: "Raise resources.sharedMemory.",
     causes.HOST_OUT_OF_MEMORY: "Raise resources.memory: it holds the libraries, and without GPUs the weights in dtype.",
     image.FLASH_ATTENTION_MISSING: "Use an image with flash-attn for its torch and CUDA, or choose another attention "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from . import image, machine, training
+from . import image, machine, trackers, training
 from .ends import (
     EXIT_ARTIFACT,
     EXIT_COLLECTIVE,
@@ -20,7 +20,6 @@ from .ends import (
     EXIT_INTERRUPTED,
     EXIT_STALLED,
     EXIT_STORAGE,
-    EXIT_TRACKER,
     EXIT_UNKNOWN,
     EXIT_USER,
     EndClass,
@@ -50,6 +49,11 @@ CUDA_OUT_OF_MEMORY = EndClass(
         r"CUBLAS_STATUS_NOT_INITIALIZED",  # what little memory is left does not take its workspace
         r"NPU out of memory",
         r"HIP out of memory",
+        r"Cuda failure .{0,8}'out of memory'|Triton Error \[CUDA\]: out of memory",
+        r"Make sure you have enough GPU RAM",
+        r"NVML_SUCCESS == r INTERNAL ASSERT",  # it fails while it writes how much memory there is
+        r"No available memory for the cache blocks|stored in (the )?KV cache|available KV cache memory",
+        r"Free memory on device .{0,160}less than desired GPU memory utilization",
     ),
 )
 SHARED_MEMORY_EXHAUSTED = EndClass(
@@ -61,6 +65,7 @@ SHARED_MEMORY_EXHAUSTED = EndClass(
         r"out of shared memory",
         r"unable to (open|write to|mmap).{0,80}shared memory",
         r"No space left on device.{0,80}/dev/shm",
+        r"/dev/shm/.{0,160}No space left on device|</torch_\d",
     ),
 )
 HOST_OUT_OF_MEMORY = EndClass(
@@ -80,28 +85,7 @@ HOST_OUT_OF_MEMORY = EndClass(
         r"A (process|worker) .{0,60}terminated (abruptly|unexpectedly)|BrokenProcessPool",
         r"One of the subprocesses has abruptly died during map operation",
     ),
-)
-TRACKER_AUTH_FAILED = EndClass(
-    "TrackerAuthFailed",
-    EXIT_TRACKER,
-    "Put a valid SWANLAB_API_KEY into the credentials Secret (see https://swanlab.cn/space/~/settings), and check "
-    "tracking.swanlab.host for a server of your own; another tracker needs its own key (as WANDB_API_KEY).",
-    (
-        r"swanlab\.[\w.]*AuthenticationError",
-        r"(api.?key|API key) .{0,60}(not configured|is (invalid|required|incorrect)|invalid)",
-        r"No API key configured|wandb login|wandb: ERROR .{0,60}api_key",
-        r"Failed to initialize the SwanLab client",
-        r"no TTY is available for "
-        r"interactive login",
-    ),
-)
-TRACKER_UNREACHABLE = EndClass(
-    "TrackerUnreachable",
-    EXIT_TRACKER,
-    "Check tracking.swanlab.host, the namespace's NetworkPolicy and its proxy settings; or remove tracking.swanlab "
-    "and train without it.",
-    (r"swanlab[\w.]*\.\w*(Connection|Network|Timeout|Api)\w*Error",),
-    transient=True,
+    loose=(r"DataLoader worker .{0,80}exited unexpectedly",),
 )
 VOLUME_NOT_WRITABLE = EndClass(
     "VolumeNotWritable",
@@ -155,7 +139,9 @@ DATASET_NOT_FOUND = EndClass(
         r"Please provide subsets",
         r"BuilderConfig .{0,80}not found",
         r"self\.dataset: \[\], self\.cached_dataset: \[\]",
-        r"(NotExist|RepositoryNotFound|HTTP)Error.{0,300}/datasets?/",
+        r"NotExistError.{0,300}/datasets?/",
+        r"(RepositoryNotFound|EntryNotFound|HTTP)Error: .{0,20}4(00|04|10|22)\b[^'\"]{0,300}/datasets?/",
+        r"execut\w{1,3} to correctly load the dataset",
     ),
 )
 DATASET_EMPTY = EndClass(
@@ -248,14 +234,17 @@ INVALID_ARGUMENTS = EndClass(
         r"(template|model)_type: '[^']{0,200}' not in \[",
         r"--load_best_model_at_end requires|load_best_model_at_end",
         r"(are|is) mutually exclusive|(cannot|can't) be (set|used) (at the same time|together|with)",
+        r"trust_remote_code=True",
+        r"chat_template is not set|does not have a chat template",
         r"`?--\w+`? (requires|must|should|cannot|can only|is only|does not|doesn't)",
         r"^(Value|Assertion|Type)Error: (self|args)\.\w+",
         r"max_steps has to be specified|max_steps.{0,40}(must|should|required)",
         r"DeepSpeed ?Config|ds_config|deepspeed config|train_batch_size is not equal|zero_optimization",
         r"Please pass the parameter `|Please set `?(--)?\w+",
+        r"\bmax_lora_rank\b|IterableDataset does not support",
         r"does(n't| not) support (device_map|padding free|packing|streaming|lazy_tokenize)",
         r"The selected optimizer|Invalid optimizer|Trainer cannot instantiate unsupported optimizer",
-        r"evaluation strategy .{0,60}requires|EvalStrategy|IntervalStrategy|SchedulerType",
+        r"evaluation strategy .{0,60}requires|EvalStrategy|IntervalStrategy|SchedulerType|lr_scheduler_kwargs",
     ),
     loose=(
         r"\bargs\.\w+: ",
@@ -287,6 +276,7 @@ COLLECTIVE_FAILED = EndClass(
         r"Broken pipe",
         r"Connection reset by peer",
         r"store->get",
+        r"monitoredBarrier",
         r"TCPStore",
     ),
     transient=True,
@@ -322,6 +312,7 @@ GPU_MISSING = EndClass(
         r"Error 80\d: ",
         r"libcuda\.so",
         r"Invalid device id|invalid device ordinal|device_count",
+        r"Duplicate GPU detected|Failed to infer device type|CUDA driver initialization failed",
         r"CUDA is not available|Attempting to deserialize object on (a )?CUDA",
         r"CUDA error: no CUDA-capable device",
     ),
@@ -351,6 +342,7 @@ WEIGHTS_MISSING = EndClass(
     EXIT_USER,
     "The checkpoint has no weights that can be exported: let training save consolidated safetensors (for DeepSpeed "
     "ZeRO-3 stage3_gather_16bit_weights_on_model_save: true), or export another checkpoint.",
+    (r"Cannot find any model weights",),
 )
 QUANTIZATION_UNSUPPORTED = EndClass(
     "QuantizationUnsupported",
@@ -365,6 +357,7 @@ QUANTIZATION_UNSUPPORTED = EndClass(
         r"not support quant_bits",
         r"^NotImplementedError: .{0,120}quantiz",
         r"already quantized",
+        r"quantization method \w{1,40} is not supported",
     ),
 )
 VERIFICATION_FAILED = EndClass(
@@ -405,8 +398,8 @@ FAILURES = (
     CUDA_OUT_OF_MEMORY,
     SHARED_MEMORY_EXHAUSTED,
     HOST_OUT_OF_MEMORY,
-    TRACKER_AUTH_FAILED,
-    TRACKER_UNREACHABLE,
+    trackers.AUTH_FAILED,
+    trackers.UNREACHABLE,
     image.FLASH_ATTENTION_MISSING,
     image.DEEPSPEED_MISSING,
     machine.SEGMENTS_UNSUPPORTED,
@@ -444,7 +437,7 @@ FAILURES = (
     training.MODEL_UNREADABLE,
     training.INDEX_OUT_OF_RANGE,
     training.PLUGIN_FAILED,
-    training.TRACKER_FAILED,
+    trackers.FAILED,
     machine.CUDA_FAILED,
     LOSS_NAN,
     INVALID_ARGUMENTS,

@@ -19,14 +19,16 @@ from . import causes, dropped
 from .dropped import DroppedRows
 from .ends import EndClass
 from .exceptions import ABORT, TEARDOWN, UNCAUGHT, Chain, chains, clean_lines, is_progress
-from .meaning import meaning, weight
+from .meaning import meaning, said, weight
 from .protocol import LOG_BYTES
+from .serve.causes import ENGINE_DEAD
 
 MESSAGE_CHARS = 400
 
 _CARETS = re.compile(r"^[\s~^]+$")
 _ROOT_CAUSE = "Root Cause (first observed failure)"  # torchrun's summary; those listed above it were killed by torchrun
 _EXIT_CODE = re.compile(r"exitcode\s*:\s*(-?\d+)")
+_STOPPED = re.compile(r"SignalException: Process \d{1,10} got signal: (\d{1,3})")  # torchrun's
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS)
 
 
@@ -81,6 +83,13 @@ def _classified(end: EndedChild, tail: str) -> Judged:
         return found
     if end.memory_killed:
         return Judged(causes.HOST_OUT_OF_MEMORY, "one of its processes was killed for using too much memory")
+    return _without_exception(end, died_of, tail)
+
+
+def _without_exception(end: EndedChild, died_of: Optional[int], tail: str) -> Judged:
+    stopped = _STOPPED.search(tail)
+    if stopped:
+        return Judged(causes.INTERRUPTED, f"the process was ended by {_signal_name(int(stopped.group(1)))}")
     how = f"died of {_signal_name(died_of)}" if died_of is not None else f"exited with code {end.exit_code}"
     last = last_lines(tail, 300).rpartition("\n")[2]
     return Judged(causes.UNKNOWN, shorten(f"the process {how}" + (f": {last}" if last else "")))
@@ -111,7 +120,8 @@ def _from_log(tail: str, *, crashed: bool) -> Optional[Judged]:
     if not found_all:
         return None
     last = found_all[-1]
-    better = [v for v in found_all if not v.cause.vague] if last.cause is causes.COLLECTIVE_FAILED else []
+    followed = last.cause in (causes.COLLECTIVE_FAILED, causes.INTERRUPTED, ENGINE_DEAD)  # by what happened elsewhere
+    better = [v for v in found_all if v.cause is not last.cause and not v.cause.vague] if followed else []
     return better[-1] if better else last
 
 
@@ -120,13 +130,15 @@ def _judged(chain: Chain) -> Judged:
 
     The message is that of the link that says most of it: the row that is broken, not that there is one.
     """
-    links = [meaning(link) for link in reversed(chain)]
+    again = [said(later.text) == said(sooner.text) for sooner, later in zip(chain, chain[1:])]
+    own = [link for link, repeated in zip(chain, (False, *again)) if not repeated]  # here, after a worker
+    links = [meaning(link) for link in reversed(own)]
     chosen = max(links, key=lambda link: link.surety)  # of equals the first, which is the last of the chain
     same = [link for link in reversed(links) if link.cause is chosen.cause]
     told = max(same, key=lambda link: weight(link.text))
     if weight(told.text) == 0:
         told = max((told, *reversed(links)), key=lambda link: weight(link.text))
-    text = told.text.partition("\n")[0]
+    text = said(told.text) + told.where
     about = told.about or chosen.about
     return Judged(chosen.cause, shorten(f"{about}: {text}" if about else text))
 

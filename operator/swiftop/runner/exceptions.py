@@ -22,7 +22,10 @@ MOST_FRAMES = 200  # of one traceback, the innermost: a recursion has a thousand
 TEARDOWN = "terminate called without an active exception"  # C++ threads that still run when Python has ended
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
-_RANK = re.compile(r"^(?:\[(?:rank\s*)?(?:default)?\d+\]:|\(\w+ pid=\d+\))\s?", re.IGNORECASE)  # torchrun's and vLLM's
+_RANK = re.compile(  # torchrun's (both when it tees) and vLLM's
+    r"^(?:(?:\[(?:rank\s*)?(?:default)?\d{1,6}\]:|\(\w{1,60} pid=\d{1,10}\))\s?){1,3}", re.IGNORECASE
+)
+_GROUP = re.compile(r"^ {2,40}(?:\|(?: |$)|\+ (?=Exception Group))")  # in front of the members of an ExceptionGroup
 _TRACEBACK = "Traceback (most recent call last):"
 _ORIGINAL = "Original Traceback (most recent call last):"  # of a DataLoader's worker: the cause below its effect
 _FRAME = re.compile(r'^\s+File "([^"]+)", line \d+(?:, in (\S+))?')
@@ -34,7 +37,10 @@ _NAME = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?::|$)")
 _ARGPARSE = re.compile(r"^\S+: error: \S.*$")
 _TERMINATE = re.compile(r"^terminate called after throwing an instance of '([^']+)'")
 _WHAT = re.compile(r"^\s*what\(\):\s*(.*)$")
-_WATCHDOG = "Watchdog caught collective operation timeout"  # NCCL ends the process after this
+_WATCHDOG = re.compile(  # NCCL ends the process after this
+    r"Watchdog caught collective operation timeout.*|Terminating the process after attempting to dump debug info.*"
+)
+_NO_THREADS = re.compile(r"^(libgomp: |OpenBLAS blas_thread_init: pthread_create failed)")  # and C exits
 _LINKS = ("During handling of the above", "The above exception was the direct cause")
 _IGNORED = "Exception ignored in"  # a destructor; from Python 3.10 on an exit function as well
 _ASIDES = (
@@ -106,13 +112,15 @@ class _Reader:
 
     def take(self, line: str, following: list[str]) -> None:
         """Next line, and those behind it for a message that goes on."""
-        terminate = _TERMINATE.match(line)
+        terminate, watchdog = _TERMINATE.match(line), _WATCHDOG.search(line)
         if _TRACEBACK in line:
             self._begin(line)
         elif terminate:
             self._add(ABORT, f"{terminate.group(1)}: {_what(following)}")
-        elif _WATCHDOG in line:
-            self._add(ABORT, line[line.index(_WATCHDOG) :])
+        elif watchdog:
+            self._add(ABORT, watchdog.group())
+        elif _NO_THREADS.match(line):
+            self._add(ABORT, line)
         elif line.startswith(_LINKS):
             self._linked = True
         elif self._kind is not None:
@@ -193,5 +201,5 @@ def clean_lines(text: str) -> list[str]:
         bar = _BAR.search(shown) if _TRACEBACK in shown else None
         if bar and bar.end() <= shown.index(_TRACEBACK):
             shown = shown[bar.end() :].lstrip()
-        lines.append(_RANK.sub("", _ANSI.sub("", shown)).rstrip())
+        lines.append(_GROUP.sub("", _RANK.sub("", _ANSI.sub("", shown))).rstrip())
     return lines

@@ -31,7 +31,7 @@ GPU_UNSUPPORTED = EndClass(
         r"CUBLAS_STATUS_ARCH_MISMATCH|CUDNN_STATUS_ARCH_MISMATCH",
         r"Feature '[^']{0,60}' requires .target sm_",
         r"Value 'sm_\w{1,8}' is not defined for option",
-        r"only supported on (CUDA )?(devices|GPUs) with compute capability",
+        r"(?<!Bfloat16 is )only supported on (CUDA )?(devices|GPUs) with compute capability",
         r"requires (a )?compute capability",
     ),
 )
@@ -103,7 +103,7 @@ VOLUME_LOST = EndClass(
         r"Stale (NFS )?file handle",
         r"Transport endpoint is not connected",
         r"\[Errno 5\] Input/output error",
-        r"Remote I/O error",
+        r"Remote I/O error|\[Errno 512\]",
         r"\[Errno (70|103|107|108|112|116|117|121)\]",
         r"(os error|code:) (5|70|103|107|108|112|116|117|121)\b",
         r"\[Errno 110\] Connection timed out: '/",
@@ -119,7 +119,8 @@ VOLUME_UNSUPPORTED = EndClass(
     "of NFS do: use a claim of another StorageClass for cache and output.",
     (
         r"No locks available|\[Errno 37\]",
-        r"\[Errno (19|38|95)\]",
+        r"\[Errno (16|19|27|38|39|95)\]",
+        r"The file lock .{1,500} could not be acquired",
         r"\[Errno 18\] Invalid cross-device link",
         r"unable to mmap",
         r"\[Errno 36\]",
@@ -143,8 +144,9 @@ PATH_NOT_WRITABLE = EndClass(
     "PathNotWritable",
     EXIT_STORAGE,
     "Only /tmp, the output and the cache are writable in the pod: let the library write there, by the variable that it "
-    "takes its folder from (as HOME, XDG_CACHE_HOME, TRITON_CACHE_DIR) in runtime.env, or use an image that does not "
-    "write into itself.",
+    "takes its folder from (as HOME, XDG_CACHE_HOME, TRITON_CACHE_DIR, NUMBA_CACHE_DIR; USER where the user has no "
+    "name) in runtime.env, or use an image that does not write into itself.",
+    (r"no locator available for file", r"getpwuid\(\): uid not found"),
 )
 PROCESS_LIMIT = EndClass(
     "ProcessLimit",

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Optional
 
-from . import causes, hosts, image, machine, volumes
+from . import causes, hosts, image, machine, trackers, training, volumes
 from .ends import EndClass, bounded
 from .exceptions import Frame, Raised
 from .hub import causes as hub
-from .places import asked_by, place
+from .places import asked_by, imported_by_plugin, place, resumes
 
 
 class Surety(IntEnum):
@@ -35,9 +36,18 @@ class Meaning:
     surety: Surety
     text: str
     about: str = ""
+    where: str = ""  # the line that raised it, for a text that is of no use without
 
 
-_ON_THE_NET = (hub.HUB_UNREACHABLE, hub.HUB_AUTH_FAILED, causes.TRACKER_UNREACHABLE, machine.CERTIFICATE_UNTRUSTED)
+_ON_THE_NET = (
+    *(hub.HUB_UNREACHABLE, hub.HUB_AUTH_FAILED, hub.MODEL_NOT_FOUND),
+    *(trackers.UNREACHABLE, machine.CERTIFICATE_UNTRUSTED),
+)
+_OF_FILES = (training.MODEL_UNREADABLE, training.TUNER_MISMATCH)  # and whose files these are the frames tell
+_OF_PACKAGES = (image.PACKAGE_MISSING, image.PACKAGE_BROKEN, training.ARCHITECTURE_UNKNOWN)
+_BETWEEN_PODS = re.compile(r"^torch\.distributed\.|\[c10d\]|TCPStore")
+_HTTP = re.compile(r"HTTP\w*Error|\b4\d\d Client Error")
+_PART_OF_A_PACKAGE = re.compile(r"No module named '\w+\.|cannot import name")  # the package itself is there
 _DENIED = (causes.VOLUME_NOT_WRITABLE, machine.SOURCE_READ_ONLY, machine.SOURCE_UNREADABLE, machine.PATH_NOT_WRITABLE)
 _ON_A_VOLUME = (
     *(causes.DISK_FULL, machine.VOLUME_LOST, machine.VOLUME_UNSUPPORTED),
@@ -47,8 +57,16 @@ _ANYWHERE = (
     (re.compile(r"^UnicodeDecodeError|^UnicodeError|can't decode byte"), causes.DATASET_FORMAT),
     (re.compile(r"^ZeroDivisionError"), causes.UNKNOWN),
     (re.compile(r"^(ImportError|ModuleNotFoundError)"), image.PACKAGE_BROKEN),
+    (re.compile(r"\bcollectives?\b"), causes.COLLECTIVE_FAILED),
+    (re.compile(r"\b(CUDA|cuDNN|cuBLAS)\b"), machine.CUDA_FAILED),
+    (re.compile(r"^OSError: \[Errno \d{1,4}\].{0,200}'/(swiftop|data|models)/"), machine.VOLUME_UNSUPPORTED),
     (re.compile(r"^(ConnectionResetError|BrokenPipeError|EOFError)"), causes.COLLECTIVE_FAILED),
     (re.compile(r"^(swift\.)?KeyError: '(\w+_)?(model_type|template_type)'"), causes.INVALID_ARGUMENTS),
+)
+_OF_SOMEBODY = re.compile(r"-packages/|^/swiftop/files/")
+_SHORT = 60  # characters of a text that says next to nothing
+_OF_PROGRAMMERS = re.compile(
+    r"(Assertion|Key|Name|Type|Attribute|Index|ZeroDivision|Syntax|Indentation)Error\b|[\w.]+$"
 )
 _FILE_TYPE = re.compile(r"(?:reach|find|Dataset) '([\w.-]{1,40})' (?:on the Hub|doesn't exist)")
 
@@ -56,10 +74,16 @@ _FILE_TYPE = re.compile(r"(?:reach|find|Dataset) '([\w.-]{1,40})' (?:on the Hub|
 def meaning(raised: Raised) -> Meaning:
     """What an exception means."""
     text = bounded(raised.text)
+    if text.startswith("KeyboardInterrupt"):  # wherever it was
+        return Meaning(causes.INTERRUPTED, Surety.SYMPTOM, "KeyboardInterrupt")
     volume = volumes.told(text)
     cause = volumes.denied(text, volume, output=causes.VOLUME_NOT_WRITABLE) or causes.match(text)
     if cause in _ON_THE_NET:
         cause = _on_the_net(cause, text, raised.frames)
+    elif cause in _OF_FILES and resumes(raised.frames):
+        cause = causes.SOURCE_CHECKPOINT_UNFIT
+    elif cause in _OF_PACKAGES and _PART_OF_A_PACKAGE.search(text) and imported_by_plugin(raised.frames):
+        cause = training.PLUGIN_FAILED
     found = None if cause is not None and not cause.vague else place(raised.frames, text)
     if cause is not None and (found is None or found.cause.vague):
         about = volume.name if volume is not None and _tells_volume(cause) else _file_type(cause, text)
@@ -69,26 +93,39 @@ def meaning(raised: Raised) -> Meaning:
         return Meaning(guess, Surety.PLACE, raised.text)
     if found is not None:
         surety = Surety.SYMPTOM if found.cause.vague else Surety.PLACE
-        return Meaning(found.cause, surety, raised.text, found.field or _of_data(found.cause, text))
+        about = found.field or _of_data(found.cause, text)
+        return Meaning(found.cause, surety, raised.text, about, "" if about else _where(raised))
     anywhere = next((known for pattern, known in _ANYWHERE if pattern.search(text)), causes.UNKNOWN)
     surety = Surety.NOTHING if anywhere is causes.UNKNOWN else Surety.SYMPTOM if anywhere.vague else Surety.PLACE
-    return Meaning(anywhere, surety, raised.text)
+    return Meaning(anywhere, surety, raised.text, volume.name if volume is not None and _tells_volume(anywhere) else "")
 
 
 def _on_the_net(cause: EndClass, text: str, frames: tuple[Frame, ...]) -> EndClass:
     """The same text is told of every host: whose it is decides, and without a word of that who asked."""
+    if _BETWEEN_PODS.search(text):
+        return causes.COLLECTIVE_FAILED
     whose = hosts.whose(text)
     if whose in (None, hosts.OTHER):
         whose = asked_by(frames) or whose
-    if cause is hub.HUB_AUTH_FAILED:
-        return causes.TRACKER_AUTH_FAILED if whose == hosts.TRACKER else cause
+    if cause in (hub.MODEL_NOT_FOUND, hub.HUB_AUTH_FAILED):
+        return _refused(cause, text, frames, whose)
     if cause is machine.CERTIFICATE_UNTRUSTED:
         return cause
     if whose == hosts.TRACKER:
-        return causes.TRACKER_UNREACHABLE
+        return trackers.UNREACHABLE
     if whose == hosts.OTHER and cause is hub.HUB_UNREACHABLE:
         return machine.HOST_UNREACHABLE
     return hub.HUB_UNREACHABLE if whose == hosts.HUB else cause
+
+
+def _refused(cause: EndClass, text: str, frames: tuple[Frame, ...], whose: Optional[str]) -> EndClass:
+    """A host answers that it has not what is asked for, or gives it not to this user."""
+    if cause is hub.MODEL_NOT_FOUND and not _HTTP.search(text):
+        return cause
+    if whose == hosts.TRACKER:
+        return trackers.FAILED if cause is hub.MODEL_NOT_FOUND else trackers.AUTH_FAILED
+    found = place(frames, text) if whose == hosts.OTHER else None
+    return cause if found is None or found.cause.vague else found.cause
 
 
 def _tells_volume(cause: EndClass) -> bool:
@@ -100,10 +137,36 @@ def _file_type(cause: EndClass, text: str) -> str:
     return f"no known file type '{named.group(1)}'" if named else ""
 
 
+def _where(raised: Raised) -> str:
+    first = raised.text.partition("\n")[0]
+    if not raised.frames or len(first) > _SHORT or not _OF_PROGRAMMERS.match(first):
+        return ""
+    # the standard library's own lines tell less than who called it
+    frame = next((one for one in reversed(raised.frames) if _OF_SOMEBODY.search(one.file)), raised.frames[-1])
+    line = f": {frame.code}" if frame.code else ""
+    return f" ({'/'.join(frame.file.split('/')[-2:])}, {frame.function}{line})"
+
+
 def _of_data(cause: EndClass, text: str) -> str:
     if cause is not causes.DATASET_EMPTY:
         return ""
     return "too few rows, as to split them" if text.startswith("AssertionError") else "no row is left"
+
+
+_GOES_ON = re.compile(  # what matters is on the next line
+    r":\s*$|\(Request ID: [^)\n]{0,100}\)\s*$|gated repo\.$|validation errors? for [\w.]{1,100}$"
+)
+_LAST_ERROR = re.compile(r"^Last error:\s*\n(.{1,300})", re.MULTILINE)  # NCCL's
+
+
+def said(text: str) -> str:
+    """What an exception says, as one line: its first, and of another where that one only leads to it."""
+    first, _, rest = text.partition("\n")
+    cause = _LAST_ERROR.search(rest)
+    if cause:
+        return f"{cause.group(1).strip()}: {first}"
+    following = next((line.strip() for line in rest.split("\n") if line.strip()), "")
+    return f"{first.rstrip()} {following}".strip() if _GOES_ON.search(first) else first
 
 
 _SAYS_NOTHING = re.compile(
@@ -116,7 +179,7 @@ _SAYS_WHAT = re.compile(r"['\"`/]|\d")
 
 def weight(text: str) -> int:
     """How much a message says: nothing at all, something, something of a thing, or where in the data."""
-    first = text.partition("\n")[0]
+    first = said(text)
     if _SAYS_NOTHING.search(first):
         return 0
     return 1 + (1 if _SAYS_WHAT.search(first) else 0) + (2 if _SAYS_WHERE.search(first) else 0)

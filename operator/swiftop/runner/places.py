@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from . import causes, machine, training
+from . import causes, image, machine, trackers, training
 from .ends import EndClass
 from .exceptions import Frame
 from .hub import causes as hub
@@ -45,7 +45,7 @@ def _argument(field: str, file: str, *, function: str = "", code: str = "", erro
     return Place(file, causes.INVALID_ARGUMENTS, field, function, code, error)
 
 
-_ANY = r"/swift/"
+_ANY = r"/swift/(?!lib/)"  # and not an environment of that name
 _REGISTRIES = (
     _argument("training.task.lossType", _ANY, code=r"loss_map\b|LOSS_MAPPING\["),
     _argument("training.lossScale", _ANY, code=r"loss_scale_map\["),
@@ -88,16 +88,24 @@ _DATA = (
     Place(_S + r"(data_loader\.py|dataloader/)", causes.DATASET_FORMAT),
 )
 _SAVING = r"save_(pretrained|model|checkpoint|file|state)|^_save|^save$"
-_LIBRARIES = r"/(transformers|safetensors|peft|accelerate|torch|deepspeed|swift)/"
+_LIBRARIES = r"/(transformers|safetensors|peft|accelerate|torch|deepspeed|swift)/(?!lib/)"
 _LOADING = r"from_pretrained|get_config_dict|from_dict|^__init__$|from_file|load|convert|get_class"
+_SAVED = Place(_LIBRARIES, training.TRAINING_FAILED, "saving a checkpoint", function=_SAVING)
+_RESUMED = Place(
+    r"/(transformers/trainer|deepspeed/|accelerate/|swift/trainers/|transformers/trainer_callback)",
+    causes.SOURCE_CHECKPOINT_UNFIT,
+    function=r"^_?load_(from_checkpoint|from_json|optimizer|rng_state|scaler|state|checkpoint|scheduler)|"
+    r"_load_(from_checkpoint|optimizer|rng|scaler|scheduler|checkpoint)",
+)
+_OF_A_CHECKPOINT = (training.MODEL_UNREADABLE, training.TUNER_MISMATCH)
 _MODEL = (
-    Place(_LIBRARIES, training.TRAINING_FAILED, "saving a checkpoint", function=_SAVING),
+    _SAVED,
+    _argument("training.attention", r"/transformers/", function=r"attn_impl|_check_and_enable|autoset_attn|can_disp"),
     Place(
         r"/transformers/models/auto/", training.ARCHITECTURE_UNKNOWN, error=r"^(KeyError|AttributeError|ImportError)"
     ),
-    Place(
-        r"/transformers/(models/auto/|modeling_utils|configuration_utils|core_model_loading)", training.MODEL_UNREADABLE
-    ),
+    Place(r"/transformers/(models/auto/|modeling_utils|configuration_utils)", training.MODEL_UNREADABLE),
+    Place(r"/transformers/(core_model_loading|utils/hub)", training.MODEL_UNREADABLE),
     Place(r"/transformers/(dynamic_module_utils|convert_slow_tokenizer|modeling_gguf)", training.MODEL_UNREADABLE),
     Place(
         r"/transformers/(tokenization|processing_|image_processing|video_processing|feature_extraction|generation/conf)",
@@ -109,9 +117,10 @@ _MODEL = (
         r"/transformers/(quantizers/|integrations/(bitsandbytes|awq|hqq|eetq|quanto|fp8))",
         function=_NOT_FORWARD,
     ),
-    _argument("training.attention", r"/transformers/", function=r"attn_implementation|_check_and_enable|autoset_attn"),
-    Place(r"/(safetensors|tokenizers|sentencepiece|tiktoken|gguf)/", training.MODEL_UNREADABLE),
+    Place(r"/(safetensors|gguf)/", training.MODEL_UNREADABLE),
+    Place(r"/(tokenizers|sentencepiece|tiktoken)/", training.MODEL_UNREADABLE, function=_LOADING + "|Load"),
     Place(r"/accelerate/(big_modeling|utils/modeling)", training.MODEL_UNREADABLE),
+    Place(r"/vllm/model_executor/(models|model_loader)/", training.MODEL_UNREADABLE, function=r"load|weights"),
     Place(_S + r"model/", training.MODEL_UNREADABLE, function=_NOT_FORWARD),
     Place(
         r"/modules/transformers_modules/", training.MODEL_UNREADABLE, function=r"^__init__$|<module>|from_pretrained"
@@ -125,6 +134,8 @@ _TUNER = (
     Place(r"/swift/(tuners/|tuner_plugin/|plugin/tuner\.py)", training.TUNER_MISMATCH, function=_NOT_FORWARD),
     Place(r"/peft/", training.TUNER_MISMATCH, function=_NOT_FORWARD),
 )
+_REFUSED = r"^(ValueError|AssertionError|NotImplementedError)"
+_PREPARING = r"init|validate|wrap|shard"
 _ARGUMENTS = (
     _argument("", _S + r"arguments?/"),
     _argument("", r"/swift/trainers/(rlhf_)?arguments\.py"),
@@ -139,18 +150,34 @@ _ARGUMENTS = (
     _argument("training.deepspeed", r"/deepspeed/runtime/config_utils|/accelerate/utils/deepspeed\.py"),
     _argument("fsdp in extraArgs", r"/accelerate/utils/(fsdp_utils|dataclasses)\.py"),
     _argument("", r"/transformers/trainer\.py", function=r"^__init__$"),
+    _argument("", r"/(swift/(rlhf_)?trainers|trl/trainer)/\w+\.py", function=r"^__init__$", error=_REFUSED),
+    _argument("", _S + r"(pipelines/)?train/(kto|rlhf)\.py", function=r"prepare|check|kwargs", error=_REFUSED),
+    _argument("", r"/accelerate/(data_loader|accelerator|state)\.py", function=r"prepare|^__init__$", error=_REFUSED),
+    _argument("", r"/swift/utils/env\.py", error=_REFUSED),
+    _argument("", r"/vllm/(config/|engine/arg_utils)"),
+    _argument("sequence_parallel_size in extraArgs", r"/swift/(trainers/)?sequence_parallel/", error=_REFUSED),
+    _argument("fsdp in extraArgs", r"/torch/distributed/(fsdp|_composable)/", function=_PREPARING, error=_REFUSED),
+    # The trainer is told of these by torch in words of its own: the field is what helps.
+    _argument("ddp_find_unused_parameters in extraArgs", "/", error=r"Expected to have finished reduction"),
+    _argument(
+        "use_reentrant: false of gradient_checkpointing_kwargs in extraArgs",
+        "/",
+        error=r"Expected to mark a variable ready only once|marked as ready twice|CheckpointError: ",
+    ),
+    _argument(
+        "nothing is left to train, see tuner and what is frozen",
+        "/",
+        error=r"element 0 of tensors does not require grad|optimizer got an empty parameter list",
+    ),
 )
+_PLUGIN = Place(r"^/swiftop/files/", training.PLUGIN_FAILED)
 _OTHERS = (
-    Place(r"^/swiftop/files/", training.PLUGIN_FAILED),
-    Place(r"/(swanlab|wandb|mlflow|comet_ml|neptune|clearml|trackio)/", training.TRACKER_FAILED),
+    _PLUGIN,
+    Place(r"/bitsandbytes/(cextension|cuda_setup)|/torchcodec/_internally", image.PACKAGE_BROKEN),
+    Place(r"/(swanlab|wandb|mlflow|comet_ml|neptune|clearml|trackio)/", trackers.FAILED),
     Place(r"/(modelscope|modelscope_hub|huggingface_hub)/", hub.HUB_UNREACHABLE),
     Place(r"/deepspeed/ops/|/torch/utils/cpp_extension", machine.COMPILER_MISSING),
-    Place(
-        r"/(transformers/trainer|deepspeed/|accelerate/|swift/trainers/|transformers/trainer_callback)",
-        causes.SOURCE_CHECKPOINT_UNFIT,
-        function=r"^_?load_(from_checkpoint|from_json|optimizer|rng_state|scaler|state|checkpoint|scheduler)|"
-        r"_load_(from_checkpoint|optimizer|rng|scaler|scheduler|checkpoint)",
-    ),
+    _RESUMED,
     Place(r"/torch/distributed/(elastic|run|launcher|rendezvous|distributed_c10d)", causes.COLLECTIVE_FAILED),
     Place(r"/triton/(runtime|compiler|backends)/|/torch/_inductor/", machine.CUDA_FAILED),
 )
@@ -167,8 +194,26 @@ _PASSED_THROUGH = re.compile(r"/(swanlab|wandb|mlflow|comet_ml)/|/(modelscope|mo
 
 
 def place(frames: Sequence[Frame], text: str) -> Optional[Place]:
-    """The place that decides, of the innermost frame that belongs to one; the trainer's loop only without a better."""
-    return _innermost(_PLACES, frames, text) or _innermost(_LOOP, frames, text)
+    """The place that decides, of the innermost frame that belongs to one; the trainer's loop only without a better.
+
+    A plugin that is imported, and a checkpoint that is saved or loaded, own all that they call.
+    """
+    if any(_PLUGIN.holds(frame, text) and frame.function == "<module>" for frame in frames):
+        return _PLUGIN
+    found = _innermost(_PLACES, frames, text)
+    if found is not None and found.cause in _OF_A_CHECKPOINT:
+        found = next((whole for whole in (_SAVED, _RESUMED) if _innermost((whole,), frames, text)), found)
+    return found or _innermost(_LOOP, frames, text)
+
+
+def resumes(frames: Sequence[Frame]) -> bool:
+    """Whether the trainer was loading the checkpoint that it goes on from."""
+    return _innermost((_RESUMED,), frames, "") is not None
+
+
+def imported_by_plugin(frames: Sequence[Frame]) -> bool:
+    """Whether a plugin's own line raised it."""
+    return bool(frames) and _PLUGIN.holds(frames[-1], "")
 
 
 def _innermost(places: Sequence[Place], frames: Sequence[Frame], text: str) -> Optional[Place]:

@@ -1,4 +1,4 @@
-"""How a training ends by its model, tuner, trainer and tracker. ``runner/causes.py`` has these among its own.
+"""How a training ends by its model, tuner and trainer. ``runner/causes.py`` has these among its own.
 
 Most of them are found by the place that raised the exception (``runner/places.py``); the patterns are for what is told
 far from there.
@@ -6,7 +6,7 @@ far from there.
 
 from __future__ import annotations
 
-from .ends import EXIT_TRACKER, EXIT_UNKNOWN, EXIT_USER, EndClass
+from .ends import EXIT_UNKNOWN, EXIT_USER, EndClass
 
 ARCHITECTURE_UNKNOWN = EndClass(
     "ArchitectureUnknown",
@@ -20,6 +20,7 @@ ARCHITECTURE_UNKNOWN = EndClass(
         r"(cannot import name '[^']{1,80}' from|module) '?transformers",
         r"no suitable `model_type` was found",
         r"requires? transformers ?[>=]",
+        r"Model architectures .{0,200}(not supported|failed to be inspected)",
         r"The current architecture .{0,80}not supported",
         r"Unrecognized configuration class",
         r"Please (upgrade|update) (your )?transformers",
@@ -33,6 +34,7 @@ NOT_AN_ADAPTER = EndClass(
     "its id or its claim), and an adapter by the folder of its checkpoint.",
     (
         r"is not an adapter",
+        r"Can't find weights for |adapter_model\.\w{3,11} is present at",
         r"Can't find '?adapter_config\.json",
         r"adapter_config\.json.{0,200}(No such file|not found|does not exist)",
         r"(No such file|not found|does not exist).{0,200}adapter_config\.json",
@@ -45,7 +47,7 @@ TARGET_MODULES_MISSING = EndClass(
     "k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj), in targetModules or modulesToSave of the tuner.",
     (
         r"Target modules? .{0,300}not found in the base model",
-        r"No modules were targeted",
+        r"No modules were targeted|No `target_modules` passed",
         r"Please (specify|set) `?target_modules",
         r"Target module .{0,200}is not supported",
         r"target_modules.{0,120}(not found|do(es)? not exist|no match)",
@@ -89,6 +91,7 @@ MODEL_UNREADABLE = EndClass(
         r"expected (magic|data) .{0,60}(GGUF|safetensors)",
         r"You set `?ignore_mismatched_sizes",
         r"meta tensor; no data|out of meta tensor",
+        r"(file named|No such file or directory:) ['\"]?\S{1,400}-\d{5}-of-\d{5}\.\w",
     ),
 )
 INDEX_OUT_OF_RANGE = EndClass(
@@ -110,13 +113,6 @@ PLUGIN_FAILED = EndClass(
     "The code of a plugin among the files of the spec failed: the message says how, and the last log lines where. "
     "Fix it, and apply it with a new name.",
     (r"ImportError: .{0,120}/swiftop/files/", r"No such file or directory: '/swiftop/files/"),
-)
-TRACKER_FAILED = EndClass(
-    "TrackerFailed",
-    EXIT_TRACKER,
-    "The experiment tracker refuses to start: check tracking.swanlab (project, workspace, experimentName, tags, host), "
-    "or remove it and train without.",
-    (r"swanlab[\w.]*\.\w+(Error|Exception)", r"^(wandb|mlflow|comet_ml|neptune|clearml|trackio)[\w.]*\.\w+"),
 )
 TRAINING_FAILED = EndClass(
     "TrainingFailed",

@@ -10,16 +10,16 @@ from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.api.v1alpha1.datasetupload import DatasetUpload
 from swiftop.api.v1alpha1.modeldeployment import ModelDeployment
 from swiftop.api.v1alpha1.modelexport import ModelExport
-from swiftop.runner import causes, training
+from swiftop.runner import causes, trackers
 from swiftop.runner.advice import suggestion
 from swiftop.runner.ends import EndClass
 from swiftop.runner.hub.causes import HUB_AUTH_FAILED
 from swiftop.runner.serve import causes as serve
 
 OF_TRAININGS = (
-    causes.TRACKER_AUTH_FAILED,
-    causes.TRACKER_UNREACHABLE,
-    training.TRACKER_FAILED,
+    trackers.AUTH_FAILED,
+    trackers.UNREACHABLE,
+    trackers.FAILED,
     causes.LOSS_NAN,
     causes.STALLED,
     causes.NO_PROGRESS,  # each kind has its own words for it

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from swiftop.runner import causes, image, machine, training
+from swiftop.runner import causes, image, machine, trackers, training
 from swiftop.runner.classify import EndedChild, classify_failure
 from swiftop.runner.ends import EndClass
 from swiftop.runner.hub import causes as hub_causes
@@ -158,7 +158,7 @@ def test_reasons_are_unique_and_every_failure_tells_what_to_do() -> None:
 
 
 def test_every_cause_is_listed() -> None:
-    modules = (causes, hub_causes, serve_causes, training, machine, image)
+    modules = (causes, hub_causes, serve_causes, trackers, training, machine, image)
     made = {value for module in modules for value in vars(module).values() if isinstance(value, EndClass)}
     assert made == set(causes.BY_REASON.values())
 

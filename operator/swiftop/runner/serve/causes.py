@@ -17,13 +17,16 @@ ADAPTER_INVALID = EndClass(
     EXIT_ARTIFACT,
     "The message names the adapter and what is wrong with it: check its path, that its files are complete, and that it "
     "was trained on this model.",
+    (r"While loading .{1,300}, expected target modules in",),
 )
 ENGINE_DEAD = EndClass(
     "EngineDead",
     EXIT_ENGINE,
     "The engine failed and cannot answer any more; the container is started again. When it happens again, look at the "
     "last log lines, the GPUs (nvidia-smi, Xid errors in the node's log) and the memory limit.",
+    (r"EngineDeadError|EngineCore encountered an issue|WorkerProc initialization failed",),
     transient=True,
+    vague=True,
 )
 ENGINE_STALLED = EndClass(
     "EngineStalled",

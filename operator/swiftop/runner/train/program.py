@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-from .. import causes, preflight, training
+from .. import causes, preflight, trackers, training
 from ..cachelock import Loading
 from ..classify import EndedChild, Judged, shorten
 from ..dropped import DroppedRows
@@ -216,7 +216,7 @@ class Train:
                 rows=self._rows,
             )
         )
-        if ended.judged.cause is causes.TRACKER_AUTH_FAILED and self._settings.swanlab_host:
+        if ended.judged.cause is trackers.AUTH_FAILED and self._settings.swanlab_host:
             # ms-swift says the same of a server that has gone since the first check: ask again
             again = swanlab.check(self._settings.swanlab_host, self._api_key(), sleep=time.sleep)
             return Ended(ended.outcome, again.problem or ended.judged)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from .. import causes
+from .. import trackers
 from ..classify import Judged
 
 API_KEY = "SWANLAB_API_KEY"
@@ -44,7 +44,7 @@ def check(host: str, api_key: str, *, sleep: Callable[[float], object] = time.sl
     """Without a problem when SwanLab accepts the key, or answers in a way that only its own client can judge."""
     if not (api_key.isascii() and api_key.isprintable()):
         what = "a line break or another control character" if api_key.isascii() else "a character that is not ASCII"
-        return Answer(Judged(causes.TRACKER_AUTH_FAILED, f"{API_KEY} contains {what}"))
+        return Answer(Judged(trackers.AUTH_FAILED, f"{API_KEY} contains {what}"))
     trouble = ""
     for pause in (*PAUSES, None):
         try:
@@ -59,7 +59,7 @@ def check(host: str, api_key: str, *, sleep: Callable[[float], object] = time.sl
         else:
             if status in (401, 403):
                 text = f"SwanLab at {host} refuses the API key (HTTP {status})"
-                return Answer(Judged(causes.TRACKER_AUTH_FAILED, text))
+                return Answer(Judged(trackers.AUTH_FAILED, text))
             if status < 500 and status != 429:
                 return Answer(workspace=_workspace(body))
             trouble = f"HTTP {status}"
@@ -69,7 +69,7 @@ def check(host: str, api_key: str, *, sleep: Callable[[float], object] = time.sl
 
 
 def _unreachable(host: str, trouble: str) -> Answer:
-    return Answer(Judged(causes.TRACKER_UNREACHABLE, f"SwanLab at {host} does not answer: {trouble}"))
+    return Answer(Judged(trackers.UNREACHABLE, f"SwanLab at {host} does not answer: {trouble}"))
 
 
 def _workspace(body: bytes) -> Optional[str]:
