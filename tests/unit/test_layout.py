@@ -71,6 +71,7 @@ def test_the_contract_of_the_runner_names_every_module_that_the_operator_does_no
         "protocol",
         "serve.causes",
         "serve.declared",
+        "trackers",
         "training",
         "typed_json",
     )
