@@ -22,6 +22,7 @@ BEFORE_BYTES = 512  # of the line before the head
 SEAM_BYTES = 64  # the first words may come in two pieces
 CALM_SECONDS = 30.0  # a process may log a step after another one has failed, but not for long
 SAY_SECONDS = 1.0
+LINE_BYTES = 4096  # a longer line is not kept together
 
 _FIRST_WORDS = re.compile(rb"(?:^|[\n\r]|\]: )(?:Traceback \(most recent call last\)|terminate called after)")
 
@@ -41,6 +42,7 @@ class Output:
         self._on_chunk = on_chunk
         self._writing = threading.Lock()  # held for as long as nobody reads the log
         self._open_line = False
+        self._begun = b""  # a line that waits for the redactor: its end may be the beginning of a secret
         self._keeping = threading.Lock()  # never held while writing: a stop must not wait for a reader of the log
         self._tail = self._head = b""
         self._total = self._head_at = 0  # bytes so far, and how many before the head
@@ -90,13 +92,12 @@ class Output:
                 self._head = b""
 
     def _pass_on(self, data: bytes) -> None:
-        if not data:
+        if not data and not self._begun:
             return
         with self._keeping:
             self._keep(data)
         with self._writing:
-            self._write(data)
-            self._open_line = not data.endswith(b"\n")
+            self._write_lines(self._begun + data)
         self._on_chunk(data)
 
     def _keep(self, data: bytes) -> None:
@@ -111,6 +112,16 @@ class Output:
                 self._head_at, self._head_since = self._total - len(before) + start, time.monotonic()
         self._total += len(data)
         self._tail = (self._tail + data)[-TAIL_BYTES:]
+
+    def _write_lines(self, data: bytes) -> None:
+        """All of it; of a line whose end is held back nothing, so that the runner's own lines do not cut it in two."""
+        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1 if self._redactor.holds else len(data)
+        if len(data) - end > LINE_BYTES:
+            end = len(data)
+        self._begun = data[end:]
+        if end:
+            self._write(data[:end])
+            self._open_line = not data[:end].endswith(b"\n")
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)

@@ -102,6 +102,11 @@ class Redactor:
         self._held = data[cut:]
         return out
 
+    @property
+    def holds(self) -> bool:
+        """Whether the last piece ends with what may be the beginning of a secret."""
+        return bool(self._held)
+
     def close(self) -> bytes:
         """What is left at the end of the stream. A long beginning of a secret is masked as well: it is nearly one."""
         held, self._held = self._held, b""

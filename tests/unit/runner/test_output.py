@@ -110,3 +110,21 @@ def test_a_full_pipe_drops_the_runners_own_lines_only() -> None:
     assert len(os.read(unread, size)) == size
     output.say("heard")
     assert os.read(unread, 100) == b"\nheard\n"
+
+
+def test_the_runner_speaks_between_lines_when_an_end_is_held_back() -> None:
+    log, target = os.pipe()
+    output = Output(Redactor(["other-secret"]), target=target)  # 6F74… in hex: "6" may begin it
+    reader, writer = os.pipe()
+    thread = threading.Thread(target=output.pump, args=(reader,), daemon=True)
+    thread.start()
+    os.write(writer, b"step 1\nlength 16")
+    while not output.tail().endswith("length 1"):
+        time.sleep(0.01)
+    output.say("swiftop: saved")
+    os.write(writer, b"\ndone\n")
+    os.close(writer)
+    thread.join(10)
+    assert os.read(log, 1000) == b"step 1\nswiftop: saved\nlength 16\ndone\n"
+    os.close(target)
+    os.close(log)
