@@ -42,6 +42,14 @@ def rendered(
                 yield Problem(field, message, suggestion=f"use one of {', '.join(flag.choices)}")
 
 
+def owned(ids: Mapping[str, str | None], hub: str | None, *, hub_field: str) -> Iterator[Problem]:
+    """Ids of models and adapters, by their fields: Hugging Face knows a few without an owner, ModelScope none."""
+    for path, name in ids.items() if hub != "huggingface" else ():
+        if name is not None and "/" not in name:
+            suggestion = f"write owner/name, as in Qwen/Qwen2.5-7B-Instruct; for Hugging Face set {hub_field}"
+            yield Problem(path, f"{name!r} has no owner, and on ModelScope every model has one", suggestion)
+
+
 _PLUGINS = ("external_plugins", "custom_register_path")  # flags that run Python files of the user's
 _NOUNS = {
     "agent_template": "agent template",

@@ -143,6 +143,9 @@ def _checked(deployment: ModelDeployment, spec: ModelDeploymentSpec, found: Mapp
     written = {name: words for name, words in typed.items() if name != "model_type" or spec.model.type}
     wrong += check.registered(written, spec.engine_args, known, field_of=FIELD_OF_FLAG, path="spec.engineArgs")
     wrong += engine_args.problems(spec, known)
+    ids = {"spec.model.id": spec.model.id}
+    ids |= {f"spec.adapters[{index}].id": adapter.id for index, adapter in enumerate(spec.adapters)}
+    wrong += check.owned(ids, spec.model.hub, hub_field="model.hub")
     if wrong:
         raise Invalid(tuple(dict.fromkeys(wrong)))
     words = command(typed, spec)

@@ -22,6 +22,7 @@ def problems(spec: ModelExportSpec, found: Subject) -> Iterator[Problem]:
     """Everything that this version would refuse, each with what to do instead."""
     wanted, version = spec.quantization, spec.runtime.swift_version or ""
     yield from _types(spec, table(version))
+    yield from _owners(spec)
     if wanted is None:
         return
     yield from check.rendered(
@@ -33,6 +34,15 @@ def problems(spec: ModelExportSpec, found: Subject) -> Iterator[Problem]:
         hub_field="the model's hub",
         known=table(version),
     )
+
+
+def _owners(spec: ModelExportSpec) -> Iterator[Problem]:
+    source = spec.source
+    ids = {"spec.source.id": source.id}
+    ids |= {f"spec.source.adapters[{index}].id": adapter.id for index, adapter in enumerate(source.adapters)}
+    yield from check.owned(ids, source.hub, hub_field="source.hub")
+    if source.base is not None:
+        yield from check.owned({"spec.source.base.id": source.base.id}, source.base.hub, hub_field="source.base.hub")
 
 
 def _types(spec: ModelExportSpec, known: FlagTable) -> Iterator[Problem]:

@@ -183,15 +183,9 @@ def _datasets(spec: SFTRunSpec, known: FlagTable) -> Iterator[Problem]:
 
 
 def _owners(spec: SFTRunSpec) -> Iterator[Problem]:
-    """Hugging Face knows a few models without an owner, ModelScope none."""
-    if spec.model.hub == "huggingface":
-        return
     ids = {"spec.model.id": spec.model.id}
     ids |= {f"spec.model.adapters[{index}].id": adapter.id for index, adapter in enumerate(spec.model.adapters)}
-    for path, name in ids.items():
-        if name is not None and "/" not in name:
-            suggestion = "write owner/name, as in Qwen/Qwen2.5-7B-Instruct; for Hugging Face set model.hub"
-            yield Problem(path, f"{name!r} has no owner, and on ModelScope every model has one", suggestion)
+    return check.owned(ids, spec.model.hub, hub_field="model.hub")
 
 
 def _report_to(spec: SFTRunSpec) -> Iterator[Problem]:
