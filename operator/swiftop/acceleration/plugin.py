@@ -1,7 +1,8 @@
 """Entry: what ms-swift imports before it looks at its model. Each part is installed by itself, or left out with a word.
 
 ``SWIFTOP_ACCELERATION`` says what is wanted, as JSON: ``mode``, Auto or Approximate; ``fixed``, the flags that the spec
-gives; ``report``, where to tell what was done. Without it nothing happens.
+gives; ``report``, where to tell what was done; ``entry``, the file by which ms-swift has come here. Without it nothing
+happens.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ class Wanted:
     mode: str
     fixed: frozenset[str]
     report: Path
+    entry: str
 
     @staticmethod
     def read(text: str) -> Wanted:
         """Out of the variable; raises ValueError, KeyError or TypeError."""
         said = json.loads(text)
-        return Wanted(str(said["mode"]), frozenset(map(str, said["fixed"])), Path(said["report"]))
+        fixed = frozenset(map(str, said["fixed"]))
+        return Wanted(str(said["mode"]), fixed, Path(said["report"]), str(said["entry"]))
 
 
 def install() -> None:
@@ -48,6 +51,7 @@ def install() -> None:
     try:
         wanted = Wanted.read(text)
         report = Report(wanted.report if local_rank() == 0 else None)
+        _module("traces").leave_none(wanted.entry)
         _install(wanted, report)
         report.write()
     except Exception:

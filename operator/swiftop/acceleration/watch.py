@@ -6,6 +6,7 @@ gradient that is none is not learned from. From then on the training is plain.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import importlib
@@ -102,7 +103,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
 
     def _leave_out(self, model: Any, why: str) -> None:
         """The layers are plain from now on."""
-        if self._fused:
+        with contextlib.suppress(Exception):  # as when it was the import that failed
             _layers().unfuse(model)
         self._fused = False
         for part in (LINEAR, MLP, "eightbit") if self._plan.approximate else (LINEAR, MLP):
