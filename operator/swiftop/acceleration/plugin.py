@@ -106,13 +106,15 @@ def _watch(wanted: Wanted, report: Report) -> None:
     def circumstances(args: Any) -> Any:
         report.gpu = gpu.total_gib()
         plan.gib = gpu.free_gib() * memory.SHARE
+        config = settings.configuration(args.model_dir)
         return settings.Circumstances(
             fixed=wanted.fixed,
+            config=config,
             gib=plan.gib,
             world_size=world_size(),
             fusing=not _no_kernels(),
             eightbit=plan.approximate and not _module("hardware").why_no_eight_bits(args.torch_dtype),
-            liger=settings.liger_missing(str(args.model_info.config.model_type)),
+            liger=settings.liger_missing(config.get("model_type")),
             several_gpus=importlib.import_module("swift.utils").is_mp(),
         )
 

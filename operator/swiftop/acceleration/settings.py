@@ -10,9 +10,11 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import json
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from . import memory
@@ -33,6 +35,7 @@ class Circumstances:
     """What decides apart from the arguments."""
 
     fixed: Collection[str]  # flags that the spec gives
+    config: Mapping[str, Any]  # of the model
     gib: float  # of GPU memory that may be planned with
     world_size: int = 1
     fusing: bool = True  # whether layers can be fused at all
@@ -83,7 +86,7 @@ def _choose_liger(args: Any, around: Circumstances, decision: Decision) -> None:
 def _choose_batch(args: Any, around: Circumstances, decision: Decision) -> None:
     """Micro-batch, accumulation and checkpointing together, since one memory holds them."""
     unsuited = _unsuited(args, around)
-    shape = None if unsuited else shape_of(args)
+    shape = None if unsuited else memory.shape_of(around.config)
     if shape is None:
         decision.skipped.update(batch=unsuited or "UnknownModel", checkpointing=unsuited or "UnknownModel")
         return
@@ -193,10 +196,10 @@ def _padded(args: Any) -> bool:
     return not (args.packing or args.padding_free)
 
 
-def shape_of(args: Any) -> memory.Shape | None:
-    """Out of the configuration that ms-swift has read."""
-    config = args.model_info.config
-    return None if config is None else memory.shape_of(config.to_dict())
+def configuration(model: str) -> dict[str, Any]:
+    """Of the model in a folder: ms-swift has fetched it, and keeps no more of it by now than a few numbers."""
+    found = json.loads(Path(model, "config.json").read_text("utf-8"))
+    return found if isinstance(found, dict) else {}
 
 
 def _training(args: Any, shape: memory.Shape, around: Circumstances, *, liger: bool) -> memory.Training:
@@ -221,7 +224,7 @@ def _training(args: Any, shape: memory.Shape, around: Circumstances, *, liger: b
     )
 
 
-def liger_missing(model_type: str) -> str:
+def liger_missing(model_type: object) -> str:
     """Why liger cannot be used for such a model, in a word."""
     if importlib.util.find_spec("liger_kernel") is None:
         return "NotInstalled"
