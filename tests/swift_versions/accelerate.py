@@ -40,7 +40,7 @@ def resolve(gib: float, fixed: list[str], argv: list[str]) -> dict[str, Any]:
     os.environ[plugin.VARIABLE] = json.dumps(wanted)
     for name, value in {"total_gib": gib, "free_gib": gib, "unsuited": ""}.items():
         setattr(gpu, name, lambda value=value: value)
-    plugin._no_kernels = lambda: None
+    vars(plugin)["_no_kernels"] = lambda: None
     lines = io.StringIO()
     logging.getLogger("swiftop.acceleration").handlers[:] = [logging.StreamHandler(lines)]
     plugin.install()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from typing import Any
 
 import pytest
@@ -83,3 +84,34 @@ def test_an_older_release_is_left_as_it_is() -> None:
         assert found["told"] == plain(logging_nan_inf_filter=True, dataloader_prefetch_factor=None)
         assert {why for _, why in found["report"]["skipped"]} == {"OlderRelease"}
         assert (found["report"]["active"], found["plugins"]) == (False, [])
+
+
+CHECKPOINTED = {"checkpointing": ["enabled", "inputs"], "fused": False, "calls": 16, "watched": False}
+FUSED = {"linears": "", "mlp": ""}
+
+
+@pytest.mark.parametrize(
+    ("mode", "skipped", "expected"),
+    [
+        ("sound", {}, {"checkpointing": [], "fused": True, "calls": 16, "watched": False}),
+        ("nan_loss", dict.fromkeys(FUSED, "NotANumber"), {**CHECKPOINTED, "calls": 17}),
+        ("nan_gradient", dict.fromkeys(FUSED, "NotANumber"), CHECKPOINTED),
+        ("kernel", dict.fromkeys(FUSED, "CompileFailed"), CHECKPOINTED),
+        ("canary", dict.fromkeys(FUSED, "CheckFailed"), CHECKPOINTED),
+        ("raises", dict.fromkeys(FUSED, "Failed"), CHECKPOINTED),
+        ("partly", {"mlp": "CheckFailed"}, {**CHECKPOINTED, "fused": True}),
+    ],
+)
+def test_a_training_with_fused_layers_is_watched(mode: str, skipped: dict[str, str], expected: dict[str, Any]) -> None:
+    out = ready("4.6").run("tests/swift_versions/watch_training.py", mode)
+    found = json.loads(out.rpartition("RESULT\n")[2])
+    assert {name: found[name] for name in expected} == expected
+    told = {part: why for part, why in found["report"]["skipped"] if part in FUSED}
+    assert told == skipped
+    assert [part for part in found["report"]["parts"] if part in FUSED] == [part for part in FUSED if part not in told]
+    checkpointed = bool(expected["checkpointing"])
+    assert ("checkpointing" in dict(found["report"]["skipped"])) is checkpointed
+    losses = found["losses"]
+    assert len(losses) == 8
+    assert all(map(math.isfinite, losses))  # no NaN is logged, or learned from
+    assert losses[-1] < losses[0]

@@ -16,7 +16,7 @@ from pathlib import Path
 ASKED = ("flash_attn", "flash_attention_2")
 VERSION = "2.8.3"
 _MODULES = {
-    "__init__.py": f"""from {__package__}.flash import flash_attn_func, flash_attn_varlen_func
+    "__init__.py": f"""from .functions import flash_attn_func, flash_attn_varlen_func
 __version__ = "{VERSION}"
 flash_attn_with_kvcache = None  # for generation only; transformers imports the name
 """,
@@ -24,6 +24,7 @@ flash_attn_with_kvcache = None  # for generation only; transformers imports the 
 pad_input, unpad_input = utils._pad_input, utils._unpad_input
 index_first_axis = getattr(utils, "_index_first_axis", None)
 """,
+    "functions.py": Path(__file__).with_name("flash.py").read_text("utf-8"),
 }
 
 
@@ -43,7 +44,8 @@ def install(words: Sequence[str]) -> str:
         return "NotAsked"
     if importlib.util.find_spec("flash_attn") is not None:
         return "Installed"
-    site = _written(Path(tempfile.mkdtemp(prefix="swiftop-flash-attn-")))
+    site = Path(tempfile.mkdtemp(prefix="swiftop-flash-attn-"))
+    write(site)
     sys.path.append(str(site))
     importlib.invalidate_caches()
     known = importlib.import_module("transformers.utils.import_utils")
@@ -52,12 +54,13 @@ def install(words: Sequence[str]) -> str:
     return "" if known.is_flash_attn_2_available() else "NotTaken"
 
 
-def _written(site: Path) -> Path:
+def write(site: Path) -> None:
+    """The package as if it were installed in a folder: transformers asks for the distribution's name and version."""
     package, information = site / "flash_attn", site / f"flash_attn-{VERSION}.dist-info"
     for folder in (package, information):
-        folder.mkdir()
+        folder.mkdir(parents=True)
     for name, text in _MODULES.items():
         (package / name).write_text(text, encoding="utf-8")
     metadata = f"Metadata-Version: 2.1\nName: flash-attn\nVersion: {VERSION}\n"
     (information / "METADATA").write_text(metadata, encoding="utf-8")
-    return site
+    (information / "top_level.txt").write_text("flash_attn\n", encoding="utf-8")

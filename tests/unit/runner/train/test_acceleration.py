@@ -13,7 +13,6 @@ import pytest
 
 from swiftop.runner.bundle import ACCELERATION, bundle
 from swiftop.runner.protocol import Accelerated, Acceleration, read_acceleration
-from swiftop.runner.train import acceleration
 from swiftop.runner.train.acceleration import Accelerator, kernel_cache, with_plugin
 
 COMMAND = ("python", "-m", "swift.cli.sft", "--model", "m")
@@ -97,7 +96,7 @@ def test_kernels_lie_beside_the_checkpoints_where_they_can(tmp_path: Path, monke
     class NoExecution:
         f_flag = os.ST_NOEXEC
 
-    monkeypatch.setattr(acceleration.os, "statvfs", lambda _: NoExecution)
+    monkeypatch.setattr(os, "statvfs", lambda _: NoExecution)
     assert kernel_cache(tmp_path) is None
 
 
