@@ -81,7 +81,7 @@ def test_what_the_spec_leaves_open_is_chosen(name: str, case: str) -> None:
 
 def test_an_older_release_is_left_as_it_is() -> None:
     for found in resolved("3.7").values():
-        assert found["told"] == plain(logging_nan_inf_filter=True, dataloader_prefetch_factor=None)
+        assert found["told"] == plain(logging_nan_inf_filter=True, dataloader_prefetch_factor=10)
         assert {why for _, why in found["report"]["skipped"]} == {"OlderRelease"}
         assert (found["report"]["active"], found["plugins"]) == (False, [])
 

@@ -51,12 +51,11 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         self._last_step = state.global_step + STEPS
         try:
             self._fuse(model)
+            if self._fused:
+                self._watch_losses()
         except Exception as error:
             log.warning("acceleration: layers could not be fused", exc_info=True)
             self._leave_out(model, _why(error))
-        if self._fused:
-            self._plain_loss = self._trainer.compute_loss
-            self._trainer.compute_loss = functools.wraps(self._plain_loss)(self._compute_loss)
         self._report.write()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
@@ -89,17 +88,20 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         elif fused.fused < fused.total:
             self._save_memory(model)
 
-    def _compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """As the trainer's own, which takes things out of ``inputs``."""
-        if not self._fused or not model.training:
-            return self._plain_loss(model, inputs, *args, **kwargs)
-        kept = copy.copy(inputs)
-        found = self._plain_loss(model, inputs, *args, **kwargs)
-        loss = found[0] if isinstance(found, tuple) else found
-        if math.isfinite(float(loss.detach())):
-            return found
-        self._leave_out(self._trainer.model, NAN)
-        return self._plain_loss(model, kept, *args, **kwargs)
+    def _watch_losses(self) -> None:
+        plain = self._trainer.compute_loss
+
+        @functools.wraps(plain)
+        def compute_loss(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            kept = copy.copy(inputs)  # the trainer's own takes things out
+            found = plain(model, inputs, *args, **kwargs)
+            loss = found[0] if isinstance(found, tuple) else found
+            if not self._fused or not model.training or math.isfinite(float(loss.detach())):
+                return found
+            self._leave_out(self._trainer.model, NAN)
+            return plain(model, kept, *args, **kwargs)
+
+        self._trainer.compute_loss = compute_loss
 
     def _leave_out(self, model: Any, why: str) -> None:
         """The layers are plain from now on."""
