@@ -39,7 +39,14 @@ def warnings(spec: SFTRunSpec) -> list[Problem]:
     """What is allowed but has no effect, or not the expected one."""
     version = spec.runtime.swift_version or DEFAULT
     some = check.some_transformers(spec.extra_args, table(version)) if version in SUPPORTED else ()
-    return [*_evaluation(spec), *_self_cognition(spec), *_of_adapters(spec), *_saving(spec), *some]
+    return [
+        *_evaluation(spec),
+        *_self_cognition(spec),
+        *_of_adapters(spec),
+        *_saving(spec),
+        *_acceleration(spec),
+        *some,
+    ]
 
 
 def _saving(spec: SFTRunSpec) -> Iterator[Problem]:
@@ -56,6 +63,12 @@ def _saving(spec: SFTRunSpec) -> Iterator[Problem]:
     if evaluated == "epoch" and spec.training.eval_steps is not None and together.evaluates(spec):
         message = "evaluation takes place after each epoch, so it has no effect"
         yield Problem("spec.training.evalSteps", message, suggestion="remove it, or set evalStrategy: steps")
+
+
+def _acceleration(spec: SFTRunSpec) -> Iterator[Problem]:
+    if spec.training.acceleration == "Auto" and not spec.accelerable:
+        which = "without GPUs nothing is" if not spec.resources.gpus else "only tuner.type: lora is"
+        yield Problem("spec.training.acceleration", f"{which} accelerated, so it has no effect", suggestion="remove it")
 
 
 def _of_adapters(spec: SFTRunSpec) -> Iterator[Problem]:
