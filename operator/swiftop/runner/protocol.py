@@ -282,6 +282,12 @@ class Accelerated:
     estimated_gib: Optional[float] = None  # of each GPU's memory
     gpu_gib: Optional[float] = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As a member of a report."""
+        found: dict[str, Any] = to_json(self)
+        renamed = {name.replace("Gib", "GiB"): value for name, value in found.items()}
+        return {**renamed, "skipped": [list(pair) for pair in self.skipped]}
+
 
 def read_acceleration(document: object) -> Optional[Accelerated]:
     """What a report tells of the acceleration: known parts once each, plain words, numbers in range."""
