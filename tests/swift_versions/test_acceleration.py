@@ -86,6 +86,24 @@ def test_an_older_release_is_left_as_it_is() -> None:
         assert (found["report"]["active"], found["plugins"]) == (False, [])
 
 
+PACKS = [[True, [0, 3, 5], [3, 3]], [False, [0, 5], [5, 5]]]
+
+
+@pytest.mark.parametrize("name", [name for name, version in ENVIRONMENTS.items() if version != "3.7"])
+def test_transformers_takes_the_attention_and_finds_borders_once(name: str) -> None:
+    out = ready(name).run("tests/swift_versions/bring_attention.py")
+    assert json.loads(out.rpartition("RESULT\n")[2]) == {
+        "why": ["NotAsked", "", "Installed", ""],
+        "modules": ["flash_attn.functions"] * 2,
+        "windows": True,
+        "padding": [True, True],
+        "before": PACKS,
+        "after": [PACKS, PACKS],
+        "same": True,
+        "numbers": ["int", "int"],
+    }
+
+
 CHECKPOINTED = {"checkpointing": ["enabled", "inputs"], "fused": False, "calls": 16, "watched": False}
 FUSED = {"linears": "", "mlp": ""}
 

@@ -127,6 +127,7 @@ def main() -> None:
         per_device_train_batch_size=1, gradient_accumulation_steps=2, save_strategy="no", lr_scheduler_type="constant",
         disable_tqdm=True, logging_nan_inf_filter=False, weight_decay=0.0,
     )  # fmt: skip
+    vars(arguments)["max_epochs"] = None  # ms-swift's own, which its callbacks ask for
     trainer = transformers.Trainer(model, arguments, train_dataset=[{"x": [1.0]}] * 64)
     trainer.train()
     found = SimpleNamespace(

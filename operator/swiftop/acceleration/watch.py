@@ -80,7 +80,6 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
             self._report.use(part)
         for part, why in fused.skipped.items():
             self._report.skip(part, why)
-        self._report.say(f"acceleration: {fused.fused} of {fused.total} layers with adapters are fused")
         self._fused = fused.fused > 0
         why = importlib.import_module(".canary", __package__).compare(model) if self._fused else None
         if why:
