@@ -18,9 +18,9 @@ Mode = Literal["Auto", "Approximate", "Off"]
 PAGE = "docs/acceleration.md"
 
 
-def mode(spec: SFTRunSpec) -> Mode:
-    """What holds for a run, whatever its spec says or leaves out."""
-    release = RELEASES.get(spec.runtime.swift_version or DEFAULT)
+def mode(spec: SFTRunSpec, version: str = "") -> Mode:
+    """What holds for a run, whatever its spec says or leaves out; ``version`` is the ms-swift that it really got."""
+    release = RELEASES.get(version or spec.runtime.swift_version or DEFAULT)
     known = release is None or release.accelerated
     return (spec.training.acceleration or "Auto") if spec.accelerable and known else "Off"
 

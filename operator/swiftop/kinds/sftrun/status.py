@@ -82,7 +82,9 @@ def explained(frame: Frame[SFTRun, Observed]) -> Frame[SFTRun, Observed]:
 def _accelerated(frame: Frame[SFTRun, Observed], known: Status | None) -> Aspect:
     if frame.resource is None:
         return as_before(by_type(frame.previous), ConditionType.ACCELERATED)
-    wanted = acceleration.mode(frame.resource.spec)
+    resolved = frame.previous.get("resolved") or {}
+    version = frame.pinned.swift_version if frame.pinned is not None else resolved.get("swiftVersion", "")
+    wanted = acceleration.mode(frame.resource.spec, version)
     return acceleration.aspect(wanted, known, finished=isinstance(frame.outlook, Finished))
 
 

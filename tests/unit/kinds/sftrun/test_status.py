@@ -161,6 +161,11 @@ def test_an_end_for_want_of_memory_is_answered_with_what_this_run_needs() -> Non
     assert unknown["failure"]["suggestion"] == "lower something"
 
 
+def test_the_release_that_the_platform_gives_counts() -> None:
+    previous = {"resolved": {"image": "i", "swiftVersion": "3.7", "command": "c"}, "startTime": at(10)}
+    assert by_type(status(RUNNING, previous))["Accelerated"]["reason"] == "AccelerationOff"
+
+
 @pytest.mark.parametrize("outlook", OUTLOOKS)
 def test_every_status_is_one_of_the_schema(outlook: Outlook) -> None:
     found = status(outlook, observed=heard(NUMBERS))
