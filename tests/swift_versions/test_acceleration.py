@@ -86,20 +86,40 @@ def test_an_older_release_is_left_as_it_is() -> None:
         assert (found["report"]["active"], found["plugins"]) == (False, [])
 
 
+PACKS = [[True, [0, 3, 5], [3, 3]], [False, [0, 5], [5, 5]]]
+
+
+@pytest.mark.parametrize("name", [name for name, version in ENVIRONMENTS.items() if version != "3.7"])
+def test_transformers_takes_the_attention_and_finds_borders_once(name: str) -> None:
+    out = ready(name).run("tests/swift_versions/bring_attention.py")
+    assert json.loads(out.rpartition("RESULT\n")[2]) == {
+        "why": ["NotAsked", "", "Installed", ""],
+        "modules": ["flash_attn.functions"] * 2,
+        "windows": True,
+        "padding": [True, True],
+        "before": PACKS,
+        "after": [PACKS, PACKS],
+        "same": True,
+        "numbers": ["int", "int"],
+    }
+
+
 CHECKPOINTED = {"checkpointing": ["enabled", "inputs"], "fused": False, "calls": 16, "watched": False}
 FUSED = {"linears": "", "mlp": ""}
+LOSSES = [4.0, 3.96, 3.92, 3.881, 3.842, 3.803, 3.764, 3.725]
 
 
 @pytest.mark.parametrize(
     ("mode", "skipped", "expected"),
     [
-        ("sound", {}, {"checkpointing": [], "fused": True, "calls": 16, "watched": False}),
-        ("nan_loss", dict.fromkeys(FUSED, "NotANumber"), {**CHECKPOINTED, "calls": 17}),
+        ("sound", {}, {"checkpointing": [], "fused": True, "calls": 16, "watched": False, "losses": LOSSES}),
+        ("nan_loss", dict.fromkeys(FUSED, "NotANumber"), {**CHECKPOINTED, "calls": 17, "losses": LOSSES}),
         ("nan_gradient", dict.fromkeys(FUSED, "NotANumber"), CHECKPOINTED),
         ("kernel", dict.fromkeys(FUSED, "CompileFailed"), CHECKPOINTED),
         ("canary", dict.fromkeys(FUSED, "CheckFailed"), CHECKPOINTED),
         ("raises", dict.fromkeys(FUSED, "Failed"), CHECKPOINTED),
         ("partly", {"mlp": "CheckFailed"}, {**CHECKPOINTED, "fused": True}),
+        ("memory", {}, {**CHECKPOINTED, "fused": True, "calls": 17, "losses": LOSSES}),
     ],
 )
 def test_a_training_with_fused_layers_is_watched(mode: str, skipped: dict[str, str], expected: dict[str, Any]) -> None:

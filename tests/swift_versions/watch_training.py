@@ -1,7 +1,8 @@
 """Runs inside an environment: the acceleration's watch in the real trainer of transformers, on a model of one number.
 
 Fused layers are a stand-in that does what the first word asks for: `sound`, `nan_loss`, `nan_gradient`, `kernel`,
-`canary`, `raises`, `partly`. Output: after a line `RESULT` what was reported, what became of the model, and each loss.
+`canary`, `raises`, `partly`; `memory`: what there is does not do. Output: after a line `RESULT` what was reported, what
+became of the model, and each loss.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ class Model(torch.nn.Module):  # type: ignore[misc]
     def forward(self, x: torch.Tensor, **_: Any) -> dict[str, torch.Tensor]:
         self.calls += 1
         w = self.w
+        if MODE == "memory" and self.calls == 4 and not self.checkpointing:
+            self.w.grad = torch.tensor(100.0)  # as of a backward pass that was broken off
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         if self.fused and self.calls == 3:
             if MODE == "nan_loss":
                 return {"loss": w * math.nan}
@@ -127,6 +131,7 @@ def main() -> None:
         per_device_train_batch_size=1, gradient_accumulation_steps=2, save_strategy="no", lr_scheduler_type="constant",
         disable_tqdm=True, logging_nan_inf_filter=False, weight_decay=0.0,
     )  # fmt: skip
+    vars(arguments)["max_epochs"] = None  # ms-swift's own, which its callbacks ask for
     trainer = transformers.Trainer(model, arguments, train_dataset=[{"x": [1.0]}] * 64)
     trainer.train()
     found = SimpleNamespace(
@@ -134,7 +139,7 @@ def main() -> None:
         fused=model.fused,
         checkpointing=model.checkpointing,
         calls=model.calls,
-        watched="compute_loss" in vars(trainer),
+        watched=bool({"compute_loss", "training_step"} & vars(trainer).keys()),
         losses=[round(line["loss"], 3) for line in trainer.state.log_history if "loss" in line],
     )
     print("RESULT")

@@ -20,6 +20,7 @@ from . import checks, guard
 from .layers import Forward, forwards, plain, unfuse
 
 TOKENS = 128
+FIRST_TOKEN, LAST_TOKEN = 1000, 32000  # between them models have text; outside, their words for images
 BLOCKS = 2
 SLACK = 2.5  # errors of a few layers in a row, in tolerances of one
 log = logging.getLogger("swiftop.acceleration")
@@ -48,37 +49,50 @@ def compare(model: nn.Module) -> str | None:
 
 
 def _why_wrong(model: nn.Module, found: list[Forward]) -> str | None:
-    block = first_blocks(model, found)
-    layers = [layer for forward in found for layer in forward.group.layers]
-    adapters = list({id(m): m for layer in layers for m in layer.matrices}.values())
-    device = layers[0].base.weight.device
+    products, device = found[0].group.products, found[0].group.layers[0].base.weight.device
     with contextlib.ExitStack() as stack:
         for context in (checks.without_dropout([model]), checks.training([model]), checks.own_random(device)):
             stack.enter_context(context)
         stack.enter_context(without_checkpointing(model))
         with plain(model):
-            wanted = _values(model, block, adapters, device)
-        return checks.disagreement(
-            wanted, _values(model, block, adapters, device), SLACK * found[0].group.products.tolerance
-        )
+            wanted = _values(model, found, device)
+        return checks.disagreement(wanted, _values(model, found, device), SLACK * products.tolerance)
 
 
-def _values(model: nn.Module, block: nn.Module, adapters: list[Tensor], device: torch.device) -> list[Tensor]:
-    """The block's output (1, TOKENS, K), and the gradients of the adapters before it."""
+def _values(model: nn.Module, found: list[Forward], device: torch.device) -> list[Tensor]:
+    """The output of one of the first blocks (1, TOKENS, K), and the gradients of the adapters before it, by name.
+
+    Those of one name are one vector: where experts are chosen, a rounding sends a token to another one.
+    """
     torch.manual_seed(0)
     generator = torch.Generator(device).manual_seed(0)
-    ids = torch.randint(_vocabulary(model), (1, TOKENS), generator=generator, device=device)
+    embeddings: Any = model.get_input_embeddings()
+    known = min(len(embeddings.weight), LAST_TOKEN)
+    ids = torch.randint(min(FIRST_TOKEN, known // 2), known, (1, TOKENS), generator=generator, device=device)
     outputs: list[Tensor] = []
-    hook = block.register_forward_hook(lambda _module, _args, output: outputs.append(_tensor(output)))
+    hook = first_blocks(model, found).register_forward_hook(lambda *call: outputs.append(_tensor(call[-1])))
     try:
-        with torch.enable_grad(), torch.autocast(device.type, _dtype(model)):
-            model(input_ids=ids, use_cache=False)
+        with torch.enable_grad(), torch.autocast(device.type, found[0].group.layers[0].base.weight.dtype):
+            model(input_ids=ids)
     finally:
         hook.remove()
     (output,) = outputs
+    names, adapters = zip(*_adapters(model, found), strict=True)
     direction = torch.randn(output.shape, generator=generator, device=device).to(output.dtype)
     gradients = torch.autograd.grad(output, adapters, direction, allow_unused=True)
-    return [output.detach(), *(each for each in gradients if each is not None)]
+    parts: dict[str, list[Tensor]] = {}
+    for name, adapter, gradient in zip(names, adapters, gradients, strict=True):
+        parts.setdefault(name, []).append(torch.zeros_like(adapter) if gradient is None else gradient)
+    return [output.detach(), *(torch.cat([each.flatten() for each in part]) for part in parts.values())]
+
+
+def _adapters(model: nn.Module, found: list[Forward]) -> Iterator[tuple[str, Tensor]]:
+    """A and B of all layers that are fused, with the last part of the layer's name."""
+    fused = {layer.module: layer for forward in found for layer in forward.group.layers}
+    for name, module in model.named_modules():
+        if module in fused:
+            for letter, matrix in zip("AB", fused[module].matrices, strict=True):
+                yield f"{name.rpartition('.')[2]} {letter}", matrix
 
 
 def first_blocks(model: nn.Module, found: list[Forward]) -> nn.Module:
@@ -109,12 +123,3 @@ def _tensor(output: Any) -> Tensor:
     """The hidden state of what a block gives."""
     found: Tensor = output[0] if isinstance(output, tuple) else getattr(output, "logits", output)
     return found
-
-
-def _vocabulary(model: nn.Module) -> int:
-    embeddings: Any = model.get_input_embeddings()
-    return min(int(embeddings.weight.shape[0]), 32000)
-
-
-def _dtype(model: nn.Module) -> torch.dtype:
-    return forwards(model)[0].group.layers[0].base.weight.dtype

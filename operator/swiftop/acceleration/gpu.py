@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from .hardware import AMPERE
 from .memory import GIB
 from .report import local_rank, world_size
-
-AMPERE = (8, 0)
 
 
 def unsuited() -> str:

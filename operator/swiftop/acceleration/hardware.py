@@ -5,17 +5,26 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 AMPERE, ADA = (8, 0), (8, 9)  # compute capabilities
 COMPILERS = ("gcc", "clang")  # that Triton looks for, in CC's absence
+_compiling: Callable[[], bool] = getattr(getattr(torch, "compiler", None), "is_compiling", lambda: False)
 
 
 def on_gpu(tensor: Tensor) -> bool:
     """Whether this is on the GPU that kernels are launched on."""
     return bool(tensor.is_cuda and tensor.get_device() == torch.cuda.current_device())
+
+
+def as_measured(dtype: torch.dtype) -> bool:
+    """Whether plain layers would work in this type too: no autocast to another one, and no torch.compile at work."""
+    if torch.is_autocast_enabled() and torch.get_autocast_gpu_dtype() is not dtype:
+        return False
+    return not _compiling()
 
 
 def why_no_kernels() -> str | None:

@@ -1,7 +1,7 @@
 """Fused forwards in place of peft's, each kind of them compared with peft's before it is used.
 
 They act in training mode only: evaluation, generation, saving and merging run peft's own code, as does every input that
-does not suit (another type, another GPU, an adapter that is off).
+does not suit (another type, another GPU, an adapter that is off, torch.compile).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Group:
         first = self.layers[0]
         return (
             self.on and first.module.training and x.dtype is first.base.weight.dtype and x.numel() > 0
-            and hardware.on_gpu(x) and all(layer.active for layer in self.layers)
+            and hardware.on_gpu(x) and hardware.as_measured(x.dtype) and all(layer.active for layer in self.layers)
         )  # fmt: skip
 
     def __call__(self, x: Tensor) -> Any:

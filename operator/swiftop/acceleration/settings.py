@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import memory
-from .report import SETTINGS, Report, world_size
+from .report import SETTINGS, Report, log, world_size
 
 ROWS, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
 CHECKPOINTING, LIGER = "gradient_checkpointing", "use_liger_kernel"
@@ -228,7 +228,11 @@ def liger_missing(model_type: object) -> str:
     """Why liger cannot be used for such a model, in a word."""
     if importlib.util.find_spec("liger_kernel") is None:
         return "NotInstalled"
-    known = importlib.import_module("liger_kernel.transformers.monkey_patch").MODEL_TYPE_TO_APPLY_LIGER_FN
+    try:
+        known = importlib.import_module("liger_kernel.transformers.monkey_patch").MODEL_TYPE_TO_APPLY_LIGER_FN
+    except Exception:  # one that does not fit the image's transformers or Triton
+        log.warning("acceleration: liger cannot be imported", exc_info=True)
+        return "Failed"
     return "" if model_type in known else "UnknownModel"
 
 
@@ -267,8 +271,10 @@ def _set(args: Any, values: Mapping[str, Any]) -> None:
 
 def agree(decision: Decision) -> Decision:
     """The same for all processes: GPUs of different sizes would choose differently, and wait for one another."""
+    if world_size() == 1:
+        return decision
     distributed = importlib.import_module("torch.distributed")
-    if world_size() == 1 or not distributed.is_available() or not distributed.is_initialized():
+    if not distributed.is_available() or not distributed.is_initialized():
         return decision
     gathered: list[Decision] = [decision] * distributed.get_world_size()
     distributed.all_gather_object(gathered, decision)

@@ -1,7 +1,8 @@
 """What happens inside a trainer: layers are fused when all else is in place, compared, and watched for some steps.
 
 A batch whose loss is no number with fused layers is computed again without them, before anything is learned from it; a
-gradient that is none is not learned from. From then on the training is plain.
+gradient that is none is not learned from. From then on the training is plain. A batch that does not fit the memory with
+settings that were chosen here is computed again with checkpointing, which a run without acceleration would have had.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Adapters, liger and the checkpoint that is resumed are in place now."""
         self._last_step = state.global_step + STEPS
+        if self._counts_on_memory and not args.deepspeed:  # its gradients are not where they can be kept
+            self._watch_memory()
         try:
             self._fuse(model)
             if self._fused:
@@ -73,6 +76,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
             self._leave_out(model, why)
         if state.global_step >= self._last_step:
             self._stop_watching()
+            vars(self._trainer).pop("training_step", None)
 
     def _fuse(self, model: Any) -> None:
         fused = _layers().fuse(model, approximate=self._plan.approximate)
@@ -80,7 +84,6 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
             self._report.use(part)
         for part, why in fused.skipped.items():
             self._report.skip(part, why)
-        self._report.say(f"acceleration: {fused.fused} of {fused.total} layers with adapters are fused")
         self._fused = fused.fused > 0
         why = importlib.import_module(".canary", __package__).compare(model) if self._fused else None
         if why:
@@ -103,6 +106,37 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
 
         self._trainer.compute_loss = compute_loss
 
+    def _watch_memory(self) -> None:
+        plain = self._trainer.training_step
+
+        @functools.wraps(plain)
+        def training_step(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            kept, gradients = copy.copy(inputs), _gradients(model)
+            try:
+                return plain(model, inputs, *args, **kwargs)
+            except torch.cuda.OutOfMemoryError:
+                if not self._counts_on_memory or not self._alone:
+                    raise
+            for parameter, gradient in gradients:  # some of the batch's may have been added
+                parameter.grad = gradient
+            self._checkpoint(self._trainer.model, "OutOfMemory")
+            torch.cuda.empty_cache()
+            return plain(model, kept, *args, **kwargs)
+
+        self._trainer.training_step = training_step
+
+    @property
+    def _counts_on_memory(self) -> bool:
+        """Whether activations are kept because it was decided here."""
+        training = self._plan.training
+        return training is not None and self._plan.chose_checkpointing and not training.checkpointing
+
+    @property
+    def _alone(self) -> bool:
+        """Whether no other process waits for the gradients of this batch."""
+        accelerator = self._trainer.accelerator
+        return accelerator.num_processes == 1 or not accelerator.sync_gradients
+
     def _leave_out(self, model: Any, why: str) -> None:
         """The layers are plain from now on."""
         with contextlib.suppress(Exception):  # as when it was the import that failed
@@ -117,19 +151,31 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
     def _save_memory(self, model: Any) -> None:
         """Recompute activations after all, where the choice not to counted on fused layers."""
         training = self._plan.training
-        if training is None or not self._plan.chose_checkpointing or training.checkpointing:
+        if training is None or not self._counts_on_memory:
             return
-        training = replace(training, fused=False, eightbit=False)
-        if memory.estimate(training) > self._plan.gib:
-            model.gradient_checkpointing_enable()
-            model.enable_input_require_grads()
-            training = replace(training, checkpointing=True)
-            self._report.checkpointing = True
-            self._report.skip("checkpointing", "TooLittleMemory", "layers are not fused")
-        self._plan.training, self._report.estimated = training, memory.estimate(training)
+        self._plan.training = replace(training, fused=False, eightbit=False)
+        self._report.estimated = memory.estimate(self._plan.training)
+        if self._report.estimated > self._plan.gib:
+            self._checkpoint(model, "TooLittleMemory")
+
+    def _checkpoint(self, model: Any, why: str) -> None:
+        model.gradient_checkpointing_enable()
+        model.enable_input_require_grads()
+        self._report.checkpointing = True
+        if self._plan.training is not None:
+            self._plan.training = replace(self._plan.training, checkpointing=True)
+            self._report.estimated = memory.estimate(self._plan.training)
+        self._report.skip("checkpointing", why)
+        self._report.write()
 
     def _stop_watching(self) -> None:
         vars(self._trainer).pop("compute_loss", None)
+
+
+def _gradients(model: Any) -> list[tuple[Any, Any]]:
+    """Those of all trained parameters, as they are now."""
+    trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    return [(each, None if each.grad is None else each.grad.clone()) for each in trained]
 
 
 def _layers() -> Any:

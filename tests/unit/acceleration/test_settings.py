@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from swiftop.acceleration.report import Report
-from swiftop.acceleration.settings import Circumstances, decide, tell
+from swiftop.acceleration.settings import Circumstances, Decision, decide, install, tell
 from tests.unit.acceleration.test_memory import QWEN_7B
 
 
@@ -212,3 +214,66 @@ def test_a_decision_is_told() -> None:
     assert report.parts == ["liger", "batch", "checkpointing", "loader"]
     assert (report.rows, report.accumulation, report.checkpointing) == (2, 16, False)
     assert report.estimated == pytest.approx(34.1, abs=0.05)
+
+
+class Factory:
+    """Of ms-swift's trainers."""
+
+    made: ClassVar[list[tuple[int, int]]] = []
+
+    @classmethod
+    def get_training_args(cls, args: Any) -> str:
+        cls.made.append((args.per_device_train_batch_size, args.gradient_accumulation_steps))
+        return f"{len(cls.made)} times"
+
+
+@pytest.fixture
+def factory(monkeypatch: pytest.MonkeyPatch) -> type[Factory]:
+    """In ms-swift's place."""
+    made = type("Made", (Factory,), {"made": []})
+    monkeypatch.setitem(sys.modules, "swift.trainers", SimpleNamespace(TrainerFactory=made))
+    return made
+
+
+def hooked(factory: type[Factory], circumstances: Callable[[Any], Circumstances]) -> tuple[Any, Report, list[Decision]]:
+    """One set of arguments through the hook."""
+    report, decided, args = Report(), list[Decision](), arguments()
+    install(report, circumstances, decided.append)
+    factory.get_training_args(args)
+    return args, report, decided
+
+
+def test_ms_swift_makes_its_arguments_of_what_was_chosen(factory: type[Factory]) -> None:
+    args, report, decided = hooked(factory, lambda _: around())
+    assert factory.made == [(4, 8)]
+    assert (args.gradient_checkpointing, args.use_liger_kernel, report.rows) == (False, True, 4)
+    assert [decision.rows for decision in decided] == [4]
+
+
+def test_whatever_fails_there_leaves_ms_swift_as_it_is(factory: type[Factory]) -> None:
+    def broken(_: Any) -> Circumstances:
+        raise RuntimeError("no such attribute")
+
+    args, report, decided = hooked(factory, broken)
+    assert (factory.made, decided, vars(args)) == ([(1, 32)], [], vars(arguments()))
+    assert report.skipped == dict.fromkeys(("liger", "batch", "checkpointing", "loader"), "Failed")
+
+
+@pytest.mark.parametrize(("other", "made"), [(36.0, [(4, 8), (2, 16)]), (126.0, [(4, 8)]), (12.0, [(4, 8), (1, 32)])])
+def test_processes_on_gpus_of_different_sizes_take_the_least(
+    factory: type[Factory], monkeypatch: pytest.MonkeyPatch, other: float, made: list[tuple[int, int]]
+) -> None:
+    def gather(found: list[Decision], own: Decision) -> None:
+        found[:] = [decide(arguments(), around(other)), own]
+
+    fake = SimpleNamespace(
+        is_available=lambda: True, is_initialized=lambda: True, get_world_size=lambda: 2, all_gather_object=gather
+    )
+    monkeypatch.setitem(sys.modules, "torch.distributed", fake)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    args, report, _ = hooked(factory, lambda _: around())
+    assert factory.made == made
+    assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == made[-1] == (
+        report.rows, report.accumulation,
+    )  # fmt: skip
+    assert args.gradient_checkpointing is (other == 12.0)

@@ -11,15 +11,18 @@ from swiftop.model.kind import Status
 from swiftop.reasons import Reason
 from swiftop.runner.protocol import Accelerated, Acceleration
 from swiftop.swift.argv import passed
+from swiftop.swift.releases import DEFAULT, RELEASES
 
 Mode = Literal["Auto", "Approximate", "Off"]
 
 PAGE = "docs/acceleration.md"
 
 
-def mode(spec: SFTRunSpec) -> Mode:
-    """What holds for a run, whatever its spec says or leaves out."""
-    return (spec.training.acceleration or "Auto") if spec.accelerable else "Off"
+def mode(spec: SFTRunSpec, version: str = "") -> Mode:
+    """What holds for a run, whatever its spec says or leaves out; ``version`` is the ms-swift that it really got."""
+    release = RELEASES.get(version or spec.runtime.swift_version or DEFAULT)
+    known = release is None or release.accelerated
+    return (spec.training.acceleration or "Auto") if spec.accelerable and known else "Off"
 
 
 def planned(spec: SFTRunSpec) -> Acceleration | None:

@@ -9,7 +9,7 @@ from swiftop.api.v1alpha1.elsewhere import FIELD_OF_NAME
 from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.errors import Problem
-from swiftop.kinds.sftrun import together
+from swiftop.kinds.sftrun import acceleration, memory, together
 from swiftop.swift import check, datasets
 from swiftop.swift.argv import Flags
 from swiftop.swift.releases import DEFAULT, RELEASES, SUPPORTED, FlagTable, table
@@ -45,6 +45,7 @@ def warnings(spec: SFTRunSpec) -> list[Problem]:
         *_of_adapters(spec),
         *_saving(spec),
         *_acceleration(spec),
+        *memory.warnings(spec),
         *some,
     ]
 
@@ -66,9 +67,15 @@ def _saving(spec: SFTRunSpec) -> Iterator[Problem]:
 
 
 def _acceleration(spec: SFTRunSpec) -> Iterator[Problem]:
-    if spec.training.acceleration == "Auto" and not spec.accelerable:
-        which = "without GPUs nothing is" if not spec.resources.gpus else "only tuner.type: lora is"
-        yield Problem("spec.training.acceleration", f"{which} accelerated, so it has no effect", suggestion="remove it")
+    if spec.training.acceleration in (None, "Off") or acceleration.mode(spec) != "Off":
+        return
+    if not spec.resources.gpus:
+        message = "nothing is accelerated without GPUs, so it has no effect"
+    elif not spec.accelerable:
+        message = "only tuner.type: lora is accelerated, so it has no effect"
+    else:
+        message = f"ms-swift {spec.runtime.swift_version} is not accelerated, so it has no effect"
+    yield Problem("spec.training.acceleration", message, suggestion="remove it")
 
 
 def _of_adapters(spec: SFTRunSpec) -> Iterator[Problem]:

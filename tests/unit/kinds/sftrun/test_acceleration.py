@@ -49,6 +49,9 @@ QLORA = {"quantization": {"method": "bnb", "bits": 4}}
         ({"training": {"acceleration": "Auto"}}, "Auto"),
         ({"training": {"acceleration": "Approximate"}}, "Approximate"),
         ({"training": {"acceleration": "Off"}}, "Off"),
+        ({"runtime": {"swiftVersion": "3.7"}}, "Off"),
+        ({"runtime": {"swiftVersion": "3.12"}}, "Auto"),
+        ({"runtime": {"swiftVersion": "9.9"}}, "Auto"),
     ],
 )
 def test_what_holds_for_a_spec(members: dict[str, Any], mode: str) -> None:

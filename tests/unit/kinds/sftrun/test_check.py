@@ -327,7 +327,9 @@ def test_a_dataset_of_the_other_hub_that_3_x_would_not_find(version: str) -> Non
 @pytest.mark.parametrize(
     ("members", "why"),
     [
-        ({"resources": {"gpus": 0}}, "without GPUs nothing is accelerated"),
+        ({"resources": {"gpus": 0}}, "nothing is accelerated without GPUs"),
+        ({"runtime": {"swiftVersion": "3.7"}}, "ms-swift 3.7 is not accelerated"),
+        ({"runtime": {"swiftVersion": "3.12"}}, ""),
         ({"tuner": {"type": "full"}}, "only tuner.type: lora is accelerated"),
         ({}, ""),
         ({"tuner": {"quantization": {"method": "bnb", "bits": 4}}}, ""),

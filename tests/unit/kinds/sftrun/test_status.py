@@ -141,6 +141,31 @@ def test_nothing_told_of_the_acceleration(outlook: Outlook, training: Any, told:
     assert (condition["status"], condition["reason"]) == told
 
 
+def test_an_end_for_want_of_memory_is_answered_with_what_this_run_needs() -> None:
+    out = Failed(Cause("CUDAOutOfMemory", "CUDA out of memory", "lower something", "last lines"))
+    training = {"maxLength": 2048, "perDeviceBatchSize": 4, "acceleration": "Off"}
+    found = status(out, observed=Observed(FAILED), spec={**SPEC, "training": training})
+    text = (
+        "By the estimate the training needs about 15 GiB of each GPU: try it with training.liger: true (3 GiB), or "
+        "with training.perDeviceBatchSize: 2 and gradientAccumulationSteps: 2 (8 GiB), or with training.maxLength: 1664"
+        " (13 GiB)."
+    )
+    assert found["failure"] == {
+        "reason": "CUDAOutOfMemory",
+        "message": "CUDA out of memory",
+        "suggestion": text,
+        "log": "last lines",
+    }
+    assert by_type(found)["Succeeded"]["message"] == f"CUDA out of memory: {text}"
+    unknown = status(out, observed=Observed(FAILED), spec=SPEC)
+    assert unknown["failure"]["suggestion"] == "lower something"
+
+
+def test_the_release_that_the_platform_gives_counts() -> None:
+    previous = {"resolved": {"image": "i", "swiftVersion": "3.7", "command": "c"}, "startTime": at(10)}
+    assert by_type(status(RUNNING, previous))["Accelerated"]["reason"] == "AccelerationOff"
+
+
 @pytest.mark.parametrize("outlook", OUTLOOKS)
 def test_every_status_is_one_of_the_schema(outlook: Outlook) -> None:
     found = status(outlook, observed=heard(NUMBERS))
