@@ -217,6 +217,19 @@ def why() -> dict[str, Any]:
     return found
 
 
+def _as_in_swift() -> Any:
+    """A and B with the forward that ms-swift gives them."""
+    from types import MethodType
+
+    from swift.tuners import peft
+
+    model = tiny.model(layers=1)
+    for name, module in model.named_modules():
+        if name.endswith(("lora_A.default", "lora_B.default")):
+            module.forward_origin, module.forward = module.forward, MethodType(peft.keep_device_forward, module)
+    return model
+
+
 def mixed() -> dict[str, Any]:
     """Ranks of their own, siblings without adapters, and a layer of which one is too large: the rest is fused."""
     cases = {
@@ -227,6 +240,7 @@ def mixed() -> dict[str, Any]:
         "q and v": tiny.model(layers=1, target_modules=["q_proj", "v_proj"]),
         "one too large": tiny.model(layers=1, rank_pattern={"k_proj": 80, "up_proj": 80}),
         "attention": tiny.model(layers=1, target_modules=["o_proj", "k_proj", "q_proj", "v_proj"]),
+        "as in ms-swift": _as_in_swift(),
     }
     result = {}
     for name, model in cases.items():

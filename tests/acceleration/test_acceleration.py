@@ -137,6 +137,7 @@ MIXED = {
     "q and v": fused(2, 2, ["linears"]),
     "one too large": fused(5, 7, ["linears"], mlp="RankOver64"),
     "attention": fused(4, 4, ["linears"]),
+    "as in ms-swift": fused(7, 7, BOTH),
 }
 
 

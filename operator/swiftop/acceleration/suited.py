@@ -20,6 +20,7 @@ MAX_RANK = 64
 MULTIPLE = 16  # of which both sizes of a weight are, as the kernels read 16 numbers at a time
 TYPES = (torch.bfloat16, torch.float16)
 QUANTIZERS = ("aqlm", "awq", "bnb", "eetq", "gptq", "hqq", "inc", "torchao")  # modules of peft.tuners.lora
+MOVING = "keep_device_forward"  # of ms-swift, tuners/peft.py
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -77,9 +78,15 @@ def _why_not_plain(module: Any) -> str | None:
     if kind.forward is not peft_layer.Linear.forward:
         return "NotLinear"
     inner = [each for each in module.modules() if each is not module]
-    if "forward" in vars(module) or any("forward" in vars(each) for each in inner):
+    if "forward" in vars(module) or any(_patched(each) for each in inner):
         return "Patched"
     return "Hooked" if any(getattr(each, name, None) for each in inner for name in _HOOKS) else None
+
+
+def _patched(inner: nn.Module) -> bool:
+    """ms-swift's own forward of A and B only moves their input to where they are, and here that is where it is."""
+    forward = vars(inner).get("forward")
+    return forward is not None and getattr(forward, "__name__", "") != MOVING
 
 
 def _why_not_weight(base: Any) -> str | None:
