@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -202,6 +204,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "NotLinear": lambda: tiny.model(layers=1, target_modules=["embed_tokens"]),
     "OtherActivation": _other_activation,
     "CheckFailed": _wrong_activation,
+    "Variant": lambda: _each_layer(lambda module: module.lora_variant.update(default=object())),
     "DifferentSettings": lambda: tiny.model(layers=1, alpha_pattern={"down_proj": 16}),
     "NoAdapters": lambda: nn.Linear(16, 16),
 }
@@ -217,6 +220,7 @@ def why() -> dict[str, Any]:
     return found
 
 
+<<<<<<< HEAD
 def _as_in_swift() -> Any:
     """A and B with the forward that ms-swift gives them."""
     from types import MethodType
@@ -228,6 +232,37 @@ def _as_in_swift() -> Any:
         if name.endswith(("lora_A.default", "lora_B.default")):
             module.forward_origin, module.forward = module.forward, MethodType(peft.keep_device_forward, module)
     return model
+=======
+_MACHINE = hardware.why_no_kernels, hardware.why_no_eight_bits, hardware.as_measured  # before they are replaced
+
+
+def machine() -> dict[str, Any]:
+    """What is said of machines that are not suited."""
+    why_no_kernels, why_no_eight_bits, as_measured = _MACHINE
+    found: dict[str, Any] = {"no GPU": (why_no_kernels(), why_no_eight_bits(torch.bfloat16))}
+    with ExitStack() as stack:
+
+        def replaced(owner: Any, name: str, **value: Any) -> None:
+            stack.enter_context(mock.patch.object(owner, name, **value))
+
+        replaced(torch.cuda, "is_available", return_value=True)
+        for capability in ((7, 5), (8, 0), (8, 9)):
+            replaced(torch.cuda, "get_device_capability", return_value=capability)
+            replaced(shutil, "which", return_value="/usr/bin/gcc")
+            found[str(capability)] = (why_no_kernels(), why_no_eight_bits(torch.bfloat16))
+        found["float16"] = why_no_eight_bits(torch.float16)
+        found["same autocast"] = as_measured(torch.float16)
+        replaced(torch, "is_autocast_enabled", return_value=True)
+        replaced(torch, "get_autocast_gpu_dtype", return_value=torch.bfloat16)
+        found["other autocast"] = (as_measured(torch.float16), as_measured(torch.bfloat16))
+        replaced(shutil, "which", return_value=None)
+        found["no compiler"] = why_no_kernels()
+        replaced(importlib.util, "find_spec", return_value=None)
+        found["no Triton"] = why_no_kernels()
+        replaced(torch.version, "hip", new="6.3")
+        found["AMD"] = why_no_kernels()
+    return found
+>>>>>>> w-kern
 
 
 def mixed() -> dict[str, Any]:
@@ -382,7 +417,8 @@ def eight_bits() -> dict[str, Any]:
 
 CASES = {
     "same as plain": same_as_plain, "dropout": dropout, "without adapters": without_adapters,
-    "own forward": own_forward_of_an_mlp, "why": why, "mixed": mixed, "broken at the start": broken_at_the_start,
+    "own forward": own_forward_of_an_mlp, "why": why, "machine": machine, "mixed": mixed,
+    "broken at the start": broken_at_the_start,
     "broken in the model": broken_in_the_model, "broken in training": broken_in_training,
     "two backward passes": two_backward_passes, "eight bits": eight_bits,
 }  # fmt: skip
