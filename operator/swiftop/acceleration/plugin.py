@@ -38,7 +38,7 @@ class Wanted:
     def read(text: str) -> Wanted:
         """Out of the variable; raises ValueError, KeyError or TypeError."""
         said = json.loads(text)
-        fixed = frozenset(map(str, said["fixed"]))
+        fixed = frozenset(str(flag).replace("-", "_") for flag in said["fixed"])  # ms-swift takes either
         return Wanted(str(said["mode"]), fixed, Path(said["report"]), str(said["entry"]))
 
 

@@ -59,8 +59,8 @@ def test_both_sides_know_the_same_parts(tmp_path: Path) -> None:
 
 
 def test_the_plugin_reads_what_the_runner_says() -> None:
-    said = {"mode": Acceleration().mode, "fixed": ["packing"], "report": "/r", "entry": "/e"}
-    assert Wanted.read(json.dumps(said)) == Wanted("Auto", frozenset({"packing"}), Path("/r"), "/e")
+    said = {"mode": Acceleration().mode, "fixed": ["packing", "max-length"], "report": "/r", "entry": "/e"}
+    assert Wanted.read(json.dumps(said)) == Wanted("Auto", frozenset({"packing", "max_length"}), Path("/r"), "/e")
 
 
 @pytest.mark.parametrize(
