@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -202,6 +204,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "NotLinear": lambda: tiny.model(layers=1, target_modules=["embed_tokens"]),
     "OtherActivation": _other_activation,
     "CheckFailed": _wrong_activation,
+    "Variant": lambda: _each_layer(lambda module: module.lora_variant.update(default=object())),
     "DifferentSettings": lambda: tiny.model(layers=1, alpha_pattern={"down_proj": 16}),
     "NoAdapters": lambda: nn.Linear(16, 16),
 }
@@ -214,6 +217,37 @@ def why() -> dict[str, Any]:
         found["NotOnCuda"] = _fused(tiny.model(layers=1))
     with mock.patch.object(hardware, "why_no_kernels", return_value="NoTriton"):
         found["NoTriton"] = _fused(tiny.model(layers=1))
+    return found
+
+
+_MACHINE = hardware.why_no_kernels, hardware.why_no_eight_bits, hardware.as_measured  # before they are replaced
+
+
+def machine() -> dict[str, Any]:
+    """What is said of machines that are not suited."""
+    why_no_kernels, why_no_eight_bits, as_measured = _MACHINE
+    found: dict[str, Any] = {"no GPU": (why_no_kernels(), why_no_eight_bits(torch.bfloat16))}
+    with ExitStack() as stack:
+
+        def replaced(owner: Any, name: str, **value: Any) -> None:
+            stack.enter_context(mock.patch.object(owner, name, **value))
+
+        replaced(torch.cuda, "is_available", return_value=True)
+        for capability in ((7, 5), (8, 0), (8, 9)):
+            replaced(torch.cuda, "get_device_capability", return_value=capability)
+            replaced(shutil, "which", return_value="/usr/bin/gcc")
+            found[str(capability)] = (why_no_kernels(), why_no_eight_bits(torch.bfloat16))
+        found["float16"] = why_no_eight_bits(torch.float16)
+        found["same autocast"] = as_measured(torch.float16)
+        replaced(torch, "is_autocast_enabled", return_value=True)
+        replaced(torch, "get_autocast_gpu_dtype", return_value=torch.bfloat16)
+        found["other autocast"] = (as_measured(torch.float16), as_measured(torch.bfloat16))
+        replaced(shutil, "which", return_value=None)
+        found["no compiler"] = why_no_kernels()
+        replaced(importlib.util, "find_spec", return_value=None)
+        found["no Triton"] = why_no_kernels()
+        replaced(torch.version, "hip", new="6.3")
+        found["AMD"] = why_no_kernels()
     return found
 
 
@@ -368,7 +402,8 @@ def eight_bits() -> dict[str, Any]:
 
 CASES = {
     "same as plain": same_as_plain, "dropout": dropout, "without adapters": without_adapters,
-    "own forward": own_forward_of_an_mlp, "why": why, "mixed": mixed, "broken at the start": broken_at_the_start,
+    "own forward": own_forward_of_an_mlp, "why": why, "machine": machine, "mixed": mixed,
+    "broken at the start": broken_at_the_start,
     "broken in the model": broken_in_the_model, "broken in training": broken_in_training,
     "two backward passes": two_backward_passes, "eight bits": eight_bits,
 }  # fmt: skip

@@ -118,6 +118,7 @@ WHY = {
     for name in (
         "Quantized", "Sharded", "Sharded, flattened", "DoRA", "RankOver64", "SeveralAdapters", "LoraBias",
         "NotSixteenBit", "BaseTrained", "OddSize", "Patched", "Patched, below", "Hooked", "NotOnCuda", "NoTriton",
+        "Variant",
     )
 }  # fmt: skip
 
@@ -129,6 +130,21 @@ def test_what_does_not_suit_stays_plain_with_a_word(name: str) -> None:
 
 def test_every_word_has_a_case() -> None:
     assert of("why").keys() == WHY.keys()
+
+
+def test_a_machine_that_does_not_suit_is_told_in_a_word() -> None:
+    assert of("machine") == {
+        "no GPU": ["NotOnCuda", "NotOnCuda"],
+        "(7, 5)": ["OlderThanAmpere", "OlderThanAda"],
+        "(8, 0)": [None, "OlderThanAda"],
+        "(8, 9)": [None, None],
+        "float16": "NotBfloat16",
+        "same autocast": True,
+        "other autocast": [False, True],
+        "no compiler": "NoCompiler",
+        "no Triton": "NoTriton",
+        "AMD": "NotOnCuda",
+    }
 
 
 MIXED = {

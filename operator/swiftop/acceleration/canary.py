@@ -22,7 +22,7 @@ from .layers import Forward, forwards, plain, unfuse
 TOKENS = 128
 FIRST_TOKEN, LAST_TOKEN = 1000, 32000  # between them models have text; outside, their words for images
 BLOCKS = 2
-SLACK = 2.5  # errors of a few layers in a row, in tolerances of one
+SLACK = 2.0  # errors of a few layers in a row, in tolerances of one
 log = logging.getLogger("swiftop.acceleration")
 
 

@@ -56,6 +56,7 @@ def disagreement(wanted: Sequence[Tensor], found: Sequence[Tensor], tolerance: f
             return "NotANumber"
         distance, size = (new.float() - old.float()).norm(), old.float().norm()
         errors.append(float(distance / size) if size else float(distance))
+    log.info("fused and plain differ by %.2g at most", max(errors))
     if not max(errors) <= tolerance:
         log.warning("fused and plain differ: relatively by %s", ", ".join(f"{error:.2g}" for error in errors))
         return "CheckFailed"

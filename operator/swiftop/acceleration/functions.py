@@ -46,7 +46,7 @@ class Products(Protocol):
 class Exact:
     """In the model's own type."""
 
-    tolerance = 0.02
+    tolerance = 0.03  # three roundings to bfloat16 in a row; a forgotten factor of dropout is more
 
     def forward(self, x: Tensor, layer: Frozen, narrow: Tensor, b: Tensor) -> Tensor:
         """The small product first: the large one adds it up as it ends, without a pass of its own."""

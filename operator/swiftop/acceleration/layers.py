@@ -186,7 +186,8 @@ class Fusing:
                 self._group("linears", module, [module])
         log.info("%d of %d layers with adapters are fused", len(self.taken), len(self.layers))
         for part, why in self.why.items():
-            log.info("%s left as they are: %s", part, ", ".join(f"{word} {n}" for word, n in why.items()) or "none")
+            for word, count in why.items():
+                log.info("%s: %d stay as they are, %s", part, count, word)
         skipped = {part: why.most_common(1)[0][0] for part, why in self.why.items() if why and not self.parts[part]}
         return Fused(len(self.taken), len(self.layers), tuple(sorted(self.parts)), skipped)
 
