@@ -246,13 +246,14 @@ def install(report: Report, circumstances: Callable[[Any], Circumstances], decid
         before = vars(args).copy()
         try:
             decision = decide(args, circumstances(args))
-        except Exception as error:  # of a release that calls something otherwise
+            _set(args, decision.values)
+            made = plain(args)
+        except Exception as error:  # of a release that calls something otherwise; what is wrong anyway is so again
             for part in SETTINGS:
                 report.fail(part, error)
             report.write()
+            _set(args, before)
             return plain(args)
-        _set(args, decision.values)
-        made = plain(args)
         agreed = agree(decision)
         if agreed is not decision:
             _set(args, {**{name: before[name] for name in decision.values}, **agreed.values})
