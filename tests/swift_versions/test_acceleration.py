@@ -117,7 +117,7 @@ LOSSES = [4.0, 3.96, 3.92, 3.881, 3.842, 3.803, 3.764, 3.725]
         ("nan_gradient", dict.fromkeys(FUSED, "NotANumber"), CHECKPOINTED),
         ("kernel", dict.fromkeys(FUSED, "CompileFailed"), CHECKPOINTED),
         ("canary", dict.fromkeys(FUSED, "CheckFailed"), CHECKPOINTED),
-        ("raises", dict.fromkeys(FUSED, "Failed"), CHECKPOINTED),
+        ("raises", dict.fromkeys(FUSED, "RuntimeError"), CHECKPOINTED),
         ("partly", {"mlp": "CheckFailed"}, {**CHECKPOINTED, "fused": True}),
         ("memory", {}, {**CHECKPOINTED, "fused": True, "calls": 17, "losses": LOSSES}),
     ],

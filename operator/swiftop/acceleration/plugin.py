@@ -71,7 +71,7 @@ def _install(wanted: Wanted, report: Report) -> None:
         _watch(wanted, report)
     except Exception as error:
         for part in (LINEAR, MLP, *SETTINGS):
-            report.skip(part, "Failed", f"{type(error).__name__}: {error}")
+            report.fail(part, error)
 
 
 def _module(name: str) -> Any:
@@ -90,7 +90,7 @@ def _install_part(report: Report, part: str, step: Callable[[], str | None]) -> 
     try:
         why = step()
     except Exception as error:
-        report.skip(part, "Failed", f"{type(error).__name__}: {error}")
+        report.fail(part, error)
         return
     if why:
         report.skip(part, why)

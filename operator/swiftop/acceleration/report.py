@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ LINEAR, MLP = "linears", "mlp"
 SETTINGS = ("liger", "batch", "checkpointing", "loader")
 PARTS = ("attention", "borders", LINEAR, MLP, *SETTINGS, "eightbit")
 log = logging.getLogger("swiftop.acceleration")
+_WORD = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 
 
 @dataclass
@@ -44,6 +46,12 @@ class Report:
             self.parts.remove(part)
         self.skipped[part] = why
         self.say(f"acceleration: {part} is left out: {why}{f' ({detail})' if detail else ''}")
+
+    def fail(self, part: str, error: Exception) -> None:
+        """The part met what nobody foresaw: the word is the error's name, and the log has the rest."""
+        name = type(error).__name__
+        self.skip(part, name if _WORD.fullmatch(name) else "Failed", error)
+        log.info("acceleration: %s", part, exc_info=error)
 
     def say(self, text: str) -> None:
         """One line in the log, of one process."""

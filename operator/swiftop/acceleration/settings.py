@@ -230,9 +230,9 @@ def liger_missing(model_type: object) -> str:
         return "NotInstalled"
     try:
         known = importlib.import_module("liger_kernel.transformers.monkey_patch").MODEL_TYPE_TO_APPLY_LIGER_FN
-    except Exception:  # one that does not fit the image's transformers or Triton
+    except Exception as error:  # one that does not fit the image's transformers or Triton
         log.warning("acceleration: liger cannot be imported", exc_info=True)
-        return "Failed"
+        return type(error).__name__
     return "" if model_type in known else "UnknownModel"
 
 
@@ -246,13 +246,14 @@ def install(report: Report, circumstances: Callable[[Any], Circumstances], decid
         before = vars(args).copy()
         try:
             decision = decide(args, circumstances(args))
-        except Exception as error:  # of a release that calls something otherwise
+            _set(args, decision.values)
+            made = plain(args)
+        except Exception as error:  # of a release that calls something otherwise; what is wrong anyway is so again
             for part in SETTINGS:
-                report.skip(part, "Failed", f"{type(error).__name__}: {error}")
+                report.fail(part, error)
             report.write()
+            _set(args, before)
             return plain(args)
-        _set(args, decision.values)
-        made = plain(args)
         agreed = agree(decision)
         if agreed is not decision:
             _set(args, {**{name: before[name] for name in decision.values}, **agreed.values})

@@ -185,7 +185,7 @@ def _layers() -> Any:
 
 
 def _why(error: Exception) -> str:
-    return "OutOfMemory" if isinstance(error, torch.cuda.OutOfMemoryError) else "Failed"
+    return "OutOfMemory" if isinstance(error, torch.cuda.OutOfMemoryError) else type(error).__name__
 
 
 def install(plan: Plan) -> None:

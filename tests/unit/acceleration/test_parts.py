@@ -42,6 +42,13 @@ def test_a_part_that_acts_after_all_is_not_left_out() -> None:
     assert (report.parts, report.skipped) == (["liger"], {})
 
 
+def test_an_error_is_told_by_its_name() -> None:
+    report = Report()
+    report.fail("liger", ModuleNotFoundError("no module"))
+    report.fail("mlp", type("_odd", (Exception,), {})())
+    assert report.skipped == {"liger": "ModuleNotFoundError", "mlp": "Failed"}
+
+
 def test_a_report_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
     Report(tmp_path / "none" / "report.json").write()
     Report().write()
