@@ -220,7 +220,6 @@ def why() -> dict[str, Any]:
     return found
 
 
-<<<<<<< HEAD
 def _as_in_swift() -> Any:
     """A and B with the forward that ms-swift gives them."""
     from types import MethodType
@@ -232,7 +231,8 @@ def _as_in_swift() -> Any:
         if name.endswith(("lora_A.default", "lora_B.default")):
             module.forward_origin, module.forward = module.forward, MethodType(peft.keep_device_forward, module)
     return model
-=======
+
+
 _MACHINE = hardware.why_no_kernels, hardware.why_no_eight_bits, hardware.as_measured  # before they are replaced
 
 
@@ -262,7 +262,6 @@ def machine() -> dict[str, Any]:
         replaced(torch.version, "hip", new="6.3")
         found["AMD"] = why_no_kernels()
     return found
->>>>>>> w-kern
 
 
 def mixed() -> dict[str, Any]:

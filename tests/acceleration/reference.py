@@ -50,6 +50,7 @@ def _mlp(x: torch.Tensor, layers: Any, adapters: Sequence[torch.Tensor], seed: i
 
 def error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     """Relative."""
+    found, wanted = found.detach(), wanted.detach()
     return float((found.double() - wanted.double()).norm() / (wanted.double().norm() + 1e-30))
 
 

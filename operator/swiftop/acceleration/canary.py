@@ -22,7 +22,7 @@ from .layers import Forward, forwards, plain, unfuse
 TOKENS = 128
 FIRST_TOKEN, LAST_TOKEN = 1000, 32000  # between them models have text; outside, their words for images
 BLOCKS = 2
-SLACK = 2.0  # errors of a few layers in a row, in tolerances of one
+SLACK = 3.0  # errors of two blocks in a row, in tolerances of one layer: 8 bits in a 7B model gave 2.2
 log = logging.getLogger("swiftop.acceleration")
 
 

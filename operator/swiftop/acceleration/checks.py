@@ -107,7 +107,9 @@ def random_adapters(group: Group, generator: torch.Generator) -> Iterator[None]:
     kept = [b.clone() for b in bs]
     try:
         for layer, b in zip(group.layers, bs, strict=True):
-            of_layer, of_a = (vector_norm(each, dtype=torch.float32) for each in (layer.base.weight, layer.matrices[0]))
+            of_layer, of_a = (
+                vector_norm(each.detach(), dtype=torch.float32) for each in (layer.base.weight, layer.matrices[0])
+            )
             size = float(of_layer / len(layer.base.weight) ** 0.5 / (of_a * layer.scale))
             b.copy_(torch.randn(b.shape, generator=generator, device=b.device) * min(size, 1.0))
         yield
