@@ -15,7 +15,8 @@ __all__ = ["cluster"]
 ROOT = Path(__file__).parent
 # What has one cluster stays in one process. The longest comes first: each process takes the next group when it is free.
 GROUPS = (
-    ("e2e", "cluster"), ("runner",), ("served",), ("unit", "engine"), ("images", "swift_versions"), ("apiserver",),
+    ("e2e", "cluster"), ("runner",), ("served",), ("unit", "engine"), ("images", "swift_versions", "acceleration"),
+    ("apiserver",),
 )  # fmt: skip
 # Of the end-to-end tests those in which models are served: with a cluster of their own they do not wait for the others.
 SERVED = ("test_demo.py", "test_deployment.py", "test_end_to_end.py", "test_serving_faults.py", "test_vllm.py")

@@ -26,6 +26,28 @@ ACCEPTED = (
     case("packing with flash_attention_3", training(packing=True, maxLength=10, attention="flash_attention_3")),
     case("paddingFree needs no maxLength", training(paddingFree=True, attention="flash_attention_2")),
     case("packing off needs nothing", training(packing=False, paddingFree=False)),
+    *(case(f"acceleration {mode}", training(acceleration=mode)) for mode in ("Auto", "Approximate", "Off")),
+    case("acceleration without GPUs", {**training(acceleration="Auto"), "resources": {"gpus": 0}}),
+    case("acceleration of full tuning", {**training(acceleration="Auto"), "tuner": {"type": "full"}}),
+    case(
+        "acceleration of QLoRA",
+        {**training(acceleration="Auto"), "tuner": {"quantization": {"method": "bnb", "bits": 4}}},
+    ),
+    case("Approximate with a rank", {**training(acceleration="Approximate"), "tuner": {"type": "lora", "rank": 16}}),
+    case("a whole batch", training(globalBatchSize=32)),
+    case(
+        "a whole batch over two nodes",
+        {
+            "training": {"globalBatchSize": 16},
+            "resources": {"gpus": 8, "nodes": 2},
+            "output": {"volume": {"accessMode": "ReadWriteMany"}},
+        },
+    ),
+    case(
+        "a whole batch over groups of GPUs",
+        {"training": {"globalBatchSize": 2, "sequenceParallelSize": 4}, "resources": {"gpus": 8}},
+    ),
+    case("a whole batch of one process", {"training": {"globalBatchSize": 3}, "resources": {"gpus": 0}}),
     case("streaming with maxSteps", training(streaming=True, maxSteps=10)),
     case(
         "streaming with validation data",

@@ -21,6 +21,48 @@ REFUSED = (
     ),
     case("paddingFree without attention", training(paddingFree=True), "spec.training", "need a flash attention"),
     case("packing without maxLength", training(packing=True, attention="flash_attn"), "spec.training", "maxLength"),
+    # acceleration
+    case("acceleration by a wrong name", training(acceleration="On"), "spec.training.acceleration"),
+    case("acceleration off without quotes", training(acceleration=False), "spec.training.acceleration"),
+    *(
+        case(f"Approximate {name}", patch, "spec.training.acceleration", "8 bits on GPUs")
+        for name, patch in (
+            ("on the CPU", {**training(acceleration="Approximate"), "resources": {"gpus": 0}}),
+            ("with full tuning", {**training(acceleration="Approximate"), "tuner": {"type": "full"}}),
+            (
+                "of quantized weights",
+                {**training(acceleration="Approximate"), "tuner": {"quantization": {"method": "bnb", "bits": 4}}},
+            ),
+        )
+    ),
+    case("no samples in a step", training(globalBatchSize=0), "spec.training.globalBatchSize"),
+    *(
+        case(
+            f"a whole batch and {name}",
+            training(globalBatchSize=8, **{name: 2}),
+            "spec.training.globalBatchSize",
+            "the whole batch of a step",
+        )
+        for name in ("perDeviceBatchSize", "gradientAccumulationSteps")
+    ),
+    case(
+        "a step that GPUs cannot share",
+        {"training": {"globalBatchSize": 6}, "resources": {"gpus": 4}},
+        "spec.training.globalBatchSize",
+        "a multiple of their number",
+    ),
+    case(
+        "a step that groups of GPUs cannot share",
+        {"training": {"globalBatchSize": 3, "sequenceParallelSize": 2}, "resources": {"gpus": 4}},
+        "spec.training.globalBatchSize",
+        "a multiple of their number",
+    ),
+    case(
+        "a step that processes cannot share",
+        {"training": {"globalBatchSize": 4}, "resources": {"gpus": 0, "processesPerNode": 3}},
+        "spec.training.globalBatchSize",
+        "a multiple of their number",
+    ),
     case("attention by a wrong name", training(attention="flash"), "spec.training.attention"),
     case(
         "flash attention in fp32",

@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 from pathlib import Path
 
+from swiftop.acceleration import attention
 from tests.fakes import tiny_model
 from tests.fakes.tiny_model import CHINESE_WORDS, MODEL_NAME, WORDS, Turns
 
@@ -22,8 +22,6 @@ CHATS, TINY_CHATS = "chats.jsonl", "sharegpt.jsonl"
 ROWS = 2000
 LONGEST = 2500  # words, about one token each
 RANK = 8
-FLASH_ATTN_VERSION = "2.8.3"
-FLASH_ATTN = Path(__file__).parents[1] / "fakes" / "torch_flash_attn"
 
 
 def chats() -> list[Turns]:
@@ -112,15 +110,6 @@ def write_adapter(model: Path, out: Path) -> None:
     (out / "args.json").write_text(json.dumps({"model_type": "qwen2", "template": "qwen2_5", "tuner_type": "lora"}))
 
 
-def write_flash_attn(site: Path) -> None:
-    """The stand-in as an installed package: transformers asks for the distribution's name and version."""
-    shutil.copytree(FLASH_ATTN, site / "flash_attn")
-    metadata = site / f"flash_attn-{FLASH_ATTN_VERSION}.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: flash-attn\nVersion: {FLASH_ATTN_VERSION}\n")
-    (metadata / "top_level.txt").write_text("flash_attn\n")
-
-
 def main() -> None:
     """Write ``models/``, ``adapters/``, ``datasets/`` and ``site/`` under ``--out``."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -130,7 +119,7 @@ def main() -> None:
     models, adapters, datasets, site = (options.out / name for name in ("models", "adapters", "datasets", "site"))
     tiny_model.write_datasets(datasets, tiny_model.conversations())
     write_chats(datasets / CHATS)
-    write_flash_attn(site)
+    attention.write(site)
     write_tiny_models(models)
     write_adapter(models / TINY_BF16, adapters / TINY_BF16)
     if not options.tiny:

@@ -21,6 +21,7 @@ CONDITIONS = {
     "CheckpointAvailable": "True",
     "ProgressAvailable": "False",
     "DataComplete": "True",
+    "Accelerated": "False",  # on the CPU nothing is
 }
 TWINS = ("twin-one", "twin-two")
 

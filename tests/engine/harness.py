@@ -12,7 +12,7 @@ from swiftop.errors import Transient
 from swiftop.kinds.registry import KINDS, WATCHED
 from swiftop.model.conditions import by_type
 from swiftop.model.kind import Key, Kind, Reading
-from swiftop.runner.protocol import TRAINING, read, read_previous
+from swiftop.runner.protocol import TRAINING, read, read_acceleration, read_previous
 from swiftop.shell.store import Store
 from tests.engine.fakecluster import START, FakeCluster, Object, copied
 from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun, termination
@@ -102,7 +102,8 @@ class Harness:
 
     def say(self, **document: Any) -> None:
         """The pod of the run says how far it is."""
-        self._hear(Reading(read(TRAINING, document), read_previous(document)))
+        accelerated = read_acceleration(document)
+        self._hear(Reading(read(TRAINING, document), read_previous(document), acceleration=accelerated))
 
     def fall_silent(self) -> None:
         """Neither the page nor the log of the pod can be read."""

@@ -263,6 +263,36 @@ async def test_the_link_is_known_once_the_tracker_has_told_whose_key_it_is() -> 
     assert harness.status["tracking"] == {"url": url}
 
 
+async def test_what_the_acceleration_came_to_is_told_once_the_training_has_told_it() -> None:
+    harness = await started()
+    assert harness.condition("Accelerated") == ("Unknown", "Pending")
+    told = {"active": True, "parts": ["linears"], "skipped": [["mlp", "CheckFailed"]], "perDeviceBatchSize": 4}
+    harness.say(step=1, maxSteps=9, acceleration=told)
+    await harness.look()
+    shown = {
+        "active": True,
+        "parts": ["linears"],
+        "skipped": [{"part": "mlp", "why": "CheckFailed"}],
+        "perDeviceBatchSize": 4,
+    }
+    assert harness.status["acceleration"] == shown
+    assert harness.condition("Accelerated") == ("True", "Accelerated")
+    progress = {"step": 9, "maxSteps": 9, "acceleration": {"active": False, "skipped": [["mlp", "NotANumber"]]}}
+    harness.kubernetes.end(message=termination("finished", "MaxSteps", progress=progress))
+    harness.kubernetes.complete_job()
+    await harness.settle()
+    assert harness.status["acceleration"] == {"active": False, "skipped": [{"part": "mlp", "why": "NotANumber"}]}
+    assert harness.condition("Accelerated") == ("False", "NotAccelerated")
+
+
+async def test_out_of_gpu_memory_it_is_said_what_this_run_needs() -> None:
+    harness = await started(training={"maxLength": 2048, "perDeviceBatchSize": 4, "acceleration": "Off"})
+    harness.kubernetes.end(exit_code=5, message=termination("failed", "CUDAOutOfMemory", suggestion="lower something"))
+    harness.kubernetes.fail_job()
+    await harness.settle()
+    assert harness.status["failure"]["suggestion"].startswith("By the estimate the training needs about 30 GiB")
+
+
 async def test_a_training_that_cannot_be_heard_says_so_and_is_taken_to_run() -> None:
     harness = await started()
     harness.fall_silent()

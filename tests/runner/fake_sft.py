@@ -244,6 +244,20 @@ def format() -> None:
     raise RuntimeError("datasets.exceptions.DatasetGenerationError: An error occurred while generating the dataset")
 
 
+def accelerate() -> None:
+    """Tell of the acceleration as its plugin does, in the words of FAKE_REPORT."""
+    said = json.loads(os.environ["SWIFTOP_ACCELERATION"])
+    report, plugins = Path(said["report"]), sys.argv[sys.argv.index("--external_plugins") + 1 :]
+    report.write_text(os.environ["FAKE_REPORT"])
+    entry, package = report.parent / "entry", report.parent / "swiftop_acceleration"
+    assert plugins == ["mine.py", str(entry / "swiftop_entry.py"), "--max_length", "9"], plugins
+    assert sorted(path.name for path in entry.iterdir()) == ["swiftop_entry.py"]
+    assert {"__init__.py", "memory.py", "plugin.py"} <= {path.name for path in package.iterdir()}
+    assert os.environ["TRITON_CACHE_DIR"] == str(OUTPUT / ".triton"), os.environ
+    print("asked", said["mode"], *said["fixed"])
+    finish()
+
+
 MODES = {
     "finish": finish,
     "silent": silent,
@@ -258,6 +272,7 @@ MODES = {
         f.__name__: f
         for f in (
             together,
+            accelerate,
             silent,
             odd_time,
             flood,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from swiftop.runner.protocol import POD_NAME, POD_UID, Source
+from swiftop.runner.protocol import POD_NAME, POD_UID, Acceleration, Source
 from tests.runner.harness import FAKE, OWNER, UNSHARE, Bench, Execution, alive, descendants, interpreters, wait_until
 
 TWO: dict[str, Any] = {"nodes": 2, "master_addr": "localhost"}
@@ -35,6 +36,46 @@ def test_a_run_to_its_last_step_and_never_again(pid1: Bench) -> None:
     assert again.end()[0] == 0
     assert (pid1.output / "logging.jsonl").read_text() == lines
     assert "had finished before" in again.log
+
+
+TOLD: dict[str, Any] = {
+    "active": True,
+    "parts": ["borders", "loader"],
+    "skipped": [["attention", "Installed"]],
+    "perDeviceBatchSize": 4,
+    "gradientAccumulationSteps": 8,
+    "gradientCheckpointing": False,
+    "estimatedGiB": 53.8,
+    "gpuGiB": 79.2,
+}
+
+
+ODD = {
+    "numbers": (json.dumps({**TOLD, "parts": ["x"] * 50, "gpuGiB": 1e300}), {**TOLD, "parts": [], "gpuGiB": None}),
+    "broken": ("{", None),
+    "huge": (json.dumps({**TOLD, "other": "x" * 100_000}), None),
+}
+NEWEST = sys.executable
+REPORTS = [(python, json.dumps(TOLD), TOLD) for python in interpreters().values()]
+
+
+@pytest.mark.parametrize(
+    ("python", "said", "believed"),
+    [*REPORTS, *((NEWEST, *each) for each in ODD.values())],
+    ids=[*interpreters(), *ODD],
+)
+def test_an_accelerated_training_gets_its_plugin_and_tells_of_it(
+    bench: Bench, python: str, said: str, believed: dict[str, Any] | None
+) -> None:
+    bench.python = python
+    words = ("--external_plugins", "mine.py", "--max_length", "9")
+    wanted = Acceleration("Approximate", ("max_length", "packing"))
+    run = bench.fake("accelerate", *words, max_steps=20, acceleration=wanted, environ={"FAKE_REPORT": said})
+    code, message = run.end()
+    assert (code, message["reason"]) == (0, "MaxSteps"), run.log
+    assert "asked Approximate max_length packing" in run.log
+    expected = believed and {name: value for name, value in believed.items() if value is not None}
+    assert message["progress"].get("acceleration") == expected
 
 
 def test_progress_lines_stand_alone_in_the_log(bench: Bench) -> None:

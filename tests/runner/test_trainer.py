@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from swiftop.runner.protocol import Source
+from swiftop.runner.protocol import Acceleration, Source
 from tests.runner.harness import OWNER, Bench, Execution, free_port, wait_until
 from tests.runner.trainer import DATA, FAKES, MODEL, WORK, lines, sft, trainer
 
@@ -74,6 +74,29 @@ def test_a_tracked_run_to_its_last_step(real: Bench) -> None:
     assert real.record["outcome"] == "finished"
     everything = [*real.output.rglob("*"), real.local("termination-log"), run.log_file]
     assert not [path for path in everything if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+def test_where_there_is_no_gpu_an_accelerated_run_is_the_same(real: Bench) -> None:
+    logged = {}
+    for name, wanted in (("plain", None), ("accelerated", Acceleration("Auto", ("max_length",)))):
+        output = f"{WORK}/{name}"
+        run = real.start(sft(output_dir=output, max_steps=3), output_dir=output, max_steps=3, acceleration=wanted)
+        code, message = run.end(120)
+        assert (code, message["reason"]) == (0, "MaxSteps"), run.log[-3000:]
+        found = map(json.loads, (real.local(name) / "logging.jsonl").read_text().splitlines())
+        logged[name] = [(line["loss"], line["grad_norm"]) for line in found if "loss" in line]
+    assert len(logged["plain"]) == 3
+    assert logged["accelerated"] == logged["plain"]
+    parts = ["attention", "borders", "linears", "mlp", "liger", "batch", "checkpointing", "loader"]
+    assert message["progress"]["acceleration"] == {
+        "active": False,
+        "parts": [],
+        "skipped": [[part, "NotOnCuda"] for part in parts],
+    }
+    assert "swiftop: acceleration: mlp is left out: NotOnCuda" in run.log
+    arguments = json.loads((real.local("accelerated") / "checkpoint-3" / "args.json").read_text())
+    assert arguments["external_plugins"] == []  # whoever merges it imports what stands here
+    assert (real.local("accelerated") / ".triton").is_dir()
 
 
 def interrupt(run: Execution, step: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from swiftop.kinds.registry import KINDS
 from swiftop.kinds.sftrun import check
 from swiftop.reasons import Reason
 from swiftop.runner import causes
+from swiftop.runner.protocol import ACCELERATION_PARTS
 from swiftop.swift.releases import SUPPORTED
 from tests.apiserver.sftrun_patches import MINIMAL
 from tests.support.objects import problems_of
@@ -83,6 +85,23 @@ def test_the_map_of_the_code_shows_every_module() -> None:
     table = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "architecture.md").read_text(), re.M)
     named = {name for row in table for name in re.findall(r"`(\w+(?:/|\.py))`", row)}
     assert modules == named
+
+
+def test_every_word_of_the_acceleration_is_explained() -> None:
+    """Why a part of it is left out, as the status has it. The memory's words stand for fields, and are never shown."""
+    modules = [path for path in (ROOT / "operator/swiftop/acceleration").glob("*.py") if path.name != "memory.py"]
+    nodes = (node for path in modules for node in ast.walk(ast.parse(path.read_text())))
+    constants = (node for node in nodes if isinstance(node, ast.Constant))
+    texts = {constant.value for constant in constants if isinstance(constant.value, str)}
+    words = {text for text in texts if re.fullmatch(r"[A-Z]\w*[a-z]\w*", text)} - {"Approximate"}
+    explained = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "acceleration.md").read_text()))
+    assert words - explained == set()
+    assert len(words) > 20
+
+
+def test_every_part_of_the_acceleration_is_described() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "acceleration.md").read_text(), re.M)
+    assert [row for row in rows if row in ACCELERATION_PARTS] == list(ACCELERATION_PARTS)
 
 
 def test_the_rights_of_the_operator_are_written_down_as_they_are() -> None:

@@ -71,6 +71,14 @@ def _no_warnings(_resource: Any) -> tuple[Problem, ...]:
     return ()
 
 
+def _as_seen(frame: Frame[Any, Observed]) -> Frame[Any, Observed]:
+    return frame
+
+
+def _no_notes(_prepared: Any) -> tuple[str, ...]:
+    return ()
+
+
 def _as_it_is(pinned: Pinned, _settings: Mapping[str, Any]) -> Pinned:
     return pinned
 
@@ -88,7 +96,9 @@ class BatchKind(Generic[R, P]):
     prepare_with: Callable[[R, World[Defaults]], P]
     pod: Callable[[P, int], Pod]  # of an attempt
     own: Callable[[Frame[R, Observed]], Own]
+    explained: Callable[[Frame[R, Observed]], Frame[R, Observed]] = _as_seen  # with what the kind knows of an end
     warnings_of: Callable[[R], tuple[Problem, ...]] = _no_warnings
+    notes_of: Callable[[P], tuple[str, ...]] = _no_notes
     pinned_with: Callable[[Pinned, Mapping[str, Any]], Pinned] = _as_it_is  # what the settings of the plan add
 
     @property
@@ -166,6 +176,7 @@ class BatchKind(Generic[R, P]):
             return found
 
     def project(self, frame: Frame[R, Observed]) -> Status:
+        frame = self.explained(frame)
         own = self.own(frame)
         common = status_of(
             frame,
@@ -186,6 +197,9 @@ class BatchKind(Generic[R, P]):
 
     def warnings(self, resource: R) -> tuple[Problem, ...]:
         return self.warnings_of(resource)
+
+    def notes(self, prepared: P) -> tuple[str, ...]:
+        return self.notes_of(prepared)
 
     def changes(self, resource: R, children: Mapping[Resource, Sequence[Object]]) -> list[Object]:
         """The deadline is the one part of a Job that may change while it runs."""

@@ -12,7 +12,7 @@ from swiftop.model.kind import Ask, Object, Reading, Seen
 from swiftop.observe.events import Question, obstacle_of, question_of
 from swiftop.observe.jobs import attempt_of, job_facts, owner_uid
 from swiftop.observe.pods import pod_facts
-from swiftop.runner.protocol import FAILED, FINISHED, Member, Previous
+from swiftop.runner.protocol import FAILED, FINISHED, Accelerated, Member, Previous
 
 
 @dataclass(frozen=True)  # without slots, for what is computed once
@@ -24,6 +24,7 @@ class Observed:
     obstacle: Cause | None = None  # what events tell about a pod that does not come to life
     heard: Report | None = None  # what the pod of rank 0 said while it ran
     previous: tuple[Previous, ...] = ()  # how executions before that pod's ended, the newest last
+    acceleration: Accelerated | None = None  # what that pod told of it, while it ran or at its end
     reachable: bool = True  # False when that pod cannot be heard
     claimed: bool = False  # whether the volume that was made for it is there
 
@@ -108,11 +109,12 @@ def _with_reading(observed: Observed, latest: Callable[[str], Reading | None]) -
     ended = leader.ended.outcome if leader and leader.ended else None
     reading = latest(leader.uid) if leader else None
     if leader is None or reading is None:
-        return replace(observed, previous=ended.previous) if ended else observed
+        return replace(observed, previous=ended.previous, acceleration=ended.acceleration) if ended else observed
     return replace(
         observed,
         heard=reading.report,
         previous=(ended.previous if ended else ()) or reading.previous,
+        acceleration=(ended.acceleration if ended else None) or reading.acceleration,
         reachable=reading.reachable or not leader.running_since,
     )
 

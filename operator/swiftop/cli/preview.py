@@ -143,11 +143,12 @@ def _hopeless(kind: Kind, resource: Any, obj: Object, world: World[Any]) -> Prob
 
 
 def _output(kind: Kind, prepared: Prepared) -> str:
-    """Objects, below the commands as comments, where there are any, in their order."""
+    """Objects, below the commands and what is to be known of them, as comments, where there are any."""
     children = kind.build(prepared, Create(1))
     dumped = [yaml.safe_dump(child, sort_keys=False, allow_unicode=True, width=120) for child in children]
     commands = "".join(f"# {in_one_line(command)}\n" for command in _commands(children[-1]))
-    return commands + "".join(f"---\n{document}" for document in dumped)
+    notes = "".join(f"# {line}".rstrip() + "\n" for line in kind.notes(prepared))
+    return commands + notes + "".join(f"---\n{document}" for document in dumped)
 
 
 def in_one_line(command: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from swiftop.runner.protocol import BadRow, Previous
+from swiftop.runner.protocol import Accelerated, BadRow, Previous
 
 Report = Mapping[str, float | str]
 """What a pod says of its work, by member name: ``swiftop.runner.protocol`` lists the members of each program."""
@@ -33,6 +33,7 @@ class Outcome:
     report: Report = field(default_factory=dict)
     previous: tuple[Previous, ...] = ()
     bad_rows: tuple[BadRow, ...] = ()
+    acceleration: Accelerated | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from swiftop.errors import Problem
 from swiftop.model.facts import Report
 from swiftop.model.verdict import Blocked, Create, Delete, Outlook, Verdict
 from swiftop.names import Resource
-from swiftop.runner.protocol import Member, Previous, UploadedDataset
+from swiftop.runner.protocol import Accelerated, Member, Previous, UploadedDataset
 
 Object = dict[str, Any]
 """An object of the Kubernetes API, as JSON has it. Who reads one never changes it."""
@@ -64,6 +64,7 @@ class Reading:
     report: Report | None
     previous: tuple[Previous, ...] = ()  # how executions before that pod's ended, the newest last
     reachable: bool = True
+    acceleration: Accelerated | None = None  # of a training, once it is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +222,10 @@ class Kind(Protocol):
 
     def warnings(self, resource: Any) -> tuple[Problem, ...]:
         """What is allowed but has no effect, or not the expected one."""
+        ...
+
+    def notes(self, prepared: Any) -> tuple[str, ...]:
+        """What is worth knowing of it before it starts, a line each, and is neither wrong nor a warning."""
         ...
 
     def changes(self, resource: Any, children: Mapping[Resource, Sequence[Object]]) -> list[Object]:

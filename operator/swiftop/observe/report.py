@@ -11,7 +11,16 @@ from typing import Any
 
 from swiftop.model.facts import Outcome
 from swiftop.model.text import printable
-from swiftop.runner.protocol import LOG_BYTES, OUTCOMES, BadRow, Member, read, read_bad_rows, read_previous
+from swiftop.runner.protocol import (
+    LOG_BYTES,
+    OUTCOMES,
+    BadRow,
+    Member,
+    read,
+    read_acceleration,
+    read_bad_rows,
+    read_previous,
+)
 
 _TEXT_CHARACTERS = 1024  # of a message or a suggestion
 
@@ -33,6 +42,7 @@ def outcome_of(message: str, members: tuple[Member, ...]) -> Outcome | None:
         report=read(members, said.get("progress")),
         previous=read_previous(said.get("progress")),
         bad_rows=tuple(BadRow(bad.line, printable(bad.why)) for bad in read_bad_rows(said)),
+        acceleration=read_acceleration(said.get("progress")),
     )
 
 

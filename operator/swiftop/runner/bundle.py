@@ -1,5 +1,7 @@
 """The runner as one zip file that Python runs: what the operator puts into the pod. Not part of the zip itself.
 
+The acceleration's package comes along, for the runner to hand to ms-swift.
+
 Same sources, same bytes, on any machine: the hash of the bytes names the ConfigMap, so files are sorted, times are
 fixed, and nothing is compressed (zlib's output differs between builds).
 """
@@ -15,6 +17,7 @@ from pathlib import Path
 from swiftop.runner.ends import EXIT_INTERRUPTED
 
 PACKAGE = "swiftop_runner"
+ACCELERATION = "swiftop_acceleration"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 # PID 1 ignores a signal that it has no handler for, and importing takes a second where the CPU is scarce: a pod that is
 # told to stop in that second would sit out its whole grace period.
@@ -34,10 +37,11 @@ if __name__ == '__main__':
 def bundle() -> bytes:
     """Content of ``runner.pyz``."""
     files = {"__main__.py": _MAIN.encode()}
-    root = Path(__file__).parent
-    for path in root.rglob("*.py"):
-        if path != Path(__file__):
-            files[f"{PACKAGE}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
+    runner = Path(__file__).parent
+    for package, root in ((PACKAGE, runner), (ACCELERATION, runner.with_name("acceleration"))):
+        for path in root.rglob("*.py"):
+            if path != Path(__file__):
+                files[f"{package}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):

@@ -8,8 +8,8 @@ from .ends import EXIT_USER, EndClass
 FLASH_ATTENTION_MISSING = EndClass(
     "FlashAttentionMissing",
     EXIT_USER,
-    "Use an image with flash-attn for its torch and CUDA, or set training.attention: sdpa and leave out "
-    "training.packing and training.paddingFree.",
+    "Train a LoRA with training.acceleration: Auto, whose flash_attn needs no package, use an image with flash-attn "
+    "for its torch and CUDA, or set training.attention: sdpa and leave out training.packing and training.paddingFree.",
     (
         r"FlashAttention\w* has been toggled on",
         r"requires a flash attention implementation",

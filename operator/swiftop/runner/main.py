@@ -30,6 +30,7 @@ from .protocol import (
     BadRow,
     Plan,
     read,
+    read_acceleration,
 )
 from .record import Record, Superseded
 from .redact import Redactor
@@ -156,7 +157,11 @@ class Runner:
 
     def _report(self) -> dict[str, Any]:
         """What ``GET /progress`` tells, filtered as its readers do: an odd value from the outside is left out."""
-        document: dict[str, Any] = {"version": REPORT_VERSION, **read(self._program.members, self._program.report())}
+        told = self._program.report()
+        document: dict[str, Any] = {"version": REPORT_VERSION, **read(self._program.members, told)}
+        accelerated = read_acceleration(told)
+        if accelerated is not None:
+            document["acceleration"] = accelerated.to_json()
         previous = self._context.record.previous
         return {**document, "previous": [one.to_json() for one in previous]} if previous else document
 

@@ -253,6 +253,80 @@ def read_bad_rows(document: object) -> tuple[BadRow, ...]:
     return tuple(found)
 
 
+ACCELERATION_PARTS = (
+    "attention",
+    "borders",
+    "linears",
+    "mlp",
+    "liger",
+    "batch",
+    "checkpointing",
+    "loader",
+    "eightbit",
+)
+"""What a training can be accelerated by. Each part falls away by itself."""
+_WHY = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
+_LARGEST_BATCH, _LARGEST_GIB = 1 << 20, 1 << 20
+
+
+@dataclass(frozen=True)
+class Accelerated:
+    """What became of the acceleration that was asked for, and which settings were chosen with it."""
+
+    active: bool
+    parts: tuple[str, ...] = ()  # at work
+    skipped: tuple[tuple[str, str], ...] = ()  # part, and why in a word
+    per_device_batch_size: Optional[int] = None
+    gradient_accumulation_steps: Optional[int] = None
+    gradient_checkpointing: Optional[bool] = None
+    estimated_gib: Optional[float] = None  # of each GPU's memory
+    gpu_gib: Optional[float] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a member of a report."""
+        found: dict[str, Any] = to_json(self)
+        renamed = {name.replace("Gib", "GiB"): value for name, value in found.items()}
+        return {**renamed, "skipped": [list(pair) for pair in self.skipped]}
+
+
+def read_acceleration(document: object) -> Optional[Accelerated]:
+    """What a report tells of the acceleration: known parts once each, plain words, numbers in range."""
+    said = document.get("acceleration") if isinstance(document, Mapping) else None
+    if not isinstance(said, Mapping) or not isinstance(said.get("active"), bool):
+        return None
+    checkpointing = said.get("gradientCheckpointing")
+    return Accelerated(
+        active=said["active"],
+        parts=tuple(part for part in ACCELERATION_PARTS if part in _few(said.get("parts"))),
+        skipped=tuple(_skipped(said.get("skipped")).items()),
+        per_device_batch_size=_count(said.get("perDeviceBatchSize")),
+        gradient_accumulation_steps=_count(said.get("gradientAccumulationSteps")),
+        gradient_checkpointing=checkpointing if isinstance(checkpointing, bool) else None,
+        estimated_gib=_gib(said.get("estimatedGiB")),
+        gpu_gib=_gib(said.get("gpuGiB")),
+    )
+
+
+def _few(said: object) -> list[Any]:
+    return said[: 2 * len(ACCELERATION_PARTS)] if isinstance(said, list) else []
+
+
+def _skipped(said: object) -> dict[str, str]:
+    pairs = (pair for pair in _few(said) if isinstance(pair, list) and len(pair) == 2)
+    texts = ((part, why) for part, why in pairs if isinstance(part, str) and isinstance(why, str))
+    return {part: why for part, why in texts if part in ACCELERATION_PARTS and _WHY.fullmatch(why)}
+
+
+def _count(value: object) -> Optional[int]:
+    known = number(value, _LARGEST_BATCH)
+    return int(known) if known is not None and known >= 1 and known == int(known) else None
+
+
+def _gib(value: object) -> Optional[float]:
+    known = number(value, _LARGEST_GIB)
+    return known if known is not None and known > 0 else None
+
+
 class BadPlan(BadJSON):
     """The plan is absent or unusable."""
 
@@ -291,6 +365,14 @@ class UploadedDataset:
 
 
 @dataclass(frozen=True)
+class Acceleration:
+    """How a training is to be made faster, as far as model, GPU and image allow."""
+
+    mode: str = "Auto"  # the same training; Approximate: in 8 bits where that is faster
+    fixed: tuple[str, ...] = ()  # flags that the spec itself gives, and that stay as they are
+
+
+@dataclass(frozen=True)
 class TrainSettings:
     """What the program ``train`` has to know of its command, which it never reads back out of it."""
 
@@ -305,6 +387,7 @@ class TrainSettings:
     swanlab_host: Optional[str] = None
     resume_from: Optional[Source] = None
     datasets: tuple[UploadedDataset, ...] = ()
+    acceleration: Optional[Acceleration] = None  # None: ms-swift's own path
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,9 @@ class ServingKind(Generic[R, P]):
     def warnings(self, resource: R) -> tuple[Problem, ...]:
         return self.warnings_of(resource)
 
+    def notes(self, prepared: P) -> tuple[str, ...]:
+        return ()
+
     def changes(self, resource: R, children: Mapping[Resource, Sequence[Object]]) -> list[Object]:
         """What may change is applied as a whole."""
         return []

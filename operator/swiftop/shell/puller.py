@@ -32,6 +32,7 @@ from swiftop.runner.protocol import (
     TRAINING,
     Member,
     read,
+    read_acceleration,
     read_previous,
 )
 from swiftop.shell import page
@@ -90,7 +91,7 @@ def parse(text: str | bytes, members: Members) -> Reading | None:
     with suppress(ValueError, RecursionError):
         document = json.loads(text)
         if isinstance(document, dict) and document.get("version") == REPORT_VERSION:
-            return Reading(read(members, document), read_previous(document))
+            return Reading(read(members, document), read_previous(document), acceleration=read_acceleration(document))
     return None
 
 

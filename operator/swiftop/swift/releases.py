@@ -44,6 +44,7 @@ class Release:
     mixes_hubs: bool = True
     # Whether --fsdp is fsdp2 or a JSON file; 3.7 leaves it to transformers and its own words (full_shard auto_wrap).
     fsdp_presets: bool = True
+    accelerated: bool = True  # whether swiftop.acceleration knows its trainer
     programs: tuple[Program, ...] = ("sft", "export", "deploy")  # those that there is a flag table of
     # A public trainer image. ModelScope's own end before 4.6, whose image each platform builds from images/trainer: a
     # name that nobody publishes could be taken by anybody.
@@ -63,6 +64,7 @@ RELEASES: Mapping[str, Release] = {
             transformers_engine="pt",
             trains_adapters=False,
             fsdp_presets=False,
+            accelerated=False,
             mixes_hubs=False,
             image=f"{_MODELSCOPE}:ubuntu22.04-cuda12.6.3-py311-torch2.7.1-vllm0.10.0-modelscope1.28.2-swift3.7.2",
         ),

@@ -53,7 +53,7 @@ def unmarked(model: type[BaseModel], path: str = "") -> Iterator[str]:
         (ModelSource, set()),
         (Validation, set()),
         (Tuner, set()),
-        (Training, set()),
+        (Training, {".acceleration"}),  # the runner's: the command is the same with and without
         (Checkpoints, set()),
         # The client of SwanLab reads these from its environment; report_to is shared with extraArgs.
         (Tracking, {".swanlab.host", ".swanlab.tags", ".swanlab.group", ".tensorboard"}),

@@ -9,7 +9,7 @@ import pytest
 from swiftop import names
 from swiftop.batch.observe import Observed, asks, observe
 from swiftop.model.kind import Ask, Object, Reading, Seen
-from swiftop.runner.protocol import TRAINING
+from swiftop.runner.protocol import TRAINING, Accelerated
 from tests.support.objects import UID, sftrun
 from tests.unit.batch.facts import LOST, START, at
 
@@ -107,6 +107,23 @@ def test_a_termination_message_is_newer_than_the_last_pull() -> None:
     found = of(seen(jobs=(job(),), pods=(ended,), reading={"a": Reading({"step": 9})}.get))
     assert (found.report, found.heard) == ({"step": 10}, {"step": 9})
     assert [one.pod for one in found.previous] == ["gone"]
+
+
+def test_what_the_pod_told_of_its_acceleration() -> None:
+    active, not_active = Accelerated(active=True), Accelerated(active=False)
+    runs, heard = pod("a", **RUNNING), {"a": Reading({"step": 9}, acceleration=active)}
+    assert of(seen(jobs=(job(),), pods=(runs,), reading=heard.get)).acceleration == active
+    assert of(seen(jobs=(job(),), pods=(runs,))).acceleration is None
+
+    def ended(progress: str) -> dict[str, Any]:
+        message = f'{{"outcome": "finished", "reason": "MaxSteps", "progress": {progress}}}'
+        state = {"terminated": {"exitCode": 0, "message": message}}
+        return pod("a", phase="Succeeded", containerStatuses=[{"name": "swift", "state": state}])
+
+    told = ended('{"acceleration": {"active": false}}')
+    assert of(seen(jobs=(job(),), pods=(told,), reading=heard.get)).acceleration == not_active
+    assert of(seen(jobs=(job(),), pods=(told,))).acceleration == not_active
+    assert of(seen(jobs=(job(),), pods=(ended("{}"),), reading=heard.get)).acceleration == active
 
 
 def questions(what: Seen) -> tuple[Ask, ...]:

@@ -149,9 +149,9 @@ def test_the_command_is_a_comment_of_one_line() -> None:
     system = "first line\n'second' \\ line\twith\u2028signs"
     result = preview("-f", "-", stdin=json.dumps(run_of(spec={**SPEC, "training": {"system": system}})))
     assert jobs(result) == ["demo-1"]
-    first, second = result.stdout.split("\n")[:2]
+    first, second, _, fourth = result.stdout.split("\n")[:4]
     assert first.startswith("# python -m swift.cli.sft ")
-    assert second == "---"
+    assert (second, fourth) == ("# acceleration: Auto", "---")
 
 
 @pytest.mark.parametrize("word", ["a", "a b", "", "it's", "一", "a\nb", "it's\\\n\t\r\x07\u2028"])

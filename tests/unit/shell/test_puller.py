@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from swiftop.errors import Transient
 from swiftop.model.kind import Reading
-from swiftop.runner.protocol import TRAINING, Previous
+from swiftop.runner.protocol import TRAINING, Accelerated, Previous
 from swiftop.shell.puller import Puller, last_in_log, page_url, parse
 from tests.unit.shell.virtual_time import run
 
@@ -30,6 +30,12 @@ def test_only_finite_numbers_of_known_names_are_taken() -> None:
     said = '{"version":1,"step":3,"loss":NaN,"epoch":Infinity,"evalLoss":"0.1","maxSteps":true,"gradNorm":null,"x":1,'
     said += f'"learningRate":1e-5,"etaSeconds":{10**400}}}'
     assert parse(said, TRAINING) == Reading({"step": 3, "learningRate": 1e-5})
+
+
+def test_the_acceleration_is_taken_as_far_as_it_is_sound() -> None:
+    said = '{"version":1,"step":3,"acceleration":{"active":true,"parts":["mlp","x"],"perDeviceBatchSize":-1}}'
+    assert parse(said, TRAINING) == Reading({"step": 3}, acceleration=Accelerated(active=True, parts=("mlp",)))
+    assert parse('{"version":1,"acceleration":[]}', TRAINING) == Reading({})
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ _NAMES = {
     "training.scheduler": "lr_scheduler",
     "training.maxLength": "cutoff_len sequence_len seq_length max_seq_len max_seq_length model_max_length block_size",
     "training.perDeviceBatchSize": "batch_size micro_batch_size train_batch_size per_gpu_train_batch_size",
+    "training.globalBatchSize": "total_batch_size effective_batch_size",
+    "training.acceleration": "use_unsloth unsloth use_unsloth_gc",
     "training.perDeviceEvalBatchSize": "eval_batch_size per_gpu_eval_batch_size",
     "training.gradientAccumulationSteps": "gradient_accumulation accumulate_grad_batches",
     "training.precision": "dtype mixed_precision",

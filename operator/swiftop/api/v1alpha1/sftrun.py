@@ -100,6 +100,27 @@ class SFTRunSpec(BatchSpec):
             field="training.sequenceParallelSize",
         ),
         Rule(
+            cel="!(has(self.training) && has(self.training.globalBatchSize)) || self.training.globalBatchSize"
+            " * (has(self.training.sequenceParallelSize) ? self.training.sequenceParallelSize : 1)"
+            " % (self.resources.nodes * (has(self.resources.processesPerNode) ? self.resources.processesPerNode"
+            " : self.resources.gpus > 0 ? self.resources.gpus : 1)) == 0",
+            message="all processes (resources.gpus times nodes, over sequenceParallelSize) take the same share of a "
+            "step: set a multiple of their number",
+            holds=lambda s: (s.training.global_batch_size or 0) % s.data_parallel_size == 0,
+            field="training.globalBatchSize",
+        ),
+        Rule(
+            cel="!(has(self.training) && has(self.training.acceleration)"
+            " && self.training.acceleration == 'Approximate') || self.resources.gpus > 0 && (!has(self.tuner)"
+            " || self.tuner.type == 'lora' && !has(self.tuner.quantization))",
+            message="Approximate computes the frozen weights of a LoRA in 8 bits on GPUs: use tuner.type: lora without "
+            "quantization and set resources.gpus, or use acceleration: Auto",
+            holds=lambda s: (
+                s.training.acceleration != "Approximate" or (s.accelerable and s.tuner.quantization is None)
+            ),
+            field="training.acceleration",
+        ),
+        Rule(
             cel="!(has(self.training) && has(self.training.deepspeed)) || !has(self.resources.processesPerNode)"
             " || self.resources.processesPerNode >= self.resources.gpus",
             message="DeepSpeed drives one GPU per process: remove resources.processesPerNode, or set it to "
@@ -198,6 +219,16 @@ class SFTRunSpec(BatchSpec):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
 
+    @property
+    def data_parallel_size(self) -> int:
+        """Processes, or groups of them, that each take a share of the batch of a step."""
+        return max(1, self.resources.world_size // (self.training.sequence_parallel_size or 1))
+
+    @property
+    def accelerable(self) -> bool:
+        """Whether there is anything to accelerate: layers of LoRA on GPUs."""
+        return self.tuner.type == "lora" and self.resources.gpus > 0
+
     def unique(self) -> dict[str, list[str]]:
         """Two files of one name would be mounted at one path, and of a flag given twice the later one would win."""
         own = {
@@ -236,6 +267,7 @@ class SFTRun(BatchResource):
             ConditionType.CHECKPOINT_AVAILABLE,
             ConditionType.PROGRESS_AVAILABLE,
             ConditionType.DATA_COMPLETE,
+            ConditionType.ACCELERATED,
         ),
         changeable=("suspend", "lifecycle"),
     )

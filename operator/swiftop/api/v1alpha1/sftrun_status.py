@@ -65,6 +65,37 @@ class DataStatus(Reported):
     validation_dropped: int | None = Field(default=None, description="How many of these ms-swift dropped.")
 
 
+class SkippedPart(Reported):
+    """A part of the acceleration that is not at work."""
+
+    part: str = Field(description="Which one.")
+    why: str = Field(description="Why, in a word: docs/acceleration.md explains them.")
+
+
+class AccelerationStatus(Reported):
+    """What training.acceleration came to, as the training itself tells."""
+
+    active: bool = Field(description="Whether any part is at work.")
+    parts: tuple[str, ...] = Field(
+        default=(),
+        description="What is at work: attention, borders, linears, mlp, liger, batch, checkpointing, loader, eightbit.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    skipped: tuple[SkippedPart, ...] = Field(
+        default=(),
+        description="What is not, and why.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    per_device_batch_size: int | None = Field(default=None, description="Samples per GPU and forward pass.")
+    gradient_accumulation_steps: int | None = Field(default=None, description="Forward passes per optimizer step.")
+    gradient_checkpointing: bool | None = Field(
+        default=None, description="Whether activations are computed again in the backward pass."
+    )
+    estimated_gi_b: float | None = Field(
+        default=None, alias="estimatedGiB", description="GPU memory that these settings were expected to take, in GiB."
+    )
+
+
 class TrackingStatus(Reported):
     """Where the run is shown."""
 
@@ -108,6 +139,9 @@ class SFTRunStatus(BatchStatus):
     checkpoint: Checkpoint | None = Field(default=None, description="The newest complete checkpoint.")
     best_checkpoint: BestCheckpoint | None = Field(default=None, description="The checkpoint with the best evaluation.")
     data: DataStatus | None = Field(default=None, description="What became of the rows of the data.")
+    acceleration: AccelerationStatus | None = Field(
+        default=None, description="What training.acceleration came to, as the training itself tells."
+    )
     tracking: TrackingStatus | None = Field(default=None, description="Where the run is shown.")
     resolved: RunResolved | None = Field(default=None, description="What the run was started with.")
     display: Display | None = Field(default=None, description="Ready-made texts for kubectl get. Not an API.")

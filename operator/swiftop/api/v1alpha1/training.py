@@ -100,7 +100,10 @@ class Training(Model):
 
     INSTEAD: ClassVar = {
         "lr": "use learningRate",
-        **dict.fromkeys(("batch_size", "batchSize"), "use perDeviceBatchSize and gradientAccumulationSteps"),
+        **dict.fromkeys(
+            ("batch_size", "batchSize"),
+            "use globalBatchSize, or perDeviceBatchSize and gradientAccumulationSteps",
+        ),
     }
     RULES: ClassVar = (
         Rule(
@@ -113,7 +116,7 @@ class Training(Model):
             cel="!(has(self.packing) && self.packing || has(self.paddingFree) && self.paddingFree)"
             " || has(self.attention) && self.attention.startsWith('flash_att')",
             message="packing and paddingFree need a flash attention, or samples would see each other: set "
-            "training.attention: flash_attn (it has to be in the image)",
+            "training.attention: flash_attn (with training.acceleration it need not be in the image)",
             holds=lambda t: not (t.packing or t.padding_free) or t.attention in FLASH_ATTENTION,
             field="attention",
         ),
@@ -129,6 +132,15 @@ class Training(Model):
             message="a stream has no length: set training.maxSteps",
             holds=lambda t: not t.streaming or t.max_steps is not None,
             field="maxSteps",
+        ),
+        Rule(
+            cel="!has(self.globalBatchSize) || !has(self.perDeviceBatchSize) && !has(self.gradientAccumulationSteps)",
+            message="globalBatchSize is the whole batch of a step, however it is split: remove perDeviceBatchSize and "
+            "gradientAccumulationSteps, or globalBatchSize",
+            holds=lambda t: (
+                t.global_batch_size is None or (t.per_device_batch_size, t.gradient_accumulation_steps) == (None, None)
+            ),
+            field="globalBatchSize",
         ),
     )
 
@@ -155,12 +167,21 @@ class Training(Model):
         description="Longest sample in tokens; longer ones are dropped. Halve it (4096, 2048, 1024) when memory is "
         "short.",
     )
+    acceleration: Literal["Auto", "Approximate", "Off"] | None = Field(
+        default=None,
+        description="Auto: the same training, faster, as far as model, GPU and image allow. LoRA layers are fused, a "
+        "flash attention is there without a package of it, and how a step is split, gradient checkpointing and the "
+        "loader are chosen for the GPU's memory; the batch of a step and every field that is set stay. Approximate: "
+        "frozen weights in 8 bits as well, on GPUs that can, at a slightly higher loss. "
+        '"Off" (in quotes: YAML reads a bare Off as false): ms-swift as it is. Absent: Auto for tuner.type lora on '
+        "GPUs, else Off. status.acceleration tells what is at work.",
+    )
     per_device_batch_size: Annotated[int | None, Flag("per_device_train_batch_size")] = Field(
         default=None,
         ge=1,
         le=65_536,
         description="Samples per GPU and forward pass. ms-swift's default: 1. The batch of one optimizer step is this "
-        "times gradientAccumulationSteps times the number of GPUs.",
+        "times gradientAccumulationSteps times the number of GPUs: globalBatchSize.",
     )
     per_device_eval_batch_size: Annotated[int | None, Flag("per_device_eval_batch_size")] = Field(
         default=None,
@@ -175,6 +196,16 @@ class Training(Model):
         description="Forward passes per optimizer step: a larger batch in the same memory. ms-swift's default: such "
         "that a step sees 16 samples.",
     )
+    global_batch_size: Annotated[int | None, Owns("per_device_train_batch_size", "gradient_accumulation_steps")] = (
+        Field(
+            default=None,
+            ge=1,
+            le=1_048_576,
+            description="Samples (with packing: sequences) of one optimizer step over all GPUs, in place of "
+            "perDeviceBatchSize and gradientAccumulationSteps: with acceleration they are chosen for the GPU's memory, "
+            "else it is one sample per GPU and forward pass. A multiple of the number of GPUs.",
+        )
+    )
     precision: Annotated[Literal["bf16", "fp16", "fp32"] | None, Owns("torch_dtype", "bf16", "fp16")] = Field(
         default=None,
         description="Number format to train in, whatever the model is saved in: bf16 (Ampere GPUs and newer), fp16 "
@@ -183,7 +214,7 @@ class Training(Model):
     gradient_checkpointing: Annotated[bool | None, Flag("gradient_checkpointing")] = Field(
         default=None,
         description="Compute activations again in the backward pass: far less memory, about a third slower. ms-swift's "
-        "default: true.",
+        "default: true; with acceleration it is chosen for the GPU's memory.",
     )
     packing: Annotated[bool | None, Flag("packing")] = Field(
         default=None,
@@ -210,8 +241,8 @@ class Training(Model):
         Flag("attn_impl"),
     ] = Field(
         default=None,
-        description="Implementation of attention. ms-swift's default: sdpa, part of torch. flash_attn (or "
-        "flash_attention_2, _3, _4) has to be in the image and needs a GPU.",
+        description="Implementation of attention. ms-swift's default: sdpa, part of torch. A flash attention needs a "
+        "GPU and its package in the image; with acceleration flash_attn and flash_attention_2 need no package.",
     )
     deepspeed: Annotated[
         Annotated[
@@ -234,7 +265,9 @@ class Training(Model):
         default=None, ge=1, le=1024, description="GPUs that share one long sample. ms-swift's default: 1."
     )
     liger: Annotated[bool | None, Flag("use_liger_kernel")] = Field(
-        default=None, description="Use the Liger kernels: less memory for the loss. They have to be in the image."
+        default=None,
+        description="Use the Liger kernels: less memory for the loss. They have to be in the image; with acceleration "
+        "they are used where they are.",
     )
     experts_implementation: Annotated[Word | None, Flag("experts_impl")] = Field(
         default=None,

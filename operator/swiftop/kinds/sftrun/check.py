@@ -9,7 +9,7 @@ from swiftop.api.v1alpha1.elsewhere import FIELD_OF_NAME
 from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.errors import Problem
-from swiftop.kinds.sftrun import together
+from swiftop.kinds.sftrun import acceleration, memory, together
 from swiftop.swift import check, datasets
 from swiftop.swift.argv import Flags
 from swiftop.swift.releases import DEFAULT, RELEASES, SUPPORTED, FlagTable, table
@@ -39,7 +39,15 @@ def warnings(spec: SFTRunSpec) -> list[Problem]:
     """What is allowed but has no effect, or not the expected one."""
     version = spec.runtime.swift_version or DEFAULT
     some = check.some_transformers(spec.extra_args, table(version)) if version in SUPPORTED else ()
-    return [*_evaluation(spec), *_self_cognition(spec), *_of_adapters(spec), *_saving(spec), *some]
+    return [
+        *_evaluation(spec),
+        *_self_cognition(spec),
+        *_of_adapters(spec),
+        *_saving(spec),
+        *_acceleration(spec),
+        *memory.warnings(spec),
+        *some,
+    ]
 
 
 def _saving(spec: SFTRunSpec) -> Iterator[Problem]:
@@ -56,6 +64,18 @@ def _saving(spec: SFTRunSpec) -> Iterator[Problem]:
     if evaluated == "epoch" and spec.training.eval_steps is not None and together.evaluates(spec):
         message = "evaluation takes place after each epoch, so it has no effect"
         yield Problem("spec.training.evalSteps", message, suggestion="remove it, or set evalStrategy: steps")
+
+
+def _acceleration(spec: SFTRunSpec) -> Iterator[Problem]:
+    if spec.training.acceleration in (None, "Off") or acceleration.mode(spec) != "Off":
+        return
+    if not spec.resources.gpus:
+        message = "nothing is accelerated without GPUs, so it has no effect"
+    elif not spec.accelerable:
+        message = "only tuner.type: lora is accelerated, so it has no effect"
+    else:
+        message = f"ms-swift {spec.runtime.swift_version} is not accelerated, so it has no effect"
+    yield Problem("spec.training.acceleration", message, suggestion="remove it")
 
 
 def _of_adapters(spec: SFTRunSpec) -> Iterator[Problem]:

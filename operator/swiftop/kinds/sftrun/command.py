@@ -151,7 +151,7 @@ def _data(spec: SFTRunSpec) -> Flags:
 
 def _training(spec: SFTRunSpec) -> Flags:
     training = spec.training
-    flags = passed(training)
+    flags = {**_batch(spec), **passed(training)}
     if training.deepspeed is not None:
         flags["deepspeed"] = (_file_or_text(spec, training.deepspeed),)
     if training.system is not None:
@@ -162,6 +162,15 @@ def _training(spec: SFTRunSpec) -> Flags:
         # Sorted: the API server does not keep the order of a map, and the same run must give the same command.
         flags["columns"] = (json.dumps(training.columns, ensure_ascii=False, sort_keys=True),)
     return flags
+
+
+def _batch(spec: SFTRunSpec) -> Flags:
+    """One sample per process and pass fits wherever training does; an acceleration splits the step anew."""
+    size = spec.training.global_batch_size
+    if size is None:
+        return {}
+    passes = max(1, size // spec.data_parallel_size)
+    return {"per_device_train_batch_size": ("1",), "gradient_accumulation_steps": (str(passes),)}
 
 
 def _self_cognition(who: SelfCognition) -> Flags:

@@ -9,7 +9,7 @@ from typing import Any
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.batch.kind import BatchKind, References
 from swiftop.batch.situation import Words
-from swiftop.kinds.sftrun import prepare, source, status, uploads
+from swiftop.kinds.sftrun import notes, prepare, source, status, uploads
 from swiftop.kinds.sftrun.build import pod
 from swiftop.kinds.sftrun.prepare import Prepared
 from swiftop.model.kind import Pinned, Reference
@@ -60,6 +60,8 @@ KIND: BatchKind[SFTRun, Prepared] = BatchKind(
     prepare_with=prepare.prepare,
     pod=pod,
     own=status.own,
+    explained=status.explained,
+    notes_of=notes.notes,
     warnings_of=prepare.warnings,
     pinned_with=_with_sources,
 )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from swiftop import names
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
-from swiftop.kinds.sftrun import tracking
+from swiftop.kinds.sftrun import acceleration, tracking
 from swiftop.kinds.sftrun.command import Rendered
 from swiftop.runner.protocol import DEFAULT_LOGGING_STEPS, NVIDIA, Plan, Source, TrainSettings, UploadedDataset
 from swiftop.runner.typed_json import to_json
@@ -70,6 +70,7 @@ def _settings(
         swanlab_host=tracking.api_host(swanlab) if swanlab and swanlab.mode == "cloud" else None,
         resume_from=resume_from,
         datasets=datasets,
+        acceleration=acceleration.planned(spec),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.batch.kind import Own
 from swiftop.batch.observe import Observed
-from swiftop.kinds.sftrun import data
+from swiftop.kinds.sftrun import acceleration, data, memory
 from swiftop.kinds.sftrun.check import warnings
 from swiftop.kinds.sftrun.display import progress_texts, spec_texts
 from swiftop.kinds.sftrun.tracking import tracking_url
@@ -16,8 +17,9 @@ from swiftop.model.conditions import Aspect, as_before, by_type
 from swiftop.model.facts import Report
 from swiftop.model.kind import Frame, Status
 from swiftop.model.times import text_of
-from swiftop.model.verdict import Outlook, Phase, Waiting
+from swiftop.model.verdict import Failed, Finished, Outlook, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
+from swiftop.runner import causes
 from swiftop.swift.paths import identity_of, output_dir
 
 VOLATILE = frozenset({"data", "progress", "checkpoint", "bestCheckpoint", "display"})
@@ -43,12 +45,13 @@ def own(frame: Frame[SFTRun, Observed]) -> Own:
     runs = isinstance(frame.outlook, Waiting) and frame.outlook.phase is Phase.RUNNING
     progress = _progress(report, previous, runs=runs)
     checkpoint, best = _checkpoints(report, run, previous)
-    rows = data.status(report, previous)
+    rows, accelerated = data.status(report, previous), acceleration.status(frame.observed.acceleration, previous)
     members: Status = {
         "progress": progress,
         "checkpoint": checkpoint,
         "bestCheckpoint": best,
         "data": rows,
+        "acceleration": accelerated,
         "tracking": _tracking(run, report, previous),
         "display": {**progress_texts(progress or {}), **(spec_texts(run.spec) if run else _kept_texts(previous))},
     }
@@ -60,10 +63,29 @@ def own(frame: Frame[SFTRun, Observed]) -> Own:
             ),
             ConditionType.PROGRESS_AVAILABLE: _heard(frame.outlook, frame.observed, by_type(previous)),
             ConditionType.DATA_COMPLETE: data.complete(rows),
+            ConditionType.ACCELERATED: _accelerated(frame, accelerated),
         },
         warning="; ".join(str(problem) for problem in warnings(run.spec)) if run else "",
         reported=bool(progress),
     )
+
+
+def explained(frame: Frame[SFTRun, Observed]) -> Frame[SFTRun, Observed]:
+    """The runner says what helps against an end like this; from the spec follows what helps this run."""
+    run, outlook = frame.resource, frame.outlook
+    if run is None or not isinstance(outlook, Failed) or outlook.cause.reason != causes.CUDA_OUT_OF_MEMORY.reason:
+        return frame
+    advice = memory.advice(run.spec, frame.observed.acceleration)
+    return replace(frame, outlook=Failed(replace(outlook.cause, suggestion=advice))) if advice else frame
+
+
+def _accelerated(frame: Frame[SFTRun, Observed], known: Status | None) -> Aspect:
+    if frame.resource is None:
+        return as_before(by_type(frame.previous), ConditionType.ACCELERATED)
+    resolved = frame.previous.get("resolved") or {}
+    version = frame.pinned.swift_version if frame.pinned is not None else resolved.get("swiftVersion", "")
+    wanted = acceleration.mode(frame.resource.spec, version)
+    return acceleration.aspect(wanted, known, finished=isinstance(frame.outlook, Finished))
 
 
 def _tracking(run: SFTRun | None, report: Report | None, previous: Mapping[str, Any]) -> Status | None:

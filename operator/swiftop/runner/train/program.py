@@ -16,6 +16,7 @@ from ..program import Context, Ended, Reached, Route, Step, fill
 from ..protocol import FAILED, FINISHED, TRAINING, TrainSettings
 from ..typed_json import from_json
 from . import checkpoints, culprit, log, swanlab, view
+from .acceleration import Accelerator
 from .log import EVALUATING, PREPARING, SAVING, LineReader, Report, TrainingLog, end_last_line
 from .modules import linear_modules
 from .outcome import EndedTraining, judge
@@ -41,6 +42,7 @@ class Train:
         self._log = TrainingLog(LineReader(self._directory / "logging.jsonl"))
         self._rows = DroppedRows()
         self._loading = Loading(context)
+        self._accelerator = Accelerator(settings.acceleration) if settings.acceleration is not None else None
         self._start: Optional[Start] = None
         self._started = 0.0
         self._next_slow = 0.0
@@ -82,11 +84,21 @@ class Train:
         if self._start is not None and self._start.flags:
             command = (*command, *self._start.flags)
             self._context.output.say(f"swiftop: resuming from {self._start.path}")
+        command, environ = self._accelerated(command)
         self._loading.begin()
         self._log.skip(end_last_line(self._directory / "logging.jsonl", repair=self._context.rank == 0))
         self._started = time.time()
         self._watchdog.preparing(time.monotonic())
-        yield Step("training", command, elastic=self._plan.elastic)
+        yield Step("training", command, environ=environ, elastic=self._plan.elastic)
+
+    def _accelerated(self, command: tuple[str, ...]) -> tuple[tuple[str, ...], Mapping[str, str]]:
+        """The command with the acceleration's plugin, and the variables that it needs."""
+        if self._accelerator is None:
+            return command, {}
+        command = self._accelerator.prepare(command, self._directory, self._context.environ)
+        if self._accelerator.problem:
+            self._context.output.say(f"swiftop: {self._accelerator.problem}")
+        return command, self._accelerator.environ
 
     def _choose_start(self) -> Optional[Ended]:
         start = Starter(self._context, self._settings).choose()
@@ -243,9 +255,10 @@ class Train:
         self._update_checkpoint()
 
     def report(self) -> dict[str, Any]:
-        """Members of ``protocol.TRAINING``."""
+        """Members of ``protocol.TRAINING``, and what the acceleration tells."""
         self._log.report.take_rows(self._rows)
-        return self._log.report.to_json()
+        told = self._accelerator.report() if self._accelerator is not None else None
+        return {**self._log.report.to_json(), "acceleration": told}
 
     def reached(self) -> Reached:
         """Last step and last kept checkpoint."""

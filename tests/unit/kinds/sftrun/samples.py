@@ -16,7 +16,15 @@ GOLDEN = Path(__file__).parent / "golden"
 SEEDS = Path(__file__).parent / "seeds"
 UID = "0f3a1c9e-5d1b-4e0a-9a55-0c1d2e3f4a5b"
 
-NAMES = ("sftrun-7b", "sftrun-32b", "sftrun-local-file", "sftrun-minimal", "sftrun-smoke", "sftrun-tiny")
+NAMES = (
+    "sftrun-7b",
+    "sftrun-7b-fast",
+    "sftrun-32b",
+    "sftrun-local-file",
+    "sftrun-minimal",
+    "sftrun-smoke",
+    "sftrun-tiny",
+)
 GOLDEN_VERSIONS = ("3.7", "4.6")
 
 

@@ -322,3 +322,23 @@ def test_a_dataset_of_the_other_hub_that_3_x_would_not_find(version: str) -> Non
     )
     assert problems(**mixed) == []
     assert problems(version, datasets=[{"id": "me/data", "hub": "huggingface"}]) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        ({"resources": {"gpus": 0}}, "nothing is accelerated without GPUs"),
+        ({"runtime": {"swiftVersion": "3.7"}}, "ms-swift 3.7 is not accelerated"),
+        ({"runtime": {"swiftVersion": "3.12"}}, ""),
+        ({"tuner": {"type": "full"}}, "only tuner.type: lora is accelerated"),
+        ({}, ""),
+        ({"tuner": {"quantization": {"method": "bnb", "bits": 4}}}, ""),
+    ],
+)
+def test_an_acceleration_that_there_is_none_of(members: dict[str, Any], why: str) -> None:
+    found = check.warnings(spec(training={"acceleration": "Auto"}, **members))
+    assert [(problem.path, problem.message) for problem in found] == (
+        [("spec.training.acceleration", f"{why}, so it has no effect")] if why else []
+    )
+    assert check.warnings(spec(training={"acceleration": "Off"}, **members)) == []
+    assert check.warnings(spec(**members)) == []

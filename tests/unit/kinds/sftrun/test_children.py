@@ -26,10 +26,19 @@ DEFAULTS = {
         "storageClassName": "standard",
     },
 }
+SEVEN_B = sample("sftrun-7b")
+AS_MS_SWIFT_IS = SEVEN_B.spec.model_copy(
+    update={"training": SEVEN_B.spec.training.model_copy(update={"acceleration": "Off"})}
+)
 CASES: dict[str, tuple[SFTRun, Defaults]] = {
     "on-cpu": (run_of(ON_CPU), Defaults()),
-    "sample-7b": (sample("sftrun-7b"), Defaults(image="registry.example/trainer:4.6")),
-    "sample-7b-with-defaults": (sample("sftrun-7b"), defaults_of(DEFAULTS)),
+    "sample-7b": (SEVEN_B, Defaults(image="registry.example/trainer:4.6")),
+    "sample-7b-off": (
+        SEVEN_B.model_copy(update={"spec": AS_MS_SWIFT_IS}),
+        Defaults(image="registry.example/trainer:4.6"),
+    ),
+    "sample-7b-fast": (sample("sftrun-7b-fast"), Defaults(image="registry.example/trainer:4.6")),
+    "sample-7b-with-defaults": (SEVEN_B, defaults_of(DEFAULTS)),
     "shared-volumes": (run_of(SHARED_VOLUMES), Defaults()),
     "platform": (run_of(PLATFORM), Defaults()),
     "two-nodes": (run_of(TWO_NODES), Defaults()),

@@ -110,6 +110,32 @@ def test_training_fields(field: str, value: Any, flag: str, words: list[str], ve
     assert values(command(version), flag) is None
 
 
+@pytest.mark.parametrize("version", SUPPORTED)
+@pytest.mark.parametrize(
+    ("resources", "training", "passes"),
+    [
+        ({"gpus": 1}, {}, "32"),
+        ({"gpus": 4}, {}, "8"),
+        ({"gpus": 8, "nodes": 2}, {}, "2"),
+        ({"gpus": 8, "processesPerNode": 1}, {}, "32"),
+        ({"gpus": 8}, {"sequenceParallelSize": 4}, "16"),
+        ({"gpus": 1}, {"acceleration": "Off"}, "32"),
+        ({"gpus": 0}, {}, "32"),
+    ],
+)
+def test_a_global_batch_is_one_sample_a_pass_and_as_many_passes_as_it_takes(
+    resources: dict[str, Any], training: dict[str, Any], passes: str, version: str
+) -> None:
+    found = command(version, resources=resources, training={"globalBatchSize": 32, **training})
+    assert values(found, "per_device_train_batch_size") == ["1"]
+    assert values(found, "gradient_accumulation_steps") == [passes]
+
+
+def test_the_command_is_the_same_with_and_without_acceleration() -> None:
+    commands = {command("4.6", training={"acceleration": mode}) for mode in ("Auto", "Approximate", "Off")}
+    assert commands == {command("4.6")}
+
+
 def test_every_flag_that_the_schema_calls_ours_is_rendered_or_kept_from_ms_swift() -> None:
     """The deny list of extraArgs and the renderer must not drift apart."""
     rendered = {"train_type"}  # before 4.0

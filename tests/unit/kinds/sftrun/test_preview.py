@@ -36,11 +36,20 @@ def defaults(namespace: str | None = None, **data: str) -> str:
 def test_the_samples(name: str) -> None:
     result = run("-f", str(SAMPLES / f"{name}.yaml"))
     assert result.exit_code == 0, result.stderr
-    command = result.stdout.partition("\n---\n")[0].removeprefix("# ")
+    command = result.stdout.partition("\n")[0].removeprefix("# ")
     expected = [w.replace("0f3a1c9e", "00000000") for w in rendered(name, "4.6").command]
     assert shlex.split(command) == expected
     claim = [] if name == "sftrun-smoke" else ["PersistentVolumeClaim"]  # whose results end with the pod
     assert [o["kind"] for o in yaml.safe_load_all(result.stdout)] == [*claim, "Job"]
+
+
+def test_the_acceleration_stands_below_the_command() -> None:
+    result = run("-f", str(SAMPLES / "sftrun-7b-fast.yaml"))
+    command, *lines = result.stdout.partition("\n---\n")[0].splitlines()
+    assert "--per_device_train_batch_size 1 --gradient_accumulation_steps 32" in command
+    assert lines[0] == "# acceleration: Auto"
+    assert [line[:10].strip() for line in lines[2:]] == ["#   24 GiB", "#   40 GiB", "#   80 GiB", "#   141 Gi"]
+    assert "# acceleration" not in run("-f", str(SAMPLES / "sftrun-tiny.yaml")).stdout
 
 
 def test_several_nodes_have_a_service_and_the_uid_of_the_file_is_used() -> None:
@@ -178,7 +187,7 @@ REFERRING = document(datasets=[{"uploadRef": {"name": "chats"}, "sample": 5}], r
 
 def dataset_of(result: Result) -> str:
     assert (result.exit_code, result.stderr) == (0, "")
-    words = shlex.split(result.stdout.partition("\n---\n")[0])
+    words = shlex.split(result.stdout.partition("\n")[0])
     return words[words.index("--dataset") + 1]
 
 

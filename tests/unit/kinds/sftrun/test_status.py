@@ -19,7 +19,7 @@ from swiftop.model.conditions import by_type
 from swiftop.model.facts import Cause, Outcome, Report
 from swiftop.model.kind import Frame
 from swiftop.model.verdict import Blocked, Failed, Finished, Outlook, Phase, Suspended, Waiting
-from swiftop.runner.protocol import LARGEST, TRAINING, read
+from swiftop.runner.protocol import LARGEST, TRAINING, Accelerated, read
 from tests.support.objects import IMAGE, sftrun
 from tests.unit.batch.facts import COMPLETE, FAILED, JOB, NEW, RUNS, START, at, said
 
@@ -106,9 +106,64 @@ def test_a_status_of_a_run_that_trains() -> None:
     }
     assert list(conditions) == [
         *("Succeeded", "Reconciling", "Stalled", "Validated", "DependenciesReady", "Scheduled", "Running", "Suspended"),
-        *("CheckpointAvailable", "ProgressAvailable", "DataComplete"),
+        *("CheckpointAvailable", "ProgressAvailable", "DataComplete", "Accelerated"),
     ]
     assert (conditions["CheckpointAvailable"]["status"], conditions["ProgressAvailable"]["status"]) == ("True", "True")
+
+
+def test_the_acceleration_and_its_condition() -> None:
+    told = Accelerated(active=True, parts=("linears",), skipped=(("mlp", "CheckFailed"),), estimated_gib=30.5)
+    found = status(RUNNING, observed=Observed(JOB, (RUNS,), heard=NUMBERS, acceleration=told))
+    skipped = [{"part": "mlp", "why": "CheckFailed"}]
+    shown = {"active": True, "parts": ["linears"], "skipped": skipped, "estimatedGiB": 30.5}
+    assert found["acceleration"] == shown
+    assert by_type(found)["Accelerated"]["message"] == "linears; without mlp (CheckFailed)"
+    model = SFTRunStatus.model_validate(found)
+    assert model.model_dump(by_alias=True, exclude_unset=True, mode="json") == found
+    # The next pod has not begun to train yet, and the spec cannot be read any more.
+    later = status(STARTING, found, Observed(JOB, (NEW,)))
+    assert later["acceleration"] == shown
+    unread = status(RUNNING, found, Observed(JOB, (RUNS,)), readable=False)
+    assert (unread["acceleration"], by_type(unread)["Accelerated"]) == (shown, by_type(found)["Accelerated"])
+
+
+@pytest.mark.parametrize(
+    ("outlook", "training", "told"),
+    [
+        (PENDING, {}, ("Unknown", "Pending")),
+        (DONE, {}, ("False", "NotAccelerated")),
+        (BROKE, {}, ("Unknown", "Pending")),
+        (DONE, {"acceleration": "Off"}, ("False", "AccelerationOff")),
+    ],
+)
+def test_nothing_told_of_the_acceleration(outlook: Outlook, training: Any, told: tuple[str, str]) -> None:
+    condition = by_type(status(outlook, spec={**SPEC, "training": training}))["Accelerated"]
+    assert (condition["status"], condition["reason"]) == told
+
+
+def test_an_end_for_want_of_memory_is_answered_with_what_this_run_needs() -> None:
+    out = Failed(Cause("CUDAOutOfMemory", "CUDA out of memory", "lower something", "last lines"))
+    training = {"maxLength": 2048, "perDeviceBatchSize": 4, "acceleration": "Off"}
+    found = status(out, observed=Observed(FAILED), spec={**SPEC, "training": training})
+    text = (
+        "By the estimate the training needs about 15 GiB of each GPU: try it with training.liger: true (3 GiB), or "
+        "with training.perDeviceBatchSize: 2 and gradientAccumulationSteps: 2 (8 GiB), or with training.maxLength: 1664"
+        " (13 GiB)."
+    )
+    assert found["failure"] == {
+        "reason": "CUDAOutOfMemory",
+        "message": "CUDA out of memory",
+        "suggestion": text,
+        "log": "last lines",
+    }
+    assert by_type(found)["Succeeded"]["message"] == f"CUDA out of memory: {text}"
+    unknown = status(out, observed=Observed(FAILED), spec=SPEC)
+    assert unknown["failure"]["suggestion"] == "lower something"
+
+
+def test_the_release_that_the_platform_gives_counts() -> None:
+    previous = {"resolved": {"image": "i", "swiftVersion": "3.7", "command": "c"}, "startTime": at(10)}
+    assert by_type(status(RUNNING, previous))["Accelerated"]["reason"] == "AccelerationOff"
 
 
 @pytest.mark.parametrize("outlook", OUTLOOKS)
