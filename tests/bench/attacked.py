@@ -23,6 +23,7 @@ import yaml
 from aiohttp import web
 
 from swiftop import names
+from swiftop.runner.protocol import PROGRESS_PREFIX
 from swiftop.shell.rest import path_of
 from tests.apiserver.proxy import Proxy
 from tests.apiserver.runs import run_of
@@ -37,7 +38,7 @@ PAGE_PORT = 18099
 _EVERY = 1.5  # seconds between two runs of the calm namespace
 _PATIENCE = 30.0  # seconds that the last of them may take
 _PROBE_SECONDS = 5.0  # as the readiness probe
-_JUNK = (b'swiftop: progress {"version": 1, "step": ' + b"9" * 400 + b"}\n") * 150
+_JUNK = (PROGRESS_PREFIX.encode() + b"{\n") * 3000
 
 
 async def furnish(admin: Client, *, without: str = "") -> tuple[str, str]:

@@ -150,7 +150,7 @@ async def _watch(controller: Controller, cluster: Cluster, config: Config, stop:
             identity=cast("Any", names.FIELD_MANAGER),
         )
     _stop_on_signals(stop)
-    with watch.any_depth():
+    with watch.of_any_size(WATCHED):
         await kopf.run_tasks(tasks, ignored=older)
 
 

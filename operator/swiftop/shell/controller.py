@@ -11,12 +11,14 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from swiftop import names
 from swiftop.errors import Conflict, Forbidden, SwiftopError, Transient
 from swiftop.kinds.registry import KINDS, WATCHED
 from swiftop.model.kind import Key, Kind
 from swiftop.runner.protocol import Member
+from swiftop.shell import slim
 from swiftop.shell.cluster import Cluster, Object
 from swiftop.shell.config import Config
 from swiftop.shell.metrics import Metrics
@@ -145,7 +147,8 @@ class Controller:
         for resource, selector in self._watched.items():
             for namespace in self._config.namespaces or ("",):
                 relist = self.store.relist(resource, namespace)
-                async for page in cluster.pages(resource, namespace, selector=selector):
+                cut = partial(slim.active, resource)  # of all objects of a page at once there may be too much
+                async for page in cluster.pages(resource, namespace, selector=selector, cut=cut):
                     relist.page(page.items, version=page.version)
                 relist.end()
                 self._check_watch(resource, namespace, relist)

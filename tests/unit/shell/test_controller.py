@@ -306,7 +306,7 @@ class Full:
         self.objects = list(objects)
         self.served_at = served_at
 
-    async def pages(self, kind: names.Resource, namespace: str, *, selector: str) -> Any:
+    async def pages(self, kind: names.Resource, namespace: str, **_: Any) -> Any:
         yield Listing([o for o in self.objects if o["kind"] == kind.kind], 1000)
 
     async def serves(self, kind: names.Resource) -> bool:

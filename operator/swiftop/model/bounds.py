@@ -1,7 +1,11 @@
-"""Bounds of the values that have no schema: what walks through them afterwards may recurse, and takes its time."""
+"""Bounds of the values that have no schema: what walks through them afterwards may recurse, and takes its time.
+
+In memory a value may have twenty times its size as JSON, so that one over the bounds is not kept either.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -30,6 +34,18 @@ def excess(value: Any) -> str:
         elif isinstance(item, list):
             open_.append(iter(item))
     return ""
+
+
+_WIDE: Mapping[str, Any] = {"": "x" * (_SIZE + 1)}
+_DEEP: Mapping[str, Any] = {"": json.loads("[" * _DEPTH + "]" * _DEPTH)}
+
+
+def bounded(value: Any) -> Any:
+    """The value, or in place of one over the bounds a small one that is over the same bound."""
+    why = excess(value)
+    if not why:
+        return value
+    return _DEEP if why == excess(_DEEP) else _WIDE
 
 
 def _size(item: object) -> int:
