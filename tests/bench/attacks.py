@@ -9,12 +9,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import random
 import subprocess
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,60 +19,25 @@ from swiftop import names
 from swiftop.shell.rest import path_of
 from tests.apiserver.runs import NOW, run_of
 from tests.bench.attacked import LOUD
+from tests.bench.attacker import (
+    MERGE,
+    Attack,
+    Attacker,
+    Request,
+    editing,
+    edits,
+    learning,
+    no_objects,
+    nothing,
+    patch,
+    runs,
+)
 from tests.bench.fairness import misspelt
 from tests.bench.operator_burst import Client, Object
 
-_RATE = 100.0  # edits per second at most
-_AT_ONCE = 8
 _ADDRESSES = "10.99.0.0/16"  # of pods: all of them lead to this machine
 _HANGS = 19443  # port of a webhook that never answers
-_MERGE = "application/merge-patch+json"
 _MANAGED = {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_KIND: names.SFTRUN.kind}
-
-Request = tuple[str, str, str]  # method, path, body
-
-
-@dataclass
-class Attacker:
-    """Who attacks."""
-
-    admin: Client
-    tenant: Client
-    counts: Any  # of requests: accepted, refused
-
-    async def make(self, kind: names.Resource, objects: list[Object]) -> None:
-        """All of them."""
-        await self.tenant.make_all(kind, objects, LOUD)
-
-    async def send_for_ever(self, requests: Iterator[Request], *, rate: float = _RATE, at_once: int = _AT_ONCE) -> None:
-        """One request after the other, whatever the answers are."""
-        begun, sent = time.monotonic(), itertools.count()
-
-        async def worker() -> None:
-            for method, path, body in requests:
-                await asyncio.sleep(max(begun + next(sent) / rate - time.monotonic(), 0))
-                content = _MERGE if method == "PATCH" else "application/json"
-                with suppress(OSError, TimeoutError):
-                    status, _ = await self.tenant.ask(method, path, body or None, content=content)
-                    with self.counts.get_lock():
-                        self.counts[status >= 300] += 1
-
-        await asyncio.gather(*(worker() for _ in range(at_once)))
-
-
-Step = Callable[[Attacker], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Attack:
-    """One way to attack."""
-
-    name: str
-    told: str
-    prepare: Step
-    go: Step
-    fault: str = ""  # of the API server as the operator sees it
-    without_right: str = ""  # resource that the operator may not use
 
 
 def attack(name: str, kubeconfig: Path, token: str, ready: Any, counts: Any) -> None:
@@ -90,52 +52,6 @@ def attack(name: str, kubeconfig: Path, token: str, ready: Any, counts: Any) -> 
             await chosen.go(attacker)
 
     asyncio.run(be())
-
-
-# Parts of several attacks
-
-
-async def nothing(_: Attacker) -> None:
-    """The figures without an attack."""
-    await asyncio.Event().wait()
-
-
-async def no_objects(_: Attacker) -> None:
-    """None are needed."""
-
-
-def runs(count: int, **spec: Any) -> Step:
-    """So many runs."""
-
-    async def made(attacker: Attacker) -> None:
-        await attacker.make(names.SFTRUN, [run_of(f"run-{n}", LOUD, **spec) for n in range(count)])
-
-    return made
-
-
-def patch(name: str, body: Object, kind: names.Resource = names.SFTRUN) -> Request:
-    """Change one object."""
-    return "PATCH", path_of(kind, LOUD, name), json.dumps(body)
-
-
-def edits(count: int, spec_of: Callable[[int], Object]) -> Iterator[Request]:
-    """The spec of one run after the other."""
-    for edit in itertools.count():
-        yield patch(f"run-{random.randrange(count)}", {"spec": spec_of(edit)})  # noqa: S311 - guards nothing
-
-
-def editing(count: int, spec_of: Callable[[int], Object], **pace: Any) -> Step:
-    """Edit for ever."""
-
-    async def go(attacker: Attacker) -> None:
-        await attacker.send_for_ever(edits(count, spec_of), **pace)
-
-    return go
-
-
-def learning(edit: int) -> Object:
-    """A small change that is valid."""
-    return {"training": {"learningRate": f"{edit % 900 + 100}e-6"}}
 
 
 # Pods
@@ -159,7 +75,7 @@ async def run(attacker: Attacker, pod: str, address: str) -> None:
     container = {"name": names.CONTAINER, "image": "x", "imageID": "x", "ready": True, "restartCount": 0}
     status = {"podIP": address, "podIPs": [{"ip": address}], "containerStatuses": [{**container, "state": begun}]}
     path = path_of(names.POD, LOUD, pod) + "/status"
-    await attacker.admin.send("PATCH", path, {"status": {"phase": "Running", **status}}, content=_MERGE)
+    await attacker.admin.send("PATCH", path, {"status": {"phase": "Running", **status}}, content=MERGE)
 
 
 async def endless(head: bytes, part: bytes, pause: float = 0.0) -> AsyncIterator[bytes]:

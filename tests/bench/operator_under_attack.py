@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.attacked import Lease, Operator, furnish, measure, proxied, through
-from tests.bench.attacks import ATTACKS, Attack, attack
+from tests.bench.attacker import Attack
+from tests.bench.attacks import ATTACKS, attack
 from tests.bench.operator_burst import Client, Object, control_plane, report
 
 _SPAWN = multiprocessing.get_context("spawn")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import permutations
 from typing import Any
 
@@ -13,6 +14,7 @@ from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.validate import problems
 from swiftop.model.kind import Key
 from swiftop.shell import slim
+from swiftop.shell import store as store_module
 from swiftop.shell.decode import loads
 from swiftop.shell.store import Store
 from tests.apiserver.cases import merged
@@ -164,6 +166,19 @@ def test_children_by_label_in_order_of_name() -> None:
     store.forget(names.JOB, job("a-1", version=3))
     assert children(store, "a") == []
     assert children(store, "a", names.POD) == []
+
+
+def test_any_number_of_children_takes_no_more_time_than_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may label objects may label a hundred thousand as those of one run."""
+    store, count = Store(), 5000
+    for n in range(count):
+        store.observe(names.JOB, job(f"a-{n}", version=n + 1))
+    before = time.process_time()
+    for n in range(count):
+        store.observe(names.JOB, job("a-4999", version=count + n + 1))
+    assert time.process_time() - before < 1  # 3.5 s when the siblings are gone through each time
+    monkeypatch.setattr(store_module, "_MOST_CHILDREN", 3)
+    assert children(store, "a") == ["a-0", "a-1", "a-10"]
 
 
 def test_kinds_do_not_mix() -> None:
