@@ -9,9 +9,11 @@ an operator that has half a gigabyte.
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 DEEPEST = 100  # levels of a document; no object that is valid has nearly as many
@@ -22,24 +24,40 @@ _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 _DECODER = json.JSONDecoder()
 _ITEMS, _HEAD = '"items":[', 4096
+_LARGE = 32 * 1024
 
 
 def loads(text: str | bytes) -> Any:
     """``json.loads``, but of a document that is too deep for it all but the depths."""
-    try:
-        return json.loads(text)
-    except RecursionError:
-        whole = text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")
-    return json.loads("".join(_cut(whole)))
+    with _without_collections(len(text)):
+        try:
+            return json.loads(text)
+        except RecursionError:
+            whole = text if isinstance(text, str) else text.decode("utf-8", "surrogatepass")
+        return json.loads("".join(_cut(whole)))
 
 
 def listed(raw: bytes, cut: Callable[[dict[str, Any]], Any]) -> Any:
     """``loads`` of a LIST, with what ``cut`` leaves of each of its objects."""
     text = raw.decode("utf-8", "surrogatepass")
+    with _without_collections(len(text)):
+        try:
+            return _listed(text, cut)
+        except RecursionError:
+            return _listed("".join(_cut(text)), cut)
+
+
+@contextmanager
+def _without_collections(size: int) -> Iterator[None]:
+    """A document has no cycles, and one of a megabyte would have the collector go through all objects many times."""
+    paused = size > _LARGE and gc.isenabled()
+    if paused:
+        gc.disable()
     try:
-        return _listed(text, cut)
-    except RecursionError:
-        return _listed("".join(_cut(text)), cut)
+        yield
+    finally:
+        if paused:
+            gc.enable()
 
 
 def _listed(text: str, cut: Callable[[dict[str, Any]], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 import tracemalloc
@@ -92,6 +93,25 @@ def test_of_a_list_no_more_is_in_memory_than_one_object_and_what_is_cut_of_the_o
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2 * len(whole) + 3e6
+
+
+def test_a_large_document_does_not_have_the_collector_go_through_all_objects() -> None:
+    """Which takes ten times as long as to read it, and nobody else is served meanwhile."""
+    large, collections = '{"items":[{"a":[' + "[]," * 100_000 + "[]]}]}", []
+
+    def count(phase: str, _: dict[str, int]) -> None:
+        collections.append(phase)
+
+    gc.callbacks.append(count)
+    try:
+        loads(large)
+        listed(large.encode(), len)
+        assert len(collections) <= 4  # begin and end of one afterwards; 280 otherwise
+        with pytest.raises(ValueError):  # noqa: PT011 - any
+            loads(large[:-1])
+    finally:
+        gc.callbacks.remove(count)
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("levels", [60, 300, 9_990])
