@@ -344,7 +344,8 @@ ATTACKS = (
     Attack("answers", "200 pods whose answers never end", running_pods, answer_for_ever),
     Attack("logs", "200 pods without a page, and with endless logs", running_pods, nothing, fault="logs"),
     Attack("large", "24 runs of 1 MB, edited", large_runs, editing(24, large, at_once=3)),
-    Attack("nested", "podPatch and affinity near and over their bounds, edited", runs(200), editing(200, patched)),
+    Attack("nested", "podPatch and affinity near and over their bounds, edited", runs(200),
+           editing(200, patched, at_once=2)),  # more, and the API server itself stands still
     Attack("defaults", "`swiftop-defaults` with aliases, of 890 KB, with odd keys, edited", runs_and_defaults,
            edit_defaults),
     Attack("odd", "numbers of 400 digits and odd types, edited", runs(200), editing(200, odd)),

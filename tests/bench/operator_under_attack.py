@@ -116,6 +116,7 @@ def row(chosen: Attack, found: Object) -> str:
         f"{found['cpu'] * 100:.0f}",
         f"{found['unhealthy']}, {found['unready']}, {found['slowest']:.2f}",
         "{:,}, {:,}".format(*found["requests"]),
+        "{:.1f}".format(max(found["load"])),
     )
     return f"| {' | '.join(cells)} |"
 
@@ -147,7 +148,7 @@ def main() -> None:
         found = json.loads(done.stdout.splitlines()[-1])
         told(known, found)
         rows.append(row(known, found))
-    print("\n".join(rows))
+    print("\n".join(rows), flush=True)
 
 
 if __name__ == "__main__":
