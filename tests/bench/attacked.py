@@ -112,7 +112,7 @@ def proxied(kubeconfig: Path, token: str, fault: str, told: Connection) -> None:
 class Operator:
     """``swiftop run`` with the rights of the manifests, as a process that is looked at."""
 
-    def __init__(self, kubeconfig: Path, log: Path) -> None:
+    def __init__(self, kubeconfig: Path, log: Path, niceness: int) -> None:
         arguments = ["run", "--operator-namespace", OWN, "--port", str(PAGE_PORT)]
         with log.open("a") as stderr:
             self._process = subprocess.Popen(
@@ -120,6 +120,7 @@ class Operator:
                 env={**os.environ, "KUBECONFIG": str(kubeconfig), "SWIFTOP_LOG_JSON": "false"},
                 stderr=stderr,
             )
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, niceness)
         self.memory: list[float] = []
 
     def __enter__(self) -> Operator:

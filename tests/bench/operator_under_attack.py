@@ -52,6 +52,7 @@ class Site:
     chosen: Attack
     seconds: float
     log: Path  # of the operator
+    niceness: int  # of the operator
 
     async def figures(self) -> Object:
         """Make all ready, attack, and measure."""
@@ -68,7 +69,7 @@ class Site:
         """``config`` is the operator's."""
         counts: Any = _SPAWN.Array("q", 2)
         ready, lease = _SPAWN.Event(), Lease(admin)
-        with Operator(config, self.log) as operator:
+        with Operator(config, self.log, self.niceness) as operator:
             while not await lease.look():
                 assert operator.ended is None, "the operator ended at its start"
                 await asyncio.sleep(0.5)
@@ -126,6 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="of each attack")
     parser.add_argument("--only", nargs="+", choices=[known.name for known in ATTACKS])
+    parser.add_argument("--nice", type=int, default=0, help="of the operator, on a machine that does other work")
     parser.add_argument("--name", default="bench-attack", help="of the cluster")
     parser.add_argument("--within", type=Path, help=argparse.SUPPRESS)  # the kubeconfig: this is the inner process
     parser.add_argument("--log", type=Path, help=argparse.SUPPRESS)
@@ -135,7 +137,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             kubeconfig = through(options.within, user={}, to=folder / "admin")
-            shared = {"chosen": chosen[0], "seconds": options.seconds, "log": options.log}
+            shared = {"chosen": chosen[0], "seconds": options.seconds, "log": options.log, "niceness": options.nice}
             print(json.dumps(asyncio.run(Site(kubeconfig=kubeconfig, folder=folder, **shared).figures())))
         return
     rows = []
@@ -143,7 +145,7 @@ def main() -> None:
         with control_plane(options.name, audit=False) as cluster:
             inner = [*cluster.enter("net"), sys.executable, "-m", "tests.bench.operator_under_attack"]
             within = ["--within", str(cluster.kubeconfig), "--log", str(Path(tempfile.gettempdir()) / "operator.log")]
-            arguments = [*within, "--only", known.name, "--seconds", str(options.seconds)]
+            arguments = [*within, "--only", known.name, "--seconds", str(options.seconds), "--nice", str(options.nice)]
             done = subprocess.run([*inner, *arguments], check=True, stdout=subprocess.PIPE, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         told(known, found)

@@ -104,6 +104,7 @@ async def _lead(
         stop, controller.first_resync(cluster)
     ):
         return
+    gc.collect()
     gc.freeze()  # what there is by now stays: the collector need not go through it again and again
     puller = controller.puller(cluster)
     reconciler = Reconciler(
