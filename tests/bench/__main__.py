@@ -17,6 +17,7 @@ BENCHES = (
     "tests.bench.operator_burst",
     "tests.bench.operator_memory",
     "tests.bench.fairness",
+    "tests.bench.operator_under_attack",
     "demo",
 )
 

@@ -20,7 +20,7 @@ import tempfile
 import time
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -62,13 +62,16 @@ class Request:
 
 
 class Client:
-    """A plain client whose requests the audit log tells from the operator's."""
+    """A plain client whose requests the audit log tells from the operator's, of the administrator or of a token."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, *, token: str = "") -> None:
         config = yaml.safe_load(kubeconfig.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         self._server = cluster["server"]
         self._ssl = ssl.create_default_context(cadata=b64decode(cluster["certificate-authority-data"]).decode())
+        self._headers = {"User-Agent": USER_AGENT, **({"Authorization": f"Bearer {token}"} if token else {})}
+        if token:
+            return
         with tempfile.NamedTemporaryFile() as pair:
             pair.write(b64decode(user["client-certificate-data"]) + b"\n" + b64decode(user["client-key-data"]))
             pair.flush()
@@ -76,7 +79,7 @@ class Client:
 
     async def __aenter__(self) -> Client:
         connector = aiohttp.TCPConnector(ssl=self._ssl, limit=CONCURRENCY)
-        self._session = aiohttp.ClientSession(connector=connector, headers={"User-Agent": USER_AGENT})
+        self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -86,19 +89,36 @@ class Client:
         self, method: str, path: str, body: Object | None = None, *, content: str = "application/json"
     ) -> Object:
         """One request; anything but success is an error."""
-        data, headers = json.dumps(body) if body else None, {"Content-Type": content}
-        async with self._session.request(method, self._server + path, data=data, headers=headers) as response:
-            answer: Object = await response.json()
-            assert response.status < 300, answer
-            return answer
+        status, answer = await self.ask(method, path, json.dumps(body) if body else None, content=content)
+        assert status < 300, answer
+        return answer
 
-    async def make_all(self, kind: names.Resource, objects: Sequence[Object]) -> None:
+    async def ask(
+        self, method: str, path: str, body: str | None, *, content: str = "application/json"
+    ) -> tuple[int, Object]:
+        """Status and answer of one request, whatever it is."""
+        headers = {"Content-Type": content}
+        async with self._session.request(method, self._server + path, data=body, headers=headers) as response:
+            return response.status, await response.json(content_type=None)
+
+    async def watch(self, path: str) -> AsyncIterator[Object]:
+        """Events of what changes from now on, with the objects' metadata alone."""
+        headers = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
+        endless = aiohttp.ClientTimeout(total=None)
+        async with self._session.get(f"{self._server}{path}?watch=1", headers=headers, timeout=endless) as response:
+            rest = b""
+            async for part in response.content.iter_any():
+                *lines, rest = (rest + part).split(b"\n")
+                for line in lines:
+                    yield json.loads(line)
+
+    async def make_all(self, kind: names.Resource, objects: Sequence[Object], namespace: str = NAMESPACE) -> None:
         """POST all of them, a few at a time."""
         waiting = iter(objects)
 
         async def worker() -> None:
             for obj in waiting:
-                await self.send("POST", path_of(kind, NAMESPACE), obj)
+                await self.send("POST", path_of(kind, namespace), obj)
 
         await asyncio.gather(*(worker() for _ in range(CONCURRENCY)))
 
@@ -241,11 +261,11 @@ def completion(job: Object, now: str) -> Object:
 
 
 @contextmanager
-def control_plane(name: str) -> Iterator[EmbeddedCluster]:
-    """A fresh control plane with an audit log, gone afterwards."""
+def control_plane(name: str, *, audit: bool = True) -> Iterator[EmbeddedCluster]:
+    """A fresh control plane, gone afterwards."""
     cluster = EmbeddedCluster(name)
     cluster.down()
-    cluster.up(Options(control_plane_only=True, audit=True))
+    cluster.up(Options(control_plane_only=True, audit=audit))
     try:
         yield cluster
     finally:
@@ -284,7 +304,7 @@ async def burst(cluster: EmbeddedCluster, count: int) -> None:
     """The runs, then 200 ends, then rest and a restart."""
     audit = Audit(cluster.layout.audit_log)
     async with Client(cluster.kubeconfig) as client:
-        await prepared(client)
+        await prepared(client, NAMESPACE)
         with Operator(cluster) as operator:
             await client.make_all(names.SFTRUN, [run_object(f"warm-{n}") for n in range(20)])
             await until(lambda: len(audit.ends("jobs", "create", agent="swiftop/")) == 20, patience=60)
@@ -294,12 +314,13 @@ async def burst(cluster: EmbeddedCluster, count: int) -> None:
             await rest(cluster, audit, operator)
 
 
-async def prepared(client: Client) -> None:
-    """CRD and namespace."""
+async def prepared(client: Client, *namespaces: str) -> None:
+    """CRD and namespaces."""
     for model in MODELS:
         crd = definition(model)
         await client.send("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
-    await client.send("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    for namespace in namespaces:
+        await client.send("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
     for _ in range(100):
         try:
             await client.send("GET", path_of(names.SFTRUN))

@@ -95,7 +95,7 @@ def run_template() -> Object:
 
 def children_templates() -> tuple[Object, Object]:
     """Its Job and its pod."""
-    job = job_object("@name")
+    job = json.loads(json.dumps(job_object("x-name")).replace("x-name", "@name"))  # no valid name, so put in afterwards
     labels = {**job["metadata"]["labels"], names.LABEL_UID: "@uid"}
     owner = {"apiVersion": names.API_VERSION, "kind": "SFTRun", "name": "@name", "uid": "@uid", "controller": True}
     job["metadata"] |= {"name": "@name-1", "labels": labels, "ownerReferences": [owner]}
@@ -142,7 +142,8 @@ class Server:
                 "managedFields": managed_fields({"spec": template["spec"], "status": template["status"]}),
             }
             self._templates[path_of(resource)] = (json.dumps(template), resource.kind)
-        self._templates[path_of(names.PVC)] = ("", "")
+        for resource in WATCHED:
+            self._templates.setdefault(path_of(resource), ("", ""))
         self.watched: set[str] = set()
 
     def application(self) -> web.Application:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from swiftop.api.bounds import excess
 from swiftop.api.parse import field_path
 from swiftop.api.v1alpha1.workload import is_own, looks_secret
 from swiftop.errors import Problem
+from swiftop.model.bounds import excess
 from swiftop.names import CONTAINER, GROUP, LABEL_MANAGED_BY
 
 _ROOT = ("spec", "runtime", "podPatch")

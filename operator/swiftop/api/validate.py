@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
-from swiftop.api.bounds import excess
 from swiftop.api.parse import field_path
 from swiftop.api.pod_patch import pod_patch_problems
 from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.api.v1alpha1.rules import Rule
 from swiftop.api.v1alpha1.workload import Placement, WorkloadSpec
 from swiftop.errors import Problem
+from swiftop.model.bounds import excess
 
 _AFFINITIES = ("nodeAffinity", "podAffinity", "podAntiAffinity")
 _Loc = tuple[int | str, ...]

@@ -10,6 +10,7 @@ cannot restore, gives the Lease back and exits 1: the restart is the recovery.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -103,6 +104,8 @@ async def _lead(
         stop, controller.first_resync(cluster)
     ):
         return
+    gc.collect()
+    gc.freeze()  # what there is by now stays: the collector need not go through it again and again
     puller = controller.puller(cluster)
     reconciler = Reconciler(
         cluster=cluster, store=controller.store, progress=puller, operator_namespace=config.operator_namespace
@@ -150,7 +153,7 @@ async def _watch(controller: Controller, cluster: Cluster, config: Config, stop:
             identity=cast("Any", names.FIELD_MANAGER),
         )
     _stop_on_signals(stop)
-    with watch.any_depth():
+    with watch.of_any_size(WATCHED):
         await kopf.run_tasks(tasks, ignored=older)
 
 

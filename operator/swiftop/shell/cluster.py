@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -30,7 +31,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from swiftop import names
 from swiftop.errors import Conflict, Invalid, NotFound, Problem, Refused, SwiftopError, Transient
 from swiftop.shell import told
-from swiftop.shell.decode import loads
+from swiftop.shell.decode import listed, loads
 from swiftop.shell.proxy import proxy_of
 from swiftop.shell.rest import error_of, path_of
 
@@ -176,13 +177,25 @@ class Cluster:
         return Listing(items, version)
 
     async def pages(
-        self, kind: names.Resource, namespace: str = "", *, selector: str = "", fields: str = "", limit: int = _PAGE
+        self,
+        kind: names.Resource,
+        namespace: str = "",
+        *,
+        selector: str = "",
+        fields: str = "",
+        limit: int = _PAGE,
+        cut: Callable[[Object], Object] = lambda obj: obj,
     ) -> AsyncIterator[Listing]:
         """LIST in pages of one version. Items get the ``apiVersion`` and ``kind`` that the API leaves out of lists.
 
-        A page of too many bytes is asked for again with fewer objects; a single object is bounded by etcd.
+        A page of too many bytes is asked for again with fewer objects; a single object is bounded by etcd. ``cut``
+        leaves of each object what is needed of it, before the next one is read.
         """
         query, most = {}, limit
+
+        def named(item: Object) -> Object:
+            return cut({"apiVersion": kind.api_version, "kind": kind.kind, **item})
+
         if selector:
             query["labelSelector"] = selector
         if fields:
@@ -190,21 +203,19 @@ class Cluster:
         while True:
             query["limit"] = str(limit)
             try:
-                page = await self._page(path_of(kind, namespace), query, _PAGE_BYTES if limit > 1 else None)
+                raw = await self._page(path_of(kind, namespace), query, _PAGE_BYTES if limit > 1 else math.inf)
             except _TooLarge:
                 limit = max(limit // 4, 1)
                 continue
-            limit = min(limit * 2, most)
-            items = [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"]]
-            yield Listing(items, int(page["metadata"]["resourceVersion"]))
+            limit, page = min(limit * 2, most), listed(raw, named)
+            del raw
+            yield Listing(page["items"], int(page["metadata"]["resourceVersion"]))
             following = page["metadata"].get("continue")
             if not following:
                 return
             query["continue"] = following
 
-    async def _page(self, path: str, query: Mapping[str, str], most: int | None) -> Object:
-        if most is None:
-            return await self._json("GET", path, query=query)
+    async def _page(self, path: str, query: Mapping[str, str], most: float) -> bytes:
         parts, read = [], 0
         async with self._response("GET", path, query=query) as response:
             async for part in response.content.iter_any():
@@ -212,15 +223,14 @@ class Cluster:
                 read += len(part)
                 if read > most:
                     raise _TooLarge
-        page: Object = loads(b"".join(parts))
-        return page
+        return b"".join(parts)
 
     async def warnings(self, kind: names.Resource, namespace: str) -> Objects:
         """Kubernetes Events of type Warning about all objects of a kind. They cannot be selected by label."""
         fields = f"involvedObject.kind={kind.kind},type=Warning"
         found: Objects = []
-        async for page in self.pages(names.EVENT, namespace, fields=fields, limit=told.PAGE):
-            found += [told.essence_of(event) for event in page.items]
+        async for page in self.pages(names.EVENT, namespace, fields=fields, limit=told.PAGE, cut=told.essence_of):
+            found += page.items
             if len(found) >= told.MOST:
                 break
         return found
@@ -232,16 +242,19 @@ class Cluster:
         """
         path = path_of(names.POD, namespace, pod) + "/log"
         query = {"container": names.CONTAINER, "sinceSeconds": str(seconds)}
-        kept, read = b"", 0
+        kept, read = bytearray(), 0
         try:
             async with self._response("GET", path, query=query) as response:
                 async for part in response.content.iter_any():
-                    kept, read = (kept + part)[-_LOG_KEPT:], read + len(part)
+                    kept += part
+                    if len(kept) > 2 * _LOG_KEPT:  # not for each part: they may be small and many
+                        del kept[:-_LOG_KEPT]
+                    read += len(part)
                     if read > _LOG_READ:
                         break
         except (NotFound, Refused):  # 400 while the container is still being created
             return ""
-        return kept.decode("utf-8", "replace")
+        return kept[-_LOG_KEPT:].decode("utf-8", "replace")
 
     async def serves(self, kind: names.Resource) -> bool:
         """Whether discovery lists the kind. A new CRD answers requests before that, which a watching library needs."""

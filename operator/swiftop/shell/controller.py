@@ -9,14 +9,16 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from functools import cache, partial
 
 from swiftop import names
 from swiftop.errors import Conflict, Forbidden, SwiftopError, Transient
 from swiftop.kinds.registry import KINDS, WATCHED
 from swiftop.model.kind import Key, Kind
 from swiftop.runner.protocol import Member
+from swiftop.shell import slim
 from swiftop.shell.cluster import Cluster, Object
 from swiftop.shell.config import Config
 from swiftop.shell.metrics import Metrics
@@ -145,7 +147,8 @@ class Controller:
         for resource, selector in self._watched.items():
             for namespace in self._config.namespaces or ("",):
                 relist = self.store.relist(resource, namespace)
-                async for page in cluster.pages(resource, namespace, selector=selector):
+                cut = partial(slim.active, resource)  # of all objects of a page at once there may be too much
+                async for page in cluster.pages(resource, namespace, selector=selector, cut=cut):
                     relist.page(page.items, version=page.version)
                 relist.end()
                 self._check_watch(resource, namespace, relist)
@@ -269,9 +272,10 @@ class Controller:
     def _reporting_pods(self) -> Iterator[Object]:
         """Running pods of our objects that are to be asked: anybody can write labels, which make no pod one of ours."""
         odd = set()
+        jobs = cache(self._jobs_of)  # for all pods of an owner: it may have any number of both
         for pod in self.store.list(names.POD):
             try:
-                asked = self._is_asked(pod)
+                asked = self._is_asked(pod, jobs)
             except Exception:  # of one pod, whoever wrote it: the others are asked
                 uid = pod["metadata"]["uid"]
                 odd.add(uid)
@@ -282,14 +286,14 @@ class Controller:
                 yield pod
         self._odd_pods = odd
 
-    def _is_asked(self, pod: Object) -> bool:
+    def _is_asked(self, pod: Object, jobs: Callable[[Key, str], Set[str]]) -> bool:
         key = self.key_of(names.POD, pod) if is_running(pod) else None
         if key is None:
             return False
         kind = self._kinds[key.kind]
-        return kind.reports(pod) and self._is_made_for(kind, key, pod)
+        return kind.reports(pod) and self._is_made_for(kind, key, pod, jobs)
 
-    def _is_made_for(self, kind: Kind, key: Key, pod: Object) -> bool:
+    def _is_made_for(self, kind: Kind, key: Key, pod: Object, jobs: Callable[[Key, str], Set[str]]) -> bool:
         """Whether the pod's labels name an object that there is, and the pod belongs to one of its Jobs.
 
         Pods of a Deployment belong to a ReplicaSet, which is not watched.
@@ -298,10 +302,11 @@ class Controller:
         uid = obj["metadata"]["uid"] if obj else ""
         if not uid or (pod["metadata"].get("labels") or {}).get(names.LABEL_UID) != uid:
             return False
-        if names.JOB not in kind.children:
-            return True
+        return names.JOB not in kind.children or controller_of(pod) in jobs(key, uid)
+
+    def _jobs_of(self, key: Key, uid: str) -> Set[str]:
         jobs = self.store.children(names.JOB, key)
-        return controller_of(pod) in {job["metadata"]["uid"] for job in jobs if controller_of(job) == uid}
+        return {job["metadata"]["uid"] for job in jobs if controller_of(job) == uid}
 
     def _members_of(self, pod: Object) -> tuple[Member, ...]:
         owner = self.key_of(names.POD, pod)

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -43,6 +44,7 @@ Object = dict[str, Any]
 Members = tuple[Member, ...]
 
 _LOG_SECONDS = 40  # of the log: the runner prints its line every 15
+_LINES = 8  # of a log that are read: more than the runner prints in that time
 _LOGS_AT_ONCE = 4  # each is held by the API server and a kubelet too
 _SHARE = 0.5  # of all looks at once, those that one namespace may take: its pods may all be slow
 _LONGEST_PAUSE = 16  # intervals between two looks at a pod that does not answer
@@ -96,11 +98,10 @@ def parse(text: str | bytes, members: Members) -> Reading | None:
 
 
 def last_in_log(text: str, members: Members) -> Reading | None:
-    """The report of the last progress line in a log tail."""
-    for line in reversed(text.splitlines()):
-        if line.startswith(PROGRESS_PREFIX) and (reading := parse(line.removeprefix(PROGRESS_PREFIX), members)):
-            return reading
-    return None
+    """The report of the last progress line in a log tail. Of what only looks like one, little is read."""
+    lines = (line for line in reversed(text.splitlines()) if line.startswith(PROGRESS_PREFIX))
+    readings = (parse(line.removeprefix(PROGRESS_PREFIX), members) for line in islice(lines, _LINES))
+    return next(filter(None, readings), None)
 
 
 def is_running(pod: Object) -> bool:

@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 from swiftop import names
+from swiftop.model.bounds import bounded
 
 Object = dict[str, Any]
 
@@ -35,6 +36,8 @@ _ANNOTATIONS = (
 _MOST_DEVICES = 16  # kinds of them that a container of ours asks for
 _LARGEST_DATA = 1 << 18  # characters of a ConfigMap; the adapters of some revisions are a few thousand
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # kubectl's copy of the whole object
+# Members of our own objects' specs that have no schema: they may be of any size.
+_FREE = (("placement", "affinity"), ("runtime", "podPatch"))
 
 _IDENTITY = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp", "labels", "ownerReferences")
 _OWNER_IDENTITY = (*_IDENTITY[:-1], "generation", "creationTimestamp")
@@ -55,6 +58,8 @@ def active(resource: names.Resource, obj: Object) -> Object:
     """``obj`` without what nobody reads."""
     if resource in _SPEC:
         return _active_child(resource, obj)
+    if resource.group == names.GROUP:
+        return {**obj, **_active_owner(obj)}
     meta = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
     annotations = meta.get("annotations")
     if annotations and _LAST_APPLIED in annotations:
@@ -62,17 +67,40 @@ def active(resource: names.Resource, obj: Object) -> Object:
     return {**obj, "metadata": meta}
 
 
-def _active_child(resource: names.Resource, obj: Object) -> Object:
-    """Only what is known to be read: in their own namespace, people may hang megabytes on a pod."""
-    meta, spec = obj["metadata"], obj.get("spec") or {}
+def _active_owner(obj: Object) -> Object:
+    """All of the spec, as far as it is within its bounds, and the metadata that is read."""
+    meta, spec = obj["metadata"], obj.get("spec")
+    kept: Object = {"metadata": _read_of(meta)}
+    if isinstance(spec, dict):
+        kept["spec"] = {**spec, **_free(spec)}
+    return kept
+
+
+def _free(spec: Object) -> Object:
+    groups = {}
+    for group, member in _FREE:
+        part = spec.get(group)
+        if isinstance(part, dict) and part.get(member):
+            groups[group] = {**part, member: bounded(part[member])}
+    return groups
+
+
+def _read_of(meta: Object) -> Object:
+    """Of labels and annotations our own: people may hang megabytes on an object."""
     parts = {**meta, "ownerReferences": _controllers(meta)}
     for member, known in (("labels", _LABELS), ("annotations", _ANNOTATIONS)):
         given = meta.get(member) or {}
         parts[member] = {key: given[key] for key in known if key in given}
+    return {key: parts[key] for key in _CHILD if parts.get(key) not in (None, [], {})}
+
+
+def _active_child(resource: names.Resource, obj: Object) -> Object:
+    """Only what is known to be read: in their own namespace, people may hang megabytes on a pod."""
+    meta, spec = obj["metadata"], obj.get("spec") or {}
     kept: Object = {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
-        "metadata": {key: parts[key] for key in _CHILD if parts.get(key) not in (None, [], {})},
+        "metadata": _read_of(meta),
         "spec": {key: spec[key] for key in _SPEC[resource] if key in spec},
     }
     if resource is names.POD and not spec.get("nodeName"):
@@ -110,15 +138,15 @@ def _controllers(meta: Object) -> list[Object]:
 
 def over(resource: names.Resource, obj: Object) -> Object:
     """Identity and results of an object that has ended for good."""
-    meta, status = {**obj["metadata"], "ownerReferences": _controllers(obj["metadata"])}, obj["status"]
+    meta, status = _read_of(obj["metadata"]), obj["status"]
     summary = [condition for condition in status.get("conditions") or () if condition["type"] == _SUMMARY]
     results = {**status, "conditions": summary, "resolved": None}
-    if meta["ownerReferences"] and (source := (status.get("resolved") or {}).get("source")):
+    if meta.get("ownerReferences") and (source := (status.get("resolved") or {}).get("source")):
         results["resolved"] = {"source": source}  # of what it was made, for the object that had it made
     kept: Object = {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
-        "metadata": {key: _compact(meta[key]) for key in (*_OWNER_IDENTITY, "ownerReferences") if meta.get(key)},
+        "metadata": _compact({key: value for key, value in meta.items() if key != "annotations"}),
         "status": {key: _compact(results[key]) for key in _RESULTS if results.get(key) is not None},
     }
     if spec := _spec_of_over(obj.get("spec") or {}):

@@ -23,6 +23,8 @@ Object = dict[str, Any]
 Objects = list[Object]  # inside a class with a method named list, the type needs another name
 _Place = tuple[str, str]  # namespace, name
 
+_MOST_CHILDREN = 2000  # of one owner and resource that are looked at: a thousand replicas, and those of an update
+
 
 def version_of(obj: Object) -> int:
     """Resource version as the number that it is: since 1.35 Kubernetes promises that they can be ordered."""
@@ -60,18 +62,21 @@ class _Table:
         return max(self.tombstones.get(place, -1), listed) >= version
 
     def put(self, place: _Place, obj: Object) -> None:
-        self.drop(place)
+        old, owner = self.objects.get(place), owner_of(obj)
+        if old is None or owner_of(old) != owner:  # else the siblings, of which there may be any number, stay
+            self.drop(place)
+            if owner is not None:
+                self.children[owner] = (*self.children.get(owner, ()), place)
         self.objects[place] = obj
         self.tombstones.pop(place, None)
-        if owner := owner_of(obj):
-            self.children[owner] = (*self.children.get(owner, ()), place)
 
     def drop(self, place: _Place) -> Object | None:
         old = self.objects.pop(place, None)
         if old is not None and (owner := owner_of(old)):
-            siblings = tuple(sibling for sibling in self.children.pop(owner) if sibling != place)
-            if siblings:
-                self.children[owner] = siblings
+            siblings = self.children.pop(owner)
+            at = siblings.index(place)
+            if len(siblings) > 1:
+                self.children[owner] = siblings[:at] + siblings[at + 1 :]
         return old
 
 
@@ -91,9 +96,12 @@ class Store:
         return self._table(resource).objects.values()
 
     def children(self, resource: names.Resource, owner: Key) -> Objects:
-        """Objects labelled with this owner's kind and name, in order of name; a namesake's may be among them."""
+        """Objects labelled with this owner's kind and name, in order of name; a namesake's may be among them.
+
+        So may any number that others have labelled: no more are returned than would keep nobody else waiting.
+        """
         table = self._table(resource)
-        return [table.objects[place] for place in sorted(table.children.get(owner, ()))]
+        return [table.objects[place] for place in sorted(table.children.get(owner, ()))[:_MOST_CHILDREN]]
 
     def count(self, resource: names.Resource) -> int:
         """Number of objects of a resource."""

@@ -8,8 +8,10 @@ The registry is our own, which also means that the login is ours: a registry of 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,13 +20,17 @@ from kopf._cogs.clients import api
 from kopf._core.reactor import processing
 
 from swiftop import names
+from swiftop.shell import slim
 from swiftop.shell.cluster import Connection
-from swiftop.shell.decode import loads
+from swiftop.shell.decode import listed, loads
+from swiftop.shell.rest import path_of
 
 log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
+
+_NAMESPACE = re.compile(r"/namespaces/[^/]+(?=/)")
 
 Seen = Callable[[names.Resource, str | None, Object], None]
 
@@ -88,20 +94,35 @@ def passed_on(resources: Iterable[names.Resource], seen: Seen) -> Iterator[None]
 
 
 @contextmanager
-def any_depth() -> Iterator[None]:
-    """While kopf runs, let it read LISTs and watches that are too deep for Python's decoder.
+def of_any_size(resources: Iterable[names.Resource]) -> Iterator[None]:
+    """While kopf runs, let it read LISTs and watches that are too deep for Python's decoder, and keep little of them.
 
     There is no public way to do this either. Without it kopf ends with the operator, again and again while the object
-    is there.
+    is there; and what is large as JSON is many times as large in memory, for each object that is listed or in line.
     """
+    by_path = {path_of(resource).strip("/"): resource for resource in resources}
+    by_kind: dict[Any, names.Resource] = {(resource.api_version, resource.kind): resource for resource in resources}
 
     async def get(url: str, **options: Any) -> Any:
         async with await api.request("get", url, **options) as response:
-            return await response.json(loads=loads)
+            raw = await response.read()
+        path = _NAMESPACE.sub("", url.partition("?")[0].strip("/"))
+        resource = next((by_path[known] for known in by_path if path.endswith(known)), None)
+        return loads(raw) if resource is None else listed(raw, partial(slim.active, resource))
+
+    def event(line: str) -> Any:
+        found = loads(line)
+        obj = found.get("object") or {}
+        resource = by_kind.get((obj.get("apiVersion"), obj.get("kind")))
+        return (
+            found
+            if resource is None or found["type"] == "BOOKMARK"
+            else {**found, "object": slim.active(resource, obj)}
+        )
 
     theirs: Any = api
     originals = theirs.get, theirs.json
-    theirs.get, theirs.json = get, SimpleNamespace(loads=loads)
+    theirs.get, theirs.json = get, SimpleNamespace(loads=event)
     try:
         yield
     finally:

@@ -233,6 +233,28 @@ def test_a_pod_is_asked_only_if_it_belongs_to_a_job_of_an_object_that_there_is()
     run(scenario())
 
 
+def test_the_jobs_of_an_object_are_looked_through_once_for_all_of_its_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of both there may be thousands: who may label them may make them."""
+
+    async def scenario() -> None:
+        controller = Controller(Config())
+        controller.seen(names.SFTRUN, None, obj(names.SFTRUN, "a", uid="run"))
+        for n in range(50):
+            controller.seen(names.JOB, None, owned(obj(names.JOB, f"a-{n}", uid=f"job-{n}", labels=LABELS), "run"))
+            controller.seen(names.POD, None, running_pod(f"a-{n}", controller=f"job-{n}"))
+        looks, children = [], controller.store.children
+
+        def counted(*args: Any) -> Any:
+            looks.append(args)
+            return children(*args)
+
+        monkeypatch.setattr(controller.store, "children", counted)
+        assert len(asked(controller)) == 50
+        assert len(looks) == 1
+
+    run(scenario())
+
+
 class Picky(Other):
     """A kind that fails at one of its pods."""
 
@@ -306,7 +328,7 @@ class Full:
         self.objects = list(objects)
         self.served_at = served_at
 
-    async def pages(self, kind: names.Resource, namespace: str, *, selector: str) -> Any:
+    async def pages(self, kind: names.Resource, namespace: str, **_: Any) -> Any:
         yield Listing([o for o in self.objects if o["kind"] == kind.kind], 1000)
 
     async def serves(self, kind: names.Resource) -> bool:

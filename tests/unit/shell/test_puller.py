@@ -58,6 +58,13 @@ def test_the_last_line_of_the_log_counts() -> None:
     assert last_in_log("nothing", TRAINING) is None
 
 
+def test_of_lines_that_only_look_like_the_runners_a_few_are_read() -> None:
+    """Whoever prints a quarter of a megabyte of them takes no more time than others."""
+    said, odd = 'swiftop-progress {"version":1,"step":2}\n', "swiftop-progress {\n"
+    assert last_in_log(said + 7 * odd, TRAINING) == Reading({"step": 2})
+    assert last_in_log(said + 8 * odd, TRAINING) is None
+
+
 @pytest.mark.parametrize(
     "ip",
     ["", "127.0.0.1", "169.254.169.254", "::1", "0.0.0.0", "224.0.0.1", "evil.example", "1.2.3.4/x"],  # noqa: S104

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import time
 from itertools import permutations
 from typing import Any
 
 import pytest
 
 from swiftop import names
+from swiftop.api.v1alpha1.sftrun import SFTRun
+from swiftop.api.validate import problems
 from swiftop.model.kind import Key
 from swiftop.shell import slim
+from swiftop.shell import store as store_module
+from swiftop.shell.decode import loads
 from swiftop.shell.store import Store
+from tests.apiserver.cases import merged
+from tests.apiserver.sftrun_patches import MINIMAL
 
 Object = dict[str, Any]
 
@@ -160,6 +168,19 @@ def test_children_by_label_in_order_of_name() -> None:
     assert children(store, "a", names.POD) == []
 
 
+def test_any_number_of_children_takes_no_more_time_than_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may label objects may label a hundred thousand as those of one run."""
+    store, count = Store(), 5000
+    for n in range(count):
+        store.observe(names.JOB, job(f"a-{n}", version=n + 1))
+    before = time.process_time()
+    for n in range(count):
+        store.observe(names.JOB, job("a-4999", version=count + n + 1))
+    assert time.process_time() - before < 1  # 3.5 s when the siblings are gone through each time
+    monkeypatch.setattr(store_module, "_MOST_CHILDREN", 3)
+    assert children(store, "a") == ["a-0", "a-1", "a-10"]
+
+
 def test_kinds_do_not_mix() -> None:
     store = Store()
     store.observe(names.JOB, job())
@@ -167,13 +188,51 @@ def test_kinds_do_not_mix() -> None:
     assert (store.count(names.JOB), store.count(names.POD)) == (1, 0)
 
 
-def test_of_an_active_owner_copies_of_itself_are_dropped() -> None:
+def test_of_a_child_that_is_compared_whole_copies_of_itself_are_dropped() -> None:
     annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "x"}
     given = {"metadata": {"name": "x", "managedFields": [1], "annotations": annotations}, "spec": {"template": 1}}
     before = repr(given)
     kept = {"metadata": {"name": "x", "annotations": {"mine": "x"}}, "spec": {"template": 1}}
-    assert slim.active(names.SFTRUN, given) == kept
+    assert slim.active(names.SERVICE, given) == kept
     assert repr(given) == before
+
+
+def test_of_an_active_owner_the_spec_is_kept_and_of_the_metadata_what_is_read() -> None:
+    owners: list[Object] = [{"uid": "o", "controller": True, "name": "x"}, *({"uid": str(n)} for n in range(99))]
+    large = {f"key-{n}": "x" for n in range(9_999)}
+    read = {"name": "x", "namespace": "ns", "uid": "u", "resourceVersion": "1", "generation": 2}
+    given = {
+        "apiVersion": names.API_VERSION,
+        "kind": "ModelExport",
+        "metadata": {
+            **read,
+            "labels": {names.LABEL_REVISION: "r", **large},
+            "annotations": large,
+            "ownerReferences": owners,
+            "finalizers": [*large],
+            "managedFields": [large],
+        },
+        "spec": {"placement": {"affinity": {"nodeAffinity": {}}, "nodeSelector": {"a": "b"}}, "runtime": {}},
+        "status": {"state": "Pending"},
+    }
+    before = repr(given)
+    kept = {**read, "labels": {names.LABEL_REVISION: "r"}, "ownerReferences": [{"uid": "o", "controller": True}]}
+    assert slim.active(names.MODELEXPORT, given) == {**given, "metadata": kept}
+    assert repr(given) == before
+
+
+@pytest.mark.parametrize("value", [[[]] * 300_000, "x" * 70_000, loads("[" * 60 + "]" * 60)])
+@pytest.mark.parametrize(("group", "member"), [("placement", "affinity"), ("runtime", "podPatch")])
+def test_what_is_over_its_bounds_is_not_kept_and_invalid_for_the_same_reason(
+    group: str, member: str, value: Any
+) -> None:
+    """A list of empty lists takes twenty times its size as JSON."""
+    run = merged(MINIMAL, {"spec": {group: {member: {"nodeAffinity": value}}}})
+    kept = slim.active(names.SFTRUN, run)
+    assert len(json.dumps(kept)) < 70_000
+    assert problems(SFTRun.from_object(kept)) == problems(SFTRun.from_object(run)) != ()
+    again = slim.active(names.SFTRUN, merged(MINIMAL, {"spec": {group: {member: {"podAffinity": value}}}}))
+    assert kept["spec"][group][member] is again["spec"][group][member]  # one for all of them
 
 
 def test_of_a_pod_without_a_node_the_names_of_its_devices_are_kept() -> None:
@@ -339,7 +398,6 @@ def test_of_an_object_that_is_over_its_identity_and_its_results_are_kept() -> No
             "resourceVersion": "7",
             "generation": 3,
             "creationTimestamp": "2026-01-01T00:00:00Z",
-            "labels": {"team": "nlp"},
         },
         "status": {
             "observedGeneration": 3,
