@@ -237,8 +237,9 @@ def test_what_an_export_can_never_have_of_a_run_beside_it(checkpoint: str, membe
     trained = document(**{"runtime": {"image": "mine"}, "output": {"volume": {"size": "1Gi"}}, **members})
     result = run("-f", "-", stdin=f"{trained}---\n{export_of(checkpoint)}")
     assert result.exit_code == 0, result.stderr
-    of_export = [line for line in result.stderr.splitlines() if " spec: " in line]
-    assert [line.startswith(f"warning: -: ModelExport exported: spec: {words}") for line in of_export] == [True] * bool(words)
+    told = [line for line in result.stderr.splitlines() if " spec: " in line]
+    said = f"warning: -: ModelExport exported: spec: {words}"
+    assert [line.startswith(said) for line in told] == [True] * bool(words)
 
 
 def test_both_commands_of_a_quantization_are_shown() -> None:
