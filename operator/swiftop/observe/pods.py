@@ -165,7 +165,8 @@ def missing_reference(said: str) -> Cause | None:
         return Cause(
             Reason.SECRET_MISSING,
             f"Secret {found[1]} does not exist",
-            f"make it: kubectl create secret generic {found[1]} --from-env-file=.env; it then goes on by itself",
+            f"make it: kubectl swift login .env --secret {found[1]} for tokens, for other keys kubectl create secret "
+            f"generic {found[1]}; it then goes on by itself",
         )
     if found := _CONFIG_MAP.search(said):
         name = found[1] or found[3].rpartition("/")[2]
