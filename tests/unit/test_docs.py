@@ -31,10 +31,25 @@ def test_every_reason_is_explained() -> None:
     assert sorted(rows) == sorted([*causes.BY_REASON, *(reason.value for reason in Reason)])
 
 
+def test_what_to_do_about_an_end_is_told_as_in_the_status() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (.*) \|$", (ROOT / "docs" / "reasons.md").read_text(), re.M)
+    told = {reason: (int(code), text) for reason, code, text in rows}
+    advised = [cause for cause in causes.BY_REASON.values() if cause.suggestion]
+    assert {c.reason: (c.exit_code, c.suggestion) for c in advised}.items() <= told.items()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    links = re.findall(r"\]\((?!https?://)([^)#]*)#?([^)]*)\)", page.read_text())
+    led = [(page.parent / file if file else page, part) for file, part in links]
+    assert [to for to, part in led if not to.exists()] == []
+    assert [(to, part) for to, part in led if part and part not in headings(to)] == []
+
+
+def headings(page: Path) -> list[str]:
+    """What links name the headings of a page by."""
+    found = re.findall(r"^#+ (.*)$", re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.M | re.S), re.M)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found]
 
 
 def examples() -> Iterator[Any]:

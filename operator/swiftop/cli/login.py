@@ -11,6 +11,7 @@ import base64
 import re
 import sys
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from swiftop import names
@@ -20,8 +21,13 @@ from swiftop.shell.cluster import Cluster
 
 KNOWN = ("SWANLAB_API_KEY", *CLIENT_TOKENS.values())
 """The tokens that something of swiftop asks for."""
+_SHOWN = 8  # names of a file in which none is a token
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", re.DOTALL)
 _VALUE = re.compile(r"""(?P<text>"(?:[^"\\]|\\.)*"|'[^']*'|(?!["'])(?:[^\s#]|(?<!\s)\#)*)\s*(?:\#.*)?""", re.DOTALL)
+_UNASSIGNED = re.compile(r"(?:\w+\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*[^\s=\w;].*")
+"""A name with something else than = behind it, as the colon of YAML."""
+_REPLACED = re.compile(r"\$[A-Za-z_{(]|`")
+"""What a shell would put something else in the place of."""
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _MEANING = {"n": "\n", "t": "\t", "r": "\r"}
 
@@ -34,15 +40,25 @@ def variables(text: str, source: str, wanted: Collection[str]) -> dict[str, str]
     found: dict[str, str] = {}
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         assigned = _LINE.fullmatch(line.strip())
-        if assigned is None:
-            continue
-        name, value = assigned[1], _VALUE.fullmatch(assigned[2])
-        if value is not None:
-            found[name] = _unquoted(value["text"])
-        elif name in wanted:
-            said = f"the value of {name} has blanks outside of quotes, or a quote that does not end"
-            raise Invalid((Problem(f"{source}: line {number}", said),))
+        value = _VALUE.fullmatch(assigned[2]) if assigned else None
+        if assigned and value:
+            found[assigned[1]] = _unquoted(value["text"])
+        named = assigned or _UNASSIGNED.fullmatch(line.strip())
+        if named and named[1] in wanted and (problem := _problem(named[1], value and value["text"], bool(assigned))):
+            raise Invalid((replace(problem, path=f"{source}: line {number}"),))
     return found
+
+
+def _problem(name: str, text: str | None, assigned: bool) -> Problem | None:
+    """What is wrong with the line of a token, without its value."""
+    if not assigned:
+        return Problem("", f"{name} is not followed by =", f"write {name}=value")
+    if text is None:
+        return Problem("", f"the value of {name} has blanks outside of quotes, or a quote that does not end")
+    if not text.startswith("'") and _REPLACED.search(text):
+        said = f"the value of {name} refers to a variable or a command, which only a shell replaces"
+        return Problem("", said, "write the token itself, in single quotes where it has such signs")
+    return None
 
 
 def _unquoted(text: str) -> str:
@@ -57,7 +73,8 @@ def chosen(found: Mapping[str, str], also: list[str], source: str) -> dict[str, 
         raise Invalid((Problem(source, f"has no {' and no '.join(missing)}"),))
     wanted = {name: value for name, value in found.items() if value and name in (*KNOWN, *also)}
     if not wanted:
-        raise Invalid((Problem(source, f"has none of {', '.join(KNOWN)}", "name others by --also"),))
+        others = f", but {', '.join(list(found)[:_SHOWN])}" if found else ""
+        raise Invalid((Problem(source, f"has none of {', '.join(KNOWN)}{others}", "name others by --also"),))
     return wanted
 
 

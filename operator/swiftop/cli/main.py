@@ -47,7 +47,7 @@ def run(
     leader_election: Annotated[
         bool, typer.Option(envvar="SWIFTOP_LEADER_ELECTION", help="Act only while holding the Lease.")
     ] = True,
-    workers: Annotated[int, typer.Option(envvar="SWIFTOP_WORKERS", min=1, help="Runs looked at side by side.")] = (
+    workers: Annotated[int, typer.Option(envvar="SWIFTOP_WORKERS", min=1, help="Objects looked at side by side.")] = (
         _DEFAULT.workers
     ),
     resync_seconds: Annotated[

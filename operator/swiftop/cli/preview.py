@@ -61,28 +61,30 @@ def preview(
         for problem in error.problems:
             print(f"error: {', '.join(file)}: {problem}", file=sys.stderr)
         raise typer.Exit(EXIT_INVALID) from None
-    for output, warnings in found:
+    for source, output, warnings in found:
         print(output, end="")
         for warning in warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+            print(f"warning: {source}: {warning}", file=sys.stderr)
 
 
 def previews(text: str, *, swift_version: str | None = None) -> Iterator[tuple[str, list[Problem]]]:
     """Output and warnings of each of our objects in a text; raises ``Invalid`` with the fields to fix."""
-    yield from _previews(manifests(STDIN, text), swift_version=swift_version)
+    for _, output, warnings in _previews(manifests(STDIN, text), swift_version=swift_version):
+        yield output, warnings
 
 
-def _previews(given: Sequence[Manifest], *, swift_version: str | None) -> Iterator[tuple[str, list[Problem]]]:
+def _previews(given: Sequence[Manifest], *, swift_version: str | None) -> Iterator[tuple[str, str, list[Problem]]]:
     found = [manifest for manifest in given if manifest.obj.get("kind") in KINDS]
     wrong = [(_source(manifest, found), problem) for manifest in given for problem in manifest.problems]
     if not found and not wrong:
         raise Invalid((Problem("kind", f"there is no {' or '.join(KINDS)} in this file"),))
     shared = {m.obj["metadata"].get("namespace", "default"): m.obj for m in given if _is_defaults(m.obj)}
     beside = [manifest.obj for manifest in found if manifest.can_be_parsed]
-    shown: list[tuple[str, list[Problem]]] = []
+    shown: list[tuple[str, str, list[Problem]]] = []
     for manifest in (manifest for manifest in found if manifest.can_be_parsed):
         try:
-            shown.append(_preview(_with_runtime(manifest.obj, swiftVersion=swift_version), shared, beside))
+            output, warnings = _preview(_with_runtime(manifest.obj, swiftVersion=swift_version), shared, beside)
+            shown.append((_source(manifest, found), output, warnings))
         except Invalid as error:
             told = {problem.path for problem in manifest.problems}
             new = (problem for problem in error.problems if problem.path not in told)
@@ -184,10 +186,16 @@ def _parsed(kind: Kind, obj: Object) -> Any:
 
 
 def _referred(wanted: Reference, beside: list[Object]) -> Object | None:
-    """Another object of the file, as the API server has it when it is new; raises ``Invalid`` for a wrong one."""
+    """Another object of the file, as the API server has it when it is new.
+
+    None for a wrong one: what is wrong with it is told once, as its own.
+    """
     kind = KINDS[wanted.resource.kind]
     for obj in (obj for obj in beside if obj["kind"] == kind.resource.kind):
-        meta = _parsed(kind, obj).metadata
+        try:
+            meta = _parsed(kind, obj).metadata
+        except Invalid:
+            continue
         if (meta.namespace, meta.name) == (wanted.namespace, wanted.name):
             known = {"uid": NO_UID, "namespace": meta.namespace, **obj["metadata"]}
             return {**obj, "metadata": known, "status": {}}

@@ -157,11 +157,11 @@ def _state(obj: Object) -> str:
 
 
 def _explanation(obj: Object, model: Model) -> str:
-    """Why the object is where it is and what to do: the summary's message."""
+    """Why the object is where it is and what to do: reason and message of the summary, as the documents list them."""
     summary = _summary(obj, model)
-    blamed = summary.get("status") == "False" or (summary and _waits_for_an_edit(obj))
-    reason = f"{summary.get('reason')}: " if blamed else ""
-    return f"{reason}{summary.get('message', '')}"
+    reason = summary.get("reason")
+    known = f"{reason}: " if reason and reason != _state(obj) else ""
+    return f"{known}{summary.get('message', '')}"
 
 
 def _summary(obj: Object, model: Model) -> Object:

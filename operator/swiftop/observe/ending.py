@@ -106,7 +106,7 @@ def _disk_exceeded(pod: PodFacts) -> Cause | None:
         Reason.EPHEMERAL_STORAGE_EXCEEDED,
         f"the pod was ended, since it wrote more to its node's disk than its limit of {size}: {said.strip()}",
         f"under a new name where it has started, set spec.resources.ephemeralStorage to more than {size}, such as "
-        f"{_larger(size)}; or keep downloads on a claim (spec.cache) and results on a volume (spec.output)",
+        f"{_larger(size)}; or keep downloads on a claim (spec.cache), and the output of a run or an export on a volume",
     )
 
 

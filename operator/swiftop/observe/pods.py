@@ -53,7 +53,7 @@ def pod_facts(pod: dict[str, Any], *, members: tuple[Member, ...]) -> PodFacts:
         scheduled=scheduled,
         scheduled_at=scheduling.get("lastTransitionTime", "") if scheduled else "",
         node=spec.get("nodeName") or "",
-        unschedulable=None if scheduled else unschedulable(scheduling, _gpu_resource(spec)),
+        unschedulable=None if scheduled else unschedulable(scheduling, _gpu_resource(spec), _asked(spec)),
         waiting=_waiting(state.get("waiting")) or _init_waiting(meta["name"], status),
         running_since=(state.get("running") or {}).get("startedAt") or "",
         ready=conditions.get("Ready", {}).get("status") == "True",
@@ -65,9 +65,18 @@ def pod_facts(pod: dict[str, Any], *, members: tuple[Member, ...]) -> PodFacts:
 
 def _gpu_resource(spec: Mapping[str, Any]) -> str:
     """Name of the device that the pod itself asks for: its spec may leave that to the platform's defaults."""
-    main: dict[str, Any] = next((one for one in spec.get("containers") or () if one.get("name") == names.CONTAINER), {})
-    limits = (main.get("resources") or {}).get("limits") or {}
+    limits = _resources(spec).get("limits") or {}
     return next((name for name in limits if "/" in name and not name.startswith(NETWORK_DEVICES)), NVIDIA)
+
+
+def _asked(spec: Mapping[str, Any]) -> dict[str, str]:
+    """What the main container asks for: a spec leaves most of it to what holds for all."""
+    return dict(_resources(spec).get("requests") or {})
+
+
+def _resources(spec: Mapping[str, Any]) -> dict[str, Any]:
+    main: dict[str, Any] = next((one for one in spec.get("containers") or () if one.get("name") == names.CONTAINER), {})
+    return main.get("resources") or {}
 
 
 def index_of(meta: Mapping[str, Any]) -> int:
@@ -156,7 +165,8 @@ def missing_reference(said: str) -> Cause | None:
         return Cause(
             Reason.SECRET_MISSING,
             f"Secret {found[1]} does not exist",
-            f"make it: kubectl create secret generic {found[1]} --from-env-file=.env; it then goes on by itself",
+            f"make it: kubectl swift login .env --secret {found[1]} for tokens, for other keys kubectl create secret "
+            f"generic {found[1]}; it then goes on by itself",
         )
     if found := _CONFIG_MAP.search(said):
         name = found[1] or found[3].rpartition("/")[2]

@@ -9,7 +9,7 @@ the nodes under the second were never asked for the first.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from swiftop.model.facts import Cause
@@ -19,7 +19,12 @@ from swiftop.reasons import Reason
 class _Obstacle(NamedTuple):
     reason: Reason
     message: str
-    suggestion: str
+    advice: str
+    patience: str = ""  # what becomes of it without anybody's help
+
+    @property
+    def suggestion(self) -> str:
+        return f"{self.patience}; or {self.advice}" if self.patience else self.advice
 
 
 # The scheduler's second thoughts ("preemption: 0/1 nodes are available: ...") repeat the first and change each time.
@@ -62,7 +67,8 @@ _WORDS: tuple[tuple[re.Pattern[str], _Obstacle], ...] = (
         _Obstacle(
             Reason.TOO_MANY_PODS,
             "the nodes have as many pods as they take",
-            f"{_WAIT}; or add a node, or raise maxPods of the kubelets",
+            "add a node, or raise maxPods of the kubelets",
+            _WAIT,
         ),
     ),
     (
@@ -105,7 +111,8 @@ _WORDS: tuple[tuple[re.Pattern[str], _Obstacle], ...] = (
         _Obstacle(
             Reason.TOO_MANY_VOLUMES,
             "the nodes have as many volumes attached as they can",
-            f"{_WAIT}; or put several things on one claim",
+            "put several things on one claim",
+            _WAIT,
         ),
     ),
     (
@@ -144,26 +151,42 @@ _WORDS: tuple[tuple[re.Pattern[str], _Obstacle], ...] = (
 )
 
 
-def unschedulable(condition: dict[str, str], gpu_resource: str) -> Cause | None:
-    """Why a pod has no node, out of its condition PodScheduled; None while the scheduler has not said so."""
+def unschedulable(condition: dict[str, str], gpu_resource: str, asked: Mapping[str, str]) -> Cause | None:
+    """Why a pod has no node, out of its condition PodScheduled; None while the scheduler has not said so.
+
+    ``asked`` is what its main container asks for, by resource: a spec leaves most of that to what holds for all.
+    """
     if condition.get("status") != "False":
         return None
     said = condition.get("message") or ""
     text = _SECOND_THOUGHTS.sub("", said).rstrip(". ")
     if special := _not_about_nodes(condition.get("reason") or "", said, text):
         return special
-    found = _obstacles(said, text, gpu_resource)
+    found = _obstacles(said, text, gpu_resource, asked)
     reasons = {obstacle.reason: obstacle for obstacle in found}
     if len(reasons) == 1:
         (only,) = reasons.values()
         return Cause(only.reason, f"{only.message}: {text}", only.suggestion)
     if reasons:
-        advice = "; ".join(dict.fromkeys(obstacle.suggestion for obstacle in found))
-        return Cause(Reason.UNSCHEDULABLE, f"no node fits, for more than one reason: {text}", advice)
+        return _several(found, said, text)
     return Cause(
         Reason.UNSCHEDULABLE,
         f"no node fits: {text}" if text else "no node fits",
         "compare spec.resources and spec.placement with the nodes (kubectl describe nodes)",
+    )
+
+
+def _several(found: list[_Obstacle], said: str, text: str) -> Cause:
+    """Of resources alone, on nodes that preemption does not help, each node has too little of one even when empty."""
+    advice = "; ".join(dict.fromkeys(obstacle.advice for obstacle in found))
+    scarce = all(obstacle.reason in _SCARCE for obstacle in found)
+    if scarce and _HOPELESS.search(said):
+        return Cause(Reason.UNSCHEDULABLE, f"no node that it may use is large enough, free or not: {text}", advice)
+    patience = list(dict.fromkeys(obstacle.patience for obstacle in found if obstacle.patience))
+    return Cause(
+        Reason.UNSCHEDULABLE,
+        f"no node fits, for more than one reason: {text}",
+        "; or ".join((patience[0], advice)) if len(patience) == 1 else "; ".join((*patience, advice)),
     )
 
 
@@ -202,7 +225,7 @@ def claim_missing(name: str, *, leaving: bool = False) -> Cause:
     )
 
 
-def _obstacles(said: str, text: str, gpu_resource: str) -> list[_Obstacle]:
+def _obstacles(said: str, text: str, gpu_resource: str, asked: Mapping[str, str]) -> list[_Obstacle]:
     """What rules nodes out. Nodes of the control plane are nobody's, unless there are no others."""
     words = [_COUNT.sub("", word) for word in _NEXT.split(_COUNTS.sub("", text)) if word]
     words = [word for word in words if not _KEPT_FREE.search(word)] or words
@@ -212,7 +235,7 @@ def _obstacles(said: str, text: str, gpu_resource: str) -> list[_Obstacle]:
     found: list[_Obstacle] = []
     for word in words:
         name = _resource(word)
-        obstacle = _scarce(name, gpu_resource, hopeless=hopeless) if name else _taint(word) or _other(word)
+        obstacle = _scarce(name, gpu_resource, asked, hopeless=hopeless) if name else _taint(word) or _other(word)
         found += [obstacle] if obstacle else [_unknown(word)]
     return found
 
@@ -258,39 +281,39 @@ def _gpu(name: str, *, hopeless: bool) -> _Obstacle:
     return _Obstacle(
         Reason.INSUFFICIENT_GPU,
         f"no node has enough free {name}",
-        "it starts when GPUs become free; ask for fewer in spec.resources.gpus if no node has that many, and install "
-        "the device plugin of the GPUs if kubectl describe nodes shows none at all",
+        "ask for fewer in spec.resources.gpus if no node has that many, and install the device plugin of the GPUs if "
+        "kubectl describe nodes shows none at all",
+        "it starts when GPUs become free",
     )
 
 
-def _amount(reason: Reason, what: str, advice: str) -> Callable[[bool], _Obstacle]:
-    def obstacle(hopeless: bool) -> _Obstacle:
-        if hopeless:
-            text = f"no node that it may use has as much {what} as it asks for, free or not"
-            return _Obstacle(reason, text, advice)
-        return _Obstacle(reason, f"no node has enough free {what}", f"{_WAIT}; or {advice}")
-
-    return obstacle
-
-
-_AMOUNTS: dict[str, Callable[[bool], _Obstacle]] = {
-    "cpu": _amount(Reason.INSUFFICIENT_CPU, "CPU", "ask for less in spec.resources.cpu"),
-    "memory": _amount(Reason.INSUFFICIENT_MEMORY, "memory", "ask for less in spec.resources.memory"),
-    "ephemeral-storage": _amount(
+_FIELDS = {
+    "cpu": (Reason.INSUFFICIENT_CPU, "CPU", "spec.resources.cpu", ""),
+    "memory": (Reason.INSUFFICIENT_MEMORY, "memory", "spec.resources.memory", ""),
+    "ephemeral-storage": (
         Reason.INSUFFICIENT_EPHEMERAL_STORAGE,
         "local disk (ephemeral-storage)",
-        "ask for less in spec.resources.ephemeralStorage, with the downloads on a claim (spec.cache)",
+        "spec.resources.ephemeralStorage",
+        ", with the downloads on a claim (spec.cache)",
     ),
 }
+_SCARCE = {Reason.INSUFFICIENT_GPU, Reason.INSUFFICIENT_RESOURCE, *(reason for reason, *_ in _FIELDS.values())}
 
 
-def _scarce(name: str, gpu_resource: str, *, hopeless: bool) -> _Obstacle:
+def _amount(reason: Reason, what: str, advice: str, *, hopeless: bool) -> _Obstacle:
+    if hopeless:
+        return _Obstacle(reason, f"no node that it may use has as much {what} as it asks for, free or not", advice)
+    return _Obstacle(reason, f"no node has enough free {what}", advice, _WAIT)
+
+
+def _scarce(name: str, gpu_resource: str, asked: Mapping[str, str], *, hopeless: bool) -> _Obstacle:
     if name == gpu_resource:
         return _gpu(name, hopeless=hopeless)
-    if known := _AMOUNTS.get(name):
-        return known(hopeless)
-    return _amount(
-        Reason.INSUFFICIENT_RESOURCE,
-        name,
-        f"ask for less of it in spec.runtime.podPatch, or install what offers {name} on the nodes (its device plugin)",
-    )(hopeless)
+    if name in _FIELDS:
+        reason, what, field, besides = _FIELDS[name]
+        less = f"less than {asked[name]}" if name in asked else "less"
+        return _amount(reason, what, f"ask for {less} in {field}{besides}", hopeless=hopeless)
+    advice = (
+        f"ask for less of it in spec.runtime.podPatch, or install what offers {name} on the nodes (its device plugin)"
+    )
+    return _amount(Reason.INSUFFICIENT_RESOURCE, name, advice, hopeless=hopeless)

@@ -17,6 +17,10 @@ _HUB = (
     "The hub does not answer: check DNS, proxy and NetworkPolicy, or use a mirror (MODELSCOPE_ENDPOINT, HF_ENDPOINT in "
     "runtime.env)."
 )
+_NOT_FINITE = (
+    "The model computes numbers that are not finite: set dtype: bfloat16 or float32, and check that the training of "
+    "its weights had a finite loss."
+)
 
 # The same of both, or one text for an export and one for an upload.
 _ADVICE: Mapping[EndClass, tuple[str, ...]] = {
@@ -64,6 +68,18 @@ _ADVICE: Mapping[EndClass, tuple[str, ...]] = {
     ),
     causes.COLLECTIVE_FAILED: ("A connection broke off: check the node's network, proxy and NetworkPolicy.",),
     causes.SECRET_MISSING: ("Add the named key to the credentials Secret, or name one by tokenSecret of the target.",),
+    causes.LOSS_NAN: (_NOT_FINITE,),
+    causes.SOURCE_CHECKPOINT_MISSING: (
+        "Check source: there has to be a complete checkpoint, adapter or model in that folder of the volume.",
+    ),
+    causes.SOURCE_CHECKPOINT_UNFIT: (
+        "A file of the checkpoint is missing: check source, and what writes to its volume.",
+    ),
+    causes.QUANTIZATION_UNSUPPORTED: (
+        "The method cannot quantize this model, or not on this GPU: choose another quantization.method (bnb takes "
+        "nearly every model, fp8 needs a GPU of compute capability 8.9 as H100 or L40S), or export it without "
+        "quantization.",
+    ),
 }
 
 _SERVING: Mapping[EndClass, str] = {
@@ -90,6 +106,9 @@ _SERVING: Mapping[EndClass, str] = {
     "complete.",
     causes.QUANTIZATION_UNSUPPORTED: "The engine cannot load this quantization on this GPU: use another GPU, another "
     "engine, or a model without it.",
+    causes.LOSS_NAN: _NOT_FINITE,
+    causes.SOURCE_CHECKPOINT_UNFIT: "A file of the checkpoint is missing: check model and adapters, and what writes to "
+    "their volumes.",
     causes.UNKNOWN: "See the end of the pod's log: kubectl logs --previous.",
 }
 

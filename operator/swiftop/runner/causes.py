@@ -347,8 +347,9 @@ WEIGHTS_MISSING = EndClass(
 QUANTIZATION_UNSUPPORTED = EndClass(
     "QuantizationUnsupported",
     EXIT_USER,
-    "The method cannot quantize this model, or not on this GPU: choose another quantization.method (bnb takes nearly "
-    "every model, fp8 needs a GPU of compute capability 8.9 as H100 or L40S), or export it without quantization.",
+    "The method cannot quantize this model, or not on this GPU, or the model is quantized already: choose another "
+    "tuner.quantization.method (bnb takes nearly every model), name a model in full precision, or train without "
+    "tuner.quantization.",
     (
         r"Matrix dimensions .{0,80}must be divisible by block sizes",
         r"size mismatch for [\w.]*weight_scale_inv",  # transformers 4.57 of a size that is 128 itself
@@ -369,8 +370,8 @@ VERIFICATION_FAILED = EndClass(
 SOURCE_CHECKPOINT_MISSING = EndClass(
     "CheckpointMissing",
     EXIT_USER,
-    "Check checkpoints.from or source.sftRunRef: the run has to have a complete checkpoint of that step on a volume "
-    "that is mounted. Without step the newest complete one is taken.",
+    "Check checkpoints.from: the run has to have a complete checkpoint of that step on its volume. Without step the "
+    "newest complete one is taken.",
 )
 SOURCE_CHECKPOINT_UNFIT = EndClass(
     "CheckpointUnfit",

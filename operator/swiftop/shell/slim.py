@@ -34,6 +34,7 @@ _ANNOTATIONS = (
     names.ANNOTATION_INDEX,
 )  # fmt: skip
 _MOST_DEVICES = 16  # kinds of them that a container of ours asks for
+_AMOUNTS = ("cpu", "memory", "ephemeral-storage")
 _LARGEST_DATA = 1 << 18  # characters of a ConfigMap; the adapters of some revisions are a few thousand
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # kubectl's copy of the whole object
 # Members of our own objects' specs that have no schema: they may be of any size.
@@ -104,7 +105,7 @@ def _active_child(resource: names.Resource, obj: Object) -> Object:
         "spec": {key: spec[key] for key in _SPEC[resource] if key in spec},
     }
     if resource is names.POD and not spec.get("nodeName"):
-        kept["spec"] |= _devices(spec)
+        kept["spec"] |= _asked(spec)
     if resource is names.CONFIG_MAP:
         kept["data"] = _bounded(obj.get("data") or {})
     if "status" in obj and resource is not names.PVC:  # Kubernetes itself writes it
@@ -112,14 +113,15 @@ def _active_child(resource: names.Resource, obj: Object) -> Object:
     return kept
 
 
-def _devices(spec: Object) -> Object:
-    """Devices of the main container, as long as the scheduler looks for them: the name of its GPUs is among them."""
+def _asked(spec: Object) -> Object:
+    """What the main container asks for, as long as the scheduler looks for it: the name of its GPUs is among that."""
     main: dict[str, Any] = next((one for one in spec.get("containers") or () if one.get("name") == names.CONTAINER), {})
-    limits = (main.get("resources") or {}).get("limits") or {}
-    devices = {sys.intern(name): amount for name, amount in limits.items() if "/" in name}
-    if not devices or len(devices) > _MOST_DEVICES:
-        return {}
-    return {"containers": [{"name": names.CONTAINER, "resources": {"limits": devices}}]}
+    given = main.get("resources") or {}
+    devices = {sys.intern(name): amount for name, amount in (given.get("limits") or {}).items() if "/" in name}
+    amounts = {name: amount for name, amount in (given.get("requests") or {}).items() if name in _AMOUNTS}
+    kept = {"limits": devices if len(devices) <= _MOST_DEVICES else {}, "requests": amounts}
+    resources = {member: content for member, content in kept.items() if content}
+    return {"containers": [{"name": names.CONTAINER, "resources": resources}]} if resources else {}
 
 
 def _bounded(data: Object) -> Object:

@@ -94,7 +94,13 @@ def test_others_are_taken_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("FOO=bar\n", "has none of SWANLAB_API_KEY, MODELSCOPE_API_TOKEN, HF_TOKEN (name others by --also)"),
+        ("", "has none of SWANLAB_API_KEY, MODELSCOPE_API_TOKEN, HF_TOKEN (name others by --also)"),
+        ("hf_token=hidden\nMS=hidden\n", "MODELSCOPE_API_TOKEN, HF_TOKEN, but hf_token, MS (name others by --also)"),
+        ("SWANLAB_API_KEY=a\nHF_TOKEN: hidden\n", "line 2: HF_TOKEN is not followed by = (write HF_TOKEN=value)"),
+        ("export HF_TOKEN : hidden\n", "line 1: HF_TOKEN is not followed by ="),
+        ("HF_TOKEN=$hidden\n", "line 1: the value of HF_TOKEN refers to a variable or a command, which only a shell"),
+        ('export HF_TOKEN="$(cat ~/hidden)"\n', "line 1: the value of HF_TOKEN refers to a variable or a command"),
+        ("HF_TOKEN=`hidden`\n", "line 1: the value of HF_TOKEN refers to a variable or a command"),
         ("\nHF_TOKEN='hidden\n", "line 2: the value of HF_TOKEN has blanks outside of quotes, or a quote"),
         ("HF_TOKEN=hidden hidden\n", "line 1: the value of HF_TOKEN has blanks"),
     ],
@@ -136,10 +142,13 @@ def test_a_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         ("HF_TOKEN=a\r", "a"),
         ("\ufeffHF_TOKEN=a", "a"),
         ("HF_TOKEN=''", ""),
+        ("HF_TOKEN='$a`b`'", "$a`b`"),
+        ("HF_TOKEN=a$1$", "a$1$"),
+        ("OTHER=$a\nHF_TOKEN=a\nOTHER: b\nexport HF_TOKEN", "a"),
     ],
 )
 def test_a_value_is_what_a_shell_makes_of_it(line: str, value: str) -> None:
-    assert variables(line, ".env", KNOWN) == {"HF_TOKEN": value}
+    assert variables(line, ".env", KNOWN)["HF_TOKEN"] == value
 
 
 def test_a_later_line_counts() -> None:

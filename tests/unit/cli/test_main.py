@@ -51,6 +51,7 @@ RUNNING: dict[str, Any] = {
 }
 FAILED = told("Failed", "False", "CUDAOutOfMemory", "no memory [/]: use zero3")
 SUSPENDED = told("Suspended", "Unknown", "Suspended", "suspended by spec.suspend: set it to false to go on")
+WAITING = told("Pending", "Unknown", "InsufficientGPU", "no node has enough free nvidia.com/gpu: it starts when ...")
 RETRYING = told("Resuming", "Unknown", "Resuming", "the hub is away; attempt 2 follows in 10 s (retry 1 of 3)")
 
 
@@ -86,6 +87,7 @@ def test_a_running_run() -> None:
     [
         (FAILED, "demo: Failed, CUDAOutOfMemory: no memory [/]: use zero3"),
         (SUSPENDED, "demo: Suspended, suspended by spec.suspend: set it to false to go on"),
+        (WAITING, "demo: Pending, InsufficientGPU: no node has enough free nvidia.com/gpu: it starts when ..."),
         (RETRYING, "demo: Resuming, the hub is away; attempt 2 follows in 10 s (retry 1 of 3)"),
     ],
 )

@@ -73,6 +73,25 @@ def test_of_several_objects_each_mistake_names_its_own(tmp_path: Path) -> None:
     ]
 
 
+def export_of(name: str, run: str, **spec: Any) -> dict[str, Any]:
+    members = {"source": {"sftRunRef": {"name": run}}, "output": {"volume": {"size": "1Gi"}}, **spec}
+    return {"apiVersion": "swiftop.dev/v1alpha1", "kind": "ModelExport", "metadata": {"name": name}, "spec": members}
+
+
+def test_a_mistake_is_not_told_again_for_what_refers_to_its_object() -> None:
+    wrong = [run_of("a", spec={**SPEC, "epochs": 1}), export_of("b", "a"), export_of("c", "a", dtype="half")]
+    result = preview("-f", "-", stdin=yaml.safe_dump_all(wrong))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert sorted(line.split(": ")[2] for line in result.stderr.splitlines()) == ["ModelExport c", "SFTRun a"]
+
+
+def test_of_several_objects_each_warning_names_its_own() -> None:
+    given = [run_of("a"), export_of("b", "a"), export_of("c", "a", runtime={"image": "mine"})]
+    result = preview("-f", "-", stdin=yaml.safe_dump_all(given))
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("warning: -: ModelExport b: spec.runtime.image: no image with ms-swift ")
+
+
 def test_lists_are_opened() -> None:
     listed = {
         "apiVersion": "v1",
@@ -167,6 +186,6 @@ def test_validation_without_evaluation_is_warned_of() -> None:
     result = preview("-f", "-", stdin=json.dumps(run_of(spec=spec)))
     assert (result.exit_code, result.stderr) == (
         0,
-        "warning: spec.training.evalStrategy: no evaluation takes place, though spec.validation says on what "
+        "warning: -: spec.training.evalStrategy: no evaluation takes place, though spec.validation says on what "
         "(remove it, or spec.validation)\n",
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from swiftop.model.facts import Cause
-from swiftop.observe.pods import index_of, pod_facts
+from swiftop.observe.pods import index_of, missing_reference, pod_facts
 from swiftop.runner.protocol import TRAINING
 
 
@@ -174,3 +174,11 @@ def test_the_message_of_a_container_rewrites_no_terminal() -> None:
     ended = pod_facts(told, members=TRAINING).ended
     assert ended is not None
     assert ended.message == "[2Jbye"
+
+
+def test_a_missing_secret_is_made_by_what_reads_an_env_file_as_people_have_it() -> None:
+    """kubectl's own --from-env-file takes `export` and quotes for parts of names and values."""
+    found = missing_reference('secret "team-tokens" not found')
+    assert found is not None
+    assert "kubectl swift login .env --secret team-tokens " in found.suggestion
+    assert "--from-env-file" not in found.suggestion

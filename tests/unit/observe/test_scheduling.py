@@ -43,6 +43,54 @@ def test_the_pod_itself_says_what_its_gpus_are_called(short: str, reason: str) -
     assert found.reason == reason
 
 
+ASKED = {"cpu": "8", "memory": "64Gi", "ephemeral-storage": "20Gi", "nvidia.com/gpu": "1"}
+
+
+@pytest.mark.parametrize(
+    ("words", "then", "told"),
+    [
+        (
+            "3 Insufficient memory",
+            NO_VICTIMS,
+            "no node has enough free memory: 0/3 nodes are available: 3 Insufficient memory: it starts when other pods "
+            "end; or ask for less than 64Gi in spec.resources.memory",
+        ),
+        (
+            "3 Insufficient cpu, 3 Insufficient memory",
+            NO_VICTIMS,
+            "no node fits, for more than one reason: 0/3 nodes are available: 3 Insufficient cpu, 3 Insufficient "
+            "memory: it starts when other pods end; or ask for less than 8 in spec.resources.cpu; ask for less "
+            "than 64Gi in spec.resources.memory",
+        ),
+        (
+            "3 Insufficient cpu, 3 Insufficient memory",
+            NO_HELP,
+            "no node that it may use is large enough, free or not: 0/3 nodes are available: 3 Insufficient cpu, 3 "
+            "Insufficient memory: ask for less than 8 in spec.resources.cpu; ask for less than 64Gi in "
+            "spec.resources.memory",
+        ),
+        (
+            "1 Too many pods, 2 Insufficient ephemeral-storage",
+            NO_HELP,
+            "no node fits, for more than one reason: 0/3 nodes are available: 1 Too many pods, 2 Insufficient "
+            "ephemeral-storage: it starts when other pods end; or add a node, or raise maxPods of the kubelets; ask "
+            "for less than 20Gi in spec.resources.ephemeralStorage, with the downloads on a claim (spec.cache)",
+        ),
+    ],
+)
+def test_how_much_it_asks_for_is_told_and_whether_waiting_helps(words: str, then: str, told: str) -> None:
+    """A spec leaves most sizes to what holds for all: less than what, would be the question."""
+    message = f"0/3 nodes are available: {words}. {then}"
+    pod = {
+        "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "mesh"}, {"name": "swift", "resources": {"requests": ASKED}}]},
+        "status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": message}]},
+    }
+    found = pod_facts(pod, members=TRAINING).unschedulable
+    assert found is not None
+    assert f"{found.message}: {found.suggestion}" == told
+
+
 def of(words: str, then: str = NO_VICTIMS) -> Cause:
     return cause(f"0/3 nodes are available: {words}. {then}")
 

@@ -235,13 +235,15 @@ def test_what_is_over_its_bounds_is_not_kept_and_invalid_for_the_same_reason(
     assert kept["spec"][group][member] is again["spec"][group][member]  # one for all of them
 
 
-def test_of_a_pod_without_a_node_the_names_of_its_devices_are_kept() -> None:
-    limits = {"cpu": "8", "example.com/gpu": "1"}
-    main: Object = {"name": "swift", "image": "x", "resources": {"limits": limits}}
+def test_of_a_pod_without_a_node_what_it_asks_for_is_kept() -> None:
+    amounts = {"cpu": "8", "memory": "64Gi", "ephemeral-storage": "20Gi"}
+    limits, requests = {"memory": "64Gi", "example.com/gpu": "1"}, {**amounts, "example.com/gpu": "1"}
+    main: Object = {"name": "swift", "image": "x", "resources": {"limits": limits, "requests": requests}}
     given: Object = {"metadata": {"name": "x"}, "spec": {"containers": [{"name": "sidecar"}, main]}}
     kept = slim.active(names.POD, given)["spec"]
-    assert kept == {"containers": [{"name": "swift", "resources": {"limits": {"example.com/gpu": "1"}}}]}
-    main["resources"]["limits"] = {f"example.com/{n}": "1" for n in range(99)}
+    asked = {"limits": {"example.com/gpu": "1"}, "requests": amounts}
+    assert kept == {"containers": [{"name": "swift", "resources": asked}]}
+    main["resources"] = {"limits": {f"example.com/{n}": "1" for n in range(99)}}
     assert slim.active(names.POD, given)["spec"] == {}
 
 

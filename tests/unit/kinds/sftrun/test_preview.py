@@ -92,7 +92,7 @@ def test_without_a_known_image_all_else_is_shown_and_a_word_tells() -> None:
     result = run("-f", "-", stdin=document())
     assert result.exit_code == 0
     assert "image: IMAGE\n" in result.stdout
-    assert "warning: spec.runtime.image: no image with ms-swift 4.6 is known (set image in" in result.stderr
+    assert "warning: -: spec.runtime.image: no image with ms-swift 4.6 is known (set image in" in result.stderr
     known = run("-f", "-", stdin=document(runtime={"image": "mine"}))
     assert (known.exit_code, known.stderr) == (0, "")
 
@@ -100,7 +100,7 @@ def test_without_a_known_image_all_else_is_shown_and_a_word_tells() -> None:
 def test_warnings_go_to_stderr_and_change_nothing() -> None:
     result = run("-f", "-", stdin=document(training={"evalSteps": 5}))
     assert result.exit_code == 0
-    assert "warning: spec.training.evalSteps: there is nothing to evaluate on" in result.stderr
+    assert "warning: -: spec.training.evalSteps: there is nothing to evaluate on" in result.stderr
     assert "warning" not in result.stdout
 
 
@@ -246,8 +246,9 @@ def test_what_an_export_can_never_have_of_a_run_beside_it(checkpoint: str, membe
     trained = document(**{"runtime": {"image": "mine"}, "output": {"volume": {"size": "1Gi"}}, **members})
     result = run("-f", "-", stdin=f"{trained}---\n{export_of(checkpoint)}")
     assert result.exit_code == 0, result.stderr
-    of_export = [line for line in result.stderr.splitlines() if line.startswith("warning: spec: ")]
-    assert [line.startswith(f"warning: spec: {words}") for line in of_export] == [True] * bool(words)
+    told = [line for line in result.stderr.splitlines() if " spec: " in line]
+    said = f"warning: -: ModelExport exported: spec: {words}"
+    assert [line.startswith(said) for line in told] == [True] * bool(words)
 
 
 def test_both_commands_of_a_quantization_are_shown() -> None:
