@@ -111,7 +111,7 @@ def test_a_secret_that_is_gone_is_told_when_it_is_needed_again(played: Played) -
     """Until then what serves goes on."""
     status, message = played.told(f"{HUNG} SecretMissing", "Ready")
     assert status == "False"
-    assert message.startswith("Secret served-late does not exist: make it: kubectl create secret")
+    assert message.startswith("Secret served-late does not exist: make it: kubectl ")
 
 
 @pytest.mark.cluster

@@ -12,6 +12,8 @@ from swiftop.errors import Invalid, NotFound, Problem
 from swiftop.kinds.registry import KINDS
 from swiftop.shell.cluster import Cluster
 
+_TRAINING = "train"  # the program of what has checkpoints
+
 
 def change(name: str, *, kind: str, namespace: str | None, context: str | None = None, suspend: bool) -> str:
     """Edit the object; returns what happens now."""
@@ -23,7 +25,8 @@ async def _change(
 ) -> str:
     resource = model.DEFINITION.resource
     what = f"{resource.kind} {name}"
-    if not isinstance(KINDS[resource.kind], BatchKind):
+    found = KINDS[resource.kind]
+    if not isinstance(found, BatchKind):
         instead = f"use kubectl scale {resource.plural}/{name} --replicas=0" if model.DEFINITION.scale else ""
         raise Invalid((Problem("--kind", f"a {resource.kind} cannot be suspended", instead),))
     cluster = await Cluster.connect(context=context)
@@ -40,6 +43,8 @@ async def _change(
         await cluster.edit(resource, place, name, {"spec": {"suspend": suspend}})
     finally:
         await cluster.close()
+    trains = found.words.program == _TRAINING
     if suspend:
-        return f"{what} is suspended: what runs saves a checkpoint first, then its Job is deleted and its GPUs are free"
-    return f"{what} goes on in a new attempt, from its newest checkpoint where there is one"
+        first = "what runs saves a checkpoint first, then its Job is deleted" if trains else "its Job is deleted"
+        return f"{what} is suspended: {first} and its GPUs are free"
+    return f"{what} goes on in a new attempt" + (", from its newest checkpoint where there is one" if trains else "")

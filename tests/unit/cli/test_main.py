@@ -233,6 +233,16 @@ def test_suspend_and_resume_edit_the_spec_and_say_what_happens(
     ]
 
 
+def test_what_has_no_checkpoint_is_not_said_to_save_one(
+    served: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = served(RUNNING)
+    assert called(monkeypatch, "suspend", "demo", "--kind", "datasetupload") == 0
+    fake.obj = {**RUNNING, "spec": {"suspend": True}}
+    assert called(monkeypatch, "resume", "demo", "--kind", "modelexport") == 0
+    assert "checkpoint" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("obj", "error"),
     [
