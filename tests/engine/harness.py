@@ -12,7 +12,7 @@ from swiftop.errors import Transient
 from swiftop.kinds.registry import KINDS, WATCHED
 from swiftop.model.conditions import by_type
 from swiftop.model.kind import Key, Kind, Reading
-from swiftop.runner.protocol import TRAINING, read, read_acceleration, read_previous
+from swiftop.runner.report import TRAINING, read, read_acceleration, read_previous
 from swiftop.shell.store import Store
 from tests.engine.fakecluster import START, FakeCluster, Object, copied
 from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun, termination

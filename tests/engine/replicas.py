@@ -8,7 +8,7 @@ from typing import Any
 from swiftop import names
 from swiftop.model.kind import Reading
 from swiftop.model.times import text_of
-from swiftop.runner.protocol import SERVING, read
+from swiftop.runner.report import SERVING, read
 from tests.engine.fakecluster import FakeCluster, Object
 from tests.engine.harness import Readings
 from tests.engine.kubernetes import NAMESPACE

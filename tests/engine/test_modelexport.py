@@ -10,7 +10,7 @@ import pytest
 from swiftop import names
 from swiftop.model.conditions import by_type
 from swiftop.model.kind import Key, Reading
-from swiftop.runner.protocol import EXPORTING, read
+from swiftop.runner.report import EXPORTING, read
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import NAMESPACE, Kubernetes, sftrun, termination
 

@@ -22,7 +22,8 @@ from swiftop.kinds.registry import KINDS, watched
 from swiftop.model.conditions import Aspect
 from swiftop.model.kind import Frame, Key, World
 from swiftop.model.verdict import Finished
-from swiftop.runner.protocol import Member, Plan
+from swiftop.runner.protocol import Plan
+from swiftop.runner.report import Member
 from swiftop.shell.config import Config
 from swiftop.shell.controller import Controller
 from swiftop.workload.meta import plan_owner

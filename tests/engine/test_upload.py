@@ -7,7 +7,7 @@ from typing import Any
 from swiftop import names
 from swiftop.model.conditions import by_type
 from swiftop.model.kind import Key, Reading
-from swiftop.runner.protocol import UPLOADING, read
+from swiftop.runner.report import UPLOADING, read
 from tests.engine.harness import Harness
 from tests.engine.kubernetes import NAMESPACE, Kubernetes, termination
 from tests.unit.kinds.datasetupload.uploads import MINIMAL

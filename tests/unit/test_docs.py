@@ -17,7 +17,7 @@ from swiftop.kinds.registry import KINDS
 from swiftop.kinds.sftrun import check
 from swiftop.reasons import Reason
 from swiftop.runner import causes
-from swiftop.runner.protocol import ACCELERATION_PARTS
+from swiftop.runner.report import ACCELERATION_PARTS
 from swiftop.swift.releases import SUPPORTED
 from tests.apiserver.sftrun_patches import MINIMAL
 from tests.support.objects import problems_of

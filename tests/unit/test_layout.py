@@ -69,6 +69,7 @@ def test_the_contract_of_the_runner_names_every_module_that_the_operator_does_no
         "image",
         "machine",
         "protocol",
+        "report",
         "serve.causes",
         "serve.declared",
         "trackers",

@@ -18,7 +18,7 @@ from swiftop.model.times import seconds_of, text_of
 from swiftop.observe.ending import pod_cause
 from swiftop.reasons import Reason
 from swiftop.runner import causes
-from swiftop.runner.protocol import Previous
+from swiftop.runner.report import Previous
 
 REMEMBERED = 10
 FRUITLESS = 3

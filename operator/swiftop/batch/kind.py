@@ -23,7 +23,7 @@ from swiftop.model.verdict import Blocked, Create, Delete, Verdict, Waiting
 from swiftop.names import Resource
 from swiftop.observe.jobs import job_facts, owner_uid
 from swiftop.observe.pods import index_of
-from swiftop.runner.protocol import Member
+from swiftop.runner.report import Member
 from swiftop.runner.typed_json import BadJSON
 from swiftop.workload.claim import beside
 from swiftop.workload.job import attempt_job, changes, expiry, pinned_of, plan_of

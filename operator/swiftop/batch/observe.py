@@ -12,7 +12,8 @@ from swiftop.model.kind import Ask, Object, Reading, Seen
 from swiftop.observe.events import Question, obstacle_of, question_of
 from swiftop.observe.jobs import attempt_of, job_facts, owner_uid
 from swiftop.observe.pods import pod_facts
-from swiftop.runner.protocol import FAILED, FINISHED, Accelerated, Member, Previous
+from swiftop.runner.protocol import FAILED, FINISHED
+from swiftop.runner.report import Accelerated, Member, Previous
 
 
 @dataclass(frozen=True)  # without slots, for what is computed once

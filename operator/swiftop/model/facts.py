@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from swiftop.runner.protocol import Accelerated, BadRow, Previous
+from swiftop.runner.report import Accelerated, BadRow, Previous
 
 Report = Mapping[str, float | str]
 """What a pod says of its work, by member name: ``swiftop.runner.protocol`` lists the members of each program."""

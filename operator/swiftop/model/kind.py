@@ -14,7 +14,8 @@ from swiftop.errors import Problem
 from swiftop.model.facts import Report
 from swiftop.model.verdict import Blocked, Create, Delete, Outlook, Verdict
 from swiftop.names import Resource
-from swiftop.runner.protocol import Accelerated, Member, Previous, UploadedDataset
+from swiftop.runner.protocol import UploadedDataset
+from swiftop.runner.report import Accelerated, Member, Previous
 
 Object = dict[str, Any]
 """An object of the Kubernetes API, as JSON has it. Who reads one never changes it."""

@@ -14,7 +14,8 @@ from swiftop.model.text import printable
 from swiftop.observe.report import outcome_of, tail
 from swiftop.observe.scheduling import unschedulable
 from swiftop.reasons import Reason
-from swiftop.runner.protocol import NVIDIA, Member
+from swiftop.runner.protocol import NVIDIA
+from swiftop.runner.report import Member
 
 _PULL_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}

@@ -11,16 +11,8 @@ from typing import Any
 
 from swiftop.model.facts import Outcome
 from swiftop.model.text import printable
-from swiftop.runner.protocol import (
-    LOG_BYTES,
-    OUTCOMES,
-    BadRow,
-    Member,
-    read,
-    read_acceleration,
-    read_bad_rows,
-    read_previous,
-)
+from swiftop.runner.protocol import LOG_BYTES, OUTCOMES
+from swiftop.runner.report import BadRow, Member, read, read_acceleration, read_bad_rows, read_previous
 
 _TEXT_CHARACTERS = 1024  # of a message or a suggestion
 

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Optional
 
-from .protocol import number
 from .record import opened
+from .report import number
 
 STATE = "trainer_state.json"
 _END = 256 * 1024  # has the last hundreds of lines of the history

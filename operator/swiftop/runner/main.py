@@ -27,13 +27,11 @@ from .protocol import (
     REPORT_VERSION,
     TERMINATION_LOG,
     BadPlan,
-    BadRow,
     Plan,
-    read,
-    read_acceleration,
 )
 from .record import Record, Superseded
 from .redact import Redactor
+from .report import BadRow, read, read_acceleration
 from .serve.program import Serve
 from .signals import Signals, Stopped
 from .supervise import CannotStart, Supervisor

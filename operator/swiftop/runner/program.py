@@ -13,8 +13,9 @@ from typing import Any, Callable, Optional, Protocol
 
 from .classify import EndedChild, Judged
 from .output import Output
-from .protocol import MASTER_ADDR, NODE_RANK, BadRow, Member, Plan
+from .protocol import MASTER_ADDR, NODE_RANK, Plan
 from .record import Record
+from .report import BadRow, Member
 from .signals import Signals
 
 Route = Callable[[], tuple[str, bytes]]  # content type and body of an answer

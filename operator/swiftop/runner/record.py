@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Optional
 
 from . import causes
-from .protocol import FINISHED, INTERRUPTED, Previous, read_previous
+from .protocol import FINISHED, INTERRUPTED
+from .report import Previous, read_previous
 
 NAME = "swiftop-run.json"
 STOP_MARK = "swiftop-stop-"

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Optional
 
-from .protocol import METRICS_PATH, PROGRESS_PATH, Member
+from .protocol import METRICS_PATH, PROGRESS_PATH
+from .report import Member
 
 
 def exposition(members: tuple[Member, ...], report: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from .advice import suggestion
 from .classify import head_bytes, tail_bytes
 from .program import Ended
-from .protocol import BAD_ROWS, LOG_BYTES, TERMINATION_BYTES
+from .protocol import LOG_BYTES, TERMINATION_BYTES
+from .report import BAD_ROWS
 
 MESSAGE_BYTES = 700
 BAD_ROWS_BYTES = 2200  # of what is wrong with bad rows, shared by all of them

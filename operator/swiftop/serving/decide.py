@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from swiftop.model.facts import Cause, DeploymentFacts
 from swiftop.model.verdict import Action, Apply, Blocked, Phase, Serving, Verdict, Waiting, Withdraw
 from swiftop.reasons import Reason
-from swiftop.runner.protocol import DRAINING, NOT_READY
+from swiftop.runner.report import DRAINING, NOT_READY
 from swiftop.runner.serve.causes import GATE_FAILED
 from swiftop.serving.observe import Observed, Replica
 from swiftop.serving.trouble import Trouble, adapters_trouble, gate_failure, trouble_of

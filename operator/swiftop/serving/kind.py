@@ -14,7 +14,7 @@ from swiftop.model.conditions import Aspects
 from swiftop.model.kind import Ask, Facts, Frame, Object, Pinned, Prepared, Reference, Seen, Status, World
 from swiftop.model.verdict import Create, Delete, Verdict
 from swiftop.names import Resource
-from swiftop.runner.protocol import Member
+from swiftop.runner.report import Member
 from swiftop.serving import observe as observing
 from swiftop.serving.decide import Situation, Sources, decide
 from swiftop.serving.observe import Observed

@@ -16,7 +16,7 @@ from swiftop.observe.deployments import deployment_facts
 from swiftop.observe.events import MOUNT_PATIENCE_SECONDS, Question, not_started, obstacle_of
 from swiftop.observe.jobs import owner_uid
 from swiftop.observe.pods import pod_facts
-from swiftop.runner.protocol import DRAINING, NOT_READY, READY, Member
+from swiftop.runner.report import DRAINING, NOT_READY, READY, Member
 
 
 @dataclass(frozen=True, slots=True)

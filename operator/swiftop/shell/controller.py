@@ -17,7 +17,7 @@ from swiftop import names
 from swiftop.errors import Conflict, Forbidden, SwiftopError, Transient
 from swiftop.kinds.registry import KINDS, WATCHED
 from swiftop.model.kind import Key, Kind
-from swiftop.runner.protocol import Member
+from swiftop.runner.report import Member
 from swiftop.shell import slim
 from swiftop.shell.cluster import Cluster, Object
 from swiftop.shell.config import Config

@@ -26,16 +26,8 @@ from weakref import WeakValueDictionary
 from swiftop import names
 from swiftop.errors import SwiftopError
 from swiftop.model.kind import Reading
-from swiftop.runner.protocol import (
-    PROGRESS_PATH,
-    PROGRESS_PREFIX,
-    REPORT_VERSION,
-    TRAINING,
-    Member,
-    read,
-    read_acceleration,
-    read_previous,
-)
+from swiftop.runner.protocol import PROGRESS_PATH, PROGRESS_PREFIX, REPORT_VERSION
+from swiftop.runner.report import TRAINING, Member, read, read_acceleration, read_previous
 from swiftop.shell import page
 
 log = logging.getLogger(__name__)
@@ -89,7 +81,7 @@ class _Slots:
 
 
 def parse(text: str | bytes, members: Members) -> Reading | None:
-    """A report of the runner; None when it is none. What is odd in it is left out (``protocol.read``)."""
+    """A report of the runner; None when it is none. What is odd in it is left out (``report.read``)."""
     with suppress(ValueError, RecursionError):
         document = json.loads(text)
         if isinstance(document, dict) and document.get("version") == REPORT_VERSION:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from swiftop.runner.bundle import bundle
-from swiftop.runner.protocol import CLIENT_TOKENS, BadRow, Owner, Plan, UploadSettings, read_bad_rows
+from swiftop.runner.protocol import CLIENT_TOKENS, Owner, Plan, UploadSettings
+from swiftop.runner.report import BadRow, read_bad_rows
 from swiftop.runner.typed_json import to_json
 from swiftop.workload.pods import decoded, encoded
 from tests.runner.harness import free_port

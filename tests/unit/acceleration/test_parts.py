@@ -12,7 +12,8 @@ from swiftop.acceleration.attention import asked
 from swiftop.acceleration.borders import remembered
 from swiftop.acceleration.plugin import Wanted
 from swiftop.acceleration.report import PARTS, Report
-from swiftop.runner.protocol import ACCELERATION_PARTS, Acceleration, read_acceleration
+from swiftop.runner.protocol import Acceleration
+from swiftop.runner.report import ACCELERATION_PARTS, read_acceleration
 
 
 def test_a_report_is_written_whole(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.kinds.registry import MODELS
 from swiftop.kinds.sftrun.status import SHOWN
-from swiftop.runner.protocol import TRAINING
+from swiftop.runner.report import TRAINING
 
 ROOT = Path(__file__).parents[3]
 # kubectl apply keeps the whole object in an annotation, and annotations end at 262,144 bytes.

@@ -14,7 +14,7 @@ from swiftop.model.facts import Cause, Ended, JobFacts, Outcome, PodFacts, Repor
 from swiftop.model.times import seconds_of, text_of
 from swiftop.model.verdict import Delete, Ensure, Phase, Verdict, Waiting
 from swiftop.reasons import Reason
-from swiftop.runner.protocol import Previous
+from swiftop.runner.report import Previous
 
 START = seconds_of("2027-01-15T08:00:00Z")
 

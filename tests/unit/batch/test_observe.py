@@ -9,7 +9,7 @@ import pytest
 from swiftop import names
 from swiftop.batch.observe import Observed, asks, observe
 from swiftop.model.kind import Ask, Object, Reading, Seen
-from swiftop.runner.protocol import TRAINING, Accelerated
+from swiftop.runner.report import TRAINING, Accelerated
 from tests.support.objects import UID, sftrun
 from tests.unit.batch.facts import LOST, START, at
 

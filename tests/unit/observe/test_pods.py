@@ -8,7 +8,7 @@ import pytest
 
 from swiftop.model.facts import Cause
 from swiftop.observe.pods import index_of, missing_reference, pod_facts
-from swiftop.runner.protocol import TRAINING
+from swiftop.runner.report import TRAINING
 
 
 def pod(**status: Any) -> dict[str, Any]:

@@ -11,16 +11,7 @@ from hypothesis import strategies as st
 from swiftop.model.facts import Outcome
 from swiftop.model.text import printable
 from swiftop.observe.report import outcome_of, tail
-from swiftop.runner.protocol import (
-    BAD_ROWS,
-    LARGEST,
-    TRAINING,
-    WHY_CHARACTERS,
-    BadRow,
-    Previous,
-    read,
-    read_bad_rows,
-)
+from swiftop.runner.report import BAD_ROWS, LARGEST, TRAINING, WHY_CHARACTERS, BadRow, Previous, read, read_bad_rows
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -8,7 +8,7 @@ import pytest
 
 from swiftop.model.facts import Cause
 from swiftop.observe.pods import pod_facts
-from swiftop.runner.protocol import TRAINING
+from swiftop.runner.report import TRAINING
 
 NO_HELP = "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
 NO_VICTIMS = "preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."

@@ -18,7 +18,8 @@ from swiftop.runner.classify import EndedChild, Judged, classify_failure, last_l
 from swiftop.runner.evalloss import eval_loss
 from swiftop.runner.exceptions import is_progress
 from swiftop.runner.program import Context, Ended, Program
-from swiftop.runner.protocol import TERMINATION_BYTES, TRAINING, read
+from swiftop.runner.protocol import TERMINATION_BYTES
+from swiftop.runner.report import TRAINING, read
 from swiftop.runner.supervise import Supervisor
 from swiftop.runner.termination import termination_message
 from swiftop.runner.train import checkpoints

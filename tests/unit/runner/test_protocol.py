@@ -12,19 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiftop.runner.program import fill
-from swiftop.runner.protocol import (
+from swiftop.runner.protocol import BadPlan, Owner, Plan, Source, TrainSettings
+from swiftop.runner.report import (
     EXPORTING,
     LARGEST,
     PREVIOUS,
     PREVIOUS_ONES,
     TRAINING,
     UPLOADING,
-    BadPlan,
-    Owner,
-    Plan,
     Previous,
-    Source,
-    TrainSettings,
     attribute,
     read,
     read_previous,

@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiftop.runner.protocol import (
-    ACCELERATION_PARTS,
-    Accelerated,
-    Acceleration,
-    TrainSettings,
-    read_acceleration,
-)
+from swiftop.runner.protocol import Acceleration, TrainSettings
+from swiftop.runner.report import ACCELERATION_PARTS, Accelerated, read_acceleration
 from swiftop.runner.typed_json import from_json, to_json
 
 TOLD: dict[str, Any] = {

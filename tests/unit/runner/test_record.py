@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from swiftop.runner.protocol import Previous
 from swiftop.runner.record import KEEP, NAME, PAUSES, ForeignDirectory, Record, Superseded, Unreadable, write_atomic
+from swiftop.runner.report import Previous
 
 
 def begin(directory: Path, *, uid: str = "u", attempt: int = 1, checkpoint: str | None = None) -> Record:

@@ -11,7 +11,7 @@ import socket
 import pytest
 
 from swiftop.runner import server
-from swiftop.runner.protocol import TRAINING
+from swiftop.runner.report import TRAINING
 from swiftop.runner.train.log import Report
 from tests.runner.harness import wait_until
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from swiftop.runner import causes
 from swiftop.runner.classify import Judged
 from swiftop.runner.program import Ended
-from swiftop.runner.protocol import TERMINATION_BYTES, BadRow, read_bad_rows
+from swiftop.runner.protocol import TERMINATION_BYTES
+from swiftop.runner.report import BadRow, read_bad_rows
 from swiftop.runner.termination import termination_message, write
 from swiftop.runner.train.log import Report
 

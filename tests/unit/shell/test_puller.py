@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from swiftop.errors import Transient
 from swiftop.model.kind import Reading
-from swiftop.runner.protocol import TRAINING, Accelerated, Previous
+from swiftop.runner.report import TRAINING, Accelerated, Previous
 from swiftop.shell.puller import Puller, last_in_log, page_url, parse
 from tests.unit.shell.virtual_time import run
 

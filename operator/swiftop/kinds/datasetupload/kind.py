@@ -8,7 +8,7 @@ from swiftop.batch.situation import Words
 from swiftop.kinds.datasetupload import prepare, status
 from swiftop.kinds.datasetupload.build import pod
 from swiftop.kinds.datasetupload.prepare import Prepared
-from swiftop.runner.protocol import UPLOADING
+from swiftop.runner.report import UPLOADING
 
 _WORDS = Words(
     thing="upload",

@@ -9,7 +9,7 @@ from swiftop.kinds.modeldeployment.prepare import Prepared
 from swiftop.kinds.modeldeployment.source import wanted_of
 from swiftop.kinds.modeldeployment.sources import sources
 from swiftop.model.kind import Reference
-from swiftop.runner.protocol import SERVING
+from swiftop.runner.report import SERVING
 from swiftop.serving.kind import ServingKind
 
 

@@ -19,7 +19,7 @@ from swiftop.model.kind import Object, Reference
 from swiftop.model.text import printable
 from swiftop.model.verdict import Blocked, Phase, Waiting
 from swiftop.reasons import ConditionType, Reason
-from swiftop.runner.protocol import number
+from swiftop.runner.report import number
 from swiftop.swift import paths
 
 _DEFAULT_RANK = 8  # ms-swift's own

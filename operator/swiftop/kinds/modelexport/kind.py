@@ -14,7 +14,8 @@ from swiftop.kinds.modelexport.build import pod
 from swiftop.kinds.modelexport.prepare import Prepared
 from swiftop.model.kind import Pinned, Reference
 from swiftop.model.verdict import Blocked, Waiting
-from swiftop.runner.protocol import EXPORTING, ExportSettings
+from swiftop.runner.protocol import ExportSettings
+from swiftop.runner.report import EXPORTING
 from swiftop.runner.typed_json import from_json
 
 _WORDS = Words(

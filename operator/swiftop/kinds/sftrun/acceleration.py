@@ -9,7 +9,8 @@ from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.model.conditions import Aspect
 from swiftop.model.kind import Status
 from swiftop.reasons import Reason
-from swiftop.runner.protocol import Accelerated, Acceleration
+from swiftop.runner.protocol import Acceleration
+from swiftop.runner.report import Accelerated
 from swiftop.swift.argv import passed
 from swiftop.swift.releases import DEFAULT, RELEASES
 

@@ -14,7 +14,8 @@ from swiftop.kinds.sftrun.build import pod
 from swiftop.kinds.sftrun.prepare import Prepared
 from swiftop.model.kind import Pinned, Reference
 from swiftop.model.verdict import Blocked, Waiting
-from swiftop.runner.protocol import TRAINING, TrainSettings
+from swiftop.runner.protocol import TrainSettings
+from swiftop.runner.report import TRAINING
 from swiftop.runner.typed_json import from_json
 
 _WORDS = Words(

@@ -14,7 +14,7 @@ from swiftop.acceleration.memory import SHARE, Change, Choice, Fit, Shape, Train
 from swiftop.api.v1alpha1.sftrun import SFTRunSpec
 from swiftop.errors import Problem
 from swiftop.kinds.sftrun import acceleration
-from swiftop.runner.protocol import Accelerated
+from swiftop.runner.report import Accelerated
 from swiftop.swift.paths import model_path
 from swiftop.swift.shapes import shape
 from swiftop.workload.gpus import Gpu, gpu_of

@@ -20,7 +20,6 @@ from ..pace import Pace
 from ..program import Context, Ended, Reached, Route, Step
 from ..protocol import (
     CLIENT_TOKENS,
-    EXPORTING,
     FAILED,
     FINISHED,
     INTERRUPTED,
@@ -32,6 +31,7 @@ from ..protocol import (
 )
 from ..quiet import Quiet
 from ..record import Unreadable
+from ..report import EXPORTING
 from ..task import Refused, Task
 from ..typed_json import from_json, to_json
 from . import subject
@@ -374,7 +374,7 @@ class Export:
                 _remove(Path(self._settings.quantize.partial))
 
     def report(self) -> dict[str, Any]:
-        """Members of ``protocol.EXPORTING``."""
+        """Members of ``report.EXPORTING``."""
         known = self._state.artifact
         artifact = {f"artifact{name.capitalize()}": known.get(name) for name in _ARTIFACT}
         checked = {name: int(known[name]) for name in _CHECKED if known.get(name) is not None}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from ..protocol import BAD_ROWS, BadRow
+from ..report import BAD_ROWS, BadRow
 from . import formats, reading
 from .duplicates import Seen
 from .reading import Bad, Unreadable

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Union
 
-from ..protocol import WHY_CHARACTERS
+from ..report import WHY_CHARACTERS
 
 LONGEST = 8 * 1024 * 1024  # bytes of one row
 MOST_DIGITS = 1000

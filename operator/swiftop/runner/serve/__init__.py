@@ -27,5 +27,5 @@ Adapters may come, change and go (``changes``), as a file has them (``declared``
 
 The guard's own questions: ``watch`` lets ``prober`` ask every name at the start (``identity`` compares what they say),
 and then ``gate``; later one token now and then. All ask by ``question``. ``watch`` also sees a dead or silent engine,
-and tells PID 1 its state, members of ``protocol.SERVING``, once a second.
+and tells PID 1 its state, members of ``report.SERVING``, once a second.
 """

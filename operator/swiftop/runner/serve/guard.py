@@ -3,7 +3,7 @@
 Request: ``{settings, words, prompt, also, declared}``: the server is chosen by now, ``prompt`` is what ``serve.prompt``
 has found where that was asked, ``also`` goes into each report, and ``declared`` is the digest of the file of adapters
 as ``settings`` has them, where that is followed. The API key is in the environment, and is taken out before
-anything else is imported or started. Progress: members of ``protocol.SERVING``, once a second. Result: nothing.
+anything else is imported or started. Progress: members of ``report.SERVING``, once a second. Result: nothing.
 """
 
 from __future__ import annotations

@@ -15,18 +15,8 @@ from ..classify import EndedChild, Judged, classify_failure
 from ..ends import EndClass
 from ..hub import causes as hub
 from ..program import Context, Ended, Reached, Route, Step
-from ..protocol import (
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    LOADING,
-    NATIVE,
-    NOT_READY,
-    PREPARING,
-    SERVING,
-    SWIFT,
-    ServeSettings,
-)
+from ..protocol import FAILED, FINISHED, INTERRUPTED, NATIVE, SWIFT, ServeSettings
+from ..report import LOADING, NOT_READY, PREPARING, SERVING
 from ..task import Task
 from ..typed_json import from_json, to_json
 from . import adapters, changes, choice, declared
@@ -219,7 +209,7 @@ class Serve:
         """Everything is in the report already."""
 
     def report(self) -> dict[str, Any]:
-        """Members of ``protocol.SERVING``: what the guard tells, once it does."""
+        """Members of ``report.SERVING``: what the guard tells, once it does."""
         told = self._task.progress if self._task else {}
         known = {"updated": int(time.time()), "phase": self._phase, "names": 1 + len(self._settings.adapters)}
         unfit = self._unfit

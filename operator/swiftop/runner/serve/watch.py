@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Optional
 
-from ..protocol import DRAINING, LOADING, NOT_READY, READY
+from ..report import DRAINING, LOADING, NOT_READY, READY
 from .backend import Backend
 from .board import FAILED, Board
 from .causes import ENGINE_STALLED
@@ -88,7 +88,7 @@ class Watch:
         return self._clock() - self._board.last_token >= self._idle_seconds
 
     def state(self) -> dict[str, Any]:
-        """Members of ``protocol.SERVING``."""
+        """Members of ``report.SERVING``."""
         board, readiness = self._board, self._readiness
         bad, (word, _) = next(iter(readiness.bad.items()), (None, (None, "")))
         return {

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ..evalloss import eval_loss
-from ..protocol import number
 from ..record import opened
+from ..report import number
 
 HEAD = 16 * 1024
 WHOLE = 256 * 1024  # a file up to this size is parsed whole

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from .. import protocol
+from .. import report
 from ..dropped import DroppedRows
-from ..protocol import attribute, number
+from ..report import attribute, number
 
 PREPARING, TRAINING, EVALUATING, SAVING, FINISHED = range(5)
 LINE_LIMIT = 64 * 1024
@@ -37,7 +37,7 @@ _STEPS = re.compile(r"^(\d{1,12})/(\d{1,12})$")
 
 @dataclass
 class Report:
-    """What the training tells of itself; None where nothing is known yet. The attributes are ``protocol.TRAINING``."""
+    """What the training tells of itself; None where nothing is known yet. The attributes are ``report.TRAINING``."""
 
     updated: int = 0
     phase: int = PREPARING
@@ -76,7 +76,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The members by their names in the report."""
-        return {member.name: getattr(self, attribute(member.name)) for member in protocol.TRAINING}
+        return {member.name: getattr(self, attribute(member.name)) for member in report.TRAINING}
 
 
 class LineReader:

@@ -13,7 +13,8 @@ from ..cachelock import Loading
 from ..classify import EndedChild, Judged, shorten
 from ..dropped import DroppedRows
 from ..program import Context, Ended, Reached, Route, Step, fill
-from ..protocol import FAILED, FINISHED, TRAINING, TrainSettings
+from ..protocol import FAILED, FINISHED, TrainSettings
+from ..report import TRAINING
 from ..typed_json import from_json
 from . import checkpoints, culprit, log, swanlab, view
 from .acceleration import Accelerator
@@ -255,7 +256,7 @@ class Train:
         self._update_checkpoint()
 
     def report(self) -> dict[str, Any]:
-        """Members of ``protocol.TRAINING``, and what the acceleration tells."""
+        """Members of ``report.TRAINING``, and what the acceleration tells."""
         self._log.report.take_rows(self._rows)
         told = self._accelerator.report() if self._accelerator is not None else None
         return {**self._log.report.to_json(), "acceleration": told}

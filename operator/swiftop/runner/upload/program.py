@@ -22,18 +22,9 @@ from ..classify import EndedChild, Judged, classify_failure, shorten
 from ..hub.request import CHECK_TASK, DATASET, MODELSCOPE, PUSH_TASK, Push, Target
 from ..pace import Pace
 from ..program import Context, Ended, Reached, Route, Step
-from ..protocol import (
-    CLIENT_TOKENS,
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    UPLOADING,
-    BadRow,
-    Owner,
-    UploadSettings,
-    read_bad_rows,
-)
+from ..protocol import CLIENT_TOKENS, FAILED, FINISHED, INTERRUPTED, Owner, UploadSettings
 from ..quiet import Quiet
+from ..report import UPLOADING, BadRow, read_bad_rows
 from ..task import Task
 from ..typed_json import from_json, to_json
 
@@ -173,7 +164,7 @@ class Upload:
         """All is in the report already."""
 
     def report(self) -> dict[str, Any]:
-        """Members of ``protocol.UPLOADING``."""
+        """Members of ``report.UPLOADING``."""
         told: dict[str, Any] = self._task.progress if self._task else {}
         rows = self._checked.get("rows") or told.get("rows") or {}
         return {

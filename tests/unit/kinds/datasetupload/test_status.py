@@ -17,7 +17,7 @@ from swiftop.model.conditions import by_type
 from swiftop.model.facts import Cause, Outcome, Report
 from swiftop.model.kind import Frame
 from swiftop.model.verdict import Blocked, Failed, Finished, Outlook, Phase, Suspended, Waiting
-from swiftop.runner.protocol import UPLOADING, BadRow
+from swiftop.runner.report import UPLOADING, BadRow
 from tests.unit.batch.facts import FAILED, JOB, RUNS, START, at, ended
 from tests.unit.kinds.datasetupload.uploads import WHOLE, upload
 

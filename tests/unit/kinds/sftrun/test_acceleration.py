@@ -8,7 +8,8 @@ import pytest
 
 from swiftop.kinds.sftrun import acceleration
 from swiftop.model.conditions import Aspect
-from swiftop.runner.protocol import Accelerated, Acceleration, TrainSettings
+from swiftop.runner.protocol import Acceleration, TrainSettings
+from swiftop.runner.report import Accelerated
 from swiftop.runner.typed_json import from_json
 from tests.support.objects import IMAGE, children_of, problems_of, sample, spec_of
 from tests.unit.kinds.sftrun.samples import NAMES

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from swiftop.kinds.sftrun import check, memory
-from swiftop.runner.protocol import Accelerated
+from swiftop.runner.report import Accelerated
 from tests.support.objects import sample, spec_of
 
 H100, A100, L4 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-A100-SXM4-40GB", "NVIDIA-L4"

@@ -19,7 +19,7 @@ from swiftop.model.conditions import by_type
 from swiftop.model.facts import Cause, Outcome, Report
 from swiftop.model.kind import Frame
 from swiftop.model.verdict import Blocked, Failed, Finished, Outlook, Phase, Suspended, Waiting
-from swiftop.runner.protocol import LARGEST, TRAINING, Accelerated, read
+from swiftop.runner.report import LARGEST, TRAINING, Accelerated, read
 from tests.support.objects import IMAGE, sftrun
 from tests.unit.batch.facts import COMPLETE, FAILED, JOB, NEW, RUNS, START, at, said
 

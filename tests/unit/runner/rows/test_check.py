@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from swiftop.runner.protocol import BAD_ROWS, WHY_CHARACTERS, BadRow
+from swiftop.runner.report import BAD_ROWS, WHY_CHARACTERS, BadRow
 from swiftop.runner.rows import check as checking
 from swiftop.runner.rows import duplicates, reading
 from swiftop.runner.rows.check import Counts, Options, check

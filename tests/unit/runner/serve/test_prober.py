@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from swiftop.runner import causes
-from swiftop.runner.protocol import NOT_READY, SERVING, ServedAdapter, read
+from swiftop.runner.protocol import ServedAdapter
+from swiftop.runner.report import NOT_READY, SERVING, read
 from tests.unit.runner.serve.pod import ADA, BASE, BOB, Pod
 
 

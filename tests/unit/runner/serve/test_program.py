@@ -12,9 +12,10 @@ import pytest
 from swiftop.runner.classify import EndedChild
 from swiftop.runner.output import Output
 from swiftop.runner.program import Context, Ended, Step
-from swiftop.runner.protocol import SERVING, Owner, Plan, ServedAdapter, ServeSettings, read
+from swiftop.runner.protocol import Owner, Plan, ServedAdapter, ServeSettings
 from swiftop.runner.record import Record
 from swiftop.runner.redact import Redactor
+from swiftop.runner.report import SERVING, read
 from swiftop.runner.serve import declared
 from swiftop.runner.serve.program import Serve
 from swiftop.runner.signals import Signals

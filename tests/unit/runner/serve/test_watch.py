@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swiftop.runner import causes
-from swiftop.runner.protocol import DRAINING, LOADING, READY, SERVING, read
+from swiftop.runner.report import DRAINING, LOADING, READY, SERVING, read
 from tests.unit.runner.serve.pod import ADA, BASE, settled, started
 
 

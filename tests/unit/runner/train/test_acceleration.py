@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from swiftop.runner.bundle import ACCELERATION, bundle
-from swiftop.runner.protocol import Accelerated, Acceleration, read_acceleration
+from swiftop.runner.protocol import Acceleration
+from swiftop.runner.report import Accelerated, read_acceleration
 from swiftop.runner.train.acceleration import Accelerator, kernel_cache, with_plugin
 
 COMMAND = ("python", "-m", "swift.cli.sft", "--model", "m")

@@ -18,9 +18,10 @@ from swiftop.runner.classify import EndedChild
 from swiftop.runner.hub.causes import HUB_AUTH_FAILED
 from swiftop.runner.output import Output
 from swiftop.runner.program import Context, Ended, Step
-from swiftop.runner.protocol import UPLOADING, BadRow, Owner, Plan, UploadSettings, read
+from swiftop.runner.protocol import Owner, Plan, UploadSettings
 from swiftop.runner.record import Record
 from swiftop.runner.redact import Redactor
+from swiftop.runner.report import UPLOADING, BadRow, read
 from swiftop.runner.signals import Signals
 from swiftop.runner.typed_json import to_json
 from swiftop.runner.upload.program import Upload
