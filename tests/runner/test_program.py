@@ -12,7 +12,8 @@ sys.path.insert(0, {zip!r})
 from swiftop_runner import causes, main
 from swiftop_runner.classify import Judged
 from swiftop_runner.program import Ended, Reached, Step
-from swiftop_runner.protocol import FAILED, FINISHED, Member
+from swiftop_runner.protocol import FAILED, FINISHED
+from swiftop_runner.report import Member
 
 
 class Toy:

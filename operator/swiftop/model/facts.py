@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from swiftop.runner.report import Accelerated, BadRow, Previous
 
 Report = Mapping[str, float | str]
-"""What a pod says of its work, by member name: ``swiftop.runner.protocol`` lists the members of each program."""
+"""What a pod says of its work, by member name: ``swiftop.runner.report`` lists the members of each program."""
 
 
 @dataclass(frozen=True, slots=True)
