@@ -34,7 +34,7 @@ def resolved(name: str) -> dict[str, Any]:
         "--per_device_train_batch_size", "1", "--gradient_accumulation_steps", "12", "--report_to", "none",
     ]  # fmt: skip
     cases = [(gib, fixed, [*usual, *words]) for gib, fixed, words in CASES.values()]
-    out = ready(name).run("tests/swift_versions/accelerate.py", stdin=json.dumps(cases))
+    out = ready(name).run("tests/swift_versions/choose_settings.py", stdin=json.dumps(cases))
     found = json.loads(out.rpartition("RESULTS\n")[2])
     return dict(zip(CASES, found, strict=True))
 
