@@ -6,6 +6,7 @@ All of it runs in the network of the cluster, as pods do.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import statistics
 import subprocess
@@ -212,12 +213,17 @@ class Lease:
 
 
 class Calm:
-    """Runs of the other namespace, and when each has its Job."""
+    """Runs of the other namespace, and when each has its Job.
+
+    Beside them a ConfigMap by the least of all controllers, which watches and posts: what the API server takes for that
+    is its own and the machine's part.
+    """
 
     def __init__(self, admin: Client) -> None:
         self._admin = admin
         self._begun: dict[str, float] = {}
         self._made: dict[str, float] = {}
+        self._least: dict[str, float] = {}
         self.posts: list[float] = []  # seconds that the API server itself took
 
     async def watch(self) -> None:
@@ -225,6 +231,18 @@ class Calm:
         async for event in self._admin.watch(path_of(names.JOB, CALM)):
             meta = event["object"]["metadata"]
             self._made.setdefault((meta.get("labels") or {}).get(names.LABEL_NAME, ""), time.monotonic())
+
+    async def control(self) -> None:
+        """Be the least controller."""
+        async for event in self._admin.watch(path_of(names.SFTRUN, CALM)):
+            if event["type"] == "ADDED":
+                body = {"metadata": {"name": event["object"]["metadata"]["name"]}}
+                await self._admin.ask("POST", path_of(names.CONFIG_MAP, CALM), json.dumps(body))
+
+    async def watch_least(self) -> None:
+        """Note what it makes."""
+        async for event in self._admin.watch(path_of(names.CONFIG_MAP, CALM)):
+            self._least.setdefault(event["object"]["metadata"]["name"], time.monotonic())
 
     async def apply_for(self, seconds: float) -> None:
         """One run after the other, whatever became of those before."""
@@ -245,14 +263,23 @@ class Calm:
 
     def waits(self) -> list[float]:
         """Seconds from apply to Job; of one that has none, until now."""
+        return self._since(self._made)
+
+    def least(self) -> list[float]:
+        """The same of the least controller."""
+        return self._since(self._least)
+
+    def _since(self, made: dict[str, float]) -> list[float]:
         now = time.monotonic()
-        return [self._made.get(name, now) - begun for name, begun in self._begun.items()]
+        return [made.get(name, now) - begun for name, begun in self._begun.items()]
 
 
 async def measure(admin: Client, operator: Operator, lease: Lease, seconds: float) -> Object:
     """All figures of one attack that is going on."""
     calm, pages, cpu, load = Calm(admin), Pages(), operator.cpu_seconds(), os.getloadavg()[0]
-    looks = [asyncio.create_task(look) for look in (calm.watch(), pages.ask_for_ever(), _note_memory(operator))]
+    looks = [asyncio.create_task(look) for look in (
+        calm.watch(), calm.control(), calm.watch_least(), pages.ask_for_ever(), _note_memory(operator),
+    )]
     begun = time.monotonic()
     await calm.apply_for(seconds)
     used = (operator.cpu_seconds() - cpu) / (time.monotonic() - begun)
@@ -269,6 +296,7 @@ async def measure(admin: Client, operator: Operator, lease: Lease, seconds: floa
         "runs": len(calm.waits()),
         "without": len(calm.missing()),
         "waits": quantiles(calm.waits()),
+        "least": quantiles(calm.least()),
         "posts": quantiles(calm.posts),
         "renewals": len(lease.renewals),
         "longest": lease.longest(),

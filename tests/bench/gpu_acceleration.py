@@ -110,7 +110,7 @@ def train(site: Site, name: str) -> Object:
     variant = VARIANTS[name]
     card = variant.card % site.visible
     made = pod(site, name, variant, steps=site.steps, card=card)
-    ended = follow(made.start(), seconds=site.left(300))
+    ended = follow(made.start(), seconds=site.left(120 + 15 * site.steps))
     try:
         return figures(made, ended, gpus=variant.gpus)
     except Exception:

@@ -123,11 +123,13 @@ class Ended:
         return dict(self.message.get("progress", {}))
 
 
-def make_pod(site: Site, name: str, *, model: str, dataset: str, flash_attn: bool = True, **spec: Any) -> Pod:
+def make_pod(
+    site: Site, name: str, *, model: str, dataset: str, model_type: str = "qwen2", flash_attn: bool = True, **spec: Any
+) -> Pod:
     """The sample's pod with its data on claims, an own SwanLab, and ``spec`` merged in."""
     sample = yaml.safe_load(SAMPLE.read_text("utf-8"))
     sample["metadata"]["uid"] = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
-    sample["spec"]["model"] = {"persistentVolumeClaim": {"claimName": MODELS, "path": model}, "type": "qwen2"}
+    sample["spec"]["model"] = {"persistentVolumeClaim": {"claimName": MODELS, "path": model}, "type": model_type}
     sample["spec"]["datasets"] = [{"persistentVolumeClaim": {"claimName": DATASETS, "path": dataset}}]
     sample["spec"]["tracking"]["swanlab"]["host"] = site.swanlab
     sample["spec"]["runtime"] = {"image": "this-machine"}  # there is none

@@ -92,6 +92,7 @@ def told(chosen: Attack, found: Object) -> None:
     report("apply to Job beside it, p50 / p99 / the longest", f"{p50:.2f} / {p99:.2f} / {longest:.2f} s")
     report("  runs, and those of them without a Job", f"{found['runs']}, {found['without']}")
     report("  of it the API server's answer to the apply, p50 / p99", "{:.2f} / {:.2f} s".format(*found["posts"][:2]))
+    report("  the same by the least controller", "{:.2f} / {:.2f} / {:.2f} s".format(*found["least"]))
     lease = f"{found['renewals']}, {found['longest']:.1f} s, {found['transitions']}"
     report("Lease: renewals, longest time between two, transitions", lease)
     rss = " / ".join(f"{mib:.0f}" for mib in (*found["rss"], found["peak"]))
@@ -111,7 +112,7 @@ def row(chosen: Attack, found: Object) -> str:
     cells = (
         chosen.told,
         f"{p50:.2f} / {p99:.2f} / {longest:.2f}",
-        "{:.2f}".format(found["posts"][1]),
+        "{:.2f} / {:.2f}".format(*found["least"][:2]),
         f"{found['longest']:.1f}, {found['transitions']}",
         f"{found['rss'][0]:.0f} / {found['rss'][-1]:.0f} / {found['peak']:.0f}",
         f"{found['cpu'] * 100:.0f}",

@@ -53,6 +53,7 @@ async def serve(config: Config) -> None:
     controller = Controller(config)
     controller.unready = controller.helpless
     cluster = await Cluster.connect(wrote=controller.wrote)
+    cluster.answered = controller.queue.answered
     try:
         async with _health_page(controller, config):
             await _elected(controller, cluster, config, stop)

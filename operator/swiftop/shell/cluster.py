@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -97,6 +98,7 @@ class Cluster:
         self._timeout = timeout
         self._wrote = wrote or (lambda _verb, _obj: None)
         self.may_write: Callable[[], bool] = lambda: True  # asked before each write but the Lease's own
+        self.answered: Callable[[float], None] = lambda _seconds: None  # told how long a read of one object took
         self._refresher: asyncio.Task[None] | None = None
         self._posting: set[asyncio.Task[None]] = set()
         self._few_at_once = asyncio.Semaphore(_EVENTS_AT_ONCE)
@@ -155,10 +157,14 @@ class Cluster:
 
     async def get(self, kind: names.Resource, namespace: str, name: str) -> Object | None:
         """One object, or None when there is none."""
+        # A write may wait for somebody's webhook, and that of one namespace: a read is the API server's own work.
+        begun = time.monotonic()
         try:
             return await self._json("GET", path_of(kind, namespace, name))
         except NotFound:
             return None
+        finally:
+            self.answered(time.monotonic() - begun)
 
     async def list(self, kind: names.Resource, namespace: str = "", labels: Mapping[str, str] | None = None) -> Objects:
         """Objects with these labels, in one namespace or (empty) in all."""

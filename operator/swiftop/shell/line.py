@@ -1,8 +1,8 @@
 """Keys that wait for a worker, in lines of their own for each group, which take turns.
 
 A group is a namespace: one with ten thousand keys in line delays the key of another by one turn. Nor may a group have
-all workers: its keys may all hang. Where the processor is what they wait for, fewer in work are as fast, and each of
-them makes the others wait whenever they come back from the API server, so a group then has but a few.
+all workers: its keys may all hang. Where a processor is what they wait for, ours or that of the API server, fewer in
+work are as fast, and each of them makes the others wait, so a group then has but a few.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 _SHARE = 0.75  # of all workers, for one group
-_SOME, _FEW = 8, 2  # in work of one group while the loop lags: as long as it is alone, and beside others
+_SOME, _FEW = 8, 2  # in work of one group while a processor is short: as long as it is alone, and beside others
 _LAG = 0.05  # seconds of one turn of the event loop
 _FADES = 0.9  # what is left of a long turn after the next one
+_SLOW = 0.1  # seconds of the API server for one object; 0.01 at most where it has nothing else to do
+_WEIGHT = 0.1  # of one answer among the last ones
 
 
 class Line(Generic[K]):
@@ -29,6 +31,7 @@ class Line(Generic[K]):
         self._lines: dict[Hashable, deque[K]] = {}  # in the order of their turns
         self._working: dict[Hashable, int] = {}
         self._lag = 0.0  # seconds that a turn of the event loop took lately
+        self._answer = 0.0  # seconds that the API server took for one object lately
         self.workers = 1
 
     def put(self, key: K) -> None:
@@ -58,9 +61,13 @@ class Line(Generic[K]):
         """A turn of the event loop took so long. That one is quick does not yet make it a quick loop."""
         self._lag = max(seconds, self._lag * _FADES)
 
+    def answered(self, seconds: float) -> None:
+        """The API server took so long to read one object."""
+        self._answer += (seconds - self._answer) * _WEIGHT
+
     def _most(self, group: Hashable) -> int:
         alone = all(other == group for other in chain(self._lines, self._working))
         share = math.ceil(self.workers * _SHARE)
-        if self._lag < _LAG:
+        if self._lag < _LAG and self._answer < _SLOW:
             return share
         return min(_SOME if alone else _FEW, share)

@@ -111,6 +111,10 @@ class Queue(Generic[K]):
         self._cancel_timer(key)
         self._timers[key] = loop.call_at(when, self.add, key)
 
+    def answered(self, seconds: float) -> None:
+        """The API server took so long to read one object: where that is long, a group has fewer keys in work."""
+        self._line.answered(seconds)
+
     @property
     def depth(self) -> int:
         """Keys that stand in line."""

@@ -371,3 +371,28 @@ def test_a_namespace_whose_work_is_the_processor_s_has_few_in_work_beside_others
         assert sorted(begun) == sorted([f"a/{n}" for n in range(300)] + [f"b/{n}" for n in range(20)])
 
     run(scenario())
+
+
+def test_a_namespace_has_few_in_work_while_the_api_server_is_slow() -> None:
+    async def scenario() -> None:
+        working: dict[str, int] = {"a": 0, "b": 0}
+        seen: list[tuple[float, int, int]] = []
+
+        async def write(key: str) -> None:
+            working[by_namespace(key)] += 1
+            seen.append((now(), working["a"], working["b"]))
+            queue.answered(0.5 if now() < 20 else 0.01)
+            await asyncio.sleep(0.5)
+            working[by_namespace(key)] -= 1
+
+        queue = Queue[str](group=by_namespace)
+        for n in range(2000):
+            queue.add(f"a/{n}")
+        for n in range(8):
+            asyncio.get_running_loop().call_later(10, queue.add, f"b/{n}")
+        await work(queue, write, seconds=40, workers=32)
+        assert max(a for at, a, _ in seen if 1 < at < 10) == 8
+        assert max(a for at, a, b in seen if 10.5 < at < 12 and b) == 2
+        assert max(a for at, a, _ in seen if at > 30) == 24
+
+    run(scenario())
