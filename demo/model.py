@@ -19,7 +19,8 @@ MODEL = "SmolLM2-135M-Instruct"
 GGUF = f"{MODEL}.Q4_1.gguf"
 
 # transformers takes the end token of this GGUF for <|im_start|> and copies the whole file as tokenizer.model:
-# both are mended. A claim may hold what an earlier demo had converted when it ended before its time.
+# both are mended. Its 5.17 takes the weights, which are whole ones by now, for quantized and would not save them.
+# A claim may hold what an earlier demo had converted when it ended before its time.
 CONVERT = f"""
 import json, pathlib, shutil, sys
 sys.path.insert(0, "/models/.source")
@@ -31,11 +32,12 @@ for stale in (target, final):
     shutil.rmtree(stale, ignore_errors=True)
 tokenizer = AutoTokenizer.from_pretrained(source, gguf_file="{GGUF}")
 model = AutoModelForCausalLM.from_pretrained(source, gguf_file="{GGUF}", dtype=torch.bfloat16)
+model.hf_quantizer = None
+model.config.__dict__.pop("quantization_config", None)
 model.save_pretrained(target)
 tokenizer.save_pretrained(target)
 (target / "tokenizer.model").unlink(missing_ok=True)
-for name in ("tokenizer_config.json", "special_tokens_map.json"):
-    path = target / name
+for path in filter(pathlib.Path.exists, map(target.joinpath, ("tokenizer_config.json", "special_tokens_map.json"))):
     values = json.loads(path.read_text())
     values.update(eos_token="<|im_end|>", pad_token="<|im_end|>", bos_token="<|im_start|>")
     path.write_text(json.dumps(values, indent=1))

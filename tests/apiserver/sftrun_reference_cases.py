@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from tests.apiserver.cases import Patch
 from tests.apiserver.sftrun_patches import CLAIM, arg, case, dataset, env, training
+
+SCRATCH: Patch = {"name": "scratch", "emptyDir": {"size": "1Gi"}}
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+
+
+def nested(levels: int) -> Patch:
+    """Objects in objects."""
+    value: Patch = {"a": "x"}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
 
 REFUSED = (
     # sources
@@ -185,6 +198,26 @@ REFUSED = (
     case("affinity of an unknown kind", {"placement": {"affinity": {"nodeAffinty": {}}}}, "spec.placement.affinity"),
     case("pod patch of something else", {"runtime": {"podPatch": {"template": {}}}}, "spec.runtime.podPatch"),
     case("pod patch that is a text", {"runtime": {"podPatch": "metadata"}}, "spec.runtime.podPatch"),
+    *(
+        case(f"pod patch {name}", {"runtime": {"podPatch": value}}, f"spec.runtime.podPatch{path}")
+        for name, path, value in (
+            ("with a long text", ".metadata.annotations.a", {"metadata": {"annotations": {"a": "x" * 16_385}}}),
+            ("with many keys", ".metadata.labels", {"metadata": {"labels": {f"k{n}": "" for n in range(129)}}}),
+            ("with many items", ".spec.tolerations", {"spec": {"tolerations": [{}] * 129}}),
+            ("of 300 levels", "", {"spec": {"tolerations": nested(300)}}),
+            ("mistyped", ".spec.node_selector", {"spec": {"node_selector": {}}}),
+            ("mistyped far below", ".spec.volumes[0].emptyDir.size", {"spec": {"volumes": [SCRATCH]}}),
+            ("with a number for a text", ".spec.nodeSelector.a", {"spec": {"nodeSelector": {"a": 1}}}),
+        )
+    ),
+    *(
+        case(f"affinity {name}", {"placement": {"affinity": value}}, f"spec.placement.affinity{path}")
+        for name, path, value in (
+            ("of 300 levels", "", {"nodeAffinity": nested(300)}),
+            ("with a megabyte of lists", "", {"nodeAffinity": {"x": [[]] * 300_000}}),
+            ("with a text for a list", f".podAffinity.{PREFERRED}", {"podAffinity": {PREFERRED: "zone"}}),
+        )
+    ),
     case("unknown field", training(maxlength=5), "spec.training.maxlength"),
     # names
     case("name with a dot", {}, "metadata.name", "use qwen2-5-7b", metadata={"name": "qwen2.5-7b"}),

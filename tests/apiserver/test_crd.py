@@ -28,8 +28,16 @@ pytestmark = pytest.mark.cluster
 CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 START = "2026-01-01T00:00:00Z"
 CHANGEABLE: tuple[str, ...] = SFTRun.DEFINITION.changeable or ()
+
+
 # A valid value for each member of the spec that differs from that of MINIMAL: of the fixed ones, and of those that may
 # change after the start.
+def near(topology: str, labels: Patch | None = None) -> Patch:
+    """An affinity between pods."""
+    term = {"topologyKey": topology, "labelSelector": {"matchLabels": labels or {"a": "a"}}}
+    return {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+
+
 CHANGES: dict[str, Any] = {
     "model": {"id": "other/model"},
     "datasets": [{"id": "other/data"}],
@@ -43,7 +51,7 @@ CHANGES: dict[str, Any] = {
     "tracking": {"tensorboard": True},
     "credentials": {"secretName": "other"},
     "resources": {"gpus": 2},
-    "placement": {"affinity": {"nodeAffinity": {"a": 1}}},
+    "placement": {"affinity": {"podAffinity": near("zone")}},
     "runtime": {"podPatch": {"metadata": {"annotations": {"a": "b"}}}},
     "extraArgs": [{"name": "vit_lr", "value": "1e-5"}],
 }
@@ -210,20 +218,21 @@ def test_after_the_start_no_fixed_field_goes_away(api: Api) -> None:
         assert _causes(answer)[0][0] == f"spec.{field}"
 
 
-def test_after_the_start_values_without_a_schema_are_fixed_too(api: Api) -> None:
+def test_after_the_start_parts_of_a_pod_are_fixed_too(api: Api) -> None:
     patch = {
         "runtime": {"podPatch": {"metadata": {"annotations": {"a": "b"}}}},
-        "placement": {"affinity": {"nodeAffinity": {"y": 1}}},
+        "placement": {"affinity": {"podAffinity": near("zone")}},
     }
     api.made("patched", patch, started=True)
     for change in (
         {"runtime": {"podPatch": {"metadata": {"annotations": {"a": "c"}}}}},
         {"runtime": {"podPatch": {"metadata": {"annotations": {"b": "b"}}}}},
         {"runtime": {"podPatch": {"metadata": {"annotations": None, "labels": {"a": "b"}}}}},
-        {"runtime": {"podPatch": {"metadata": None, "spec": {"annotations": {"a": "b"}}}}},
-        {"placement": {"affinity": {"nodeAffinity": {"y": 2}}}},
-        {"placement": {"affinity": {"nodeAffinity": {"y": None, "z": 1}}}},
-        {"placement": {"affinity": {"nodeAffinity": None, "podAffinity": {"y": 1}}}},
+        {"runtime": {"podPatch": {"metadata": {"annotations": {"a": None, "b": "b"}}}}},
+        {"runtime": {"podPatch": {"metadata": None, "spec": {"nodeSelector": {"a": "b"}}}}},
+        {"placement": {"affinity": {"podAffinity": near("rack")}}},
+        {"placement": {"affinity": {"podAffinity": near("zone", labels={"a": "b"})}}},
+        {"placement": {"affinity": {"podAffinity": None, "podAntiAffinity": near("zone")}}},
     ):
         assert api.patch("patched", {"spec": change}, dry_run=True).status_code == 422, change
     assert api.patch("patched", {"spec": patch}, dry_run=True).is_success

@@ -277,9 +277,16 @@ class Calm:
 async def measure(admin: Client, operator: Operator, lease: Lease, seconds: float) -> Object:
     """All figures of one attack that is going on."""
     calm, pages, cpu, load = Calm(admin), Pages(), operator.cpu_seconds(), os.getloadavg()[0]
-    looks = [asyncio.create_task(look) for look in (
-        calm.watch(), calm.control(), calm.watch_least(), pages.ask_for_ever(), _note_memory(operator),
-    )]
+    looks = [
+        asyncio.create_task(look)
+        for look in (
+            calm.watch(),
+            calm.control(),
+            calm.watch_least(),
+            pages.ask_for_ever(),
+            _note_memory(operator),
+        )
+    ]
     begun = time.monotonic()
     await calm.apply_for(seconds)
     used = (operator.cpu_seconds() - cpu) / (time.monotonic() - begun)

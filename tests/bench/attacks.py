@@ -86,6 +86,7 @@ async def endless(head: bytes, part: bytes, pause: float = 0.0) -> AsyncIterator
         await asyncio.sleep(pause)
 
 
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _OK = b"HTTP/1.1 200 OK\r\n"
 ANSWERS: tuple[Callable[[], AsyncIterator[bytes]], ...] = (
     lambda: endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
@@ -126,8 +127,21 @@ def nested(levels: int, inner: Any) -> Any:
     return inner
 
 
+def terms(count: int) -> Object:
+    """An affinity as large as its form allows: lists in lists."""
+    expressions = [{"key": "a", "operator": "In", "values": ["x"] * count}] * count
+    return {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": expressions}]}
+    }
+
+
 def patched(edit: int) -> Object:
-    """podPatch and affinity at their bounds and far over them."""
+    """podPatch and affinity at their bounds and far over them, of their form and of none."""
+    if edit % 3 == 0:
+        tolerations = [{"key": f"{edit}-{n}", "value": "x" * 400} for n in range(128)]
+        return {"runtime": {"podPatch": {"spec": {"tolerations": tolerations}}}}
+    if edit % 3 == 1:
+        return {"placement": {"affinity": {"nodeAffinity": terms(30 + edit % 98)}}}
     value: Any = (
         lambda: nested(40, "x" * 60_000),
         lambda: [nested(40, n) for n in range(220)],
@@ -142,9 +156,15 @@ def patched(edit: int) -> Object:
 
 
 def large(edit: int) -> Object:
-    """A megabyte: of one text, of numbers, and of empty lists, which take most memory."""
-    value: Any = (lambda: ["x" * 1000] * 1000, lambda: list(range(130_000)), lambda: [[]] * 330_000)[edit % 3]()
-    return {"placement": {"affinity": {"nodeAffinity": {"edit": edit, "x": value}}}}
+    """A megabyte: of texts, of what has no form, and of objects, which take most memory."""
+    if edit % 3 == 0:
+        texts = {f"example.com/{n}": f"{edit}" + "x" * 16_000 for n in range(60)}
+        return {"runtime": {"podPatch": {"metadata": {"annotations": texts}}}}
+    if edit % 3 == 1:
+        return {"placement": {"affinity": {"nodeAffinity": {"edit": edit, "x": [[]] * 330_000}}}}
+    labels = {"matchExpressions": [{"key": f"{edit}", "operator": "In", "values": ["x"] * 60}] * 20}
+    near = {PREFERRED: [{"podAffinityTerm": {"labelSelector": labels}}] * 128}
+    return {"placement": {"affinity": {"podAffinity": near}}}
 
 
 async def large_runs(attacker: Attacker) -> None:

@@ -1,4 +1,4 @@
-"""What ``runtime.podPatch`` may not do. CEL cannot see into a value without a schema, so the operator looks itself.
+"""What ``runtime.podPatch`` may not do. The CRDs have the form of a pod template; this is what a pod may be asked for.
 
 A patch is for what the spec has no field for (a sidecar, an annotation, a scratch volume). It must not widen what a
 training pod may do beyond Pod Security ``restricted``, give it an identity in the cluster or devices that the spec does
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from swiftop.api.parse import field_path
+from swiftop.api.pod_form import TEMPLATE, UNKNOWN, fields_at, mismatches
 from swiftop.api.v1alpha1.workload import is_own, looks_secret
 from swiftop.errors import Problem
 from swiftop.model.bounds import excess
@@ -21,7 +22,7 @@ from swiftop.names import CONTAINER, GROUP, LABEL_MANAGED_BY
 _ROOT = ("spec", "runtime", "podPatch")
 _Loc = tuple[int | str, ...]
 # Volume types of Pod Security "restricted".
-_VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret")
+VOLUMES = ("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,6 @@ _SECURITY_FIELDS = frozenset(
 )  # fmt: skip
 _NO_FIELD = "is no field that a patch may set"
 _SOUGHT = 3  # unknown fields of one patch whose likeness is sought
-_QUOTED = "must be a text: put it in quotes"
 _PROJECTED = ("configMap", "downwardAPI", "secret")
 _PROBED = ("httpGet", "tcpSocket")
 _UNNAMED = (
@@ -151,13 +151,12 @@ def pod_patch_problems(patch: Mapping[str, Any], root: tuple[str, ...] = _ROOT) 
     # What is too large or has no sound form is not looked into any further.
     if why := excess(patch):
         return (Problem(field_path(root), why),)
-    found = list(_form(patch, ())) or [
-        *_shape(patch),
-        *_texts(patch),
-        *_walk(patch, ()),
-        *_volumes(patch),
-        *_containers(patch),
-    ]
+    odd = list(mismatches(patch, TEMPLATE))
+    found = [(loc, message) for loc, message in odd if message != UNKNOWN] or list(_unnamed(patch, ()))
+    if not found:
+        found = [*_labels(patch), *_walk(patch, ()), *_volumes(patch), *_containers(patch)]
+        told = {loc for loc, _ in found}  # a ban says more, of what is below it too
+        found += [(loc, _NO_FIELD) for loc, _ in odd if not any(loc[:end] in told for end in range(len(loc) + 1))]
     unknown = [loc for loc, message in found if message == _NO_FIELD][:_SOUGHT]
     near = {loc: _near(loc) for loc in unknown}
     return tuple(Problem(field_path((*root, *loc)), message + near.get(loc, "")) for loc, message in found)
@@ -177,20 +176,19 @@ def without_image(patch: Mapping[str, Any]) -> Iterator[Problem]:
                 )
 
 
-def _form(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
-    """Keys are texts, and items of a list that is merged by a key have that key: nothing could be merged otherwise."""
+def _unnamed(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
+    """Items of a list that is merged by a key have that key: nothing could be merged otherwise."""
     if isinstance(value, list):
         for i, item in enumerate(value):
-            yield from _form(item, (*loc, i))
+            yield from _unnamed(item, (*loc, i))
     elif isinstance(value, Mapping):
         for key, child in value.items():
             here = (*loc, str(key))
-            if not isinstance(key, str):
-                yield here, "must be a text: put it in quotes"
-            elif merge_key := _merge_key(here):
-                yield from _items(child, here, merge_key)
-            else:
-                yield from _form(child, here)
+            merge_key = _merge_key(here)
+            for i, item in enumerate(_list(child) if merge_key else ()):
+                if item.get(merge_key) is None:
+                    yield (*here, i, merge_key), f"items of {key} are merged by it: set it"
+            yield from _unnamed(child, here)
 
 
 def _merge_key(loc: _Loc) -> str:
@@ -203,43 +201,15 @@ def _merge_key(loc: _Loc) -> str:
     return ""
 
 
-def _items(items: object, loc: _Loc, merge_key: str) -> Iterator[tuple[_Loc, str]]:
-    if not isinstance(items, list | None):
-        yield loc, "must be a list"
-    for i, item in enumerate(_list(items)):
-        if not isinstance(item, Mapping):
-            yield (*loc, i), f"must be an object with {merge_key}"
-        elif not isinstance(item.get(merge_key), int if merge_key == "containerPort" else str):
-            yield (*loc, i, merge_key), f"items of {loc[-1]} are merged by it: set it"
-        else:
-            yield from _form(item, (*loc, i))
-
-
-def _shape(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
-    """The patch is a pod template: labels and annotations, and a pod spec."""
-    for key in patch:
-        if key not in ("metadata", "spec"):
-            yield (key,), "unknown field: a pod template has metadata and spec"
-        elif not isinstance(patch[key], Mapping):
-            yield (key,), "must be an object"
+def _labels(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
+    """Labels and annotations that are not a user's to set."""
     metadata = _mapping(patch.get("metadata"))
-    for key in metadata:
-        if key not in ("labels", "annotations"):
-            yield ("metadata", key), "only labels and annotations may be set"
     for key in _mapping(metadata.get("labels")):
         if key == LABEL_MANAGED_BY or key.partition("/")[0] == GROUP:
             yield ("metadata", "labels", key), "swiftop finds its pods by this label: remove it"
     for key in _mapping(metadata.get("annotations")):
         if key.partition("/")[0] in _PROFILES:
             yield ("metadata", "annotations", key), _PRIVILEGE
-
-
-def _texts(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
-    """Maps of texts, in which the API server takes no number and no true."""
-    for part, name in (("metadata", "labels"), ("metadata", "annotations"), ("spec", "nodeSelector")):
-        for key, value in _mapping(_mapping(patch.get(part)).get(name)).items():
-            if not isinstance(value, str | None):
-                yield (part, name, key), _QUOTED
 
 
 def _walk(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
@@ -278,7 +248,8 @@ def _fields_at(loc: _Loc) -> frozenset[str]:
 
 def _near(loc: _Loc) -> str:
     """The field that was probably meant, among those that an object at this place may have."""
-    bare = {name.lower(): name for name in sorted(_fields_at(loc[:-1]))}
+    known = _fields_at(loc[:-1]) or fields_at(TEMPLATE, loc[:-1])
+    bare = {name.lower(): name for name in sorted(known)}
     found = difflib.get_close_matches(str(loc[-1])[:64].replace("_", "").lower(), bare, n=1, cutoff=0.8)
     return f": did you mean {bare[found[0]]}?" if found else ""
 
@@ -325,19 +296,15 @@ def _env(items: list[Any], here: _Loc) -> Iterator[tuple[_Loc, str]]:
         name = str(_mapping(env).get("name", ""))
         if is_own(name):
             yield (*here, i, "name"), _DECIDED
-        if not isinstance(_mapping(env).get("valueFrom", {}), Mapping):
-            yield (*here, i, "valueFrom"), "must be an object"
-        if not isinstance(_mapping(env).get("value", ""), str):
-            yield (*here, i, "value"), _QUOTED
-        elif _mapping(env).get("value") and looks_secret(name):
+        if _mapping(env).get("value") and looks_secret(name):
             yield (*here, i, "value"), f"{name} looks like a secret: refer to a Secret with valueFrom.secretKeyRef"
 
 
 def _volumes(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
     for i, volume in enumerate(_list(_mapping(patch.get("spec")).get("volumes"))):
         for kind in _mapping(volume):
-            if kind not in ("name", "hostPath", *_VOLUMES):  # hostPath is told of by its own ban
-                yield ("spec", "volumes", i, kind), f"this type of volume is not allowed: use {', '.join(_VOLUMES)}"
+            if kind not in ("name", "hostPath", *VOLUMES):  # hostPath is told of by its own ban
+                yield ("spec", "volumes", i, kind), f"this type of volume is not allowed: use {', '.join(VOLUMES)}"
 
 
 def _containers(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:

@@ -1,17 +1,18 @@
 """What the API server cannot check, or has not seen: problems of a resource beyond the form of its fields.
 
 The cross-field rules are the Python twins of the CRD's CEL rules (``swiftop preview`` has no server). The others look
-into values that CEL cannot see (``podPatch``, ``affinity``) or compare items of different lists.
+into parts of a pod (``podPatch``, ``affinity``), whose meaning no schema has, or compare items of different lists.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from pydantic import BaseModel
 
 from swiftop.api.parse import field_path
+from swiftop.api.pod_form import AFFINITY, UNKNOWN, fields_at, mismatches
 from swiftop.api.pod_patch import pod_patch_problems
 from swiftop.api.v1alpha1.base import CustomResource
 from swiftop.api.v1alpha1.rules import Rule
@@ -19,7 +20,6 @@ from swiftop.api.v1alpha1.workload import Placement, WorkloadSpec
 from swiftop.errors import Problem
 from swiftop.model.bounds import excess
 
-_AFFINITIES = ("nodeAffinity", "podAffinity", "podAntiAffinity")
 _Loc = tuple[int | str, ...]
 
 
@@ -52,15 +52,14 @@ def _rule_problems(model: BaseModel, loc: _Loc) -> Iterator[Problem]:
 
 
 def affinity_problems(placement: Placement, path: str = "spec.placement") -> Iterator[Problem]:
-    """Problems of an affinity by its members; what is below them, the API server says when it gets the pod."""
-    if why := excess(placement.affinity):
-        yield Problem(f"{path}.affinity", why)
+    """Problems of an affinity by its form; what else there is, the API server says when it gets the pod."""
+    affinity, root = placement.affinity or {}, (*path.split("."), "affinity")
+    if why := excess(affinity):
+        yield Problem(field_path(root), why)
         return
-    for key, value in (placement.affinity or {}).items():
-        if key not in _AFFINITIES:
-            yield Problem(f"{path}.affinity.{key}", "unknown field", f"use {', '.join(_AFFINITIES)}")
-        elif not isinstance(value, Mapping):
-            yield Problem(f"{path}.affinity.{key}", "must be an object")
+    for loc, message in mismatches(affinity, AFFINITY):
+        use = f"use {', '.join(sorted(fields_at(AFFINITY, loc[:-1])))}" if message == UNKNOWN else ""
+        yield Problem(field_path((*root, *loc)), message, use)
 
 
 def _duplicates(spec: WorkloadSpec) -> Iterator[Problem]:

@@ -1,4 +1,6 @@
-"""Bounds of the values that have no schema: what walks through them afterwards may recurse, and takes its time.
+"""Bounds of the parts of pods, as a whole: a schema bounds each value, but not all of them together.
+
+What walks through them afterwards may recurse, and takes its time. In `swiftop-defaults` there is no schema at all.
 
 In memory a value may have twenty times its size as JSON, so that one over the bounds is not kept either.
 """

@@ -1,6 +1,6 @@
 """Reading of the API server's JSON, however deep it is.
 
-The server takes ten thousand levels where a spec has no schema, and Python's decoder ends at a thousand of them.
+The server takes ten thousand levels where a value has no schema, and Python's decoder ends at a thousand of them.
 Without this, one such object would end every LIST and every watch that it is part of, for everybody.
 
 Of a LIST one object is read at a time: a megabyte of JSON may become thirty of memory, and two dozen of them would end

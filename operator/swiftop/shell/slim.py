@@ -37,7 +37,7 @@ _MOST_DEVICES = 16  # kinds of them that a container of ours asks for
 _AMOUNTS = ("cpu", "memory", "ephemeral-storage")
 _LARGEST_DATA = 1 << 18  # characters of a ConfigMap; the adapters of some revisions are a few thousand
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # kubectl's copy of the whole object
-# Members of our own objects' specs that have no schema: they may be of any size.
+# Members of our own objects' specs that are parts of pods: together their values may be of any size.
 _FREE = (("placement", "affinity"), ("runtime", "podPatch"))
 
 _IDENTITY = ("namespace", "name", "uid", "resourceVersion", "deletionTimestamp", "labels", "ownerReferences")

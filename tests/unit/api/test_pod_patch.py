@@ -279,8 +279,8 @@ def test_too_large(patch: dict[str, Any], words: str) -> None:
 
 
 def test_as_large_as_may_be() -> None:
-    assert pod_patch_problems({"metadata": {"annotations": {"a": "x" * 65_000}}}) == ()
-    assert pod_patch_problems({"spec": {"dnsConfig": deep(48)}}) == ()
+    assert pod_patch_problems({"metadata": {"annotations": dict.fromkeys("abc", "x" * 16_384)}}) == ()
+    assert pod_patch_problems({"spec": {"tolerations": [{"key": str(n)} for n in range(128)]}}) == ()
 
 
 def test_a_misspelt_field_is_named_as_it_is_spelt() -> None:

@@ -61,8 +61,8 @@ def test_files_of_one_name_would_hide_each_other() -> None:
     assert [p.path for p in found(merged(MINIMAL, {"spec": {"files": files}}))] == ["spec.files"]
 
 
-@pytest.mark.parametrize(("member", "value"), [("nodeAffinty", {}), ("nodeAffinity", "gpu"), ("podAffinity", None)])
-def test_affinity_is_checked_by_its_members(member: str, value: object) -> None:
+@pytest.mark.parametrize(("member", "value"), [("nodeAffinty", {}), ("nodeAffinity", "gpu"), ("podAffinity", [])])
+def test_affinity_is_checked_by_its_form(member: str, value: object) -> None:
     obj = merged(MINIMAL, {"spec": {"placement": {"affinity": {"nodeAffinity": {}}}}})
     obj["spec"]["placement"]["affinity"] = {member: value}
     (problem,) = found(obj)

@@ -158,13 +158,3 @@ ObjectName = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^
 # Neither "." nor anything that begins with "..", as Kubernetes has it: a key becomes a file's name.
 DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 Word = Annotated[str, Field(min_length=1, max_length=128)]
-
-
-def members(**descriptions: str) -> dict[str, Any]:
-    """Schema of an object whose members hold what Kubernetes defines. CEL cannot see into them; api.validate does.
-
-    They have no type, because only then does the API server compare them whole. Two objects of unknown keys are equal
-    to it when they have as many keys and agree in those of the same name: a fixed field could have its keys renamed.
-    """
-    any_value = {"x-kubernetes-preserve-unknown-fields": True}
-    return {"properties": {name: {"description": text, **any_value} for name, text in descriptions.items()}}

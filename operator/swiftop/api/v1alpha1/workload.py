@@ -7,10 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from swiftop.api import pod_form
 from swiftop.api.v1alpha1.base import CustomResource, Model
 from swiftop.api.v1alpha1.refs import ClaimPath, ConfigMapKey, LocalObjectReference, SecretKey
 from swiftop.api.v1alpha1.rules import Rule, matching, one_of
-from swiftop.api.v1alpha1.scalars import Cpu, DnsSubdomain, Size, members
+from swiftop.api.v1alpha1.scalars import Cpu, DnsSubdomain, Size
 
 LabelName = Annotated[str, Field(max_length=317, pattern=r"^([-.a-z0-9]+/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")]
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$")]
@@ -146,7 +147,8 @@ class Placement(Model):
     affinity: dict[str, Any] | None = Field(
         default=None,
         description="Affinity of the pods, as in a pod (kubectl explain pod.spec.affinity).",
-        json_schema_extra=members(
+        json_schema_extra=pod_form.in_schema(
+            pod_form.AFFINITY,
             nodeAffinity="Nodes to prefer or to require.",
             podAffinity="Pods to be near to.",
             podAntiAffinity="Pods to keep away from.",
@@ -310,7 +312,8 @@ class Runtime(Model):
         default=None,
         description="Strategic merge patch on the pod template ({metadata, spec}), containers by name (swift). For "
         "what has no field here. Refused: service accounts, host namespaces and paths, privileges, literal secrets.",
-        json_schema_extra=members(
+        json_schema_extra=pod_form.in_schema(
+            pod_form.TEMPLATE,
             metadata="Labels and annotations to add to the pods.",
             spec="Patch on the pod's spec (kubectl explain pod.spec).",
         ),
