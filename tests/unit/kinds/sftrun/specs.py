@@ -118,37 +118,50 @@ _EXTRA: list[dict[str, Any]] = [
 ]
 _extra = st.lists(st.sampled_from(_EXTRA), unique_by=lambda arg: arg["name"])
 
-SPECS = st.fixed_dictionaries(
-    {
-        "model": st.one_of(
-            st.fixed_dictionaries(
-                {"id": st.just("Qwen/Qwen2.5-7B")},
-                optional={"hub": st.sampled_from(["modelscope", "huggingface"]), "revision": st.just("main")},
+
+def _with_gpus(spec: dict[str, Any]) -> dict[str, Any]:
+    """eetq has no kernels for the CPU."""
+    quantization = spec.get("tuner", {}).get("quantization", {})
+    if quantization.get("method") == "eetq":
+        spec["resources"]["gpus"] = max(spec["resources"]["gpus"], 1)
+    return spec
+
+
+SPECS = (
+    st.fixed_dictionaries(
+        {
+            "model": st.one_of(
+                st.fixed_dictionaries(
+                    {"id": st.just("Qwen/Qwen2.5-7B")},
+                    optional={"hub": st.sampled_from(["modelscope", "huggingface"]), "revision": st.just("main")},
+                ),
+                st.fixed_dictionaries({"persistentVolumeClaim": _claim, "type": st.just("qwen2")}),
             ),
-            st.fixed_dictionaries({"persistentVolumeClaim": _claim, "type": st.just("qwen2")}),
-        ),
-        "datasets": st.lists(_dataset, min_size=1, max_size=3),
-        "output": st.one_of(st.just({"ephemeral": True}), st.fixed_dictionaries({"persistentVolumeClaim": _claim})),
-        "resources": st.fixed_dictionaries(
-            {"gpus": st.integers(0, 8)},
-            optional={
-                "nodes": st.integers(1, 4),
-                "processesPerNode": st.integers(1, 8),
-                "cpu": st.sampled_from(["1", "500m", "7.5", 16]),
-            },
-        ),
-        "files": st.just([{"configMap": {"name": "files", "key": "ds.json"}}]),
-    },
-    optional={
-        "tuner": _tuner,
-        "training": _training,
-        "tracking": _tracking,
-        "validation": st.one_of(
-            st.just({"splitRatio": "0.01"}),
-            st.fixed_dictionaries({"datasets": st.lists(_dataset, min_size=1, max_size=3)}),
-        ),
-        "checkpoints": st.just({"saveSteps": 10, "keep": 2, "saveOnlyModel": True, "resume": "Never"}),
-        "cache": st.fixed_dictionaries({"persistentVolumeClaim": _claim}),
-        "extraArgs": _extra,
-    },
-).map(SFTRunSpec.model_validate)
+            "datasets": st.lists(_dataset, min_size=1, max_size=3),
+            "output": st.one_of(st.just({"ephemeral": True}), st.fixed_dictionaries({"persistentVolumeClaim": _claim})),
+            "resources": st.fixed_dictionaries(
+                {"gpus": st.integers(0, 8)},
+                optional={
+                    "nodes": st.integers(1, 4),
+                    "processesPerNode": st.integers(1, 8),
+                    "cpu": st.sampled_from(["1", "500m", "7.5", 16]),
+                },
+            ),
+            "files": st.just([{"configMap": {"name": "files", "key": "ds.json"}}]),
+        },
+        optional={
+            "tuner": _tuner,
+            "training": _training,
+            "tracking": _tracking,
+            "validation": st.one_of(
+                st.just({"splitRatio": "0.01"}),
+                st.fixed_dictionaries({"datasets": st.lists(_dataset, min_size=1, max_size=3)}),
+            ),
+            "checkpoints": st.just({"saveSteps": 10, "keep": 2, "saveOnlyModel": True, "resume": "Never"}),
+            "cache": st.fixed_dictionaries({"persistentVolumeClaim": _claim}),
+            "extraArgs": _extra,
+        },
+    )
+    .map(_with_gpus)
+    .map(SFTRunSpec.model_validate)
+)
