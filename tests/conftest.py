@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -21,6 +22,11 @@ GROUPS = (
 # Of the end-to-end tests those in which models are served: with a cluster of their own they do not wait for the others.
 SERVED = ("test_demo.py", "test_deployment.py", "test_end_to_end.py", "test_serving_faults.py", "test_vllm.py")
 _GROUP_OF = {folder: number for number, folders in enumerate(GROUPS) for folder in folders}
+
+# The same examples in each run, however busy the machine is. `--hypothesis-profile=explore` looks for others.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000)
+settings.load_profile("repeatable")
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]
