@@ -4,8 +4,8 @@
 
 The models are generated from the OpenAPI document of a Kubernetes release. Left out is what no patch of a training pod
 may have in any form: ephemeral containers, volumes that Pod Security ``restricted`` does not know (but for hostPath,
-which is asked for by mistake), and metadata beyond labels and annotations. What the operator refuses whole keeps its
-name and has no members, so that it is refused with the reason.
+which is asked for by mistake), and metadata beyond labels and annotations. What else the operator refuses stays, so
+that it is refused with the reason.
 """
 
 from __future__ import annotations
@@ -26,10 +26,6 @@ _LEFT_OUT = {
     "Volume": set(models.V1Volume.attribute_map.values()) - {"name", "hostPath", *VOLUMES},
     "ObjectMeta": set(models.V1ObjectMeta.attribute_map.values()) - {"labels", "annotations"},
 }
-_REFUSED = {  # by their types
-    "AppArmorProfile", "ClusterTrustBundleProjection", "HostPathVolumeSource", "PodCertificateProjection",
-    "SELinuxOptions", "ServiceAccountTokenProjection", "Sysctl", "WindowsSecurityContextOptions",
-}  # fmt: skip
 # Fields that hold quantities: the client's models know them as texts, the API server takes numbers too.
 _QUANTITIES = {"limits", "requests", "overhead", "sizeLimit", "divisor"}
 _SCALARS = {"str": "text", "int": "int", "bool": "bool", "object": "number or text"}
@@ -45,8 +41,7 @@ def pod_fields() -> Types:
             continue
         model = getattr(models, f"V1{name}", None) or getattr(models, name)
         fields = {model.attribute_map[attribute]: type_ for attribute, type_ in model.openapi_types.items()}
-        left_out = set(fields) if name in _REFUSED else _LEFT_OUT.get(name, set())
-        kept = {field: type_ for field, type_ in fields.items() if field not in left_out}
+        kept = {field: type_ for field, type_ in fields.items() if field not in _LEFT_OUT.get(name, set())}
         found[name] = {field: _type(type_, field, waiting) for field, type_ in sorted(kept.items())}
     return dict(sorted(found.items()))
 

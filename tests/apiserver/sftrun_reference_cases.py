@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.apiserver.cases import Patch
 from tests.apiserver.sftrun_patches import CLAIM, arg, case, dataset, env, training
 
+NFS: Patch = {"name": "data", "nfs": {"server": "a", "path": "/"}}
 SCRATCH: Patch = {"name": "scratch", "emptyDir": {"size": "1Gi"}}
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
@@ -207,6 +208,10 @@ REFUSED = (
             ("of 300 levels", "", {"spec": {"tolerations": nested(300)}}),
             ("mistyped", ".spec.node_selector", {"spec": {"node_selector": {}}}),
             ("mistyped far below", ".spec.volumes[0].emptyDir.size", {"spec": {"volumes": [SCRATCH]}}),
+            ("with a volume of another type", ".spec.volumes[0].nfs", {"spec": {"volumes": [NFS]}}),
+            ("with a large number", ".spec.overhead.cpu", {"spec": {"overhead": {"cpu": 2**63}}}),
+            ("with a large exponent", ".spec.overhead.cpu", {"spec": {"overhead": {"cpu": 1e21}}}),
+            ("with a part of a processor", ".spec.overhead.cpu", {"spec": {"overhead": {"cpu": 0.5}}}),
             ("with a number for a text", ".spec.nodeSelector.a", {"spec": {"nodeSelector": {"a": 1}}}),
         )
     ),

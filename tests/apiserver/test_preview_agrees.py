@@ -100,10 +100,11 @@ def test_what_is_refused_of_a_pod_is_refused_here(server: httpx.Client, data: st
 
 
 # Of YAML, what people and tools write in more than one way: the scalars of a list, and whole texts.
-WORDS = """
+WORDS = f"""
 y Y n N yes Yes YES yEs on On OFF off true True TRUE tRue ~ null Null NULL nULL '' "1" inf nan NaN << = + . .. _1
 010 0o10 0O10 0x1F 0X1F 0b11 -0b11 +1 1_000 1__0 08 09 12:30:00 1:30 190:20:30.15 2025-08-20 2025-08-20T10:00:00Z
 1e3 1E3 1e-3 1.e3 .5 5. +.5 1_0.5 1e+3 2.0 -0 0.0002 1e-7 9223372036854775807 1e22 0x1p-2 .e3 1.2.3 0x 00 0_1 1_ 5e
+{"9" * 249} 0x{"f" * 300} {"9" * 400}
 0777 -010 0xG 0o8 -0o17 0b1_1 1e400 .inf_x
 """
 SCALARS = WORDS.split()

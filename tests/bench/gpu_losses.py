@@ -170,9 +170,10 @@ def run(site: Site, names: Sequence[str], at_a_time: int) -> None:
     with ThreadPoolExecutor(at_a_time) as pool:
         figures = dict(zip(names, pool.map(found, names), strict=True))
     for drops in (False, True):
-        group = [name for name in names if figures[name]["losses"] and (VARIANTS[name].tuner is DROPS) is drops]
-        for name in group:
-            print(row(name, figures[name], figures[group[0]]), flush=True)
+        group = [name for name in names if (VARIANTS[name].tuner is DROPS) is drops]
+        whole = [name for name in group if len(figures[name]["losses"]) == STEPS]
+        for name in whole if whole[:1] == group[:1] else ():  # else there is nothing to compare with
+            print(row(name, figures[name], figures[whole[0]]), flush=True)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ QUOTED = "must be a text: put it in quotes"
 _TEXT, _SHORT = 16 * 1024, 64  # characters of a text, and of a quantity or the name of a port
 _ITEMS = 128  # of a list, and keys of a map
 _LARGEST = 2**31 - 1
+_WHOLE = 2**53  # up to which the API server takes a number with a point or an exponent for a whole one
 _SCALARS: Mapping[str, Schema] = {
     "text": {"type": "string", "maxLength": _TEXT},
     "int": {"type": "integer", "minimum": -_LARGEST, "maximum": _LARGEST},
@@ -59,11 +60,16 @@ def schema_of(type_: str) -> Schema:
     return {"type": "object", "properties": {name: schema_of(member) for name, member in _types()[type_].items()}}
 
 
+def type_at(type_: str, loc: Loc) -> str:
+    """Type of the value at this place; empty where there is none."""
+    for part in loc:
+        type_ = type_[1:-1] if type_[:1] in ("[", "{") else _types().get(type_, {}).get(str(part), "")
+    return type_
+
+
 def fields_at(type_: str, loc: Loc) -> frozenset[str]:
     """Names that an object at this place may have; empty for what is no object, or for any map."""
-    for part in loc:
-        type_ = type_[1:-1] if type_[0] in "[{" else _types().get(type_, {}).get(str(part), "text")
-    return frozenset(_types().get(type_, ()))
+    return frozenset(_types().get(type_at(type_, loc), ()))
 
 
 def mismatches(value: Any, type_: str, loc: Loc = ()) -> Iterator[tuple[Loc, str]]:
@@ -115,12 +121,14 @@ def _of_scalar(value: Any, type_: str) -> str:
     """Why the API server takes it for none of this type."""
     if type_ == "bool":
         return "" if isinstance(value, bool) else "must be true or false"
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
+    whole = type(value) is int and -(2**63) <= value < 2**63
+    whole = whole or (type(value) is float and abs(value) < _WHOLE and value.is_integer())
     if type_ == "int":
         if not whole:
             return "must be a whole number"
         return "" if abs(value) <= _LARGEST else f"must be between -{_LARGEST} and {_LARGEST}"
     if isinstance(value, str):
         longest = _TEXT if type_ == "text" else _SHORT
-        return "" if len(value) <= longest else f"has {len(value):,} characters: keep it to {longest:,}"
+        aside = ", and move files and scripts into a ConfigMap" if type_ == "text" else ""
+        return "" if len(value) <= longest else f"has {len(value):,} characters: keep it to {longest:,}{aside}"
     return "" if whole and type_ == "number or text" else QUOTED

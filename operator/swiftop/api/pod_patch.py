@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from swiftop.api.parse import field_path
-from swiftop.api.pod_form import TEMPLATE, UNKNOWN, fields_at, mismatches
+from swiftop.api.pod_form import TEMPLATE, UNKNOWN, fields_at, mismatches, type_at
 from swiftop.api.v1alpha1.workload import is_own, looks_secret
 from swiftop.errors import Problem
 from swiftop.model.bounds import excess
@@ -220,9 +220,10 @@ def _walk(value: object, loc: _Loc) -> Iterator[tuple[_Loc, str]]:
         for i, item in enumerate(value):
             yield from _walk(item, (*loc, i))
     elif isinstance(value, Mapping):
-        for key, child in value.items():
+        free = type_at(TEMPLATE, loc)[:1] == "{"  # a map, whose keys are anybody's words
+        for key, child in ((str(key), child) for key, child in value.items()):
             here = (*loc, key)
-            ban = _BANS.get(key) if loc[:1] == ("spec",) else None
+            ban = _BANS.get(key) if loc[:1] == ("spec",) and not free else None
             if key.startswith("$"):
                 yield here, "patch directives could remove what swiftop sets: only add and change"
             elif ban and ban.when(child):
@@ -249,7 +250,7 @@ def _fields_at(loc: _Loc) -> frozenset[str]:
 def _near(loc: _Loc) -> str:
     """The field that was probably meant, among those that an object at this place may have."""
     known = _fields_at(loc[:-1]) or fields_at(TEMPLATE, loc[:-1])
-    bare = {name.lower(): name for name in sorted(known)}
+    bare = {name.lower(): name for name in sorted(known - _BANS.keys() - {"host"})}
     found = difflib.get_close_matches(str(loc[-1])[:64].replace("_", "").lower(), bare, n=1, cutoff=0.8)
     return f": did you mean {bare[found[0]]}?" if found else ""
 
@@ -286,7 +287,7 @@ def _resources(resources: Mapping[str, Any], here: _Loc) -> Iterator[tuple[_Loc,
     if "claims" in resources:
         yield (*here, "claims"), _DEVICES
     for kind in ("requests", "limits"):
-        for name in _mapping(resources.get(kind)):
+        for name in map(str, _mapping(resources.get(kind))):
             if "/" in name and not name.startswith(NETWORK_DEVICES):
                 yield (*here, kind, name), _DEVICES
 
@@ -302,6 +303,8 @@ def _env(items: list[Any], here: _Loc) -> Iterator[tuple[_Loc, str]]:
 
 def _volumes(patch: Mapping[str, Any]) -> Iterator[tuple[_Loc, str]]:
     for i, volume in enumerate(_list(_mapping(patch.get("spec")).get("volumes"))):
+        if not set(_mapping(volume)) - {"name"}:  # Kubernetes would make an empty directory of it
+            yield ("spec", "volumes", i), f"has no type of volume that is allowed: use {', '.join(VOLUMES)}"
         for kind in _mapping(volume):
             if kind not in ("name", "hostPath", *VOLUMES):  # hostPath is told of by its own ban
                 yield ("spec", "volumes", i, kind), f"this type of volume is not allowed: use {', '.join(VOLUMES)}"

@@ -63,7 +63,7 @@ def _json(text: str) -> list[Any] | None:
             position += len(text[position:]) - len(text[position:].lstrip())
             value, position = decoder.raw_decode(text, position)
             found.append(_as_go_writes(value))
-    except (ValueError, RecursionError):
+    except (ValueError, OverflowError, RecursionError):
         return None
     return found
 
@@ -93,7 +93,7 @@ def plain(text: str) -> Any:
         return _WORDS[text]
     bare = text.replace("_", "")
     if bare and text[0] != "_":
-        if whole := _INTEGER.fullmatch(bare):
+        if (whole := _INTEGER.fullmatch(bare)) and len(bare) < 250:  # else it is beyond all numbers of Go's
             return _number(_integer(whole[1], whole[2]))
         if _FLOAT.fullmatch(bare) and abs(number := float(bare)) != float("inf"):
             return _number(number)

@@ -17,7 +17,7 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -158,13 +158,11 @@ class Cluster:
     async def get(self, kind: names.Resource, namespace: str, name: str) -> Object | None:
         """One object, or None when there is none."""
         # A write may wait for somebody's webhook, and that of one namespace: a read is the API server's own work.
-        begun = time.monotonic()
-        try:
-            return await self._json("GET", path_of(kind, namespace, name))
-        except NotFound:
-            return None
-        finally:
-            self.answered(time.monotonic() - begun)
+        begun, found = time.monotonic(), None
+        with suppress(NotFound):
+            found = await self._json("GET", path_of(kind, namespace, name))
+        self.answered(time.monotonic() - begun)  # not of a refusal: those of a server that is too busy come at once
+        return found
 
     async def list(self, kind: names.Resource, namespace: str = "", labels: Mapping[str, str] | None = None) -> Objects:
         """Objects with these labels, in one namespace or (empty) in all."""

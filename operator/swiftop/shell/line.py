@@ -19,8 +19,10 @@ _SHARE = 0.75  # of all workers, for one group
 _SOME, _FEW = 8, 2  # in work of one group while a processor is short: as long as it is alone, and beside others
 _LAG = 0.05  # seconds of one turn of the event loop
 _FADES = 0.9  # what is left of a long turn after the next one
-_SLOW = 0.1  # seconds of the API server for one object; 0.01 at most where it has nothing else to do
+_SLOW = 0.1  # seconds of the API server for one object, beyond those of the way to it
+_LONGEST = 1.0  # seconds that one answer counts for: a read that hangs says nothing of the others
 _WEIGHT = 0.1  # of one answer among the last ones
+_FORGETS = 0.001  # of the quickest answer with each later one: the way may become longer
 
 
 class Line(Generic[K]):
@@ -32,6 +34,7 @@ class Line(Generic[K]):
         self._working: dict[Hashable, int] = {}
         self._lag = 0.0  # seconds that a turn of the event loop took lately
         self._answer = 0.0  # seconds that the API server took for one object lately
+        self._quickest = math.inf  # of these answers
         self.workers = 1
 
     def put(self, key: K) -> None:
@@ -63,11 +66,14 @@ class Line(Generic[K]):
 
     def answered(self, seconds: float) -> None:
         """The API server took so long to read one object."""
+        seconds = min(seconds, _LONGEST)
+        self._quickest = min(self._quickest, seconds)
+        self._quickest += (seconds - self._quickest) * _FORGETS
         self._answer += (seconds - self._answer) * _WEIGHT
 
     def _most(self, group: Hashable) -> int:
         alone = all(other == group for other in chain(self._lines, self._working))
         share = math.ceil(self.workers * _SHARE)
-        if self._lag < _LAG and self._answer < _SLOW:
+        if self._lag < _LAG and self._answer - self._quickest < _SLOW:
             return share
         return min(_SOME if alone else _FEW, share)

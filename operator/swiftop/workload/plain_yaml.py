@@ -13,6 +13,19 @@ _DEPTH = 50
 _PLAIN = (yaml.scanner.ScannerError, yaml.parser.ParserError, yaml.composer.ComposerError)
 
 
+def _as_kubectl(loader: Any, node: Any) -> float:
+    """Whole numbers lose their point, as they do on the way of an object to the API server."""
+    value: float = loader.construct_yaml_float(node)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
+class _Loader(LOADER):  # type: ignore[misc]
+    """As people write YAML for Kubernetes."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _as_kubectl)
+
+
 class Loaded(NamedTuple):
     """One value, read in two ways."""
 
@@ -40,7 +53,7 @@ def load(text: str) -> Loaded:
 
 
 def _load(text: str) -> Loaded:
-    loader = LOADER(text)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:

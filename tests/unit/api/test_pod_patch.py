@@ -63,6 +63,11 @@ ALLOWED = {
     "a runtime class and how to find names": spec(
         runtimeClassName="kata", dnsPolicy="None", dnsConfig={"nameservers": ["10.0.0.1"]}, hostUsers=False
     ),
+    "words of a pod spec in maps": spec(
+        nodeSelector={"hostname": "a"},
+        topologySpreadConstraints=[{"topologyKey": "zone", "labelSelector": {"matchLabels": {"hostPath": "x"}}}],
+        volumes=[{"name": "a", "csi": {"driver": "d", "volumeAttributes": {"serviceAccountName": "x"}}}],
+    ),
     "nothing": {},
 }
 
@@ -129,6 +134,10 @@ BANNED = {
     "spec.volumes[0].projected.sources[0].clusterTrustBundle": spec(
         volumes=[{"name": "a", "projected": {"sources": [{"clusterTrustBundle": {"name": "x"}}]}}]
     ),
+    "spec.volumes[1]": spec(volumes=[{"name": "a", "emptyDir": {}}, {"name": "pruned"}]),
+    "spec.volumes[0].1": spec(volumes=[{"name": "a", "emptyDir": {}, 1: 2}]),
+    "metadata.foo": {"metadata": {"foo": {1: 2}}},
+    "spec.dnsConfig.resources": spec(dnsConfig={"resources": {"limits": {1: 2}}}),
     "spec.hostnameOverride": spec(hostnameOverride="node1"),
     "spec.node_selector": spec(node_selector={"a": "b"}),
     "spec.containers[0].imagePullPolcy": container(imagePullPolcy="Always"),
@@ -286,3 +295,15 @@ def test_as_large_as_may_be() -> None:
 def test_a_misspelt_field_is_named_as_it_is_spelt() -> None:
     (problem,) = pod_patch_problems(spec(node_selector={"a": "b"}))
     assert problem.message == "is no field that a patch may set: did you mean nodeSelector?"
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        container(ports=[{"containerPort": 1, "hostport": 3}]),
+        container(livenessProbe={"httpGet": {"port": 1, "Host": "x"}}),
+    ],
+)
+def test_no_field_is_suggested_that_would_be_refused(patch: dict[str, Any]) -> None:
+    (problem,) = pod_patch_problems(patch)
+    assert problem.message == "is no field that a patch may set"

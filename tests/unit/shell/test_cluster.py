@@ -87,6 +87,8 @@ class Server:
         answer = self.answers.get(request.path)
         if callable(answer):
             answer = answer(dict(request.query))
+        if isinstance(answer, web.Response):
+            return answer
         if isinstance(answer, bytes):
             return web.Response(body=answer)
         return web.json_response(answer) if answer is not None else web.Response(status=404)
@@ -97,6 +99,21 @@ async def server() -> AsyncIterator[Server]:
     server = Server()
     yield server
     await server.stop()
+
+
+async def test_reads_tell_how_long_they_took_and_refusals_do_not(server: Server) -> None:
+    k8s = await server.start()
+    told: list[float] = []
+    k8s.answered = told.append
+    server.answers[path_of(names.POD, "a", "there")] = {"metadata": {"name": "there"}}
+    server.answers[path_of(names.POD, "a", "busy")] = lambda _: web.Response(status=429)
+    assert await k8s.get(names.POD, "a", "there") == {"metadata": {"name": "there"}}
+    assert await k8s.get(names.POD, "a", "gone") is None
+    assert len(told) == 2
+    with pytest.raises(Transient):
+        await k8s.get(names.POD, "a", "busy")
+    assert len(told) == 2
+    await k8s.close()
 
 
 async def test_one_object_of_thousands_of_levels_ends_no_list(server: Server) -> None:

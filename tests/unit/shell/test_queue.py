@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from swiftop.errors import Conflict, Transient
+from swiftop.shell.line import Line
 from swiftop.shell.queue import Backoff, Queue
 from tests.unit.shell.virtual_time import run
 
@@ -381,7 +382,7 @@ def test_a_namespace_has_few_in_work_while_the_api_server_is_slow() -> None:
         async def write(key: str) -> None:
             working[by_namespace(key)] += 1
             seen.append((now(), working["a"], working["b"]))
-            queue.answered(0.5 if now() < 20 else 0.01)
+            queue.answered(0.01 if now() < 1 or now() > 20 else 0.5)
             await asyncio.sleep(0.5)
             working[by_namespace(key)] -= 1
 
@@ -391,8 +392,20 @@ def test_a_namespace_has_few_in_work_while_the_api_server_is_slow() -> None:
         for n in range(8):
             asyncio.get_running_loop().call_later(10, queue.add, f"b/{n}")
         await work(queue, write, seconds=40, workers=32)
-        assert max(a for at, a, _ in seen if 1 < at < 10) == 8
+        assert max(a for at, a, _ in seen if at < 1) == 24
+        assert max(a for at, a, _ in seen if 3 < at < 10) == 8
         assert max(a for at, a, b in seen if 10.5 < at < 12 and b) == 2
         assert max(a for at, a, _ in seen if at > 30) == 24
 
     run(scenario())
+
+
+@pytest.mark.parametrize("answers", [[0.13] * 50, [0.2] * 5 + [0.1] * 50, [0.01] * 50 + [30.0]])
+def test_a_long_way_and_a_read_that_hangs_make_no_slow_api_server(answers: list[float]) -> None:
+    line = Line[str](by_namespace)
+    line.workers = 32
+    for seconds in answers:
+        line.answered(seconds)
+    for number in range(30):
+        line.put(f"a/{number}")
+    assert sum(line.take() is not None for _ in range(30)) == 24

@@ -109,7 +109,7 @@ def test_a_spec_wins_over_what_a_platform_says_of_all_pods() -> None:
                 runtimeClassName="nvidia",
                 securityContext="{runAsUser: 2000, fsGroup: 2000}",
                 caBundle="{name: trust, key: root.pem}",
-                podPatch="{spec: {priority: 3, runtimeClassName: other}}",
+                podPatch="{spec: {priority: 3.0, runtimeClassName: other}}",  # a whole number, as kubectl sends it
                 stallSeconds="900",
             )
         ),
@@ -121,6 +121,7 @@ def test_a_spec_wins_over_what_a_platform_says_of_all_pods() -> None:
         "securityContext": {"runAsUser": 5, "fsGroup": 6, "supplementalGroups": ()},
         "podPatch": {"spec": {"priority": 3, "runtimeClassName": "mine"}},
     }
+    assert '"priority":3.0' not in found.model_dump_json()
     assert found.resources.gpu_resource == "nvidia.com/gpu"
     assert (found.lifecycle.stall_seconds, found.lifecycle.max_retries) == (60, 0)
 
