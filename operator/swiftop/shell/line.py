@@ -22,7 +22,7 @@ _FADES = 0.9  # what is left of a long turn after the next one
 _SLOW = 0.1  # seconds of the API server for one object, beyond those of the way to it
 _LONGEST = 1.0  # seconds that one answer counts for: a read that hangs says nothing of the others
 _WEIGHT = 0.1  # of one answer among the last ones
-_FORGETS = 0.001  # of the quickest answer with each later one: the way may become longer
+_FORGETS = 1e-5  # of the quickest answer with each later one: the way may become longer, a flood may last for hours
 
 
 class Line(Generic[K]):

@@ -409,3 +409,13 @@ def test_a_long_way_and_a_read_that_hangs_make_no_slow_api_server(answers: list[
     for number in range(30):
         line.put(f"a/{number}")
     assert sum(line.take() is not None for _ in range(30)) == 24
+
+
+def test_an_api_server_that_stays_slow_is_not_taken_for_a_long_way() -> None:
+    line = Line[str](by_namespace)
+    line.workers = 32
+    for seconds in [0.01] * 50 + [0.5] * 10_000:
+        line.answered(seconds)
+    for number in range(30):
+        line.put(f"a/{number}")
+    assert sum(line.take() is not None for _ in range(30)) == 8
