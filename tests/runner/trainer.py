@@ -26,7 +26,7 @@ mount --bind "$work" "$root{WORK}"; mount --bind "$assets" "$root{ASSETS}"
 mount --rbind /dev "$root/dev"; mount --rbind /sys "$root/sys"; mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/tmp"
 touch "$root/etc/hosts"; mount --bind /etc/hosts "$root/etc/hosts"
-exec chroot --userspec={USER}:{USER} "$root" "$@"
+exec chroot --userspec={USER}:{USER} "$root" env --chdir=/tmp "$@"  # a pod works in a folder that it may write to
 """
 ENVIRON = {
     "PATH": "/opt/swift/bin:/usr/sbin:/usr/bin:/sbin:/bin",
