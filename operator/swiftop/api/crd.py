@@ -49,8 +49,8 @@ class _Compact(dict[str, Any]):
     """A mapping that is written within lines."""
 
 
-_Dumper.add_representer(_Compact, lambda dumper, value: dumper.represent_mapping(_MAP, value, flow_style=True))
 _MAP = "tag:yaml.org,2002:map"
+_Dumper.add_representer(_Compact, lambda dumper, value: dumper.represent_mapping(_MAP, value, flow_style=True))
 
 
 def _compact(value: Any) -> Any:
@@ -65,8 +65,7 @@ def _compact(value: Any) -> Any:
 
 
 def _yaml(value: object) -> str:
-    dumped = yaml.dump(_compact(value), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
-    return _HEADER + dumped
+    return _HEADER + yaml.dump(_compact(value), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 def definition(model: type[CustomResource]) -> dict[str, Any]:

@@ -76,22 +76,11 @@ def mismatches(value: Any, type_: str, loc: Loc = ()) -> Iterator[tuple[Loc, str
     """What the API server says against a value of a type, by place. Its depth is bounded by the type, not its size."""
     if type_[0] == "[":
         yield from _of_list(value, type_[1:-1], loc)
-    elif type_[0] == "{":
-        yield from _of_map(value, type_[1:-1], loc)
     elif type_ in _SCALARS:
         if why := _of_scalar(value, type_):
             yield loc, why
-    elif not isinstance(value, Mapping):
-        yield loc, "must be an object"
     else:
-        members = _types()[type_]
-        for key, item in value.items():
-            if not isinstance(key, str):
-                yield (*loc, str(key)), QUOTED
-            elif key not in members:
-                yield (*loc, key), UNKNOWN
-            elif item is not None:  # an absent one to the API server
-                yield from mismatches(item, members[key], (*loc, key))
+        yield from _of_object(value, type_, loc)
 
 
 def _of_list(value: Any, type_: str, loc: Loc) -> Iterator[tuple[Loc, str]]:
@@ -104,17 +93,22 @@ def _of_list(value: Any, type_: str, loc: Loc) -> Iterator[tuple[Loc, str]]:
             yield from mismatches(item, type_, (*loc, number))
 
 
-def _of_map(value: Any, type_: str, loc: Loc) -> Iterator[tuple[Loc, str]]:
+def _of_object(value: Any, type_: str, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """An object of known fields, or a map, which has any keys but not any number of them."""
+    free = type_[0] == "{"
     if not isinstance(value, Mapping):
         yield loc, "must be an object"
-    elif len(value) > _ITEMS:
+    elif free and len(value) > _ITEMS:
         yield loc, f"has {len(value):,} keys: keep it to {_ITEMS}"
     else:
         for key, item in value.items():
+            here = (*loc, str(key))
             if not isinstance(key, str):
-                yield (*loc, str(key)), QUOTED
-            elif item is not None:
-                yield from mismatches(item, type_, (*loc, key))
+                yield here, QUOTED
+            elif not (member := type_at(type_, (key,))):
+                yield here, UNKNOWN
+            elif item is not None:  # an absent one to the API server
+                yield from mismatches(item, member, here)
 
 
 def _of_scalar(value: Any, type_: str) -> str:
