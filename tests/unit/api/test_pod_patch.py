@@ -65,7 +65,14 @@ ALLOWED = {
     ),
     "words of a pod spec in maps": spec(
         nodeSelector={"hostname": "a"},
-        topologySpreadConstraints=[{"topologyKey": "zone", "labelSelector": {"matchLabels": {"hostPath": "x"}}}],
+        topologySpreadConstraints=[
+            {
+                "maxSkew": 1,
+                "topologyKey": "zone",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {"hostPath": "x"}},
+            }
+        ],
         volumes=[{"name": "a", "csi": {"driver": "d", "volumeAttributes": {"serviceAccountName": "x"}}}],
     ),
     "nothing": {},
