@@ -105,12 +105,11 @@ def _watch(wanted: Wanted, report: Report) -> None:
 
     def circumstances(args: Any) -> Any:
         report.gpu = gpu.total_gib()
-        plan.gib = gpu.free_gib() * memory.SHARE
         config = settings.configuration(args.model_dir)
         return settings.Circumstances(
             fixed=wanted.fixed,
             config=config,
-            gib=plan.gib,
+            gib=gpu.free_gib() * memory.SHARE,
             world_size=world_size(),
             fusing=not _no_kernels(),
             eightbit=plan.approximate and not _module("hardware").why_no_eight_bits(args.torch_dtype),
@@ -119,7 +118,7 @@ def _watch(wanted: Wanted, report: Report) -> None:
         )
 
     def decided(decision: Any) -> None:
-        plan.training = decision.training
+        plan.training, plan.gib = decision.training, decision.gib
         plan.chose_checkpointing = settings.CHECKPOINTING in decision.values
 
     settings.install(report, circumstances, decided)

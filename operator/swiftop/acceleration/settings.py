@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import memory
-from .report import SETTINGS, Report, log, world_size
+from . import memory, together
+from .report import SETTINGS, Report, log
 
 ROWS, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
 CHECKPOINTING, LIGER = "gradient_checkpointing", "use_liger_kernel"
@@ -56,11 +56,12 @@ class Decision:
     skipped: dict[str, str] = field(default_factory=dict)
     training: memory.Training | None = None  # as it will run; None where its memory is not known
     estimated: float | None = None
+    gib: float = 0.0  # that were planned with
 
     @property
-    def order(self) -> tuple[int, bool]:
+    def order(self) -> tuple[int, bool, float]:
         """Of what several processes have chosen the least is right for all."""
-        return self.rows, not self.checkpointing
+        return self.rows, not self.checkpointing, self.gib
 
 
 def decide(args: Any, around: Circumstances) -> Decision:
@@ -68,6 +69,7 @@ def decide(args: Any, around: Circumstances) -> Decision:
     rows = int(args.per_device_train_batch_size)
     unsaid = max(1, math.ceil(SWIFT_ROWS / rows / around.world_size))
     decision = Decision(rows, args.gradient_accumulation_steps or unsaid, bool(args.gradient_checkpointing))
+    decision.gib = around.gib
     _choose_liger(args, around, decision)
     _choose_batch(args, around, decision)
     _choose_loader(args, around, decision)
@@ -243,23 +245,26 @@ def install(report: Report, circumstances: Callable[[Any], Circumstances], decid
 
     @functools.wraps(plain)
     def get_training_args(args: Any) -> Any:
-        before = vars(args).copy()
+        before, failure = vars(args).copy(), None
+        decision: Decision | None = None
         try:
-            decision = decide(args, circumstances(args))
-            _set(args, decision.values)
-            made = plain(args)
+            chosen = decide(args, circumstances(args))
+            _set(args, chosen.values)
+            made, decision = plain(args), chosen
         except Exception as error:  # of a release that calls something otherwise; what is wrong anyway is so again
-            for part in SETTINGS:
-                report.fail(part, error)
-            report.write()
+            failure = error
             _set(args, before)
-            return plain(args)
-        agreed = agree(decision)
-        if agreed is not decision:
-            _set(args, {**{name: before[name] for name in decision.values}, **agreed.values})
             made = plain(args)
-        tell(agreed, report)
-        decided(agreed)
+        agreed = agree(decision)  # once there are arguments the processes can talk
+        values = agreed.values if agreed else {}
+        if decision is not None and values != decision.values:
+            _set(args, {**{name: before[name] for name in decision.values}, **values})
+            made = plain(args)
+        if agreed is None:
+            _tell_failure(failure, report)
+        else:
+            tell(agreed, report)
+            decided(agreed)
         return made
 
     factory.get_training_args = staticmethod(get_training_args)
@@ -270,17 +275,24 @@ def _set(args: Any, values: Mapping[str, Any]) -> None:
         setattr(args, name, value)
 
 
-def agree(decision: Decision) -> Decision:
-    """The same for all processes: GPUs of different sizes would choose differently, and wait for one another."""
-    if world_size() == 1:
-        return decision
-    distributed = importlib.import_module("torch.distributed")
-    if not distributed.is_available() or not distributed.is_initialized():
-        return decision
-    gathered: list[Decision] = [decision] * distributed.get_world_size()
-    distributed.all_gather_object(gathered, decision)
-    least = min(gathered, key=lambda each: each.order)
-    return decision if least.values == decision.values else least
+def agree(decision: Decision | None) -> Decision | None:
+    """The same for all processes: GPUs of different sizes would choose differently, and wait for one another.
+
+    None: one of them could not decide.
+    """
+    found = together.of_all(decision)
+    decisions = [each for each in found if each is not None]
+    return min(decisions, key=lambda each: each.order) if len(decisions) == len(found) else None
+
+
+def _tell_failure(failure: Exception | None, report: Report) -> None:
+    """Of this process or, where there is none, of another one."""
+    for part in SETTINGS:
+        if failure is None:
+            report.skip(part, "Failed", "in another process")
+        else:
+            report.fail(part, failure)
+    report.write()
 
 
 def tell(decision: Decision, report: Report) -> None:

@@ -1,8 +1,9 @@
 """What happens inside a trainer: layers are fused when all else is in place, compared, and watched for some steps.
 
 A batch whose loss is no number with fused layers is computed again without them, before anything is learned from it; a
-gradient that is none is not learned from. From then on the training is plain. A batch that does not fit the memory with
-settings that were chosen here is computed again with checkpointing, which a run without acceleration would have had.
+gradient that is none is not learned from. From then on the training is plain, in all processes of it (``together``).
+A batch that does not fit the memory with settings that were chosen here is computed again with checkpointing, which a
+run without acceleration would have had.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 import transformers
 
-from . import memory
+from . import memory, together
 from .report import LINEAR, MLP, Report, log
 
 STEPS = 5  # optimizer steps whose losses and gradients are looked at
@@ -46,6 +47,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         self._report = plan.report
         self._fused = False
         self._last_step = 0
+        self._told = self._repeating = False  # the loss of this batch to other processes; the batch
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Adapters, liger and the checkpoint that is resumed are in place now."""
@@ -54,13 +56,11 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
             args, "deepspeed", None
         ):  # its gradients are not where they can be kept
             self._watch_memory()
-        try:
-            self._fuse(model)
-            if self._fused:
-                self._watch_losses()
-        except Exception as error:
-            log.warning("acceleration: layers could not be fused", exc_info=True)
-            self._leave_out(model, _why(error))
+        why = self._fuse(model)
+        if why:
+            self._leave_out(model, why)
+        elif self._fused:
+            self._watch_losses()
         self._report.write()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
@@ -73,25 +73,45 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
             self._leave_out(model, NAN)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """A kernel that has failed was repaired for its step alone. Once enough was seen nothing stands in between."""
-        if self._fused and (why := _layers().unfuse_after_failure(model)):
+        """Once enough was seen nothing stands in between.
+
+        A kernel that has failed was repaired, for its step alone where one process can go on without the others.
+        """
+        if self._fused and not together.several() and (why := _layers().unfuse_after_failure(model)):
             self._leave_out(model, why)
+        elif self._fused and args.deepspeed and not args.fp16 and self._trainer.accelerator.optimizer_step_was_skipped:
+            self._leave_out(model, NAN)  # DeepSpeed itself has not learned from a gradient that is none
         if state.global_step >= self._last_step:
             self._stop_watching()
             vars(self._trainer).pop("training_step", None)
 
-    def _fuse(self, model: Any) -> None:
-        fused = _layers().fuse(model, approximate=self._plan.approximate)
+    def _fuse(self, model: Any) -> str:
+        """In all processes or in none; why in none, in a word."""
+        fused, why = self._try(model)
+        others = together.of_all((why, fused and (fused.fused, fused.parts)))
+        why = why or next((each for each, _ in others if each), "")
+        if fused is None or why:
+            return why
+        if any(found != others[0] for found in others):
+            return "CheckFailed"
         for part in fused.parts:
             self._report.use(part)
-        for part, why in fused.skipped.items():
-            self._report.skip(part, why)
+        for part, word in fused.skipped.items():
+            self._report.skip(part, word)
         self._fused = fused.fused > 0
-        why = importlib.import_module(".canary", __package__).compare(model) if self._fused else None
-        if why:
-            self._leave_out(model, why)
-        elif fused.fused < fused.total:
+        if fused.fused < fused.total:
             self._save_memory(model)
+        return ""
+
+    def _try(self, model: Any) -> tuple[Any, str]:
+        """What this process has fused; why that cannot stay."""
+        try:
+            fused = _layers().fuse(model, approximate=self._plan.approximate)
+            compare = importlib.import_module(".canary", __package__).compare
+            return fused, (fused.fused and compare(model)) or ""
+        except Exception as error:
+            log.warning("acceleration: layers could not be fused", exc_info=True)
+            return None, _why(error)
 
     def _watch_losses(self) -> None:
         plain = self._trainer.compute_loss
@@ -100,8 +120,12 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         def compute_loss(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             kept = copy.copy(inputs)  # the trainer's own takes things out
             found = plain(model, inputs, *args, **kwargs)
-            loss = found[0] if isinstance(found, tuple) else found
-            if not self._fused or not model.training or math.isfinite(float(loss.detach())):
+            if not self._fused or not model.training or (self._repeating and self._told):
+                return found
+            loss = (found[0] if isinstance(found, tuple) else found).detach()
+            wrong = together.any_of(not math.isfinite(float(loss)), loss.device)
+            self._told = True
+            if not wrong:
                 return found
             self._leave_out(self._trainer.model, NAN)
             return plain(model, kept, *args, **kwargs)
@@ -114,6 +138,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         @functools.wraps(plain)
         def training_step(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             kept, gradients = copy.copy(inputs), _gradients(model)
+            self._told = self._repeating = False
             try:
                 return plain(model, inputs, *args, **kwargs)
             except torch.cuda.OutOfMemoryError:
@@ -123,6 +148,9 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
                 parameter.grad = gradient
             self._checkpoint(self._trainer.model, "OutOfMemory")
             torch.cuda.empty_cache()
+            self._repeating = True
+            if together.several():
+                model.require_forward_param_sync = False  # DDP's: buffers have been exchanged for this batch
             return plain(model, kept, *args, **kwargs)
 
         self._trainer.training_step = training_step

@@ -259,20 +259,36 @@ def test_whatever_fails_there_leaves_ms_swift_as_it_is(factory: type[Factory]) -
     assert report.skipped == dict.fromkeys(("liger", "batch", "checkpointing", "loader"), "RuntimeError")
 
 
-@pytest.mark.parametrize(("other", "made"), [(36.0, [(4, 8), (2, 16)]), (126.0, [(4, 8)]), (12.0, [(4, 8), (1, 32)])])
-def test_processes_on_gpus_of_different_sizes_take_the_least(
-    factory: type[Factory], monkeypatch: pytest.MonkeyPatch, other: float, made: list[tuple[int, int]]
-) -> None:
-    def gather(found: list[Decision], own: Decision) -> None:
-        found[:] = [decide(arguments(), around(other)), own]
+def beside(monkeypatch: pytest.MonkeyPatch, other: Decision | None) -> None:
+    """This is one of two processes; ``other`` is what the other one has decided."""
+
+    def gather(found: list[Decision | None], own: Decision | None) -> None:
+        found[:] = [other, own]
 
     fake = SimpleNamespace(
         is_available=lambda: True, is_initialized=lambda: True, get_world_size=lambda: 2, all_gather_object=gather
     )
     monkeypatch.setitem(sys.modules, "torch.distributed", fake)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    args, report, _ = hooked(factory, lambda _: around())
+
+
+def test_what_fails_in_one_process_leaves_ms_swift_as_it_is_in_all(
+    factory: type[Factory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside(monkeypatch, None)
+    args, report, decided = hooked(factory, lambda _: around())
+    assert (factory.made, decided, vars(args)) == ([(4, 8), (1, 32)], [], vars(arguments()))
+    assert report.skipped == dict.fromkeys(("liger", "batch", "checkpointing", "loader"), "Failed")
+
+
+@pytest.mark.parametrize(("other", "made"), [(36.0, [(4, 8), (2, 16)]), (126.0, [(4, 8)]), (12.0, [(4, 8), (1, 32)])])
+def test_processes_on_gpus_of_different_sizes_take_the_least(
+    factory: type[Factory], monkeypatch: pytest.MonkeyPatch, other: float, made: list[tuple[int, int]]
+) -> None:
+    beside(monkeypatch, decide(arguments(), around(other)))
+    args, report, decided = hooked(factory, lambda _: around())
     assert factory.made == made
+    assert decided[0].gib == min(other, around().gib)
     assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == made[-1] == (
         report.rows, report.accumulation,
     )  # fmt: skip
