@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from swiftop.api.v1alpha1.base import Model, ObjectMeta
+from swiftop.api.v1alpha1.checkpoints import Checkpoints
 from swiftop.api.v1alpha1.hub import ModelSource
 from swiftop.api.v1alpha1.sftrun import SFTRun
 from swiftop.api.v1alpha1.tracking import Tracking
-from swiftop.api.v1alpha1.training import Checkpoints, Training, Validation
+from swiftop.api.v1alpha1.training import Training, Validation
 from swiftop.api.v1alpha1.tuner import Tuner
 from swiftop.api.validate import problems
 from swiftop.kinds.sftrun.command import PROGRAM

@@ -52,9 +52,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Adapters, liger and the checkpoint that is resumed are in place now."""
         self._last_step = state.global_step + STEPS
-        if self._counts_on_memory and not getattr(
-            args, "deepspeed", None
-        ):  # its gradients are not where they can be kept
+        if self._counts_on_memory and not args.deepspeed:  # its gradients are not where they can be kept
             self._watch_memory()
         why = self._fuse(model)
         if why:

@@ -8,12 +8,13 @@ import pytest
 from pydantic import BaseModel
 
 from swiftop.api.fields import Flag, Owns, marks, model_in
+from swiftop.api.v1alpha1.checkpoints import Checkpoints
 from swiftop.api.v1alpha1.flags import NO_SECRET, ExtraArg, field_of_flag
 from swiftop.api.v1alpha1.hub import ModelSource
 from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG
 from swiftop.api.v1alpha1.sftrun import SFTRun, SFTRunSpec
 from swiftop.api.v1alpha1.tracking import Tracking
-from swiftop.api.v1alpha1.training import Checkpoints, Training, Validation
+from swiftop.api.v1alpha1.training import Training, Validation
 from swiftop.api.v1alpha1.tuner import Tuner
 from swiftop.kinds.sftrun.command import typed_flags
 from swiftop.swift.paths import Identity

@@ -6,10 +6,11 @@ from typing import ClassVar
 
 from swiftop.api.fields import marks
 from swiftop.api.v1alpha1.base import Model
+from swiftop.api.v1alpha1.checkpoints import Checkpoints
 from swiftop.api.v1alpha1.flags import ExtraArg, field_of_flag, not_owned
 from swiftop.api.v1alpha1.hub import ModelSource
 from swiftop.api.v1alpha1.tracking import Tracking
-from swiftop.api.v1alpha1.training import Checkpoints, Training, Validation
+from swiftop.api.v1alpha1.training import Training, Validation
 from swiftop.api.v1alpha1.tuner import Tuner
 
 _MEMBERS: dict[str, type[Model]] = {

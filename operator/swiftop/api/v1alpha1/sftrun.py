@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from swiftop.api.v1alpha1.base import NAME_RULE, Column, Definition, Model
+from swiftop.api.v1alpha1.checkpoints import Checkpoints, CheckpointSource
 from swiftop.api.v1alpha1.elsewhere import FIELD_OF_NAME
 from swiftop.api.v1alpha1.hub import DatasetSource, ModelSource
 from swiftop.api.v1alpha1.refs import ClaimFile, ConfigMapKey
@@ -14,7 +15,7 @@ from swiftop.api.v1alpha1.rules import Rule, one_of
 from swiftop.api.v1alpha1.sft_args import FIELD_OF_FLAG, SFTArg
 from swiftop.api.v1alpha1.sftrun_status import SFTRunStatus
 from swiftop.api.v1alpha1.tracking import Tracking
-from swiftop.api.v1alpha1.training import FLASH_ATTENTION, Checkpoints, CheckpointSource, Training, Validation
+from swiftop.api.v1alpha1.training import FLASH_ATTENTION, Training, Validation
 from swiftop.api.v1alpha1.tuner import Tuner
 from swiftop.api.v1alpha1.workload import BatchResource, BatchSpec, Output
 from swiftop.names import SFTRUN
