@@ -13,7 +13,7 @@ from unittest import mock
 import torch
 from torch import nn
 
-from swiftop.acceleration import canary, eightbit, guard, hardware, kernels, layers
+from swiftop.acceleration import canary, eightbit, guard, hardware, kernels, layers, repair
 from tests.acceleration import tiny
 
 
@@ -347,7 +347,7 @@ def broken_in_training() -> dict[str, Any]:
         plain = tiny.step(model)
         _fused(model)
         wanted = tiny.step(model)
-        before = layers.unfuse_after_failure(model)
+        before = layers.failure()
         kernel, calls = getattr(kernels, name), [0]
 
         def second(*args: Any, kernel: Any = kernel, calls: list[int] = calls, **options: Any) -> Any:
@@ -356,7 +356,8 @@ def broken_in_training() -> dict[str, Any]:
 
         with _broken(name, by=second):
             found = tiny.step(model)
-        word = layers.unfuse_after_failure(model)
+        word = layers.failure()
+        layers.unfuse(model)
         after = tiny.step(model)
         guard.forget()
         result[name] = {
@@ -380,11 +381,6 @@ def two_backward_passes() -> str:
     return "no error"
 
 
-def _rows(x: torch.Tensor) -> eightbit.Rows:
-    scales = x.float().abs().amax(1, keepdim=True).clamp(min=1e-12) / 448
-    return (x / scales).to(torch.float8_e4m3fn), scales
-
-
 def _multiply(x: eightbit.Rows, weight: eightbit.Rows, bias: torch.Tensor | None) -> torch.Tensor:
     found = (x[0].float() * x[1]) @ (weight[0].float() * weight[1]).t()
     return (found if bias is None else found + bias).half()
@@ -395,7 +391,8 @@ def eight_bits() -> dict[str, Any]:
     model = tiny.model()
     wanted = tiny.step(model)
     with (
-        mock.patch.object(kernels, "to_eight_bits", _rows), mock.patch.object(eightbit, "multiply", _multiply),
+        mock.patch.object(kernels, "to_eight_bits", repair.to_eight_bits),
+        mock.patch.object(eightbit, "multiply", _multiply),
         mock.patch.object(hardware, "why_no_eight_bits", return_value=None),
     ):  # fmt: skip
         report = _fused(model, approximate=True)

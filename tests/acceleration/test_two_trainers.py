@@ -14,17 +14,18 @@ import pytest
 from tests.swift_versions.environments import environment
 
 BFLOAT16 = 0.05  # relatively, of what three steps have learned: roundings that differ between fused and plain layers
-STEP_LEFT_OUT = pytest.approx(0.78, abs=0.02)  # of three, the one whose gradient was no number
+LEFT_OUT = {"ddp": 0.78, "zero2": 0.26}  # a step of three; of its four batches that whose gradient was no number
 EVENTS: dict[str, tuple[bool, str]] = {  # in the second process: whether layers stay fused in both, and the word if not
     "sound": (True, ""),
     "nan loss": (False, "NotANumber"),
     "nan gradient": (False, "NotANumber"),
     "canary": (False, "CheckFailed"),
-    "partly": (False, "CheckFailed"),
+    "partly": (False, "OtherProcess"),
     "raises": (False, "RuntimeError"),
-    "kernel": (True, ""),  # torch's operations take its place
+    "unsuited": (False, "OlderThanAmpere"),
+    "kernel": (False, "CompileFailed"),  # until the step is over torch's operations take its place
 }
-BEFORE_THE_FIRST_STEP = ("canary", "partly", "raises")
+BEFORE_THE_FIRST_STEP = ("canary", "partly", "raises", "unsuited")
 MEMORY = ("memory, forward", "memory, backward")
 CASES = [f"{engine}/{event}" for engine in ("ddp", "zero2") for event in EVENTS] + [f"ddp/{event}" for event in MEMORY]
 
@@ -56,7 +57,7 @@ def test_what_is_learned_is_what_plain_layers_learn(engine: str, event: str) -> 
     if event in BEFORE_THE_FIRST_STEP:
         assert first["learned"] == 0
     elif event == "nan gradient":
-        assert first["learned"] == STEP_LEFT_OUT
+        assert first["learned"] == pytest.approx(LEFT_OUT[engine], abs=0.03)
     else:
         assert 0 < first["learned"] < BFLOAT16
 
@@ -65,8 +66,8 @@ def test_what_is_learned_is_what_plain_layers_learn(engine: str, event: str) -> 
 def test_a_process_without_memory_computes_its_batch_again_and_the_other_waits(event: str) -> None:
     first, second = results()[f"ddp/{event}"]
     assert 0 < first["learned"] == second["learned"] < BFLOAT16
-    assert (first["checkpointing"], first["skipped"]) == (None, {})
-    assert (second["checkpointing"], second["skipped"]) == (True, {"checkpointing": "OutOfMemory"})
+    for found in first, second:  # from the next step on: each waits for the slowest anyway
+        assert (found["checkpointing"], found["skipped"]) == (True, {"checkpointing": "OutOfMemory"})
 
 
 def test_deepspeed_has_adapters_of_sixteen_bits_and_ddp_of_thirty_two() -> None:

@@ -17,7 +17,7 @@ os.environ["DS_ACCELERATOR"] = "cpu"  # read when DeepSpeed is imported
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # no pool of processes
 
 import faulthandler  # noqa: E402
-import importlib.util  # noqa: E402
+import importlib  # noqa: E402
 import json  # noqa: E402
 import logging  # noqa: E402
 import math  # noqa: E402
@@ -29,10 +29,12 @@ from types import SimpleNamespace  # noqa: E402
 from typing import Any  # noqa: E402
 
 import accelerate.state  # noqa: E402
+import swift  # noqa: E402
 import torch  # noqa: E402
 import torch._inductor.compile_fx  # noqa: E402  # DeepSpeed imports it late, and each fork would
 import torch.utils.cpp_extension  # noqa: E402
 import transformers  # noqa: E402
+from swift.trainers.mixin import SwiftMixin  # noqa: E402
 
 from swiftop.acceleration import canary, guard, hardware, layers, memory, repair, watch  # noqa: E402
 from swiftop.acceleration.report import Report  # noqa: E402
@@ -131,10 +133,8 @@ def _each(found: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
 def _configuration(engine: str) -> Object | None:
     if engine == "ddp":
         return None
-    found = importlib.util.find_spec("swift")  # to import it takes seconds in each process
-    assert found is not None
-    assert found.origin is not None
-    config: Object = json.loads(Path(found.origin).with_name("config").joinpath("zero2.json").read_text())
+    file = Path(swift.__file__).with_name("config") / "zero2.json"
+    config: Object = json.loads(file.read_text())
     return config | {"zero_allow_untested_optimizer": True}
 
 
@@ -161,12 +161,14 @@ def train(rank: int, engine: str, event: str) -> Object:
     report = Report(Path(f"/tmp/report-{rank}.json"))
     training = memory.Training(SHAPE, rows=1, length=40, checkpointing=False, fused=True)
     if event != "plain":
-        watch.install(watch.Plan(report, gib=1.0, training=training, chose_checkpointing=True))
+        unsuited = "OlderThanAmpere" if rank == 1 and event == "unsuited" else ""
+        watch.install(watch.Plan(report, gib=1.0, training=training, chose_checkpointing=True, unsuited=unsuited))
     trainer = transformers.Trainer(model, _arguments(engine), train_dataset=rows)
     trouble = Trouble(trainer, rank, event)
     trouble.install()
     trouble.exhaust(model)
-    trainer.train()
+    with SwiftMixin._fix_grad_norm_nan():  # as ms-swift's own trainers train
+        trainer.train()
     return {
         "learned": {name: (each.detach().float() - before[name]).flatten().tolist() for name, each in trained.items()},
         "losses": [line["loss"] for line in trainer.state.log_history if "loss" in line],

@@ -43,10 +43,12 @@ class Poisoned(torch.autograd.Function):  # type: ignore[misc]
 class Model(torch.nn.Module):  # type: ignore[misc]
     """loss = w · w; fused it goes wrong at the third micro-batch, in the way that was asked for."""
 
+    failed = False  # a kernel, for good
+
     def __init__(self) -> None:
         super().__init__()
         self.w = torch.nn.Parameter(torch.tensor(2.0))
-        self.fused, self.calls, self.failed = False, 0, False
+        self.fused, self.calls = False, 0
         self.checkpointing: list[str] = []
 
     def forward(self, x: torch.Tensor, **_: Any) -> dict[str, torch.Tensor]:
@@ -60,7 +62,7 @@ class Model(torch.nn.Module):  # type: ignore[misc]
                 return {"loss": w * math.nan}
             if MODE == "nan_gradient":
                 w = Poisoned.apply(w)
-            self.failed = MODE == "kernel"
+            Model.failed = MODE == "kernel"
         return {"loss": w * w + 0 * x.sum()}
 
     def gradient_checkpointing_enable(self) -> None:
@@ -94,12 +96,9 @@ def unfuse(model: Any) -> int:
     return 1
 
 
-def unfuse_after_failure(model: Any) -> str | None:
+def failure() -> str:
     """Of the stand-in."""
-    if not model.failed:
-        return None
-    model.fused = model.failed = False
-    return "CompileFailed"
+    return "CompileFailed" if Model.failed else ""
 
 
 def compare(model: Any) -> str | None:
@@ -118,7 +117,7 @@ def stand_in(name: str, **content: Any) -> None:
 
 def main() -> None:
     """Train a little."""
-    stand_in("layers", fuse=fuse, unfuse=unfuse, unfuse_after_failure=unfuse_after_failure)
+    stand_in("layers", fuse=fuse, unfuse=unfuse, failure=failure)
     stand_in("canary", compare=compare)
     report = Report(Path("/tmp/report.json"))
     training = memory.Training(SHAPE, rows=4, checkpointing=False, fused=True)
@@ -133,7 +132,8 @@ def main() -> None:
     )  # fmt: skip
     vars(arguments)["max_epochs"] = None  # ms-swift's own, which its callbacks ask for
     trainer = transformers.Trainer(model, arguments, train_dataset=[{"x": [1.0]}] * 64)
-    trainer.train()
+    with importlib.import_module("swift.trainers.mixin").SwiftMixin._fix_grad_norm_nan():  # as in ms-swift's own
+        trainer.train()
     found = SimpleNamespace(
         report=json.loads(Path("/tmp/report.json").read_text()),
         fused=model.fused,

@@ -27,16 +27,19 @@ log = logging.getLogger("swiftop.acceleration")
 
 
 def compare(model: nn.Module) -> str | None:
-    """NotANumber, CompileFailed or CheckFailed, after which the model is plain again; else None. Two short passes."""
+    """NotANumber, CompileFailed, CheckFailed or OutOfMemory, after which the model is plain again; else None.
+
+    Two short passes.
+    """
     began = time.monotonic()
     found = forwards(model)
     if not found:
         return None
     try:
         why = _why_wrong(model, found)
-    except Exception:
+    except Exception as error:
         log.warning("fused and plain could not be compared in the model", exc_info=True)
-        why = "CheckFailed"
+        why = "OutOfMemory" if isinstance(error, torch.cuda.OutOfMemoryError) else "CheckFailed"
     if guard.failure() is not None:
         guard.forget()
         why = "CompileFailed"

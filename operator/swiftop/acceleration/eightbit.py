@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from . import guard, hardware
 from .functions import Frozen
 
-Rows = tuple[Tensor, Tensor]  # what kernels.to_eight_bits gives
+Rows = tuple[Tensor, Tensor]  # what guard.to_eight_bits gives
 
 
 class EightBit:
@@ -29,12 +29,12 @@ class EightBit:
     def forward(self, x: Tensor, layer: Frozen, narrow: Tensor, b: Tensor) -> Tensor:
         """x W^T + bias + narrow b; siblings share the 8 bits of their x."""
         if self._last is None or self._last[0] is not x:
-            self._last = x, guard.kernels().to_eight_bits(x)
+            self._last = x, guard.to_eight_bits(x)
         return multiply(self._last[1], self._of(layer)[0], layer.bias).addmm_(narrow, b)
 
     def backward(self, dy: Tensor, layer: Frozen, into: Tensor | None) -> Tensor:
         """into + dy W."""
-        found = multiply(guard.kernels().to_eight_bits(dy), self._of(layer)[1], None)
+        found = multiply(guard.to_eight_bits(dy), self._of(layer)[1], None)
         return found if into is None else into.add_(found)
 
     def _of(self, layer: Frozen) -> tuple[Rows, Rows]:
@@ -43,8 +43,8 @@ class EightBit:
         if id(weight) not in self._copies:  # the tensor is kept, so its id stays its own
             self._copies[id(weight)] = (
                 weight,
-                guard.kernels().to_eight_bits(weight),
-                guard.kernels().to_eight_bits(weight.t().contiguous()),
+                guard.to_eight_bits(weight),
+                guard.to_eight_bits(weight.t().contiguous()),
             )
         return self._copies[id(weight)][1:]
 

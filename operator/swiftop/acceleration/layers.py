@@ -136,12 +136,9 @@ def unfuse(model: nn.Module) -> int:
     return len(found)
 
 
-def unfuse_after_failure(model: nn.Module) -> str | None:
-    """Between two steps: put the plain layers back if a kernel has failed in the last one, and say so in a word."""
-    if guard.failure() is None or not unfuse(model):
-        return None
-    log.warning("layers are plain from now on: %s", guard.failure())
-    return "CompileFailed"
+def failure() -> str:
+    """CompileFailed once a kernel has failed: since then torch's operations take its place."""
+    return "" if guard.failure() is None else "CompileFailed"
 
 
 def forwards(model: nn.Module) -> list[Forward]:

@@ -59,16 +59,18 @@ def install() -> None:
 
 
 def _install(wanted: Wanted, report: Report) -> None:
-    why = _unsuited()
+    why = _older() or str(_module("gpu").unsuited())
     if why:
         for part in PARTS:
             if part != "eightbit" or wanted.mode == APPROXIMATE:
                 report.skip(part, why)
-        return
-    _install_part(report, "attention", lambda: _module("attention").install(sys.argv))
-    _install_part(report, "borders", lambda: _module("borders").install())
+        if world_size() == 1 or _older():
+            return
+    else:
+        _install_part(report, "attention", lambda: _module("attention").install(sys.argv))
+        _install_part(report, "borders", lambda: _module("borders").install())
     try:
-        _watch(wanted, report)
+        _watch(wanted, report, why)
     except Exception as error:
         for part in (LINEAR, MLP, *SETTINGS):
             report.fail(part, error)
@@ -78,12 +80,10 @@ def _module(name: str) -> Any:
     return importlib.import_module(f".{name}", __package__)
 
 
-def _unsuited() -> str:
-    """Why nothing at all is done, in a word."""
+def _older() -> str:
+    """Why nothing at all is done with this release of ms-swift, in a word."""
     found = re.match(r"(\d+)\.(\d+)", str(importlib.import_module("swift").__version__))
-    if found is None or tuple(map(int, found.groups())) < OLDEST:
-        return "OlderRelease"
-    return str(_module("gpu").unsuited())
+    return "" if found is not None and tuple(map(int, found.groups())) >= OLDEST else "OlderRelease"
 
 
 def _install_part(report: Report, part: str, step: Callable[[], str | None]) -> None:
@@ -98,10 +98,13 @@ def _install_part(report: Report, part: str, step: Callable[[], str | None]) -> 
         report.use(part)
 
 
-def _watch(wanted: Wanted, report: Report) -> None:
-    """Settings first, then the trainer, which needs to know what they count on."""
+def _watch(wanted: Wanted, report: Report, why: str) -> None:
+    """Settings first, then the trainer, which needs to know what they count on.
+
+    ``why`` neither can be here, in a word: other processes may be on other GPUs, and ask this one.
+    """
     gpu, memory, settings, watch = (_module(name) for name in ("gpu", "memory", "settings", "watch"))
-    plan = watch.Plan(report, approximate=wanted.mode == APPROXIMATE)
+    plan = watch.Plan(report, approximate=wanted.mode == APPROXIMATE, unsuited=why)
 
     def circumstances(args: Any) -> Any:
         report.gpu = gpu.total_gib()
@@ -121,7 +124,7 @@ def _watch(wanted: Wanted, report: Report) -> None:
         plan.training, plan.gib = decision.training, decision.gib
         plan.chose_checkpointing = settings.CHECKPOINTING in decision.values
 
-    settings.install(report, circumstances, decided)
+    settings.install(report, circumstances, decided, unsuited=bool(why))
     watch.install(plan)
 
 

@@ -72,6 +72,12 @@ def swiglu_backward(
     return sums
 
 
+def to_eight_bits(x: Tensor) -> tuple[Tensor, Tensor]:
+    """As ``kernels.to_eight_bits``."""
+    scales = x.abs().amax(1, keepdim=True).float().clamp(min=1e-12) / 448  # the largest number of e4m3
+    return (x.float() / scales).to(torch.float8_e4m3fn), scales
+
+
 def _blocks(x: Tensor) -> Iterator[range]:
     return (range(first, min(first + ROWS, len(x))) for first in range(0, len(x), ROWS))
 

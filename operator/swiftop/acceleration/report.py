@@ -17,6 +17,7 @@ from pathlib import Path
 LINEAR, MLP = "linears", "mlp"
 SETTINGS = ("liger", "batch", "checkpointing", "loader")
 PARTS = ("attention", "borders", LINEAR, MLP, *SETTINGS, "eightbit")
+OTHER_PROCESS = "OtherProcess"  # the word for what another process of the training could not do
 log = logging.getLogger("swiftop.acceleration")
 _WORD = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import memory, together
-from .report import SETTINGS, Report, log
+from .report import OTHER_PROCESS, SETTINGS, Report, log
 
 ROWS, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
 CHECKPOINTING, LIGER = "gradient_checkpointing", "use_liger_kernel"
@@ -59,9 +59,9 @@ class Decision:
     gib: float = 0.0  # that were planned with
 
     @property
-    def order(self) -> tuple[int, bool, float]:
-        """Of what several processes have chosen the least is right for all."""
-        return self.rows, not self.checkpointing, self.gib
+    def order(self) -> tuple[float, int, bool]:
+        """Of what several processes have chosen that of the smallest GPU fits all."""
+        return self.gib, self.rows, not self.checkpointing
 
 
 def decide(args: Any, around: Circumstances) -> Decision:
@@ -238,8 +238,17 @@ def liger_missing(model_type: object) -> str:
     return "" if model_type in known else "UnknownModel"
 
 
-def install(report: Report, circumstances: Callable[[Any], Circumstances], decided: Callable[[Decision], None]) -> None:
-    """Decide wherever ms-swift makes the arguments of a trainer."""
+def install(
+    report: Report,
+    circumstances: Callable[[Any], Circumstances],
+    decided: Callable[[Decision], None],
+    *,
+    unsuited: bool = False,
+) -> None:
+    """Decide wherever ms-swift makes the arguments of a trainer.
+
+    ``unsuited``: nothing can be chosen in this process, which others that can are told.
+    """
     factory = importlib.import_module("swift.trainers").TrainerFactory
     plain = factory.get_training_args
 
@@ -248,8 +257,8 @@ def install(report: Report, circumstances: Callable[[Any], Circumstances], decid
         before, failure = vars(args).copy(), None
         decision: Decision | None = None
         try:
-            chosen = decide(args, circumstances(args))
-            _set(args, chosen.values)
+            chosen = None if unsuited else decide(args, circumstances(args))
+            _set(args, chosen.values if chosen else {})
             made, decision = plain(args), chosen
         except Exception as error:  # of a release that calls something otherwise; what is wrong anyway is so again
             failure = error
@@ -260,11 +269,11 @@ def install(report: Report, circumstances: Callable[[Any], Circumstances], decid
         if decision is not None and values != decision.values:
             _set(args, {**{name: before[name] for name in decision.values}, **values})
             made = plain(args)
-        if agreed is None:
-            _tell_failure(failure, report)
-        else:
+        if agreed is not None:
             tell(agreed, report)
             decided(agreed)
+        elif not unsuited:
+            _tell_failure(failure, report)
         return made
 
     factory.get_training_args = staticmethod(get_training_args)
@@ -289,7 +298,7 @@ def _tell_failure(failure: Exception | None, report: Report) -> None:
     """Of this process or, where there is none, of another one."""
     for part in SETTINGS:
         if failure is None:
-            report.skip(part, "Failed", "in another process")
+            report.skip(part, OTHER_PROCESS)
         else:
             report.fail(part, failure)
     report.write()

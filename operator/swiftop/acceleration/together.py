@@ -33,13 +33,13 @@ def of_all(value: T) -> list[T]:
     return found
 
 
-def any_of(flag: bool, device: Any) -> bool:
-    """Whether it is so in any process; all have to ask. ``device``: on which they can exchange a number."""
+def most(number: int, device: Any) -> int:
+    """The largest number of any process; all have to ask. ``device``: on which they can exchange it."""
     if not several():
-        return flag
-    number = importlib.import_module("torch").tensor(int(flag), device=device)
-    _distributed().all_reduce(number, op=_distributed().ReduceOp.MAX)
-    return bool(number.item())
+        return number
+    found = importlib.import_module("torch").tensor(number, device=device)
+    _distributed().all_reduce(found, op=_distributed().ReduceOp.MAX)
+    return int(found.item())
 
 
 def _distributed() -> Any:

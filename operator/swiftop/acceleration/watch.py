@@ -20,10 +20,12 @@ import torch
 import transformers
 
 from . import memory, together
-from .report import LINEAR, MLP, Report, log
+from .gradients import Gradients
+from .report import LINEAR, MLP, OTHER_PROCESS, Report, log
 
 STEPS = 5  # optimizer steps whose losses and gradients are looked at
 NAN = "NotANumber"
+_TROUBLES = ("", NAN, "CompileFailed")  # numbered, so that processes can tell one another
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Plan:
 
     report: Report
     approximate: bool = False
+    unsuited: str = ""  # why nothing can be fused in this process, in a word
     gib: float = 0.0
     training: memory.Training | None = None  # None: its memory is not known
     chose_checkpointing: bool = False
@@ -47,10 +50,16 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         self._report = plan.report
         self._fused = False
         self._last_step = 0
-        self._told = self._repeating = False  # the loss of this batch to other processes; the batch
+        self._gradients = Gradients()
+        self._loss_told = False  # of this batch, to the other processes
+        self._repeating = False  # this batch, for which the memory was not enough
+        self._exhausted = False  # whether it was not enough in this process
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Adapters, liger and the checkpoint that is resumed are in place now."""
+        """Adapters, liger and the checkpoint that is resumed are in place now. A smaller batch begins anew."""
+        self._stop_watching()
+        with contextlib.suppress(Exception):
+            _layers().unfuse(model)
         self._last_step = state.global_step + STEPS
         if self._counts_on_memory and not args.deepspeed:  # its gradients are not where they can be kept
             self._watch_memory()
@@ -59,39 +68,48 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
             self._leave_out(model, why)
         elif self._fused:
             self._watch_losses()
+            if args.deepspeed and not args.fp16:
+                self._gradients.watch(model)
         self._report.write()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """All processes have the same gradients here. In float16 the scaler leaves such a step out itself."""
-        if not self._fused or state.global_step >= self._last_step or args.fp16:
+        """All processes have the same gradients here, but with DeepSpeed none; in float16 the scaler skips such a step.
+
+        ms-swift takes them all away where their norm is no number (4.6 and 3.12, trainers/mixin.py).
+        """
+        if not self._fused or state.global_step >= self._last_step or args.deepspeed or args.fp16:
             return
         norms = [parameter.grad.norm() for parameter in model.parameters() if parameter.grad is not None]
-        if norms and not math.isfinite(float(torch.stack(norms).sum())):
+        if not norms or not math.isfinite(float(torch.stack(norms).sum())):
             model.zero_grad(set_to_none=False)
             self._leave_out(model, NAN)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Once enough was seen nothing stands in between.
-
-        A kernel that has failed was repaired, for its step alone where one process can go on without the others.
-        """
-        if self._fused and not together.several() and (why := _layers().unfuse_after_failure(model)):
-            self._leave_out(model, why)
-        elif self._fused and args.deepspeed and not args.fp16 and self._trainer.accelerator.optimizer_step_was_skipped:
-            self._leave_out(model, NAN)  # DeepSpeed itself has not learned from a gradient that is none
+        """A kernel that has failed was repaired for its step alone. Once enough was seen little stands in between."""
+        if self._fused:
+            trouble = _layers().failure() or (NAN if self._gradients.wrong() else "")
+            if why := _TROUBLES[together.most(_TROUBLES.index(trouble), args.device)]:
+                self._leave_out(model, why)
+        exhausted = "training_step" in vars(self._trainer) and together.most(self._exhausted, args.device)
+        if exhausted and self._counts_on_memory:  # as it does still where the memory was enough
+            self._checkpoint(model, "OutOfMemory")
         if state.global_step >= self._last_step:
             self._stop_watching()
-            vars(self._trainer).pop("training_step", None)
 
     def _fuse(self, model: Any) -> str:
         """In all processes or in none; why in none, in a word."""
         fused, why = self._try(model)
-        others = together.of_all((why, fused and (fused.fused, fused.parts)))
-        why = why or next((each for each, _ in others if each), "")
-        if fused is None or why:
+        if fused is None:
+            mine: tuple[Any, ...] = (0, (), why)
+        else:
+            mine = (fused.fused, fused.parts, why or next(iter(fused.skipped.values()), ""))
+        told = together.of_all((why, *mine))
+        why = why or next((each for each, *_ in told if each), "")
+        if why or fused is None:
             return why
-        if any(found != others[0] for found in others):
-            return "CheckFailed"
+        if any(each[1:3] != told[0][1:3] for each in told):
+            log.warning("acceleration: processes have fused different layers: %s", told)
+            return min(told)[-1] or OTHER_PROCESS
         for part in fused.parts:
             self._report.use(part)
         for part, word in fused.skipped.items():
@@ -103,13 +121,16 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
 
     def _try(self, model: Any) -> tuple[Any, str]:
         """What this process has fused; why that cannot stay."""
+        if self._plan.unsuited:
+            return None, self._plan.unsuited
         try:
             fused = _layers().fuse(model, approximate=self._plan.approximate)
             compare = importlib.import_module(".canary", __package__).compare
-            return fused, (fused.fused and compare(model)) or ""
+            why = compare(model) if fused.fused else None
         except Exception as error:
             log.warning("acceleration: layers could not be fused", exc_info=True)
             return None, _why(error)
+        return fused, why or ""
 
     def _watch_losses(self) -> None:
         plain = self._trainer.compute_loss
@@ -118,11 +139,11 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         def compute_loss(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             kept = copy.copy(inputs)  # the trainer's own takes things out
             found = plain(model, inputs, *args, **kwargs)
-            if not self._fused or not model.training or (self._repeating and self._told):
+            if not self._fused or not model.training or (self._repeating and self._loss_told):
                 return found
             loss = (found[0] if isinstance(found, tuple) else found).detach()
-            wrong = together.any_of(not math.isfinite(float(loss)), loss.device)
-            self._told = True
+            wrong = together.most(not math.isfinite(float(loss)), loss.device)
+            self._loss_told = True
             if not wrong:
                 return found
             self._leave_out(self._trainer.model, NAN)
@@ -136,17 +157,17 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         @functools.wraps(plain)
         def training_step(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             kept, gradients = copy.copy(inputs), _gradients(model)
-            self._told = self._repeating = False
+            self._loss_told = self._repeating = False
             try:
                 return plain(model, inputs, *args, **kwargs)
             except torch.cuda.OutOfMemoryError:
-                if not self._counts_on_memory or not self._alone:
+                if not self._counts_on_memory or not self._alone(model):
                     raise
             for parameter, gradient in gradients:  # some of the batch's may have been added
                 parameter.grad = gradient
             self._checkpoint(self._trainer.model, "OutOfMemory")
             torch.cuda.empty_cache()
-            self._repeating = True
+            self._repeating = self._exhausted = True
             if together.several():
                 model.require_forward_param_sync = False  # DDP's: buffers have been exchanged for this batch
             return plain(model, kept, *args, **kwargs)
@@ -159,11 +180,11 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         training = self._plan.training
         return training is not None and self._plan.chose_checkpointing and not training.checkpointing
 
-    @property
-    def _alone(self) -> bool:
+    def _alone(self, model: Any) -> bool:
         """Whether no other process waits for the gradients of this batch."""
         accelerator = self._trainer.accelerator
-        return accelerator.num_processes == 1 or not accelerator.sync_gradients
+        waits = accelerator.sync_gradients or getattr(model, "require_backward_grad_sync", True)  # DDP's
+        return accelerator.num_processes == 1 or not waits
 
     def _leave_out(self, model: Any, why: str) -> None:
         """The layers are plain from now on."""
@@ -173,7 +194,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         for part in (LINEAR, MLP, "eightbit") if self._plan.approximate else (LINEAR, MLP):
             self._report.skip(part, why)
         self._save_memory(model)
-        self._stop_watching()
+        self._stop_watching_losses()
         self._report.write()
 
     def _save_memory(self, model: Any) -> None:
@@ -196,8 +217,13 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         self._report.skip("checkpointing", why)
         self._report.write()
 
-    def _stop_watching(self) -> None:
+    def _stop_watching_losses(self) -> None:
         vars(self._trainer).pop("compute_loss", None)
+        self._gradients.stop()
+
+    def _stop_watching(self) -> None:
+        self._stop_watching_losses()
+        vars(self._trainer).pop("training_step", None)
 
 
 def _gradients(model: Any) -> list[tuple[Any, Any]]:

@@ -278,10 +278,13 @@ def test_what_fails_in_one_process_leaves_ms_swift_as_it_is_in_all(
     beside(monkeypatch, None)
     args, report, decided = hooked(factory, lambda _: around())
     assert (factory.made, decided, vars(args)) == ([(4, 8), (1, 32)], [], vars(arguments()))
-    assert report.skipped == dict.fromkeys(("liger", "batch", "checkpointing", "loader"), "Failed")
+    assert report.skipped == dict.fromkeys(("liger", "batch", "checkpointing", "loader"), "OtherProcess")
 
 
-@pytest.mark.parametrize(("other", "made"), [(36.0, [(4, 8), (2, 16)]), (126.0, [(4, 8)]), (12.0, [(4, 8), (1, 32)])])
+@pytest.mark.parametrize(
+    ("other", "made"),
+    [(36.0, [(4, 8), (2, 16)]), (126.0, [(4, 8)]), (21.6, [(4, 8), (4, 8)]), (12.0, [(4, 8), (1, 32)])],
+)
 def test_processes_on_gpus_of_different_sizes_take_the_least(
     factory: type[Factory], monkeypatch: pytest.MonkeyPatch, other: float, made: list[tuple[int, int]]
 ) -> None:
@@ -292,4 +295,21 @@ def test_processes_on_gpus_of_different_sizes_take_the_least(
     assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == made[-1] == (
         report.rows, report.accumulation,
     )  # fmt: skip
-    assert args.gradient_checkpointing is (other == 12.0)
+    assert args.gradient_checkpointing is (other < 36)
+
+
+def test_the_smallest_gpu_decides_even_where_its_batch_is_not_the_smallest() -> None:
+    small, large = decide(arguments(), around(21.6)), decide(arguments(), around(36.0))
+    assert ((small.rows, small.checkpointing), (large.rows, large.checkpointing)) == ((4, True), (2, False))
+    assert min(small, large, key=lambda each: each.order) is small
+
+
+def test_a_process_that_can_choose_nothing_tells_the_others(
+    factory: type[Factory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside(monkeypatch, decide(arguments(), around()))
+    report, args = Report(), arguments()
+    report.skip("batch", "NotOnCuda")
+    install(report, lambda _: around(), lambda _: None, unsuited=True)
+    factory.get_training_args(args)
+    assert (factory.made, vars(args), report.skipped) == ([(1, 32)], vars(arguments()), {"batch": "NotOnCuda"})
