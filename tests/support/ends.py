@@ -12,7 +12,7 @@ from swiftop.runner.classify import EndedChild, classify_failure
 
 FAILED = EndedChild(exit_code=1)
 _FOLDER = Path(__file__).parents[1] / "unit" / "runner"
-_TEXTS = (_FOLDER / "ends_of_runs.txt", _FOLDER / "ends_of_reported_runs.txt")
+_TEXTS = [_FOLDER / f"ends_of_{which}.txt" for which in ("runs", "reported_runs", "rare_runs")]
 
 
 class Case(NamedTuple):

@@ -49,6 +49,12 @@ CUDA_OUT_OF_MEMORY = EndClass(
         r"CUBLAS_STATUS_NOT_INITIALIZED",  # what little memory is left does not take its workspace
         r"NPU out of memory",
         r"HIP out of memory",
+        r"(CUDA|GPU|driver|runtime)( \w+)? error:? out of memory",
+        r"No executable batch size found",  # accelerate's, which has tried all
+        r"Not enough memory\..{0,80}mem.fraction.static",  # SGLang's
+        r"Error in memory profiling",  # vLLM's, of another process on the GPU
+        r"device_map`? .{0,80}(offloaded to the disk|contains a CPU or disk device)",  # the rest does not fit
+        r"8-bit or 4-bit precision with CPU or disk offload",
         r"Cuda failure .{0,8}'out of memory'|Triton Error \[CUDA\]: out of memory",
         r"Make sure you have enough GPU RAM",
         r"NVML_SUCCESS == r INTERNAL ASSERT",  # it fails while it writes how much memory there is
@@ -79,6 +85,7 @@ HOST_OUT_OF_MEMORY = EndClass(
         r"DefaultCPUAllocator: (can't|not enough)",
         r"DataLoader worker .{0,80}killed by signal: Killed",
         r"numpy[\w.]*\._ArrayMemoryError",
+        r"ArrowMemoryError|malloc of size \d+ failed",
         r"std::bad_alloc",
         r"\[Errno 12\]",
         r"unable to allocate .{0,60}(memory|GiB|MiB|bytes)",
@@ -100,6 +107,7 @@ DISK_FULL = EndClass(
     (
         r"No space left on device",
         r"Disk quota exceeded",
+        r"Not enough disk space",
         r"PytorchStreamWriter failed writing file",
         r"unexpected pos \d+ vs \d+",  # torch.save, which goes on after the first failed write
     ),
@@ -108,6 +116,7 @@ OUTPUT_OCCUPIED = EndClass(
     "OutputOccupied",
     EXIT_STORAGE,
     "The output directory holds the data of another run: choose another output path or run name.",
+    (r"FileExistsError: .{0,20}output_dir",),
 )
 OUTPUT_UNREADABLE = EndClass(
     "OutputUnreadable",
@@ -139,7 +148,7 @@ DATASET_NOT_FOUND = EndClass(
         r"Please provide subsets",
         r"BuilderConfig .{0,80}not found",
         r"self\.dataset: \[\], self\.cached_dataset: \[\]",
-        r"NotExistError.{0,300}/datasets?/",
+        r"NotExistError.{0,300}/datasets?/|NotExistError: .{0,40}Dataset does not exist",
         r"(RepositoryNotFound|EntryNotFound|HTTP)Error: .{0,20}4(00|04|10|22)\b[^'\"]{0,300}/datasets?/",
         r"execut\w{1,3} to correctly load the dataset",
     ),
@@ -173,6 +182,7 @@ DATASET_FORMAT = EndClass(
     "training.columns. Roles have to alternate and end with the assistant.",
     (
         r"DatasetGenerationError",
+        r"saved using `?save_to_disk",
         r"CastError",
         r"JSON parse error",
         r"pyarrow\.lib\.ArrowInvalid",
@@ -182,7 +192,7 @@ DATASET_FORMAT = EndClass(
         r"Couldn't (reach|find) '[\w.-]{1,40}' on the Hub",  # the extension of a file that ms-swift does not know
         r"Dataset '[\w.-]{1,40}' doesn't exist on the Hub",
         r"Couldn't cast|Couldn't infer|Schema at index|All the data files must have the same columns",
-        r"pyarrow[\w.]*\.Arrow\w+|ArrowTypeError|ArrowNotImplementedError",
+        r"pyarrow[\w.]*\.Arrow(?!Memory)\w+|ArrowTypeError|ArrowNotImplementedError",
         r"(column|features?) .{0,120}(don't|doesn't|does not|do not) (match|exist)|column names? .{0,60}not in",
         r"Error tokenizing data|EmptyDataError|ParserError",
         r"NonMatching\w{1,40}Error",
@@ -209,7 +219,7 @@ LOSS_NAN = EndClass(
     "for broken rows in the dataset.",
     (
         r"loss (is|became) (nan|inf)",
-        r"returned nan values",
+        r"returned nan values|\bNaNs? (were |was )?(detected|found)",
         r"contains either `?inf`?, `?nan`?",
         r"Current loss scale already at minimum",
         r"FloatingPointError",
@@ -236,7 +246,8 @@ INVALID_ARGUMENTS = EndClass(
         r"(are|is) mutually exclusive|(cannot|can't) be (set|used) (at the same time|together|with)",
         r"trust_remote_code=True",
         r"chat_template is not set|does not have a chat template",
-        r"`?--\w+`? (requires|must|should|cannot|can only|is only|does not|doesn't)",
+        r"`?--\w+( \w+)?`? (requires|must|should|cannot|can only|is (currently )?only|does not|doesn't)",
+        r"`\w+` training argument is|^ValueError: \w+_impl (is|are) only supported",
         r"^(Value|Assertion|Type)Error: (self|args)\.\w+",
         r"max_steps has to be specified|max_steps.{0,40}(must|should|required)",
         r"DeepSpeed ?Config|ds_config|deepspeed config|train_batch_size is not equal|zero_optimization",
@@ -304,6 +315,8 @@ GPU_MISSING = EndClass(
         r"CUDA driver version is insufficient",
         r"no NVIDIA GPU detected",
         r"CUDA error: invalid device ordinal",
+        r"CPU-only version of bitsandbytes",
+        r"\bno GPUs found|\b0 active drivers|larger than the number of available GPUs",
         r"Torch not compiled with CUDA enabled",
         r"CUDA unknown error",
         r"CUDA initialization:",
@@ -357,6 +370,7 @@ QUANTIZATION_UNSUPPORTED = EndClass(
         r"^TypeError: [\w.-]+ isn't supported yet",
         r"not support quant_bits",
         r"^NotImplementedError: .{0,120}quantiz",
+        r"quantization only supports 16/32-bit floats|only Tensors of floating point dtype can require gradients",
         r"already quantized",
         r"quantization method \w{1,40} is not supported",
     ),
@@ -384,6 +398,7 @@ SOURCE_CHECKPOINT_UNFIT = EndClass(
         r"No such file or directory: '[^']{0,400}/checkpoint-\d+/",
         r"Can't find a valid checkpoint at|trainer_state\.json",
         r"world size .{0,80}(mismatch|different|changed)|dp_world_size|universal checkpoint",
+        r"world size of \d+ but the current world size is",
     ),
 )
 UNKNOWN = EndClass(
@@ -421,6 +436,7 @@ FAILURES = (
     machine.PATH_NOT_WRITABLE,
     machine.PROCESS_LIMIT,
     machine.CERTIFICATE_UNTRUSTED,
+    machine.ADDRESS_INVALID,
     OUTPUT_OCCUPIED,
     OUTPUT_UNREADABLE,
     DATASET_NOT_FOUND,
@@ -462,7 +478,10 @@ DOCUMENTED_EXIT_CODES = frozenset(cause.exit_code for cause in BY_REASON.values(
 """Exit codes by which the runner tells how its work ended; 0 aside, which no podFailurePolicy may name."""
 
 
-def match(text: str, *, loose: bool = False) -> Optional[EndClass]:
-    """First cause whose pattern is in ``text``, or whose ``loose`` one is; None when no cause knows it."""
+def match(text: str, *, loose: bool = False, vague: bool = True) -> Optional[EndClass]:
+    """First cause whose pattern is in ``text``, or whose ``loose`` one is; None when no cause knows it.
+
+    ``vague``: whether it may be a vague one.
+    """
     shown = bounded(text)
-    return next((cause for cause in FAILURES if cause.matches(shown, loose=loose)), None)
+    return next((c for c in FAILURES if (vague or not c.vague) and c.matches(shown, loose=loose)), None)

@@ -12,22 +12,25 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
 
 from . import causes, dropped
 from .dropped import DroppedRows
 from .ends import EndClass
 from .exceptions import ABORT, TEARDOWN, UNCAUGHT, Chain, chains, clean_lines, is_progress
-from .meaning import meaning, said, weight
+from .meaning import Surety, meaning, said, weight
 from .protocol import LOG_BYTES
 from .serve.causes import ENGINE_DEAD
 
 MESSAGE_CHARS = 400
+LAST_WORDS = 2000  # bytes of a log without an exception, in which a line may still tell the cause
 
 _CARETS = re.compile(r"^[\s~^]+$")
 _ROOT_CAUSE = "Root Cause (first observed failure)"  # torchrun's summary; those listed above it were killed by torchrun
 _EXIT_CODE = re.compile(r"exitcode\s*:\s*(-?\d+)")
+_RULE = re.compile(r"^[=\-*_#\s]*$")  # a line that only divides
+_ERROR = re.compile(r"\berror\b|Error\b", re.IGNORECASE)
 _STOPPED = re.compile(r"SignalException: Process \d{1,10} got signal: (\d{1,3})")  # torchrun's
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS)
 
@@ -49,6 +52,7 @@ class Judged:
 
     cause: EndClass
     message: str
+    placed: bool = field(default=False, compare=False)  # by who raised it alone, whatever it says
 
 
 def classify_failure(end: EndedChild, tail: str, rows: Optional[DroppedRows] = None) -> Judged:
@@ -79,7 +83,7 @@ def _classified(end: EndedChild, tail: str) -> Judged:
         return Judged(causes.HOST_OUT_OF_MEMORY, "the process was killed for using more memory than its limit")
     if end.signal is not None and end.signal not in _CRASHES and not sticky:
         return Judged(causes.INTERRUPTED, f"the process was ended by {_signal_name(end.signal)}")
-    if found is not None and not (end.memory_killed and found.cause.vague):
+    if found is not None and not (end.memory_killed and (found.cause.vague or found.placed)):
         return found
     if end.memory_killed:
         return Judged(causes.HOST_OUT_OF_MEMORY, "one of its processes was killed for using too much memory")
@@ -91,8 +95,14 @@ def _without_exception(end: EndedChild, died_of: Optional[int], tail: str) -> Ju
     if stopped:
         return Judged(causes.INTERRUPTED, f"the process was ended by {_signal_name(int(stopped.group(1)))}")
     how = f"died of {_signal_name(died_of)}" if died_of is not None else f"exited with code {end.exit_code}"
-    last = last_lines(tail, 300).rpartition("\n")[2]
-    return Judged(causes.UNKNOWN, shorten(f"the process {how}" + (f": {last}" if last else "")))
+    lines = [line for line in last_lines(tail, LAST_WORDS).split("\n") if not _RULE.match(line)]
+    told, cause = lines[-1] if lines else "", causes.UNKNOWN
+    if died_of == signal.SIGBUS:  # of a page of /dev/shm that no memory is left for
+        cause = causes.SHARED_MEMORY_EXHAUSTED
+    elif died_of is None:
+        known = ((line, causes.match(line, vague=False)) for line in reversed(lines) if _ERROR.search(line))
+        told, cause = next(((line, found) for line, found in known if found is not None), (told, cause))
+    return Judged(cause, shorten(f"the process {how}" + (f": {told}" if told else "")))
 
 
 def _worker_signal(tail: str) -> Optional[int]:
@@ -133,14 +143,16 @@ def _judged(chain: Chain) -> Judged:
     again = [said(later.text) == said(sooner.text) for sooner, later in zip(chain, chain[1:])]
     own = [link for link, repeated in zip(chain, (False, *again)) if not repeated]  # here, after a worker
     links = [meaning(link) for link in reversed(own)]
-    chosen = max(links, key=lambda link: link.surety)  # of equals the first, which is the last of the chain
+    # of equals the first, which is the last of the chain
+    chosen = max(links, key=lambda link: (link.surety, weight(link.text) > 0))
     same = [link for link in reversed(links) if link.cause is chosen.cause]
     told = max(same, key=lambda link: weight(link.text))
     if weight(told.text) == 0:
         told = max((told, *reversed(links)), key=lambda link: weight(link.text))
     text = said(told.text) + told.where
     about = told.about or chosen.about
-    return Judged(chosen.cause, shorten(f"{about}: {text}" if about else text))
+    placed = chosen.surety is Surety.PLACE
+    return Judged(chosen.cause, shorten(f"{about}: {text}" if about else text), placed)
 
 
 def last_lines(text: str, limit: int = LOG_BYTES) -> str:

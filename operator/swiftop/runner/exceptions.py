@@ -17,6 +17,7 @@ ASIDE = "aside"  # of a thread, of logging, of an exit function, or logged
 BARE = "bare"  # looks like an exception, but stands outside of any traceback
 
 CONTINUATION_LINES = 5  # an exception's message may go on over some lines
+SOURCE_LINES = 40  # and a compiler's shows the source before it comes to the point
 CODE_CHARACTERS = 300  # of a line of source
 MOST_FRAMES = 200  # of one traceback, the innermost: a recursion has a thousand
 TEARDOWN = "terminate called without an active exception"  # C++ threads that still run when Python has ended
@@ -33,6 +34,7 @@ _EXCEPTION = re.compile(
     r"^((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Failure|Exit|Iteration|Invalid|Timeout|OutOfResources))"
     r"(?:: .*|:)?$"
 )
+_COMPILER = re.compile(r"^[\w.]*CompilationError\b")  # Triton's
 _NAME = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?::|$)")
 _ARGPARSE = re.compile(r"^\S+: error: \S.*$")
 _TERMINATE = re.compile(r"^terminate called after throwing an instance of '([^']+)'")
@@ -58,7 +60,8 @@ _LOGGED = re.compile(
 # Each part is bounded: this is matched against lines of other people, and `.*` thrice would take cubic time.
 _BAR = re.compile(r"\d{1,3}%\|[^|\n]{0,300}\|[^\[\n]{0,100}\[[^\]\n]{0,200}\]|swiftop-progress ")
 _WRAPPERS = re.compile(
-    r"ChildFailedError|SignalException|^subprocess\.CalledProcessError|^SystemExit|ProcessRaisedException"
+    r"ChildFailedError|SignalException|^SystemExit|ProcessRaisedException"
+    r"|^subprocess\.CalledProcessError: Command .{0,300}(python|torchrun|\bswift\b)"
     r"|Engine core initialization failed"  # vLLM's, of its engine's process
 )
 
@@ -96,7 +99,8 @@ def chains(log: str) -> list[Chain]:
     lines = clean_lines(log)
     reader = _Reader(cut=bool(lines and _FRAME.match(lines[0])))
     for at, line in enumerate(lines):
-        reader.take(line, lines[at + 1 : at + 1 + CONTINUATION_LINES])
+        length = SOURCE_LINES if _COMPILER.match(line) else CONTINUATION_LINES
+        reader.take(line, lines[at + 1 : at + 1 + length])
     return reader.chains
 
 

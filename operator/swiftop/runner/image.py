@@ -15,7 +15,7 @@ FLASH_ATTENTION_MISSING = EndClass(
         r"requires a flash attention implementation",
         r"No module named '?(flash_attn|flash_attn_2_cuda|flash_attn_interface)",
         r"flash_attn\w*.{0,60}undefined symbol",
-        r"FlashAttention only supports? (?!fp16)",
+        r"FlashAttention (forward |backward )?only supports? (?!fp16)",
         r"flash.attn.{0,60}(is not|not) installed",
         r"(install|requires?) .{0,40}flash.attn",
         r"FlashAttention\w* (is not|does not|doesn't)",
@@ -55,6 +55,7 @@ PACKAGE_BROKEN = EndClass(
         r"Detected that PyTorch and \w+ were compiled with different CUDA",
         r"VersionConflict|Unable to import|partially initialized module",
         r"is required for a normal functioning of this module, but found",
+        r"Unable to compare versions for|^TypeError: Descriptors cannot (not )?be created directly",
     ),
 )
 PACKAGE_MISSING = EndClass(
@@ -63,7 +64,9 @@ PACKAGE_MISSING = EndClass(
     "Use an image that has the package, or leave out the field that needs it (training.liger, tuner.quantization, "
     "quantization of an export, a plugin among files).",
     (
-        r"^ModuleNotFoundError: No module named",
+        r"^ModuleNotFoundError: No module named (?!'?transformers_modules\b)",
+        r"\(ModuleNotFoundError: No module named",  # of python -m
+        r"requires the [\w.-]{1,60} library but it was not found",
         r"requires liger_kernels",
         r"^ImportError: .{0,120}\brequires\b",
         r"[Pp]lease (pip )?install (?!git-lfs)|`?pip install ",
@@ -87,6 +90,7 @@ PRECISION_UNSUPPORTED = EndClass(
         r"FlashAttention only supports? fp16",
         r"Attempting to unscale FP16 gradients",
         r"fp16.{0,80}(only|can't|cannot|not) .{0,40}(CUDA|supported|GPU)",
+        r"fp16 mixed precision requires a device",
         r"FP16 Mixed precision training .{0,80}can only be used",
         r"not implemented for '(Half|BFloat16|Float8\w*)'",
         r"expected (m1 and m2|mat1 and mat2|scalar type|.{0,40}dtype) .{0,80}(Half|BFloat16|Float|dtype)",

@@ -33,6 +33,7 @@ GPU_UNSUPPORTED = EndClass(
         r"Value 'sm_\w{1,8}' is not defined for option",
         r"(?<!Bfloat16 is )only supported on (CUDA )?(devices|GPUs) with compute capability",
         r"requires (a )?compute capability",
+        r"type fp8\w{1,12} not supported in this architecture",
     ),
 )
 GPU_FAILED = EndClass(
@@ -76,6 +77,7 @@ COMPILER_MISSING = EndClass(
         r"No such file or directory: '(gcc|g\+\+|cc|c\+\+|ninja)'",
         r"InvalidCxxCompiler|BackendCompilerFailed|CppCompileError",
         r"fatal error: \w[\w.]{0,40}\.h: No such file",
+        r"CalledProcessError: Command .{0,40}\b(gcc|g\+\+|cc|c\+\+|clang|nvcc|ptxas|ninja)'",
     ),
 )
 CUDA_FAILED = EndClass(
@@ -146,7 +148,7 @@ PATH_NOT_WRITABLE = EndClass(
     "Only /tmp, the output and the cache are writable in the pod: let the library write there, by the variable that it "
     "takes its folder from (as HOME, XDG_CACHE_HOME, TRITON_CACHE_DIR, NUMBA_CACHE_DIR; USER where the user has no "
     "name) in runtime.env, or use an image that does not write into itself.",
-    (r"no locator available for file", r"getpwuid\(\): uid not found"),
+    (r"no locator available for file", r"getpwuid\(\): uid not found", r"No usable temporary directory found"),
 )
 PROCESS_LIMIT = EndClass(
     "ProcessLimit",
@@ -170,13 +172,23 @@ CERTIFICATE_UNTRUSTED = EndClass(
     EXIT_NETWORK,
     "The host's certificate is not trusted, as behind a proxy that reads along or on a mirror with a CA of its own: "
     "put the CA's bundle into a ConfigMap, and name its key in runtime.caBundle (of the platform caBundle in "
-    "swiftop-defaults).",
+    "swiftop-defaults). Where the message speaks of a hostname, use the name that the certificate is for.",
     (
         r"CERTIFICATE_VERIFY_FAILED|certificate verify failed",
         r"self.signed certificate",
         r"unable to get (local )?issuer certificate",
         r"certificate has expired|Hostname mismatch|doesn't match either of",
         r"Could not find a suitable TLS CA certificate bundle|invalid path: .{0,200}(ca-?cert|\.crt|\.pem)",
+    ),
+)
+ADDRESS_INVALID = EndClass(
+    "AddressInvalid",
+    EXIT_USER,
+    "An address is no whole one: write it with https:// or http:// and without spaces where the message's host is set, "
+    "as MODELSCOPE_ENDPOINT, HF_ENDPOINT or a proxy in runtime.env or in the platform's swiftop-defaults.",
+    (
+        r"(Missing|Invalid)Schema: |InvalidURL: |InvalidProxyURL|Invalid URL '",
+        r"missing an 'http://' or 'https://' protocol|UnsupportedProtocol: ",
     ),
 )
 HOST_UNREACHABLE = EndClass(

@@ -44,6 +44,7 @@ _ON_THE_NET = (
     *(trackers.UNREACHABLE, machine.CERTIFICATE_UNTRUSTED),
 )
 _OF_FILES = (training.MODEL_UNREADABLE, training.TUNER_MISMATCH)  # and whose files these are the frames tell
+_OF_DATA = (causes.DATASET_FORMAT, causes.DATASET_NOT_FOUND)
 _OF_PACKAGES = (image.PACKAGE_MISSING, image.PACKAGE_BROKEN, training.ARCHITECTURE_UNKNOWN)
 _BETWEEN_PODS = re.compile(r"^torch\.distributed\.|\[c10d\]|TCPStore")
 _HTTP = re.compile(r"HTTP\w*Error|\b4\d\d Client Error")
@@ -80,6 +81,8 @@ def meaning(raised: Raised) -> Meaning:
     cause = volumes.denied(text, volume, output=causes.VOLUME_NOT_WRITABLE) or causes.match(text)
     if cause in _ON_THE_NET:
         cause = _on_the_net(cause, text, raised.frames)
+    elif cause is machine.ADDRESS_INVALID and (found := place(raised.frames, text)) and found.cause in _OF_DATA:
+        cause = found.cause  # of a picture, in a row
     elif cause in _OF_FILES and resumes(raised.frames):
         cause = causes.SOURCE_CHECKPOINT_UNFIT
     elif cause in _OF_PACKAGES and _PART_OF_A_PACKAGE.search(text) and imported_by_plugin(raised.frames):
@@ -153,20 +156,27 @@ def _of_data(cause: EndClass, text: str) -> str:
     return "too few rows, as to split them" if text.startswith("AssertionError") else "no row is left"
 
 
+_VALIDATION = r"validation errors? for [\w.]{1,100}$"  # pydantic's: then the field, and what is wrong with it
 _GOES_ON = re.compile(  # what matters is on the next line
-    r":\s*$|\(Request ID: [^)\n]{0,100}\)\s*$|gated repo\.$|validation errors? for [\w.]{1,100}$"
+    r":\s*$|\(Request ID: [^)\n]{0,100}\)\s*$|gated repo\.$|failed to download from \S{1,200}$|" + _VALIDATION
 )
-_LAST_ERROR = re.compile(r"^Last error:\s*\n(.{1,300})", re.MULTILINE)  # NCCL's
+_BELOW = (  # what is told, and the line below in which the cause stands
+    (re.compile(""), re.compile(r"^Last error:\s*\n(.{1,300})", re.MULTILINE)),  # NCCL's
+    (re.compile("CompilationError"), re.compile(r"^(\w+Error\b.{1,300})", re.MULTILINE)),  # Triton's, after the source
+    (re.compile("Weights only load failed"), re.compile(r"^\s*(WeightsUnpickler error: .{1,300})", re.MULTILINE)),
+)
 
 
 def said(text: str) -> str:
     """What an exception says, as one line: its first, and of another where that one only leads to it."""
     first, _, rest = text.partition("\n")
-    cause = _LAST_ERROR.search(rest)
+    cause = next((found for known, below in _BELOW if known.search(first) and (found := below.search(rest))), None)
     if cause:
         return f"{cause.group(1).strip()}: {first}"
-    following = next((line.strip() for line in rest.split("\n") if line.strip()), "")
-    return f"{first.rstrip()} {following}".strip() if _GOES_ON.search(first) else first
+    if not _GOES_ON.search(first):
+        return first
+    following = [line.strip() for line in rest.split("\n") if line.strip()]
+    return " ".join([first.rstrip(), *following[: 2 if re.search(_VALIDATION, first) else 1]]).strip()
 
 
 _SAYS_NOTHING = re.compile(

@@ -47,6 +47,7 @@ def _argument(field: str, file: str, *, function: str = "", code: str = "", erro
 
 _ANY = r"/swift/(?!lib/)"  # and not an environment of that name
 _REGISTRIES = (
+    _argument("interleave_prob in extraArgs", "/", error=r"'?a'? and '?p'? must have same size"),
     _argument("training.task.lossType", _ANY, code=r"loss_map\b|LOSS_MAPPING\["),
     _argument("training.lossScale", _ANY, code=r"loss_scale_map\["),
     _argument("training.agentTemplate", _ANY, code=r"agent_template(_map|s)\["),
@@ -171,8 +172,17 @@ _ARGUMENTS = (
     ),
 )
 _PLUGIN = Place(r"^/swiftop/files/", training.PLUGIN_FAILED)
+_QUANTIZING = r"/(awq|gptqmodel|auto_gptq|optimum/gptq)/|/bitsandbytes/(functional|backends)"
 _OTHERS = (
     _PLUGIN,
+    Place(
+        r"-packages/(transformers|accelerate|peft|trl|datasets|deepspeed)/",
+        image.PACKAGE_BROKEN,
+        error=r"^NameError: name '\w+' is not defined",
+    ),
+    Place(r"/google/protobuf/|/transformers/utils/versions\.py", image.PACKAGE_BROKEN),
+    Place(r"/huggingface_hub/dataclasses", training.MODEL_UNREADABLE),
+    Place(_QUANTIZING, causes.QUANTIZATION_UNSUPPORTED),
     Place(r"/bitsandbytes/(cextension|cuda_setup)|/torchcodec/_internally", image.PACKAGE_BROKEN),
     Place(r"/(swanlab|wandb|mlflow|comet_ml|neptune|clearml|trackio)/", trackers.FAILED),
     Place(r"/(modelscope|modelscope_hub|huggingface_hub)/", hub.HUB_UNREACHABLE),
@@ -189,6 +199,11 @@ _LOOP = (
     Place(_S + r"(pipelines/)?train/\w+\.py", training.TRAINING_FAILED, function=r"^train$|trainer|_save"),
     Place(r"/(swift/tuners|peft)/", training.TRAINING_FAILED),
 )
+_CALLED = Place(
+    r"/torch/nn/modules/module\.py|/transformers/models/|/transformers_modules/",
+    training.TRAINING_FAILED,
+    function=r"^_call_impl$|^forward$",
+)
 _PLACES = (*_OTHERS, *_REGISTRIES, *_DATA, *_MODEL, *_TUNER, *_ARGUMENTS)
 _PASSED_THROUGH = re.compile(r"/(swanlab|wandb|mlflow|comet_ml)/|/(modelscope|modelscope_hub|huggingface_hub)/")
 
@@ -196,14 +211,20 @@ _PASSED_THROUGH = re.compile(r"/(swanlab|wandb|mlflow|comet_ml)/|/(modelscope|mo
 def place(frames: Sequence[Frame], text: str) -> Optional[Place]:
     """The place that decides, of the innermost frame that belongs to one; the trainer's loop only without a better.
 
-    A plugin that is imported, and a checkpoint that is saved or loaded, own all that they call.
+    A plugin that is imported, and a checkpoint that is saved or loaded, own all that they call. A model's forward pass
+    is nobody's fault who only calls it.
     """
     if any(_PLUGIN.holds(frame, text) and frame.function == "<module>" for frame in frames):
         return _PLUGIN
-    found = _innermost(_PLACES, frames, text)
+    found = _innermost(_PLACES, frames[_forward_pass(frames) :], text) or _innermost(_OTHERS, frames, text)
     if found is not None and found.cause in _OF_A_CHECKPOINT:
         found = next((whole for whole in (_SAVED, _RESUMED) if _innermost((whole,), frames, text)), found)
     return found or _innermost(_LOOP, frames, text)
+
+
+def _forward_pass(frames: Sequence[Frame]) -> int:
+    """Where the innermost module of the model was called; 0 where none was."""
+    return max((at for at, frame in enumerate(frames) if _CALLED.holds(frame, "")), default=0)
 
 
 def resumes(frames: Sequence[Frame]) -> bool:

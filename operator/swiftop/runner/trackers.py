@@ -24,8 +24,8 @@ AUTH_FAILED = EndClass(
 UNREACHABLE = EndClass(
     "TrackerUnreachable",
     EXIT_TRACKER,
-    "Check tracking.swanlab.host, the namespace's NetworkPolicy and its proxy settings; or remove tracking.swanlab "
-    "and train without it.",
+    "Check tracking.swanlab.host (of another tracker its variables in runtime.env), the namespace's NetworkPolicy and "
+    "its proxy settings; or remove tracking.swanlab, or that tracker from report_to, and train without it.",
     (
         r"^swanlab[\w.]*\.\w{0,40}(Connection|Network|Timeout)\w*Error",
         rf"^swanlab[\w.]*\.\w{{0,40}}Api\w*Error(?!.{{0,300}}{_REFUSED})",

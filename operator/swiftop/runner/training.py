@@ -87,10 +87,10 @@ MODEL_UNREADABLE = EndClass(
         r"does not seem to be valid JSON|is not a valid JSON file|config file at .{0,200}not (a )?valid",
         r"git-lfs|LFS pointer",
         r"instantiate the backend tokenizer",
-        r"Consistency check failed|should be of size \d+ but has size",
         r"expected (magic|data) .{0,60}(GGUF|safetensors)",
         r"You set `?ignore_mismatched_sizes",
         r"meta tensor; no data|out of meta tensor",
+        r"No module named '?transformers_modules\.",  # code of a folder whose name is none of Python's
         r"(file named|No such file or directory:) ['\"]?\S{1,400}-\d{5}-of-\d{5}\.\w",
     ),
 )

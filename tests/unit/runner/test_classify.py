@@ -214,6 +214,36 @@ def test_a_crash_is_not_what_was_caught_before(log: str) -> None:
     assert classify_failure(FAILED, log + summary(-11)).cause is causes.UNKNOWN
 
 
+@pytest.mark.parametrize("log", ["", "Start training\n=====\n"])
+def test_a_bus_error_is_shared_memory_that_is_not_there(log: str) -> None:
+    for end, text in (EndedChild(exit_code=None, signal=signal.SIGBUS), log), (FAILED, log + summary(-7)):
+        judged = classify_failure(end, text)
+        assert judged.cause is causes.SHARED_MEMORY_EXHAUSTED
+        assert "SIGBUS" in judged.message
+        assert "===" not in judged.message
+
+
+def test_last_words_of_cpp_are_told_before_a_place() -> None:
+    log = "terminate called after throwing an instance of 'std::runtime_error'\n"
+    log += "  what():  [TM][ERROR] CUDA runtime error: out of memory\n"
+    assert classify_failure(EndedChild(exit_code=None, signal=signal.SIGABRT), log).cause is causes.CUDA_OUT_OF_MEMORY
+
+
+def test_a_kill_for_memory_tells_more_than_who_missed_the_killed_process() -> None:
+    log = trace("RuntimeError: A packing worker exited unexpectedly.").replace("a.py", "/x/swift/dataset/packing.py")
+    assert classify_failure(FAILED, log).cause is causes.DATASET_FORMAT
+    assert classify_failure(EndedChild(exit_code=1, memory_killed=True), log).cause is causes.HOST_OUT_OF_MEMORY
+    log = trace("ValueError: path: '/x' not found")
+    assert classify_failure(EndedChild(exit_code=1, memory_killed=True), log).cause is hub.MODEL_NOT_FOUND
+
+
+def test_a_line_tells_where_no_exception_does_and_of_a_crash_none() -> None:
+    log = "ERROR:    [Errno 98] error while attempting to bind on address ('0.0.0.0', 8000): in use\nINFO: Shut down\n"
+    judged = classify_failure(FAILED, log)
+    assert (judged.cause.reason, "attempting to bind" in judged.message) == ("PortTaken", True)
+    assert classify_failure(CRASH, log).cause is causes.UNKNOWN
+
+
 def test_a_row_that_looks_like_an_exception_loses_to_a_real_one() -> None:
     log = trace("KeyError: 'weight'") + "row:\nValueError: path: '/x' not found\n"
     assert classify_failure(FAILED, log).cause is causes.UNKNOWN

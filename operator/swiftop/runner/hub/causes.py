@@ -65,7 +65,7 @@ HUB_UNREACHABLE = EndClass(
         r"(407|408|416|425|429|5\d\d) (Client|Server) Error",
         r"modelscope[\w.]*\.(Server|RateLimit)Error",
         r"Connection (failed|reset by peer|refused).{0,200}(modelscope|huggingface|hf\.co)",
-        r"FileDownloadError",
+        r"FileDownloadError|Consistency check failed: file should be of size",  # what was downloaded
         r"(Max retries exceeded|Connection aborted|Read timed out|Remote end closed|RemoteDisconnected|IncompleteRead)",
         r"socket\.gaierror|\bgaierror\b|getaddrinfo failed|Network is unreachable|No route to host",
         r"^(ConnectionError|ConnectionRefusedError|TimeoutError|URLError|urllib\.error\.\w+): ",

@@ -11,6 +11,7 @@ PORT_TAKEN = EndClass(
     EXIT_USER,
     "Something else in the pod listens on the port of the endpoint: look for a sidecar or hostNetwork, and let it use "
     "another port.",
+    (r"while attempting to bind on address",),
 )
 ADAPTER_INVALID = EndClass(
     "AdapterInvalid",
