@@ -183,6 +183,7 @@ _SAYS_NOTHING = re.compile(
     r"^[\w.]+:?\s*$|An error occurred while generating the dataset|Dataset generation (error|failed)"
     r"|Caught \w+ in (DataLoader|pin memory) \w+|One or more errors occurred"
 )
+_STATUS_ONLY = re.compile(r"\b[45]\d\d (Client|Server) Error: [\w ]{0,60}for url")  # and the answer had more to say
 _SAYS_WHERE = re.compile(r"\b(row|line|column|index|record) ?[:#]? ?('|\d)|\bin row \d|column '", re.IGNORECASE)
 _SAYS_WHAT = re.compile(r"['\"`/]|\d")
 
@@ -192,4 +193,6 @@ def weight(text: str) -> int:
     first = said(text)
     if _SAYS_NOTHING.search(first):
         return 0
+    if _STATUS_ONLY.search(first):
+        return 1
     return 1 + (1 if _SAYS_WHAT.search(first) else 0) + (2 if _SAYS_WHERE.search(first) else 0)
