@@ -115,11 +115,13 @@ LOSSES = [4.0, 3.96, 3.92, 3.881, 3.842, 3.803, 3.764, 3.725]
         ("sound", {}, {"checkpointing": [], "fused": True, "calls": 16, "watched": False, "losses": LOSSES}),
         ("nan_loss", dict.fromkeys(FUSED, "NotANumber"), {**CHECKPOINTED, "calls": 17, "losses": LOSSES}),
         ("nan_gradient", dict.fromkeys(FUSED, "NotANumber"), CHECKPOINTED),
+        ("inf_gradient", dict.fromkeys(FUSED, "NotANumber"), CHECKPOINTED),
         ("kernel", dict.fromkeys(FUSED, "CompileFailed"), CHECKPOINTED),
         ("canary", dict.fromkeys(FUSED, "CheckFailed"), CHECKPOINTED),
         ("raises", dict.fromkeys(FUSED, "RuntimeError"), CHECKPOINTED),
         ("partly", {"mlp": "CheckFailed"}, {**CHECKPOINTED, "fused": True}),
         ("memory", {}, {**CHECKPOINTED, "fused": True, "calls": 17, "losses": LOSSES}),
+        ("anew", dict.fromkeys(FUSED, "NotANumber"), {**CHECKPOINTED, "calls": 17}),
     ],
 )
 def test_a_training_with_fused_layers_is_watched(mode: str, skipped: dict[str, str], expected: dict[str, Any]) -> None:

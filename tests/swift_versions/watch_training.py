@@ -1,12 +1,14 @@
 """Runs inside an environment: the acceleration's watch in the real trainer of transformers, on a model of one number.
 
-Fused layers are a stand-in that does what the first word asks for: `sound`, `nan_loss`, `nan_gradient`, `kernel`,
-`canary`, `raises`, `partly`; `memory`: what there is does not do. Output: after a line `RESULT` what was reported, what
-became of the model, and each loss.
+Fused layers are a stand-in that does what the first word asks for: `sound`, `nan_loss`, `nan_gradient`, `inf_gradient`,
+`kernel`, `canary`, `raises`, `partly`; `memory`: what there is does not do; `anew`: so it is, then the trainer begins
+again, and the loss is no number. Output: after a line `RESULT` what was
+reported, what became of the model, and each loss.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import math
@@ -37,7 +39,7 @@ class Poisoned(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, *_: torch.Tensor) -> torch.Tensor:
-        return torch.tensor(math.nan)
+        return torch.tensor(math.inf if MODE == "inf_gradient" else math.nan)
 
 
 class Model(torch.nn.Module):  # type: ignore[misc]
@@ -54,13 +56,13 @@ class Model(torch.nn.Module):  # type: ignore[misc]
     def forward(self, x: torch.Tensor, **_: Any) -> dict[str, torch.Tensor]:
         self.calls += 1
         w = self.w
-        if MODE == "memory" and self.calls == 4 and not self.checkpointing:
+        if MODE in ("memory", "anew") and self.calls == 4 and not self.checkpointing:
             self.w.grad = torch.tensor(100.0)  # as of a backward pass that was broken off
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         if self.fused and self.calls == 3:
             if MODE == "nan_loss":
                 return {"loss": w * math.nan}
-            if MODE == "nan_gradient":
+            if MODE.endswith("_gradient"):
                 w = Poisoned.apply(w)
             Model.failed = MODE == "kernel"
         return {"loss": w * w + 0 * x.sum()}
@@ -132,14 +134,18 @@ def main() -> None:
     )  # fmt: skip
     vars(arguments)["max_epochs"] = None  # ms-swift's own, which its callbacks ask for
     trainer = transformers.Trainer(model, arguments, train_dataset=[{"x": [1.0]}] * 64)
+    own = trainer.compute_loss = functools.partial(transformers.Trainer.compute_loss, trainer)  # as a plugin's
     with importlib.import_module("swift.trainers.mixin").SwiftMixin._fix_grad_norm_nan():  # as in ms-swift's own
         trainer.train()
+        if MODE == "anew":
+            globals()["MODE"], model.calls = "nan_loss", 0
+            trainer.train()
     found = SimpleNamespace(
         report=json.loads(Path("/tmp/report.json").read_text()),
         fused=model.fused,
         checkpointing=model.checkpointing,
         calls=model.calls,
-        watched=bool({"compute_loss", "training_step"} & vars(trainer).keys()),
+        watched=trainer.compute_loss is not own or "training_step" in vars(trainer),
         losses=[round(line["loss"], 3) for line in trainer.state.log_history if "loss" in line],
     )
     print("RESULT")

@@ -54,10 +54,12 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         self._loss_told = False  # of this batch, to the other processes
         self._repeating = False  # this batch, for which the memory was not enough
         self._exhausted = False  # whether it was not enough in this process
+        self._replaced: dict[str, tuple[Any, Any]] = {}  # methods of the trainer: what stands there, and what did
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Adapters, liger and the checkpoint that is resumed are in place now. A smaller batch begins anew."""
         self._stop_watching()
+        self._loss_told = self._repeating = self._exhausted = False
         with contextlib.suppress(Exception):
             _layers().unfuse(model)
         self._last_step = state.global_step + STEPS
@@ -85,12 +87,15 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
             self._leave_out(model, NAN)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """A kernel that has failed was repaired for its step alone. Once enough was seen little stands in between."""
+        """A kernel that has failed was repaired for its step alone.
+
+        Once enough was seen nothing is left in between but the number that several processes exchange here.
+        """
         if self._fused:
             trouble = _layers().failure() or (NAN if self._gradients.wrong() else "")
             if why := _TROUBLES[together.most(_TROUBLES.index(trouble), args.device)]:
                 self._leave_out(model, why)
-        exhausted = "training_step" in vars(self._trainer) and together.most(self._exhausted, args.device)
+        exhausted = "training_step" in self._replaced and together.most(self._exhausted, args.device)
         if exhausted and self._counts_on_memory:  # as it does still where the memory was enough
             self._checkpoint(model, "OutOfMemory")
         if state.global_step >= self._last_step:
@@ -149,7 +154,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
             self._leave_out(self._trainer.model, NAN)
             return plain(model, kept, *args, **kwargs)
 
-        self._trainer.compute_loss = compute_loss
+        self._replace("compute_loss", compute_loss)
 
     def _watch_memory(self) -> None:
         plain = self._trainer.training_step
@@ -172,7 +177,7 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
                 model.require_forward_param_sync = False  # DDP's: buffers have been exchanged for this batch
             return plain(model, kept, *args, **kwargs)
 
-        self._trainer.training_step = training_step
+        self._replace("training_step", training_step)
 
     @property
     def _counts_on_memory(self) -> bool:
@@ -218,12 +223,26 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
         self._report.write()
 
     def _stop_watching_losses(self) -> None:
-        vars(self._trainer).pop("compute_loss", None)
+        self._put_back("compute_loss")
         self._gradients.stop()
 
     def _stop_watching(self) -> None:
         self._stop_watching_losses()
-        vars(self._trainer).pop("training_step", None)
+        self._put_back("training_step")
+
+    def _replace(self, name: str, method: Any) -> None:
+        self._replaced[name] = method, vars(self._trainer).get(name)
+        setattr(self._trainer, name, method)
+
+    def _put_back(self, name: str) -> None:
+        """What stood in the trainer itself, as a plugin's; else its class has it."""
+        method, before = self._replaced.pop(name, (None, None))
+        if method is None or vars(self._trainer).get(name) is not method:
+            return
+        if before is None:
+            delattr(self._trainer, name)
+        else:
+            setattr(self._trainer, name, before)
 
 
 def _gradients(model: Any) -> list[tuple[Any, Any]]:

@@ -108,6 +108,7 @@ DISK_FULL = EndClass(
         r"No space left on device",
         r"Disk quota exceeded",
         r"Not enough disk space",
+        r"No usable temporary directory found",  # /tmp of a pod is writable unless it is full
         r"PytorchStreamWriter failed writing file",
         r"unexpected pos \d+ vs \d+",  # torch.save, which goes on after the first failed write
     ),
@@ -219,7 +220,7 @@ LOSS_NAN = EndClass(
     "for broken rows in the dataset.",
     (
         r"loss (is|became) (nan|inf)",
-        r"returned nan values|\bNaNs? (were |was )?(detected|found)",
+        r"returned nan values|NaNs detected in the merged weights",
         r"contains either `?inf`?, `?nan`?",
         r"Current loss scale already at minimum",
         r"FloatingPointError",
@@ -316,7 +317,7 @@ GPU_MISSING = EndClass(
         r"no NVIDIA GPU detected",
         r"CUDA error: invalid device ordinal",
         r"CPU-only version of bitsandbytes",
-        r"\bno GPUs found|\b0 active drivers|larger than the number of available GPUs",
+        r"\bno GPUs found|\b0 active drivers",
         r"Torch not compiled with CUDA enabled",
         r"CUDA unknown error",
         r"CUDA initialization:",
@@ -484,4 +485,16 @@ def match(text: str, *, loose: bool = False, vague: bool = True) -> Optional[End
     ``vague``: whether it may be a vague one.
     """
     shown = bounded(text)
-    return next((c for c in FAILURES if (vague or not c.vague) and c.matches(shown, loose=loose)), None)
+    found = next((c for c in FAILURES if (vague or not c.vague) and c.matches(shown, loose=loose)), None)
+    goes_on = "" if found else _sentence(shown)
+    if not goes_on:
+        return found
+    return next((c for c in FAILURES if not c.vague and c.matches(goes_on, loose=loose)), None)
+
+
+def _sentence(text: str) -> str:
+    """Its first line with the next one, where that goes on with it; else nothing."""
+    first, _, rest = text.partition("\n")
+    following = next((line.strip() for line in rest.split("\n") if line.strip()), "")
+    ends = first.rstrip().endswith((".", ")")) and "(Request ID: " not in first
+    return f"{first} {following}" if following and not ends else ""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Optional
 
 from . import causes, dropped
@@ -30,7 +30,9 @@ _CARETS = re.compile(r"^[\s~^]+$")
 _ROOT_CAUSE = "Root Cause (first observed failure)"  # torchrun's summary; those listed above it were killed by torchrun
 _EXIT_CODE = re.compile(r"exitcode\s*:\s*(-?\d+)")
 _RULE = re.compile(r"^[=\-*_#\s]*$")  # a line that only divides
-_ERROR = re.compile(r"\berror\b|Error\b", re.IGNORECASE)
+_ERROR = re.compile(r"^(ERROR:|\S{0,200}python[\d.]{0,8}: )")  # uvicorn's, and Python's own before it runs anything
+_MISSES = re.compile(r"\b(worker|process)\b.{0,60}\b(exited|died|terminated|killed|lost)\b|<Signals\.SIGKILL")
+_MAPPED = re.compile(r"safetensors|torch/storage|core_model_loading|\bmmap\b")
 _STOPPED = re.compile(r"SignalException: Process \d{1,10} got signal: (\d{1,3})")  # torchrun's
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS)
 
@@ -52,7 +54,6 @@ class Judged:
 
     cause: EndClass
     message: str
-    placed: bool = field(default=False, compare=False)  # by who raised it alone, whatever it says
 
 
 def classify_failure(end: EndedChild, tail: str, rows: Optional[DroppedRows] = None) -> Judged:
@@ -83,7 +84,7 @@ def _classified(end: EndedChild, tail: str) -> Judged:
         return Judged(causes.HOST_OUT_OF_MEMORY, "the process was killed for using more memory than its limit")
     if end.signal is not None and end.signal not in _CRASHES and not sticky:
         return Judged(causes.INTERRUPTED, f"the process was ended by {_signal_name(end.signal)}")
-    if found is not None and not (end.memory_killed and (found.cause.vague or found.placed)):
+    if found is not None and not (end.memory_killed and (found.cause.vague or _MISSES.search(found.message))):
         return found
     if end.memory_killed:
         return Judged(causes.HOST_OUT_OF_MEMORY, "one of its processes was killed for using too much memory")
@@ -97,7 +98,7 @@ def _without_exception(end: EndedChild, died_of: Optional[int], tail: str) -> Ju
     how = f"died of {_signal_name(died_of)}" if died_of is not None else f"exited with code {end.exit_code}"
     lines = [line for line in last_lines(tail, LAST_WORDS).split("\n") if not _RULE.match(line)]
     told, cause = lines[-1] if lines else "", causes.UNKNOWN
-    if died_of == signal.SIGBUS:  # of a page of /dev/shm that no memory is left for
+    if died_of == signal.SIGBUS and not any(map(_MAPPED.search, lines)):  # a page of /dev/shm had no memory left
         cause = causes.SHARED_MEMORY_EXHAUSTED
     elif died_of is None:
         known = ((line, causes.match(line, vague=False)) for line in reversed(lines) if _ERROR.search(line))
@@ -143,16 +144,15 @@ def _judged(chain: Chain) -> Judged:
     again = [said(later.text) == said(sooner.text) for sooner, later in zip(chain, chain[1:])]
     own = [link for link, repeated in zip(chain, (False, *again)) if not repeated]  # here, after a worker
     links = [meaning(link) for link in reversed(own)]
-    # of equals the first, which is the last of the chain
-    chosen = max(links, key=lambda link: (link.surety, weight(link.text) > 0))
+    # of equals the first, which is the last of the chain; one that only leads to another is none
+    chosen = max(links, key=lambda link: (link.surety, link.surety is Surety.MESSAGE and weight(link.text) > 0))
     same = [link for link in reversed(links) if link.cause is chosen.cause]
     told = max(same, key=lambda link: weight(link.text))
     if weight(told.text) == 0:
         told = max((told, *reversed(links)), key=lambda link: weight(link.text))
     text = said(told.text) + told.where
     about = told.about or chosen.about
-    placed = chosen.surety is Surety.PLACE
-    return Judged(chosen.cause, shorten(f"{about}: {text}" if about else text), placed)
+    return Judged(chosen.cause, shorten(f"{about}: {text}" if about else text))
 
 
 def last_lines(text: str, limit: int = LOG_BYTES) -> str:

@@ -40,10 +40,7 @@ class EndClass:
     def matches(self, text: str, *, loose: bool = False) -> bool:
         """Whether ``text`` (an exception's type and message) is this cause."""
         shown = text.partition("\n")[0] if self.vague else text  # what follows may be a library's own farewell
-        folded = " ".join(shown.split())  # a sentence may go on in the next line
-        texts = (shown,) if folded == shown else (shown, folded)
-        patterns = _compiled(self.loose if loose else self.patterns)
-        return any(pattern.search(each) for each in texts for pattern in patterns)
+        return any(pattern.search(shown) for pattern in _compiled(self.loose if loose else self.patterns))
 
 
 @lru_cache(maxsize=256)

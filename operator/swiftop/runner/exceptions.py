@@ -61,7 +61,7 @@ _LOGGED = re.compile(
 _BAR = re.compile(r"\d{1,3}%\|[^|\n]{0,300}\|[^\[\n]{0,100}\[[^\]\n]{0,200}\]|swiftop-progress ")
 _WRAPPERS = re.compile(
     r"ChildFailedError|SignalException|^SystemExit|ProcessRaisedException"
-    r"|^subprocess\.CalledProcessError: Command .{0,300}(python|torchrun|\bswift\b)"
+    r"|^subprocess\.CalledProcessError: Command '(\[')?[^', ]{0,400}\b(python[\d.]{0,8}|torchrun|swift)[', ]"
     r"|Engine core initialization failed"  # vLLM's, of its engine's process
 )
 

@@ -77,7 +77,8 @@ COMPILER_MISSING = EndClass(
         r"No such file or directory: '(gcc|g\+\+|cc|c\+\+|ninja)'",
         r"InvalidCxxCompiler|BackendCompilerFailed|CppCompileError",
         r"fatal error: \w[\w.]{0,40}\.h: No such file",
-        r"CalledProcessError: Command .{0,40}\b(gcc|g\+\+|cc|c\+\+|clang|nvcc|ptxas|ninja)'",
+        r"CalledProcessError: Command '(\[')?[^', ]{0,400}\b(gcc|g\+\+|cc|c\+\+|clang|nvcc|ptxas|ninja)[', ]"
+        r"(?!.{0,6000}died with <Signals\.SIGKILL)",
     ),
 )
 CUDA_FAILED = EndClass(
@@ -148,7 +149,7 @@ PATH_NOT_WRITABLE = EndClass(
     "Only /tmp, the output and the cache are writable in the pod: let the library write there, by the variable that it "
     "takes its folder from (as HOME, XDG_CACHE_HOME, TRITON_CACHE_DIR, NUMBA_CACHE_DIR; USER where the user has no "
     "name) in runtime.env, or use an image that does not write into itself.",
-    (r"no locator available for file", r"getpwuid\(\): uid not found", r"No usable temporary directory found"),
+    (r"no locator available for file", r"getpwuid\(\): uid not found"),
 )
 PROCESS_LIMIT = EndClass(
     "ProcessLimit",
@@ -187,7 +188,7 @@ ADDRESS_INVALID = EndClass(
     "An address is no whole one: write it with https:// or http:// and without spaces where the message's host is set, "
     "as MODELSCOPE_ENDPOINT, HF_ENDPOINT or a proxy in runtime.env or in the platform's swiftop-defaults.",
     (
-        r"(Missing|Invalid)Schema: |InvalidURL: |InvalidProxyURL|Invalid URL '",
+        r"(Missing|Invalid)Schema: |InvalidURL: |InvalidProxyURL",
         r"missing an 'http://' or 'https://' protocol|UnsupportedProtocol: ",
     ),
 )

@@ -44,7 +44,7 @@ _ON_THE_NET = (
     *(trackers.UNREACHABLE, machine.CERTIFICATE_UNTRUSTED),
 )
 _OF_FILES = (training.MODEL_UNREADABLE, training.TUNER_MISMATCH)  # and whose files these are the frames tell
-_OF_DATA = (causes.DATASET_FORMAT, causes.DATASET_NOT_FOUND)
+_ASKING = (causes.DATASET_FORMAT, causes.DATASET_NOT_FOUND, training.PLUGIN_FAILED, trackers.FAILED)
 _OF_PACKAGES = (image.PACKAGE_MISSING, image.PACKAGE_BROKEN, training.ARCHITECTURE_UNKNOWN)
 _BETWEEN_PODS = re.compile(r"^torch\.distributed\.|\[c10d\]|TCPStore")
 _HTTP = re.compile(r"HTTP\w*Error|\b4\d\d Client Error")
@@ -81,8 +81,8 @@ def meaning(raised: Raised) -> Meaning:
     cause = volumes.denied(text, volume, output=causes.VOLUME_NOT_WRITABLE) or causes.match(text)
     if cause in _ON_THE_NET:
         cause = _on_the_net(cause, text, raised.frames)
-    elif cause is machine.ADDRESS_INVALID and (found := place(raised.frames, text)) and found.cause in _OF_DATA:
-        cause = found.cause  # of a picture, in a row
+    elif cause is machine.ADDRESS_INVALID and (found := place(raised.frames, text)) and found.cause in _ASKING:
+        cause = found.cause  # as for a picture, in a row
     elif cause in _OF_FILES and resumes(raised.frames):
         cause = causes.SOURCE_CHECKPOINT_UNFIT
     elif cause in _OF_PACKAGES and _PART_OF_A_PACKAGE.search(text) and imported_by_plugin(raised.frames):
@@ -180,7 +180,8 @@ def said(text: str) -> str:
 
 
 _SAYS_NOTHING = re.compile(
-    r"^[\w.]+:?\s*$|An error occurred while generating the dataset|Dataset generation (error|failed)"
+    r"^[\w.]+:?\s*$|<Response \[\d{3}\]>$"
+    r"|An error occurred while generating the dataset|Dataset generation (error|failed)"
     r"|Caught \w+ in (DataLoader|pin memory) \w+|One or more errors occurred"
 )
 _STATUS_ONLY = re.compile(r"\b[45]\d\d (Client|Server) Error: [\w ]{0,60}for url")  # and the answer had more to say

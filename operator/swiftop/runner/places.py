@@ -172,17 +172,12 @@ _ARGUMENTS = (
     ),
 )
 _PLUGIN = Place(r"^/swiftop/files/", training.PLUGIN_FAILED)
-_QUANTIZING = r"/(awq|gptqmodel|auto_gptq|optimum/gptq)/|/bitsandbytes/(functional|backends)"
 _OTHERS = (
     _PLUGIN,
-    Place(
-        r"-packages/(transformers|accelerate|peft|trl|datasets|deepspeed)/",
-        image.PACKAGE_BROKEN,
-        error=r"^NameError: name '\w+' is not defined",
-    ),
-    Place(r"/google/protobuf/|/transformers/utils/versions\.py", image.PACKAGE_BROKEN),
+    Place(r"/transformers/utils/versions\.py", image.PACKAGE_BROKEN),
     Place(r"/huggingface_hub/dataclasses", training.MODEL_UNREADABLE),
-    Place(_QUANTIZING, causes.QUANTIZATION_UNSUPPORTED),
+    Place(r"/(awq|gptqmodel|auto_gptq|optimum/gptq)/", causes.QUANTIZATION_UNSUPPORTED, function=_NOT_FORWARD),
+    Place(r"/bitsandbytes/(functional|backends)", causes.QUANTIZATION_UNSUPPORTED, function=r"quantize"),
     Place(r"/bitsandbytes/(cextension|cuda_setup)|/torchcodec/_internally", image.PACKAGE_BROKEN),
     Place(r"/(swanlab|wandb|mlflow|comet_ml|neptune|clearml|trackio)/", trackers.FAILED),
     Place(r"/(modelscope|modelscope_hub|huggingface_hub)/", hub.HUB_UNREACHABLE),
@@ -200,9 +195,12 @@ _LOOP = (
     Place(r"/(swift/tuners|peft)/", training.TRAINING_FAILED),
 )
 _CALLED = Place(
-    r"/torch/nn/modules/module\.py|/transformers/models/|/transformers_modules/",
-    training.TRAINING_FAILED,
-    function=r"^_call_impl$|^forward$",
+    r"/transformers/models/|/transformers_modules/|/peft/", training.TRAINING_FAILED, function=r"^(forward|__call__)$"
+)
+_UNNAMED = Place(  # what an import that failed before would have brought
+    r"-packages/(transformers|accelerate|peft|trl|datasets|deepspeed)/",
+    image.PACKAGE_BROKEN,
+    error=r"^NameError: name '\w+' is not defined",
 )
 _PLACES = (*_OTHERS, *_REGISTRIES, *_DATA, *_MODEL, *_TUNER, *_ARGUMENTS)
 _PASSED_THROUGH = re.compile(r"/(swanlab|wandb|mlflow|comet_ml)/|/(modelscope|modelscope_hub|huggingface_hub)/")
@@ -216,6 +214,8 @@ def place(frames: Sequence[Frame], text: str) -> Optional[Place]:
     """
     if any(_PLUGIN.holds(frame, text) and frame.function == "<module>" for frame in frames):
         return _PLUGIN
+    if frames and _UNNAMED.holds(frames[-1], text):
+        return _UNNAMED
     found = _innermost(_PLACES, frames[_forward_pass(frames) :], text) or _innermost(_OTHERS, frames, text)
     if found is not None and found.cause in _OF_A_CHECKPOINT:
         found = next((whole for whole in (_SAVED, _RESUMED) if _innermost((whole,), frames, text)), found)
@@ -223,7 +223,7 @@ def place(frames: Sequence[Frame], text: str) -> Optional[Place]:
 
 
 def _forward_pass(frames: Sequence[Frame]) -> int:
-    """Where the innermost module of the model was called; 0 where none was."""
+    """Where the innermost part of the model was called; 0 where none was."""
     return max((at for at, frame in enumerate(frames) if _CALLED.holds(frame, "")), default=0)
 
 

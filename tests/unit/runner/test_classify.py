@@ -14,6 +14,7 @@ from swiftop.runner.classify import MESSAGE_CHARS, EndedChild, classify_failure,
 from swiftop.runner.ends import EndClass
 from swiftop.runner.exceptions import chains, clean_lines
 from swiftop.runner.hub import causes as hub
+from tests.support.ends import traceback
 
 FAILED = EndedChild(exit_code=1)
 OOM = """Traceback (most recent call last):
@@ -242,6 +243,51 @@ def test_a_line_tells_where_no_exception_does_and_of_a_crash_none() -> None:
     judged = classify_failure(FAILED, log)
     assert (judged.cause.reason, "attempting to bind" in judged.message) == ("PortTaken", True)
     assert classify_failure(CRASH, log).cause is causes.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("file", "error", "reason"),
+    [
+        ("swift/dataset/loader.py", "ValueError: NaN found in column 'label'", "DatasetFormat"),
+        ("/swiftop/files/reward.py", "requests.exceptions.MissingSchema: Invalid URL 'judge:8000/v1'", "PluginFailed"),
+        ("swanlab/sdk.py", "requests.exceptions.MissingSchema: Invalid URL 'swanlab.corp/api'", "TrackerFailed"),
+        ("vllm/config/parallel.py", "ValueError: 8 is larger than the number of GPUs (4)", "InvalidArguments"),
+        ("bitsandbytes/functional.py", "ValueError: Gradient+optimizer bit data type odd", "TrainingFailed"),
+        ("x/y.py", "ConnectionError: modelscope.cn/models/x: refused\nsh: 1: nvidia-smi: not found", "HubUnreachable"),
+        ("x/y.py", "OSError: '/models/x/config.json' is not a valid JSON file.\nsh: not found", "ModelUnreadable"),
+        ("x/y.py", "subprocess.CalledProcessError: Command '['/opt/swift/lib/python3.13/bin/ptxas', '-v']' returned "
+         "non-zero exit status 1.", "CompilerMissing"),
+    ],
+)  # fmt: skip
+def test_a_pattern_takes_nothing_from_who_knows_better(file: str, error: str, reason: str) -> None:
+    path = file if file.startswith("/") else f"/usr/lib/python3/site-packages/{file}"
+    assert classify_failure(FAILED, trace(error).replace("a.py", path)).cause.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "reason"),
+    [
+        ("swift/template/base.py", "torchvision/transforms/transforms.py", "DatasetFormat"),
+        ("swift/loss/causal_lm.py", "torch/nn/modules/loss.py", "InvalidArguments"),
+        ("swift/template/base.py", "transformers/models/qwen3/modeling_qwen3.py", "TrainingFailed"),
+    ],
+)
+def test_a_forward_pass_is_that_of_the_model(outer: str, inner: str, reason: str) -> None:
+    frames = [(outer, "_encode"), ("torch/nn/modules/module.py", "_call_impl"), (inner, "forward")]
+    assert classify_failure(FAILED, traceback(frames, "TypeError: odd")).cause.reason == reason
+
+
+def test_a_file_that_is_gone_below_its_map_is_no_shared_memory() -> None:
+    log = 'Fatal Python error: Bus error\n  File "/usr/lib/python3/site-packages/torch/storage.py", line 1 in load\n'
+    assert classify_failure(EndedChild(exit_code=None, signal=signal.SIGBUS), log).cause is causes.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[WARNING:swift] Error: flash_attn is not installed, sdpa is used instead", "Error in request: Invalid URL"],
+)
+def test_a_line_about_something_that_went_on_tells_nothing(line: str) -> None:
+    assert classify_failure(FAILED, f"{line}\n{{'loss': 1.1}}\nleaving\n").cause is causes.UNKNOWN
 
 
 def test_a_row_that_looks_like_an_exception_loses_to_a_real_one() -> None:
