@@ -14,7 +14,7 @@ import functools
 import importlib
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -38,6 +38,15 @@ class Plan:
     gib: float = 0.0
     training: memory.Training | None = None  # None: its memory is not known
     chose_checkpointing: bool = False
+
+
+class Told(NamedTuple):
+    """What one process says to the others of its layers."""
+
+    why: str  # in a word, why none can stay fused in it
+    fused: int
+    parts: tuple[str, ...]
+    word: str  # why not all are
 
 
 class Watch(transformers.TrainerCallback):  # type: ignore[misc]
@@ -104,17 +113,16 @@ class Watch(transformers.TrainerCallback):  # type: ignore[misc]
     def _fuse(self, model: Any) -> str:
         """In all processes or in none; why in none, in a word."""
         fused, why = self._try(model)
-        if fused is None:
-            mine: tuple[Any, ...] = (0, (), why)
-        else:
-            mine = (fused.fused, fused.parts, why or next(iter(fused.skipped.values()), ""))
-        told = together.of_all((why, *mine))
-        why = why or next((each for each, *_ in told if each), "")
+        mine = Told(why, 0, (), "")
+        if fused is not None:
+            mine = Told(why, fused.fused, fused.parts, next(iter(fused.skipped.values()), ""))
+        told = together.of_all(mine)
+        why = why or next((each.why for each in told if each.why), "")
         if why or fused is None:
             return why
-        if any(each[1:3] != told[0][1:3] for each in told):
+        if len({(each.fused, each.parts) for each in told}) > 1:
             log.warning("acceleration: processes have fused different layers: %s", told)
-            return min(told)[-1] or OTHER_PROCESS
+            return min(told, key=lambda each: each.fused).word or OTHER_PROCESS
         for part in fused.parts:
             self._report.use(part)
         for part, word in fused.skipped.items():

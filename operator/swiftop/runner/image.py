@@ -66,7 +66,6 @@ PACKAGE_MISSING = EndClass(
     (
         r"^ModuleNotFoundError: No module named (?!'?transformers_modules\b)",
         r"\(ModuleNotFoundError: No module named",  # of python -m
-        r"requires the [\w.-]{1,60} library but it was not found",
         r"requires liger_kernels",
         r"^ImportError: .{0,120}\brequires\b",
         r"[Pp]lease (pip )?install (?!git-lfs)|`?pip install ",

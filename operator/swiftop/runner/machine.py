@@ -185,8 +185,8 @@ CERTIFICATE_UNTRUSTED = EndClass(
 ADDRESS_INVALID = EndClass(
     "AddressInvalid",
     EXIT_USER,
-    "An address is no whole one: write it with https:// or http:// and without spaces where the message's host is set, "
-    "as MODELSCOPE_ENDPOINT, HF_ENDPOINT or a proxy in runtime.env or in the platform's swiftop-defaults.",
+    "An address is incomplete: write it with https:// or http://, and without spaces, where it is set, as "
+    "MODELSCOPE_ENDPOINT, HF_ENDPOINT or a proxy in runtime.env or in the platform's swiftop-defaults.",
     (
         r"(Missing|Invalid)Schema: |InvalidURL: |InvalidProxyURL",
         r"missing an 'http://' or 'https://' protocol|UnsupportedProtocol: ",

@@ -174,7 +174,6 @@ _ARGUMENTS = (
 _PLUGIN = Place(r"^/swiftop/files/", training.PLUGIN_FAILED)
 _OTHERS = (
     _PLUGIN,
-    Place(r"/transformers/utils/versions\.py", image.PACKAGE_BROKEN),
     Place(r"/huggingface_hub/dataclasses", training.MODEL_UNREADABLE),
     Place(r"/(awq|gptqmodel|auto_gptq|optimum/gptq)/", causes.QUANTIZATION_UNSUPPORTED, function=_NOT_FORWARD),
     Place(r"/bitsandbytes/(functional|backends)", causes.QUANTIZATION_UNSUPPORTED, function=r"quantize"),
@@ -194,7 +193,7 @@ _LOOP = (
     Place(_S + r"(pipelines/)?train/\w+\.py", training.TRAINING_FAILED, function=r"^train$|trainer|_save"),
     Place(r"/(swift/tuners|peft)/", training.TRAINING_FAILED),
 )
-_CALLED = Place(
+_MODEL_FORWARD = Place(
     r"/transformers/models/|/transformers_modules/|/peft/", training.TRAINING_FAILED, function=r"^(forward|__call__)$"
 )
 _UNNAMED = Place(  # what an import that failed before would have brought
@@ -224,7 +223,7 @@ def place(frames: Sequence[Frame], text: str) -> Optional[Place]:
 
 def _forward_pass(frames: Sequence[Frame]) -> int:
     """Where the innermost part of the model was called; 0 where none was."""
-    return max((at for at, frame in enumerate(frames) if _CALLED.holds(frame, "")), default=0)
+    return max((at for at, frame in enumerate(frames) if _MODEL_FORWARD.holds(frame, "")), default=0)
 
 
 def resumes(frames: Sequence[Frame]) -> bool:
